@@ -1,0 +1,11 @@
+"""Graph-based automatic differentiation with static compilation."""
+
+from graphnn._version import __version__
+from graphnn.core.dims import Dim
+from graphnn.core.errors import *
+from graphnn.core.graph import Graph
+from graphnn.core.node import Node
+from graphnn.core.provenance import name_scope, provenance, time_step
+from graphnn.core.spec import TensorSpec, TupleSpec
+from graphnn.core.state import Parameter, parameter
+from graphnn.ops import *

@@ -1,0 +1,77 @@
+"""The errors a user may see: one root, a few kinds, and one way to word them.
+
+Every message says what differs, where in the user's code, and what to do about it.
+Anything in graphnn may raise these.
+"""
+
+from __future__ import annotations
+
+from graphnn.core.source import caller
+
+__all__ = [
+    "CheckpointError",
+    "DTypeError",
+    "FeedError",
+    "GraphnnError",
+    "RenderError",
+    "ShapeError",
+    "UnsupportedOpError",
+    "VerifyError",
+]
+
+
+class GraphnnError(Exception):
+    """Root of all errors raised by graphnn.
+
+    Parameters
+    ----------
+    what : str
+        What differs, with the numbers that differ.
+    hint : str, optional
+        What to do about it.
+    where : str, optional
+        The user's line (``"mlp.py:31"``). By default the innermost line outside graphnn that
+        led to the error; pass ``""`` for none.
+    """
+
+    def __init__(self, what: str, *, hint: str | None = None, where: str | None = None) -> None:
+        if where is None:
+            line = caller()
+            where = f"built at {line}" if line is not None else ""
+        message = what
+        if where:
+            message += f"\n  {where}"
+        if hint:
+            message += f"\n  hint: {hint}"
+        super().__init__(message)
+        self.what = what
+        self.hint = hint
+        self.where = where
+
+
+class ShapeError(GraphnnError, ValueError):
+    """Shapes, axes or sizes do not fit together."""
+
+
+class DTypeError(GraphnnError, TypeError):
+    """A dtype is not supported here, or two dtypes have no common one."""
+
+
+class UnsupportedOpError(GraphnnError, NotImplementedError):
+    """The operator, or one of its derivatives, does not exist in this form."""
+
+
+class FeedError(GraphnnError, ValueError):
+    """The arrays given to a program do not fit its inputs."""
+
+
+class CheckpointError(GraphnnError, ValueError):
+    """Saved values are damaged, or do not fit the model they are loaded into."""
+
+
+class RenderError(GraphnnError, RuntimeError):
+    """A picture cannot be drawn or written."""
+
+
+class VerifyError(GraphnnError, AssertionError):
+    """The compiler broke its own rules: a bug in graphnn, with the pass that made it."""

@@ -1,0 +1,188 @@
+"""A graph: frozen lists of inputs and outputs, and what can be asked of everything between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from graphnn.core.node import Node, make_node
+from graphnn.core.provenance import carry, provenance
+from graphnn.core.text import graph_text
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["Graph", "rebuild", "topological_order"]
+
+
+def topological_order(outputs: Iterable[Node]) -> list[Node]:
+    """All nodes that ``outputs`` depend on, inputs before users; the order is deterministic.
+
+    Depth first, so that what is used soon is computed late. Iterative: a chain of a million
+    nodes is no deeper than one of ten.
+    """
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, Iterator[Node]]] = []
+    for output in outputs:
+        if output in seen:
+            continue
+        seen.add(output)
+        stack.append((output, iter(output.inputs)))
+        while stack:
+            node, remaining = stack[-1]
+            for each in remaining:
+                if each not in seen:
+                    seen.add(each)
+                    stack.append((each, iter(each.inputs)))
+                    break
+            else:
+                order.append(node)
+                stack.pop()
+    return order
+
+
+def rebuild(
+    order: Iterable[Node], replace: Callable[[Node, tuple[Node, ...]], Node]
+) -> dict[Node, Node]:
+    """Map every node to ``replace(node, new_inputs)``, inputs first, keeping provenance.
+
+    A ``replace`` that changes nothing should return the node itself; see :meth:`Graph.map`.
+    """
+    new: dict[Node, Node] = {}
+    for node in order:
+        made = replace(node, tuple(new[each] for each in node.inputs))
+        if made is not node:
+            carry(node, made)
+        new[node] = made
+    return new
+
+
+def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """The same operator on other inputs; the node itself if they are the same."""
+    if inputs == node.inputs:
+        return node
+    return make_node(node.op, inputs, node.attrs)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A computation from inputs to outputs.
+
+    Attributes
+    ----------
+    inputs : tuple of Node
+        What is fed, in order. Parameters and constants are found by themselves.
+    outputs : tuple of Node
+        What is asked for.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(2, 3))
+    >>> print(gn.Graph((x,), (gn.tanh(x).sum(),)))
+    graph(x: f32[2, 3]) {
+      %1: f32[2, 3] = tanh(x)
+      %2: f32[] = sum(%1, axes=(0, 1))
+      return %2
+    }
+    """
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        for group in (self.inputs, self.outputs):
+            for node in group:
+                if not isinstance(node, Node):
+                    raise TypeError(f"a graph holds nodes, not {type(node).__name__}")
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that the outputs depend on, inputs before users."""
+        return tuple(topological_order(self.outputs))
+
+    @cached_property
+    def users(self) -> Mapping[Node, tuple[Node, ...]]:
+        """For every node, the nodes that read it (once per node, in order)."""
+        users: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for each in dict.fromkeys(node.inputs):
+                users[each].append(node)
+        return {node: tuple(readers) for node, readers in users.items()}
+
+    def map(self, replace: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
+        """A graph with every node replaced; the same object if nothing changed.
+
+        Parameters
+        ----------
+        replace : callable
+            From a node and its new inputs to the new node.
+        """
+        new = rebuild(self.nodes, replace)
+        outputs = tuple(new[node] for node in self.outputs)
+        inputs = tuple(new.get(node, node) for node in self.inputs)
+        if outputs == self.outputs and inputs == self.inputs:
+            return self
+        return Graph(inputs, outputs)
+
+    def substitute(self, replacements: Mapping[Node, Node]) -> Graph:
+        """A graph in which given nodes, and so all that read them, are replaced."""
+
+        def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+            return replacements.get(node) or with_inputs(node, inputs)
+
+        return self.map(replace)
+
+    def to_networkx(self) -> networkx.MultiDiGraph[Any]:
+        """The graph for networkx: nodes are numbered in order, edges lead from input to user.
+
+        Node attributes are ``op``, ``label``, ``name``, ``shape``, ``dtype``, ``scope``,
+        ``step`` and ``role``; edges carry ``position``, the place among the user's inputs.
+        """
+        import networkx
+
+        number = {node: index for index, node in enumerate(self.nodes)}
+        result: networkx.MultiDiGraph[Any] = networkx.MultiDiGraph()
+        for node, index in number.items():
+            known = provenance(node)
+            tensor = getattr(node.spec, "shape", None)
+            result.add_node(
+                index,
+                op=node.op.name,
+                label=node.op.label(node),
+                name=known.name,
+                shape=tensor,
+                dtype=str(getattr(node.spec, "dtype", "tuple")),
+                scope=known.scope,
+                step=known.step,
+                role=known.role,
+            )
+        for node, index in number.items():
+            for position, each in enumerate(node.inputs):
+                result.add_edge(number[each], index, position=position)
+        return result
+
+    def text(self, *, sources: bool = False) -> str:
+        """The graph as text that reads like code, with the user's lines if asked."""
+        return graph_text(self.inputs, self.outputs, self.nodes, sources=sources)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Graph {len(self.inputs)} inputs, {len(self.nodes)} nodes, "
+            f"{len(self.outputs)} outputs>"
+        )
+
+
+def as_graph(outputs: Node | Sequence[Node], inputs: Sequence[Node] = ()) -> Graph:
+    """A graph of these outputs; inputs not named are found in order of appearance."""
+    listed = (outputs,) if isinstance(outputs, Node) else tuple(outputs)
+    if inputs:
+        return Graph(tuple(inputs), listed)
+    found = (node for node in topological_order(listed) if node.op.name == "input")
+    return Graph(tuple(found), listed)

@@ -1,0 +1,198 @@
+"""The node: one immutable, interned application of an operator. The heart of everything.
+
+The same operator on the same inputs with the same attributes is the same object, so common
+subexpressions never exist twice and equality is ``is``.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from graphnn.core.dims import Shape, Size
+from graphnn.core.dtypes import DType
+from graphnn.core.errors import ShapeError, UnsupportedOpError
+from graphnn.core.op import Op
+from graphnn.core.operators import Operators
+from graphnn.core.provenance import note_creation, provenance, set_name
+from graphnn.core.spec import Spec, TensorSpec, TupleSpec
+
+__all__ = ["Node", "freeze", "make_node"]
+
+_NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Node(Operators):
+    """A symbolic value: an operator applied to other nodes.
+
+    Nodes are made by the functions of :mod:`graphnn.ops` and by Python's operators, never
+    directly. They are immutable; ``==`` and ``hash`` are those of object identity (use
+    :func:`graphnn.equal` to compare values).
+
+    Attributes
+    ----------
+    op : Op
+    inputs : tuple of Node
+    attrs : mapping of str to a hashable value
+    spec : TensorSpec or TupleSpec
+        Shape and dtype, computed by ``op.infer``.
+    """
+
+    __slots__ = ("__weakref__", "attrs", "inputs", "op", "spec")
+
+    op: Op
+    inputs: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    spec: Spec
+
+    def __init__(
+        self, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any], spec: Spec
+    ) -> None:
+        write = object.__setattr__
+        write(self, "op", op)
+        write(self, "inputs", inputs)
+        write(self, "attrs", attrs)
+        write(self, "spec", spec)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"nodes are immutable; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"nodes are immutable; cannot delete {name!r}")
+
+    @property
+    def tensor(self) -> TensorSpec:
+        """The spec of a node that is one array; raises for a tuple of results."""
+        if isinstance(self.spec, TupleSpec):
+            raise ShapeError(
+                f"{self.op.name} gives {len(self.spec.elements)} results, not one array",
+                hint="take one with gn.project(node, index)",
+            )
+        return self.spec
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes along each axis; a named dimension stays a name until a program is called."""
+        return self.tensor.shape
+
+    @property
+    def dtype(self) -> DType:
+        """NumPy dtype of the elements."""
+        return self.tensor.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.tensor.shape)
+
+    @property
+    def size(self) -> Size:
+        """Number of elements."""
+        return self.tensor.size
+
+    @property
+    def name(self) -> str | None:
+        """The name given with :meth:`named`, if any."""
+        return provenance(self).name
+
+    def named(self, name: str) -> Node:
+        """Give the node a name for dumps, pictures and errors, and return it."""
+        set_name(self, name)
+        return self
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d node")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Node]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d node")
+        return (self[index] for index in range(int(self.shape[0])))
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"the truth value of {self!r} is not known while the graph is built\n"
+            "  hint: choose between values with gn.where(condition, a, b)"
+        )
+
+    def __array__(self, *args: object, **kwargs: object) -> Any:
+        raise TypeError(
+            f"{self!r} is symbolic and has no value to convert to an array\n"
+            "  hint: use graphnn's function of the same name (gn.exp, not np.exp), "
+            "or run it: gn.compile(inputs, node)(...)"
+        )
+
+    __array_ufunc__ = None  # so that ndarray + node asks the node
+
+    def __float__(self) -> float:
+        raise TypeError(f"{self!r} is symbolic; run it: gn.compile(inputs, node)(...)")
+
+    __int__ = __index__ = __float__  # type: ignore[assignment]
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Node:
+        return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise UnsupportedOpError(
+            "nodes are not pickled", hint="save parameters; rebuild the graph from its code"
+        )
+
+    def __repr__(self) -> str:
+        name = self.name
+        label = f"{name} = {self.op.label(self)}" if name else self.op.label(self)
+        if isinstance(self.spec, TupleSpec):
+            return f"<Node {label} {self.spec}>"
+        shape = ", ".join(str(size) for size in self.shape)
+        comma = "," if len(self.shape) == 1 else ""
+        return f"<Node {label} ({shape}{comma}) {self.dtype.name}>"
+
+
+_interned: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def freeze(value: Any) -> object:
+    """A key under which equal attribute values meet and unequal ones never do.
+
+    Python thinks that ``1 == True == 1.0`` and ``0.0 == -0.0``; here they differ.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(freeze, value))
+    if isinstance(value, float):
+        return (float, value.hex(), np.signbit(value))
+    if isinstance(value, bool):
+        return (bool, value)
+    return value
+
+
+def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
+    """The node for ``op`` on ``inputs``: the existing one, or a new one with an inferred spec."""
+    inputs = tuple(inputs)
+    if attrs:
+        frozen = tuple((name, freeze(attrs[name])) for name in sorted(attrs))
+    else:
+        attrs, frozen = _NO_ATTRS, ()
+    # Identities are safe as keys: a live node keeps its inputs alive.
+    key = (op, tuple(map(id, inputs)), frozen)
+    node = _interned.get(key)
+    is_new = node is None
+    if node is None:
+        spec = op.infer(*(each.spec for each in inputs), **attrs)
+        if attrs is not _NO_ATTRS:
+            attrs = MappingProxyType(dict(attrs))
+        with _lock:
+            node = _interned.get(key)
+            if node is None:
+                node = Node(op, inputs, attrs, spec)
+                _interned[key] = node
+    note_creation(node, is_new=is_new)
+    return node

@@ -1,0 +1,117 @@
+"""The operator: what every node's ``op`` promises the compiler, and the registry of all.
+
+The three tiers in ``graphnn.ops.contract`` (elementwise, linear, general) fill this contract in;
+nothing here knows a particular operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graphnn.core.spec import Spec, TensorSpec
+
+if TYPE_CHECKING:
+    from graphnn.core.node import Node
+
+__all__ = ["REGISTRY", "Array", "Op", "register"]
+
+Array = npt.NDArray[Any]
+
+REGISTRY: dict[str, Op] = {}
+"""Every operator by name."""
+
+
+class Op:
+    """An operator: a pure function from values to one value, known by name.
+
+    A subclass gives at least :meth:`infer`, and either :meth:`evaluate` or :meth:`expand`.
+    An operator that is differentiable gives :meth:`jvp` and :meth:`vjp`, or leaves both to its
+    expansion. ``None`` stands for a zero tangent or cotangent everywhere.
+
+    Attributes
+    ----------
+    name : str
+        Unique; shown in dumps and pictures.
+    is_source : bool
+        Whether it has no inputs and its value comes from outside (inputs, parameters).
+    is_view : bool
+        Whether :meth:`evaluate` gives a strided view of its first input and moves no data.
+    is_elementwise : bool
+        Whether an element of the result depends on the broadcast elements of the inputs alone,
+        so that the result may overwrite an input.
+    """
+
+    name: str
+    is_source = False
+    is_view = False
+    is_elementwise = False
+
+    def infer(self, *inputs: Any, **attrs: Any) -> Spec:
+        """Spec of the result. Raises `ShapeError` or `DTypeError` for what does not fit."""
+        raise NotImplementedError(self.name)
+
+    def evaluate(self, *arrays: Any, **attrs: Any) -> Any:
+        """The result as an array: the reference kernel, in obvious NumPy."""
+        raise NotImplementedError(self.name)
+
+    def evaluate_into(self, out: Array, *arrays: Any, **attrs: Any) -> None:
+        """Compute the result into ``out``, without allocating where NumPy can."""
+        out[...] = self.evaluate(*arrays, **attrs)
+
+    def expand(self, *inputs: Node, **attrs: Any) -> Node | None:
+        """The same value built from simpler operators, or None for a primitive."""
+        return None
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
+        """Tangent of ``node`` given those of its inputs; `NotImplemented` without a rule."""
+        return NotImplemented
+
+    def vjp(self, node: Node, cotangent: Any) -> Sequence[Any]:
+        """A cotangent for every input of ``node``; `NotImplemented` without a rule."""
+        return NotImplemented
+
+    def flops(self, node: Node) -> int:
+        """Floating-point operations of one evaluation; shapes are known."""
+        return 0
+
+    def label(self, node: Node) -> str:
+        """The word for ``node`` in dumps and pictures."""
+        return self.name
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether it is evaluated as it is, not by its expansion."""
+        return type(self).evaluate is not Op.evaluate
+
+    def __repr__(self) -> str:
+        return f"<Op {self.name}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return (_by_name, (self.name,))
+
+
+def _by_name(name: str) -> Op:
+    return REGISTRY[name]
+
+
+def register(op: Op) -> None:
+    """Add an operator to the registry.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken: two copies of the ops package would end here.
+    """
+    if op.name in REGISTRY:
+        raise ValueError(f"operator {op.name!r} is already registered")
+    REGISTRY[op.name] = op
+
+
+def output_size(node: Node) -> int:
+    """Number of elements of a node's result; the shape is known."""
+    assert isinstance(node.spec, TensorSpec)
+    return int(np.prod([int(size) for size in node.spec.shape], dtype=np.int64))

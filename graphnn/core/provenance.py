@@ -1,0 +1,214 @@
+"""The side table: names, scopes, time steps, roles and source lines of nodes.
+
+They are no part of a node's identity, so two nodes that compute the same thing are one node
+with both lines. Errors, profiles and pictures read the table; passes carry it along.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+from graphnn.core.source import Source, caller
+
+if TYPE_CHECKING:
+    from graphnn.core.node import Node
+
+__all__ = [
+    "Provenance",
+    "Role",
+    "carry",
+    "derived_from",
+    "made_by",
+    "name_scope",
+    "note_creation",
+    "provenance",
+    "set_name",
+    "time_step",
+]
+
+Role: TypeAlias = Literal["forward", "backward", "tangent", "update"]
+
+T = TypeVar("T")
+
+MOST_SOURCES = 8
+"""Lines kept for one node; merged nodes of a long unrolled loop would gather thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What is known of a node beside what it computes.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names the user gave it, first one first.
+    scope : str
+        Name scopes it was built in, joined by ``/``.
+    sources : tuple of Source
+        The user's lines that built it; several after merging.
+    step : int or None
+        Time step of an unrolled recurrence.
+    role : {"forward", "backward", "tangent", "update"}
+    made_by : str
+        ``"user"``, or the pass that made it.
+    origin_ref : weak reference to Node, or None
+        See :attr:`origin`; weak, for the forward node may well depend on this one.
+    """
+
+    names: tuple[str, ...] = ()
+    scope: str = ""
+    sources: tuple[Source, ...] = ()
+    step: int | None = None
+    role: Role = "forward"
+    made_by: str = "user"
+    origin_ref: weakref.ref[Node] | None = None
+
+    @property
+    def origin(self) -> Node | None:
+        """The forward node that a derivative node belongs to, while that one lives."""
+        return self.origin_ref() if self.origin_ref is not None else None
+
+    @property
+    def name(self) -> str | None:
+        """The first name given, if any."""
+        return self.names[0] if self.names else None
+
+    @property
+    def where(self) -> str:
+        """The user's lines in words, for messages: ``"built at mlp.py:31"``; may be empty."""
+        return "built at " + ", ".join(map(str, self.sources)) if self.sources else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What nodes built right now have in common."""
+
+    scope: str = ""
+    step: int | None = None
+    role: Role = "forward"
+    made_by: str = "user"
+    origin_ref: weakref.ref[Node] | None = None
+    sources: tuple[Source, ...] | None = None
+
+
+_surroundings: ContextVar[_Surroundings] = ContextVar("surroundings", default=_Surroundings())  # noqa: B039
+_table: weakref.WeakKeyDictionary[Node, Provenance] = weakref.WeakKeyDictionary()
+_NOTHING = Provenance()
+
+
+def provenance(node: Node) -> Provenance:
+    """What the side table knows of a node."""
+    return _table.get(node, _NOTHING)
+
+
+def note_creation(node: Node, *, is_new: bool) -> None:
+    """Record where a node was built, or built again. Called by the node factory alone."""
+    around = _surroundings.get()
+    sources = around.sources
+    if sources is None:
+        line = caller()
+        sources = (line,) if line is not None else ()
+    if is_new:
+        _table[node] = Provenance(
+            (), around.scope, sources, around.step, around.role, around.made_by, around.origin_ref
+        )
+        return
+    known = _table.get(node, _NOTHING)
+    merged = _merge(known.sources, sources)
+    if merged is not known.sources:
+        _table[node] = replace(known, sources=merged)
+
+
+def set_name(node: Node, name: str) -> None:
+    """Give a node a (further) name."""
+    known = provenance(node)
+    if name not in known.names:
+        _table[node] = replace(known, names=(*known.names, name))
+
+
+def carry(old: Node, new: Node) -> None:
+    """Let ``new``, which replaces ``old``, inherit its names, lines, step and role."""
+    if old is new or old not in _table:
+        return
+    before, after = _table[old], provenance(new)
+    _table[new] = replace(
+        after,
+        names=_merge(after.names, before.names),
+        scope=after.scope or before.scope,
+        sources=_merge(after.sources, before.sources),
+        step=before.step if after.step is None else after.step,
+        role=before.role if after.made_by != "user" else after.role,
+        origin_ref=after.origin_ref or before.origin_ref,
+    )
+
+
+def _merge(known: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
+    fresh = tuple(item for item in more if item not in known)
+    if not fresh or len(known) >= MOST_SOURCES:
+        return known
+    return (known + fresh)[:MOST_SOURCES]
+
+
+@contextmanager
+def _within(around: _Surroundings) -> Iterator[None]:
+    token = _surroundings.set(around)
+    try:
+        yield
+    finally:
+        _surroundings.reset(token)
+
+
+@contextmanager
+def name_scope(name: str) -> Iterator[None]:
+    """Group the nodes built inside under a name; scopes nest as ``outer/inner``.
+
+    Parameters
+    ----------
+    name : str
+        Shown in dumps, profiles and pictures; it does not change what is computed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(3,))
+    >>> with gn.name_scope("encoder"):
+    ...     y = gn.tanh(x)
+    >>> gn.provenance(y).scope
+    'encoder'
+    """
+    around = _surroundings.get()
+    scope = f"{around.scope}/{name}" if around.scope else name
+    with _within(replace(around, scope=scope)):
+        yield
+
+
+@contextmanager
+def time_step(step: int) -> Iterator[None]:
+    """Mark the nodes built inside as belonging to one time step of a recurrence."""
+    with _within(replace(_surroundings.get(), step=step)):
+        yield
+
+
+@contextmanager
+def derived_from(node: Node, role: Role) -> Iterator[None]:
+    """Let the nodes built inside inherit a node's scope, step and lines, in another role."""
+    known = provenance(node)
+    with _within(
+        _Surroundings(known.scope, known.step, role, "differentiation", weakref.ref(node), known.sources)
+    ):
+        yield
+
+
+@contextmanager
+def made_by(name: str, node: Node | None = None) -> Iterator[None]:
+    """Mark the nodes built inside as made by a pass, on behalf of ``node`` if given."""
+    known = provenance(node) if node is not None else _NOTHING
+    with _within(
+        _Surroundings(known.scope, known.step, known.role, name, known.origin_ref, known.sources)
+    ):
+        yield

@@ -1,0 +1,65 @@
+"""Where in the user's code something happened: the innermost frame outside graphnn."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+
+__all__ = ["Source", "caller", "internal_folders"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line of the user's code.
+
+    Attributes
+    ----------
+    path : str
+        File as Python knows it.
+    line : int
+        Line number, counted from one.
+    function : str
+        Name of the function that the line belongs to.
+    """
+
+    path: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.path)}:{self.line}"
+
+
+def internal_folders() -> tuple[str, ...]:
+    """Folders whose code is graphnn's own: the core's parent, and ``ops`` and ``compiler``.
+
+    An installed package holds all three below ``graphnn/``; in a checkout ``ops/`` and
+    ``compiler/`` lie beside it.
+    """
+    package = Path(__file__).resolve().parent.parent
+    folders = [package]
+    if not (package / "ops").is_dir():
+        folders += [package.parent / "ops", package.parent / "compiler"]
+    return tuple(str(folder) + os.sep for folder in folders)
+
+
+_INTERNAL = internal_folders()
+_is_internal: dict[CodeType, bool] = {}
+
+
+def caller() -> Source | None:
+    """The innermost line on the call stack that is not graphnn's own, if there is one."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        internal = _is_internal.get(code)
+        if internal is None:
+            internal = code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith("<frozen")
+            _is_internal[code] = internal
+        if not internal:
+            return Source(code.co_filename, frame.f_lineno, code.co_qualname)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

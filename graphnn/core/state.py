@@ -1,0 +1,146 @@
+"""Parameters and other state: leaves of a graph whose value outlives every program.
+
+The value lives with the parameter, not with a program: a training step and an evaluation
+program see the same memory, and updates happen in place.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from graphnn.core.dtypes import DTypeLike
+from graphnn.core.arrays import as_array
+from graphnn.core.errors import DTypeError, ShapeError
+from graphnn.core.node import Node
+from graphnn.core.op import Array, Op, register
+from graphnn.core.provenance import note_creation, set_name
+from graphnn.core.spec import Spec, TensorSpec, shape_text
+
+__all__ = ["Parameter", "aligned_empty", "parameter"]
+
+ALIGNMENT = 64
+"""Bytes: one cache line, and the widest vector there is."""
+
+_numbers = itertools.count()
+
+
+def aligned_empty(spec: TensorSpec) -> Array:
+    """Uninitialised contiguous memory for a spec, aligned for vector loads."""
+    raw = np.empty(spec.nbytes + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    shape = tuple(int(size) for size in spec.shape)
+    return raw[start : start + spec.nbytes].view(spec.dtype).reshape(shape)
+
+
+class ParameterOp(Op):
+    """The leaf that reads a parameter's memory."""
+
+    name = "parameter"
+    is_source = True
+
+    def infer(self, *inputs: Spec, **attrs: Any) -> Spec:
+        """Parameters are made by :func:`parameter` alone, which knows the spec."""
+        return TensorSpec(attrs["shape"], attrs["dtype"])
+
+
+PARAMETER = ParameterOp()
+register(PARAMETER)
+
+
+class Parameter(Node):
+    """A node with a value that programs read, and update in place.
+
+    Attributes
+    ----------
+    array : numpy.ndarray
+        The memory that programs work on. Reading it is fine; to write, set :attr:`value`.
+    trainable : bool
+        Whether an optimizer should change it; optimizer slots and counters are not trainable.
+    """
+
+    __slots__ = ("array", "trainable")
+
+    array: Array
+    trainable: bool
+
+    def __init__(self, array: Array, *, trainable: bool) -> None:
+        spec = TensorSpec(array.shape, array.dtype)
+        attrs: Mapping[str, Any] = MappingProxyType(
+            {"shape": array.shape, "dtype": array.dtype, "number": next(_numbers)}
+        )
+        super().__init__(PARAMETER, (), attrs, spec)
+        memory = aligned_empty(spec)
+        memory[...] = array
+        object.__setattr__(self, "array", memory)
+        object.__setattr__(self, "trainable", trainable)
+        note_creation(self, is_new=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python sends property setters here too; the value alone may be set.
+        if name == "value":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def value(self) -> Array:
+        """A copy of the current value; setting it writes in place, for every program."""
+        return self.array.copy()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        given = np.asarray(value)
+        if given.shape != self.array.shape:
+            raise ShapeError(
+                f"parameter {self.name or '?'} has shape {shape_text(self.array.shape)}, "
+                f"the value {shape_text(given.shape)}",
+                hint="a parameter keeps its shape for life",
+            )
+        if not np.can_cast(given.dtype, self.array.dtype, casting="same_kind"):
+            raise DTypeError(
+                f"parameter {self.name or '?'} is {self.array.dtype.name}, "
+                f"the value {given.dtype.name}",
+                hint="convert the value first",
+            )
+        self.array[...] = given
+
+
+def parameter(
+    value: Any, name: str | None = None, *, dtype: DTypeLike | None = None, trainable: bool = True
+) -> Parameter:
+    """A leaf with a value of its own, such as a weight.
+
+    Parameters
+    ----------
+    value : array_like
+        Initial value; it is copied. Its shape is the parameter's for life.
+    name : str, optional
+        For dumps, pictures and checkpoints.
+    dtype : optional
+        Default: that of an array; float32 for Python floats.
+    trainable : bool, default True
+        Whether optimizers should update it.
+
+    Returns
+    -------
+    Parameter
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([[1.0, 2.0]], name="w")
+    >>> w
+    <Node w = parameter (1, 2) float32>
+    >>> w.value = [[3.0, 4.0]]
+    >>> w.value
+    array([[3., 4.]], dtype=float32)
+    """
+    made = Parameter(as_array(value, dtype), trainable=trainable)
+    if name is not None:
+        set_name(made, name)
+    return made

@@ -1,0 +1,77 @@
+"""Graphs as text that reads like code: one line a node, names where the user gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphnn.core.dtypes import short_name
+from graphnn.core.provenance import provenance
+
+if TYPE_CHECKING:
+    from graphnn.core.node import Node
+
+__all__ = ["attrs_text", "graph_text", "node_names"]
+
+
+def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
+    """A unique short name for every node: the user's where there is one, else ``%7``."""
+    names: dict[Node, str] = {}
+    taken: set[str] = set()
+    counter = 0
+    for node in nodes:
+        given = provenance(node).name
+        if given is None:
+            if node.op.name == "constant" and node.attrs["value"].array.size == 1:
+                names[node] = f"{node.attrs['value']!r}"
+                continue
+            counter += 1
+            name = f"%{counter}"
+        else:
+            name, copy = given.replace("\n", "\\n"), 1
+            while name in taken:
+                copy += 1
+                name = f"{given}#{copy}"
+        taken.add(name)
+        names[node] = name
+    return names
+
+
+def attr_text(value: Any) -> str:
+    """An attribute's value, short."""
+    import numpy as np
+
+    if isinstance(value, np.dtype):
+        return short_name(value)
+    if isinstance(value, tuple):
+        inner = ", ".join(map(attr_text, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    return str(value) if not isinstance(value, str) else repr(value)
+
+
+def attrs_text(node: Node) -> str:
+    """The attributes as keyword arguments."""
+    return ", ".join(f"{name}={attr_text(value)}" for name, value in node.attrs.items())
+
+
+def graph_text(
+    inputs: Sequence[Node], outputs: Sequence[Node], nodes: Sequence[Node], *, sources: bool
+) -> str:
+    """See :meth:`graphnn.Graph.text`."""
+    names = node_names([*inputs, *(node for node in nodes if node not in set(inputs))])
+    fed = set(inputs)
+    head = ", ".join(f"{names[node]}: {node.spec}" for node in inputs)
+    lines = [f"graph({head}) {{"]
+    for node in nodes:
+        if node in fed or (node.op.name == "constant" and not names[node].startswith("%")):
+            continue
+        arguments = [names[each] for each in node.inputs]
+        if not node.op.is_source or node.op.name == "constant":
+            arguments += [text for text in [attrs_text(node)] if text]
+        line = f"  {names[node]}: {node.spec} = {node.op.label(node)}({', '.join(arguments)})"
+        known = provenance(node)
+        if sources and known.sources:
+            line += "  # " + ", ".join(map(str, known.sources))
+        lines.append(line)
+    lines += [f"  return {', '.join(names[node] for node in outputs)}", "}"]
+    return "\n".join(lines)

@@ -1,0 +1,437 @@
+"""The op contract: facts every operation is tested by, and the tiers that need no file of their own.
+
+An *operation* is what a user calls (``gn.mean``); an *op* is what a node holds (``sum``). An
+operation carries its test facts; an op its shape rule, kernel and derivatives. Three tiers of ops:
+
+1. elementwise (:mod:`graphnn.ops.elementwise`): a kernel or a body, and partial derivatives;
+2. linear (:class:`LinearOp`): shape rule, kernel and ``transpose``; both derivatives follow;
+3. general (:class:`graphnn.core.op.Op`): shape rule, kernel, ``jvp`` and ``vjp``.
+
+Any of them may give ``expand`` instead of a kernel: it is then compiled, and if it has no
+derivative rules also differentiated, as what it expands to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from graphnn.core.dtypes import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    DType,
+    DTypeLike,
+    as_dtype,
+    is_bool,
+    is_floating,
+    is_half,
+    is_integer,
+    promote,
+    weak_dtype,
+)
+from graphnn.core.errors import DTypeError, ShapeError
+from graphnn.core.literal import Literal
+from graphnn.core.arrays import as_array
+from graphnn.core.node import Node, make_node
+from graphnn.core.op import REGISTRY, Array, Op, register
+from graphnn.core.spec import TensorSpec, shape_text
+
+__all__ = [
+    "OPERATIONS",
+    "Arg",
+    "LinearOp",
+    "Operation",
+    "Reject",
+    "Sample",
+    "as_node",
+    "cast_to",
+    "constant",
+    "normalize_axes",
+    "normalize_axis",
+    "operands",
+    "operation",
+    "require_floating",
+    "sum_tangents",
+    "zeros_like",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# --------------------------------------------------------------------------------- test facts
+
+
+@dataclass(frozen=True)
+class Arg:
+    """An array argument of a sample: the tests draw its values, in several dtypes.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    low, high : float
+        Values are uniform between them.
+    kind : {"float", "int", "bool", "same-int"}
+        ``float`` arguments are drawn in every float dtype under test; ``int`` are int64
+        between ``low`` and ``high`` inclusive; ``bool`` are coin tosses.
+    distinct : bool
+        Whether values must lie apart (no ties within 0.01), for max, sort and the like.
+    values : tuple, optional
+        These values instead of random ones.
+    """
+
+    shape: tuple[int, ...] = ()
+    low: float = -2.0
+    high: float = 2.0
+    kind: str = "float"
+    distinct: bool = False
+    values: tuple[Any, ...] | None = None
+
+
+class Sample:
+    """Arguments that an operation is tested with; :class:`Arg` anywhere inside is drawn."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        inner = [repr(arg) for arg in self.args]
+        inner += [f"{key}={value!r}" for key, value in self.kwargs.items()]
+        return f"Sample({', '.join(inner)})"
+
+
+class Reject(Sample):
+    """Arguments that must be refused, with words that the error must contain."""
+
+    def __init__(
+        self, error: type[Exception], words: str, /, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.error = error
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A function users call to build nodes, with the facts it is tested and documented by.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        From nodes (or arrays, numbers) to a node.
+    reference : callable
+        The same in independent float64 NumPy or SciPy.
+    samples : tuple of Sample
+    rejects : tuple of Reject
+    dtypes : str
+        Kinds that :class:`Arg` of kind "float" may also be drawn in: a subset of ``"bif"``
+        (bool, integer, float).
+    differentiable : bool
+        Whether the derivative is checked (in both modes, to second order).
+    family : str
+        The module it is defined in, a heading in the op table.
+    corner : str
+        The convention at ties, kinks and singularities.
+    special : tuple
+        Special scalar values that elementwise operations are evaluated at.
+    """
+
+    name: str
+    function: Callable[..., Node]
+    reference: Callable[..., Any]
+    samples: tuple[Sample, ...]
+    rejects: tuple[Reject, ...] = ()
+    dtypes: str = "f"
+    differentiable: bool = True
+    family: str = ""
+    corner: str = ""
+    special: tuple[Any, ...] = field(default=())
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring."""
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+
+OPERATIONS: dict[str, Operation] = {}
+"""Every public operation by name; the tests, the op table and the docs read it."""
+
+
+def operation(
+    *,
+    reference: Callable[..., Any],
+    samples: Iterable[Sample],
+    rejects: Iterable[Reject] = (),
+    dtypes: str = "f",
+    differentiable: bool = True,
+    corner: str = "",
+) -> Callable[[F], F]:
+    """Declare a public function as an operation and give its test facts; see `Operation`."""
+
+    def declare(function: F) -> F:
+        add_operation(
+            Operation(
+                name=function.__name__,
+                function=function,
+                reference=reference,
+                samples=tuple(samples),
+                rejects=tuple(rejects),
+                dtypes=dtypes,
+                differentiable=differentiable,
+                family=function.__module__.rpartition(".")[2],
+                corner=corner,
+            )
+        )
+        return function
+
+    return declare
+
+
+def add_operation(described: Operation) -> None:
+    """Register an operation under its name."""
+    if described.name in OPERATIONS:
+        raise ValueError(f"operation {described.name!r} is already registered")
+    OPERATIONS[described.name] = described
+
+
+# ---------------------------------------------------------------------- constants and operands
+
+
+class ConstantOp(Op):
+    """A leaf whose value is part of the graph."""
+
+    name = "constant"
+    is_source = True
+
+    def infer(self, **attrs: Any) -> TensorSpec:
+        array = attrs["value"].array
+        return TensorSpec(array.shape, array.dtype)
+
+    def evaluate(self, **attrs: Any) -> Array:
+        literal: Literal = attrs["value"]
+        return literal.array
+
+
+CONSTANT = ConstantOp()
+register(CONSTANT)
+
+
+def constant(value: Any, dtype: DTypeLike | None = None) -> Node:
+    """A node with a fixed value.
+
+    Parameters
+    ----------
+    value : array_like
+        Copied. Python floats without a dtype are float32, ints int64.
+    dtype : optional
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.constant([1.0, 2.0])
+    <Node constant (2,) float32>
+    """
+    return make_node(CONSTANT, (), {"value": Literal(as_array(value, dtype))})
+
+
+def as_node(value: Any, dtype: DTypeLike | None = None) -> Node:
+    """A node from a node, an array or a number; ``dtype`` is for Python numbers."""
+    if isinstance(value, Node):
+        return value
+    return constant(value, dtype)
+
+
+def _is_weak(value: Any) -> bool:
+    """Whether a value is a Python scalar (NumPy's float64 scalar is a Python float too)."""
+    return isinstance(value, bool | int | float)
+
+
+def operands(
+    what: str, values: Sequence[Any], accepts: str = "bif", masks: Sequence[int] = ()
+) -> list[Node]:
+    """Nodes of one dtype from what a user mixes, by the one promotion rule.
+
+    Parameters
+    ----------
+    what : str
+        Name of the operation, for errors.
+    values : sequence
+        Nodes, arrays and Python numbers.
+    accepts : str
+        Kinds of dtype it can compute in: a subset of ``"bif"`` (bool, integer, float). If it
+        computes in floats alone, integers become float32.
+    masks : sequence of int
+        Positions that must be bool and take no part in the promotion.
+
+    Returns
+    -------
+    list of Node
+
+    Raises
+    ------
+    DTypeError
+    """
+    strong = {
+        position: as_node(value)
+        for position, value in enumerate(values)
+        if position not in masks and not _is_weak(value)
+    }
+    common = promote(what, *(node.dtype for node in strong.values())) if strong else None
+    for position, value in enumerate(values):
+        if position not in masks and position not in strong:
+            common = weak_dtype(value, common)
+    assert common is not None
+    kind = "b" if is_bool(common) else "i" if is_integer(common) else "f"
+    if kind not in accepts:
+        if accepts != "f":
+            raise DTypeError(
+                f"{what}: {common.name} is not supported",
+                hint="cast it with gn.cast(x, dtype)",
+            )
+        common = FLOAT32
+    result = []
+    for position, value in enumerate(values):
+        if position in masks:
+            mask = as_node(value)
+            if not is_bool(mask.dtype):
+                raise DTypeError(
+                    f"{what}: argument {position} must be bool, not {mask.dtype.name}",
+                    hint="compare it with something, e.g. x != 0 as gn.not_equal(x, 0)",
+                )
+            result.append(mask)
+        elif position in strong:
+            result.append(cast_to(strong[position], common))
+        else:
+            result.append(constant(value, common))
+    return result
+
+
+def cast_to(node: Node, dtype: DType) -> Node:
+    """The node in another dtype; the node itself if it has it."""
+    if node.dtype == dtype:
+        return node
+    return make_node(REGISTRY["cast"], (node,), {"dtype": dtype})
+
+
+def require_floating(what: str, node: Node) -> Node:
+    """The node in a float dtype: integers and bools become float32."""
+    return node if is_floating(node.dtype) else cast_to(node, FLOAT32)
+
+
+def zeros_like(node: Node) -> Node:
+    """Zeros of the shape and dtype of a node."""
+    zero = constant(np.zeros((), dtype=node.dtype))
+    if node.shape == ():
+        return zero
+    return make_node(REGISTRY["broadcast_to"], (zero,), {"shape": node.shape})
+
+
+def sum_tangents(terms: Iterable[Node | None]) -> Node | None:
+    """The sum of those terms that are not None (which stands for zero)."""
+    total: Node | None = None
+    for term in terms:
+        if term is not None:
+            total = term if total is None else make_node(REGISTRY["add"], (total, term))
+    return total
+
+
+# --------------------------------------------------------------------------------------- axes
+
+
+def normalize_axis(what: str, axis: Any, ndim: int) -> int:
+    """A non-negative axis.
+
+    Raises
+    ------
+    ShapeError
+        If it is out of range.
+    """
+    if isinstance(axis, bool) or not hasattr(axis, "__index__") or isinstance(axis, Node):
+        raise ShapeError(f"{what}: axis must be an integer, not {axis!r}")
+    index = int(axis.__index__())
+    if not -ndim <= index < ndim:
+        raise ShapeError(
+            f"{what}: axis {index} is out of range for {ndim} axes",
+            hint=f"axes run from {-ndim} to {ndim - 1}" if ndim else "a 0-d array has no axes",
+        )
+    return index % ndim
+
+
+def normalize_axes(what: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """Non-negative, sorted axes from an axis, several, or None for all.
+
+    Raises
+    ------
+    ShapeError
+        If one is out of range or given twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    listed = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(sorted(normalize_axis(what, each, ndim) for each in listed))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{what}: an axis is given twice in {tuple(listed)}")
+    return axes
+
+
+# -------------------------------------------------------------------------------- linear tier
+
+
+class LinearOp(Op):
+    """Tier 2: linear in some of its inputs. Give ``infer``, ``evaluate`` and ``transpose``.
+
+    Attributes
+    ----------
+    linear_in : tuple of int, or None
+        Positions of the inputs it is linear in; None for all.
+    is_multilinear : bool
+        Whether it is linear in each of them separately (a product), not in all together (a sum).
+    """
+
+    linear_in: tuple[int, ...] | None = None
+    is_multilinear = False
+
+    def transpose(self, node: Node, cotangent: Node, index: int) -> Node | None:
+        """The cotangent of input ``index``: the transposed map applied to ``cotangent``."""
+        raise NotImplementedError(self.name)
+
+    def _linear(self, node: Node) -> Sequence[int]:
+        return range(len(node.inputs)) if self.linear_in is None else self.linear_in
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
+        """The same op on the tangents."""
+        positions = self._linear(node)
+        if self.is_multilinear:
+            return sum_tangents(
+                self._with(node, {index: tangent})
+                for index in positions
+                if (tangent := tangents[index]) is not None
+            )
+        if all(tangents[index] is None for index in positions):
+            return None
+        return self._with(
+            node, {index: tangents[index] or zeros_like(node.inputs[index]) for index in positions}
+        )
+
+    def _with(self, node: Node, replaced: dict[int, Node]) -> Node:
+        inputs = [replaced.get(index, each) for index, each in enumerate(node.inputs)]
+        return make_node(self, inputs, node.attrs)
+
+    def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
+        """The transposed map for every linear input."""
+        positions = self._linear(node)
+        return [
+            self.transpose(node, cotangent, index)
+            if index in positions and is_floating(each.dtype)
+            else None
+            for index, each in enumerate(node.inputs)
+        ]

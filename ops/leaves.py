@@ -1,0 +1,68 @@
+"""Leaves: what is fed to a program when it is called."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from graphnn.core.dims import as_size
+from graphnn.core.dtypes import FLOAT32, DTypeLike, as_dtype
+from graphnn.core.errors import ShapeError
+from graphnn.core.node import Node, make_node
+from graphnn.core.op import Op, register
+from graphnn.core.provenance import set_name
+from graphnn.core.spec import TensorSpec
+
+__all__ = ["input"]
+
+_numbers = itertools.count()
+
+
+class InputOp(Op):
+    """A value fed at every call."""
+
+    name = "input"
+    is_source = True
+
+    def infer(self, **attrs: Any) -> TensorSpec:
+        return TensorSpec(attrs["shape"], attrs["dtype"])
+
+
+INPUT = InputOp()
+register(INPUT)
+
+
+def input(name: str, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
+    """A value that is fed when a program is called.
+
+    Parameters
+    ----------
+    name : str
+        Feeds may be given by it; it must be unique within a program.
+    shape : tuple of int or str
+        A string is a named dimension, bound to a number by what is fed.
+    dtype : optional
+        Default float32.
+
+    Returns
+    -------
+    Node
+        Every call makes a new one.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.input("x", shape=("batch", 64))
+    <Node x = input (batch, 64) float32>
+    """
+    if not isinstance(name, str) or not name:
+        raise ShapeError(f"an input needs a name, not {name!r}", hint='gn.input("x", shape=(2, 3))')
+    given = shape if isinstance(shape, tuple | list) else (shape,)
+    sizes = tuple(map(as_size, given))
+    for size in sizes:
+        if isinstance(size, int) and size < 0:
+            raise ShapeError(f"input {name!r}: size {size} is negative")
+    attrs = {"shape": sizes, "dtype": as_dtype(dtype), "number": next(_numbers)}
+    node = make_node(INPUT, (), attrs)
+    set_name(node, name)
+    return node

@@ -1,0 +1,132 @@
+"""What is shipped, and what ``import graphnn`` costs and brings in."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphnn._version import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+
+IMPORT_SECONDS = 0.3
+TRIES = 5
+
+# Wanted by some features only: they are loaded where those features are used.
+NOT_AT_IMPORT = {
+    "cupy",
+    "graphviz",
+    "jax",
+    "matplotlib",
+    "mlxtend",
+    "networkx",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "torch",
+    "tqdm",
+}
+
+
+def setuptools_table() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        table: dict[str, Any] = tomllib.load(file)["tool"]["setuptools"]
+    return table
+
+
+def packages_on_disk() -> dict[str, Path]:
+    """Package name -> folder, for all folders that hold Python files."""
+    found = {}
+    for package, name in setuptools_table()["package-dir"].items():
+        folders = {file.parent for file in (ROOT / name).rglob("*.py")}
+        for folder in folders:
+            found[".".join((package, *folder.relative_to(ROOT / name).parts))] = folder
+    return found
+
+
+def in_fresh_interpreter(code: str, cwd: Path) -> Any:
+    """What ``code``, run outside the repository, prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_listed_packages_are_those_on_disk() -> None:
+    listed = setuptools_table()["packages"]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == packages_on_disk().keys(), "update [tool.setuptools] packages"
+
+
+def test_every_package_has_an_init() -> None:
+    missing = [
+        name
+        for name, folder in packages_on_disk().items()
+        if not (folder / "__init__.py").is_file()
+    ]
+    assert missing == []
+
+
+def test_every_data_file_is_shipped() -> None:
+    patterns = setuptools_table()["package-data"]
+    left_out = [
+        str(file.relative_to(ROOT))
+        for name, folder in packages_on_disk().items()
+        for file in folder.iterdir()
+        if file.is_file()
+        and file.suffix not in (".py", ".md")
+        and not any(file.match(pattern) for pattern in patterns.get(name, []))
+    ]
+    assert left_out == [], "update [tool.setuptools.package-data]"
+
+
+def test_ops_and_compiler_are_not_inside_graphnn_on_disk() -> None:
+    # There they would be imported instead of the folders beside graphnn/.
+    assert not (ROOT / "graphnn" / "ops").exists()
+    assert not (ROOT / "graphnn" / "compiler").exists()
+
+
+def test_installed_version_is_the_one_in_the_code() -> None:
+    assert version("graphnn") == __version__
+
+
+@pytest.mark.parametrize("cwd", [ROOT, None], ids=["in the repository", "elsewhere"])
+def test_no_file_is_imported_twice(cwd: Path | None, tmp_path: Path) -> None:
+    code = """
+import json, sys
+import graphnn, graphnn.ops, graphnn.compiler
+print(json.dumps({n: m.__file__ for n, m in sys.modules.items() if getattr(m, "__file__", None)}))
+"""
+    modules = in_fresh_interpreter(code, cwd or tmp_path)
+    own = {name: file for name, file in modules.items() if name.split(".")[0] == "graphnn"}
+    assert {"graphnn", "graphnn.ops", "graphnn.compiler"} <= own.keys()
+    assert len(set(own.values())) == len(own)
+    assert not {"ops", "compiler"} & modules.keys()
+
+
+def test_import_brings_in_nothing_heavy(tmp_path: Path) -> None:
+    code = "import json, sys, graphnn; print(json.dumps(sorted(sys.modules)))"
+    modules = {name.split(".")[0] for name in in_fresh_interpreter(code, tmp_path)}
+    assert not modules & NOT_AT_IMPORT
+
+
+def test_import_is_fast(tmp_path: Path) -> None:
+    code = """
+import time
+start = time.perf_counter()
+import graphnn
+print(time.perf_counter() - start)
+"""
+    seconds = []
+    for _ in range(TRIES):  # the best of several: others may be using this machine
+        seconds.append(in_fresh_interpreter(code, tmp_path))
+        if seconds[-1] < IMPORT_SECONDS:
+            break
+    assert min(seconds) < IMPORT_SECONDS, f"import graphnn took {seconds} s"
