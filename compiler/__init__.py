@@ -1,1 +1,1 @@
-"""A placeholder until the package is written."""
+"""The compiler: differentiation, rewriting, lowering and execution of graphs."""

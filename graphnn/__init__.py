@@ -1,6 +1,8 @@
 """Graph-based automatic differentiation with static compilation."""
 
 from graphnn._version import __version__
+from graphnn.compiler.autodiff.derivatives import *
+from graphnn.compiler.program import Program, compile, evaluate
 from graphnn.core.dims import Dim
 from graphnn.core.errors import *
 from graphnn.core.graph import Graph

@@ -3,11 +3,27 @@
 import sys
 
 from graphnn.core.operators import bind_functions
+from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
 from graphnn.ops.broadcasting import *
 from graphnn.ops.contract import constant
+from graphnn.ops.control import *
+from graphnn.ops.creation import *
+from graphnn.ops.cumulative import *
+from graphnn.ops.diagonals import *
 from graphnn.ops.exponential import *
+from graphnn.ops.gathering import *
+from graphnn.ops.indexing import *
+from graphnn.ops.joining import *
 from graphnn.ops.leaves import *
 from graphnn.ops.logic import *
+from graphnn.ops.movement import *
+from graphnn.ops.padding import *
+from graphnn.ops.reduction import *
+from graphnn.ops.rounding import *
+from graphnn.ops.softmax import *
+from graphnn.ops.special import *
+from graphnn.ops.statistics import *
+from graphnn.ops.trigonometric import *
 
 bind_functions(sys.modules[__name__])

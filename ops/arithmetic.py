@@ -267,6 +267,7 @@ class CastOp(Op):
 
     name = "cast"
     is_elementwise = True
+    instruction = "kernel"
 
     def infer(self, x: TensorSpec, *, dtype: DType) -> TensorSpec:
         return TensorSpec(x.shape, dtype)

@@ -418,9 +418,11 @@ class LinearOp(Op):
             )
         if all(tangents[index] is None for index in positions):
             return None
-        return self._with(
-            node, {index: tangents[index] or zeros_like(node.inputs[index]) for index in positions}
-        )
+        directions = {
+            index: zeros_like(node.inputs[index]) if tangents[index] is None else tangents[index]
+            for index in positions
+        }
+        return self._with(node, directions)
 
     def _with(self, node: Node, replaced: dict[int, Node]) -> Node:
         inputs = [replaced.get(index, each) for index, each in enumerate(node.inputs)]

@@ -46,6 +46,7 @@ class ElementwiseOp(Op):
     """
 
     is_elementwise = True
+    instruction = "kernel"
 
     def __init__(
         self,

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from graphnn.core.node import Node
-from graphnn.ops.arithmetic import divide, reciprocal
-from graphnn.ops.contract import as_node
+from graphnn.ops.arithmetic import abs, divide, maximum, negative, reciprocal, where
 from graphnn.ops.elementwise import Partial, elementwise
+from graphnn.ops.logic import equal, isinf, logical_and
 
-__all__ = ["exp", "log", "log1p", "sqrt"]
+__all__ = [
+    "cbrt",
+    "exp",
+    "exp2",
+    "expm1",
+    "hypot",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "rsqrt",
+    "sqrt",
+]
+
+_LOG_SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, np.nan)
 
 
 @elementwise(kernel=np.exp, reference=np.exp, special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4))
@@ -24,11 +40,35 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (result,)
 
 
+@elementwise(kernel=np.exp2, reference=np.exp2, special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4))
+def exp2(x: Node) -> None:
+    """``2**x``."""
+
+
+@exp2.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (result * math.log(2.0),)
+
+
+@elementwise(
+    kernel=np.expm1,
+    reference=np.expm1,
+    special=(0.0, -0.0, 1e-12, -np.inf, np.inf, np.nan, 1e4, -1e4),
+)
+def expm1(x: Node) -> None:
+    """``exp(x) - 1``, exact for small ``x``."""
+
+
+@expm1.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (result + 1.0,)
+
+
 @elementwise(
     kernel=np.log,
     reference=np.log,
     domain=(0.1, 3.0),
-    special=(0.0, -0.0, 1.0, -1.0, np.inf, np.nan),
+    special=_LOG_SPECIAL,
     corner="-inf at 0, NaN below",
 )
 def log(x: Node) -> None:
@@ -57,6 +97,38 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 
 
 @elementwise(
+    kernel=np.log2,
+    reference=np.log2,
+    domain=(0.1, 3.0),
+    special=_LOG_SPECIAL,
+    corner="-inf at 0, NaN below",
+)
+def log2(x: Node) -> None:
+    """Logarithm to base 2."""
+
+
+@log2.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (divide(1.0 / math.log(2.0), x),)
+
+
+@elementwise(
+    kernel=np.log10,
+    reference=np.log10,
+    domain=(0.1, 3.0),
+    special=_LOG_SPECIAL,
+    corner="-inf at 0, NaN below",
+)
+def log10(x: Node) -> None:
+    """Logarithm to base 10."""
+
+
+@log10.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (divide(1.0 / math.log(10.0), x),)
+
+
+@elementwise(
     kernel=np.sqrt,
     reference=np.sqrt,
     domain=(0.1, 3.0),
@@ -69,4 +141,85 @@ def sqrt(x: Node) -> None:
 
 @sqrt.partials
 def _(x: Node, result: Node) -> Sequence[Partial]:
-    return (divide(as_node(0.5, x.dtype), result),)
+    return (divide(0.5, result),)
+
+
+@elementwise(
+    reference=lambda x: 1.0 / np.sqrt(x),
+    domain=(0.1, 3.0),
+    special=(0.0, -0.0, -1.0, np.inf, np.nan),
+    corner="±inf at ±0 with derivative -inf, as in JAX and PyTorch; NaN below",
+)
+def rsqrt(x: Node) -> Node:
+    """``1 / sqrt(x)``."""
+    return reciprocal(sqrt(x))
+
+
+@rsqrt.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (-0.5 * (result * result) * result,)
+
+
+@elementwise(
+    kernel=np.cbrt,
+    reference=np.cbrt,
+    domain=(0.1, 3.0),
+    special=(0.0, -0.0, -8.0, 27.0, np.inf, -np.inf, np.nan),
+    corner="derivative inf at 0, on both sides",
+)
+def cbrt(x: Node) -> None:
+    """Real cube root, also of negative numbers."""
+
+
+@cbrt.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (divide(1.0 / 3.0, result * result),)
+
+
+@elementwise(
+    kernel=np.hypot,
+    reference=np.hypot,
+    domain=(0.3, 2.0),
+    special=((0.0, 0.0), (-3.0, 4.0), (1e30, 1e30), (np.inf, 1.0), (np.inf, np.nan)),
+    corner="derivative 0 at (0, 0); an infinite operand wins over NaN",
+)
+def hypot(x: Node, y: Node) -> None:
+    """``sqrt(x**2 + y**2)``, without overflow or underflow of the squares."""
+
+
+@hypot.partials
+def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
+    length = where(equal(result, 0.0), 1.0, result)
+    return x / length, y / length
+
+
+@elementwise(
+    reference=np.logaddexp,
+    special=(
+        (0.0, 0.0),
+        (1e4, 1e4),
+        (-1e4, 1e4),
+        (-np.inf, -np.inf),
+        (-np.inf, 1.0),
+        (np.inf, np.inf),
+        (np.inf, -np.inf),
+        (np.nan, 1.0),
+    ),
+    corner="-inf stands for the log of 0; between equal infinities each derivative is one half",
+)
+def logaddexp(x: Node, y: Node) -> Node:
+    """``log(exp(x) + exp(y))``, arranged so that nothing can overflow."""
+    return maximum(x, y) + log1p(exp(negative(abs(_difference(x, y)))))
+
+
+@logaddexp.partials
+def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
+    from graphnn.ops.activation import sigmoid
+
+    difference = _difference(x, y)
+    return sigmoid(difference), sigmoid(negative(difference))
+
+
+def _difference(x: Node, y: Node) -> Node:
+    """``x - y``, where equal infinities have the difference 0."""
+    return where(logical_and(equal(x, y), isinf(x)), 0.0, x - y)

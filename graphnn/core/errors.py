@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "DTypeError",
     "FeedError",
+    "GradientError",
     "GraphnnError",
     "RenderError",
     "ShapeError",
@@ -59,6 +60,10 @@ class DTypeError(GraphnnError, TypeError):
 
 class UnsupportedOpError(GraphnnError, NotImplementedError):
     """The operator, or one of its derivatives, does not exist in this form."""
+
+
+class GradientError(GraphnnError, ValueError):
+    """A derivative was asked for that does not exist: of a non-scalar, or of what is not used."""
 
 
 class FeedError(GraphnnError, ValueError):

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from graphnn.core.node import Node, make_node
-from graphnn.core.provenance import carry, provenance
+from graphnn.core.provenance import carry, made_by, provenance
 from graphnn.core.text import graph_text
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "rebuild", "topological_order"]
+__all__ = ["Graph", "as_graph", "rebuild", "topological_order", "with_inputs"]
 
 
-def topological_order(outputs: Iterable[Node]) -> list[Node]:
+def inputs_of(node: Node) -> tuple[Node, ...]:
+    """What a node reads; the default of :func:`topological_order`."""
+    return node.inputs
+
+
+def topological_order(
+    outputs: Iterable[Node],
+    boundary: Container[Node] = (),
+    follow: Callable[[Node], Sequence[Node]] = inputs_of,
+) -> list[Node]:
     """All nodes that ``outputs`` depend on, inputs before users; the order is deterministic.
 
     Depth first, so that what is used soon is computed late. Iterative: a chain of a million
     nodes is no deeper than one of ten.
+
+    Parameters
+    ----------
+    outputs : iterable of Node
+    boundary : container of Node
+        Neither these nor what they alone depend on are listed.
+    follow : callable
+        From a node to the inputs that count.
     """
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[tuple[Node, Iterator[Node]]] = []
     for output in outputs:
-        if output in seen:
+        if output in seen or output in boundary:
             continue
         seen.add(output)
-        stack.append((output, iter(output.inputs)))
+        stack.append((output, iter(follow(output))))
         while stack:
             node, remaining = stack[-1]
             for each in remaining:
-                if each not in seen:
+                if each not in seen and each not in boundary:
                     seen.add(each)
-                    stack.append((each, iter(each.inputs)))
+                    stack.append((each, iter(follow(each))))
                     break
             else:
                 order.append(node)
@@ -45,13 +62,16 @@ def topological_order(outputs: Iterable[Node]) -> list[Node]:
 
 
 def rebuild(
-    order: Iterable[Node], replace: Callable[[Node, tuple[Node, ...]], Node]
+    order: Iterable[Node],
+    replace: Callable[[Node, tuple[Node, ...]], Node],
+    known: Mapping[Node, Node] | None = None,
 ) -> dict[Node, Node]:
     """Map every node to ``replace(node, new_inputs)``, inputs first, keeping provenance.
 
     A ``replace`` that changes nothing should return the node itself; see :meth:`Graph.map`.
+    ``known`` holds what is mapped already: the boundary of ``order``.
     """
-    new: dict[Node, Node] = {}
+    new: dict[Node, Node] = dict(known or {})
     for node in order:
         made = replace(node, tuple(new[each] for each in node.inputs))
         if made is not node:
@@ -64,7 +84,8 @@ def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
     """The same operator on other inputs; the node itself if they are the same."""
     if inputs == node.inputs:
         return node
-    return make_node(node.op, inputs, node.attrs)
+    with made_by(None, node):
+        return make_node(node.op, inputs, node.attrs)
 
 
 @dataclass(frozen=True)

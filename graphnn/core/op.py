@@ -29,8 +29,9 @@ class Op:
     """An operator: a pure function from values to one value, known by name.
 
     A subclass gives at least :meth:`infer`, and either :meth:`evaluate` or :meth:`expand`.
-    An operator that is differentiable gives :meth:`jvp` and :meth:`vjp`, or leaves both to its
-    expansion. ``None`` stands for a zero tangent or cotangent everywhere.
+    An operator that is differentiable gives :meth:`jvp` or :meth:`vjp`; where it gives one, the
+    other is that one transposed, and where it gives none, its expansion is differentiated.
+    ``None`` stands for a zero tangent or cotangent everywhere.
 
     Attributes
     ----------
@@ -43,12 +44,18 @@ class Op:
     is_elementwise : bool
         Whether an element of the result depends on the broadcast elements of the inputs alone,
         so that the result may overwrite an input.
+    instruction : {"kernel", "gemm", "host"}
+        The kind of instruction it is lowered to; "host" calls the reference kernel.
+    first_differentiable : int
+        Inputs before this position carry no derivative.
     """
 
     name: str
     is_source = False
     is_view = False
     is_elementwise = False
+    instruction = "host"
+    first_differentiable = 0
 
     def infer(self, *inputs: Any, **attrs: Any) -> Spec:
         """Spec of the result. Raises `ShapeError` or `DTypeError` for what does not fit."""
@@ -66,12 +73,18 @@ class Op:
         """The same value built from simpler operators, or None for a primitive."""
         return None
 
-    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
-        """Tangent of ``node`` given those of its inputs; `NotImplemented` without a rule."""
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Any:
+        """Tangent of ``node`` given those of its inputs; `NotImplemented` without a rule.
+
+        For a tuple of results, a sequence of tangents.
+        """
         return NotImplemented
 
     def vjp(self, node: Node, cotangent: Any) -> Sequence[Any]:
-        """A cotangent for every input of ``node``; `NotImplemented` without a rule."""
+        """A cotangent for every input of ``node``; `NotImplemented` without a rule.
+
+        For a tuple of results, ``cotangent`` is a sequence with None for zeros.
+        """
         return NotImplemented
 
     def flops(self, node: Node) -> int:

@@ -132,17 +132,22 @@ def set_name(node: Node, name: str) -> None:
 
 
 def carry(old: Node, new: Node) -> None:
-    """Let ``new``, which replaces ``old``, inherit its names, lines, step and role."""
+    """Let ``new``, which replaces ``old``, inherit its names, lines, step and role.
+
+    What the user built keeps its own: ``x`` does not take over the lines of ``x * 1``.
+    """
     if old is new or old not in _table:
         return
     before, after = _table[old], provenance(new)
+    if after.made_by == "user":
+        return
     _table[new] = replace(
         after,
         names=_merge(after.names, before.names),
         scope=after.scope or before.scope,
         sources=_merge(after.sources, before.sources),
         step=before.step if after.step is None else after.step,
-        role=before.role if after.made_by != "user" else after.role,
+        role=before.role,
         origin_ref=after.origin_ref or before.origin_ref,
     )
 
@@ -205,9 +210,15 @@ def derived_from(node: Node, role: Role) -> Iterator[None]:
 
 
 @contextmanager
-def made_by(name: str, node: Node | None = None) -> Iterator[None]:
-    """Mark the nodes built inside as made by a pass, on behalf of ``node`` if given."""
-    known = provenance(node) if node is not None else _NOTHING
+def made_by(name: str | None, node: Node) -> Iterator[None]:
+    """Mark the nodes built inside as made by a pass on behalf of ``node``.
+
+    Without a name it is the pass that is at work already.
+    """
+    known = provenance(node)
+    if name is None:
+        current = _surroundings.get().made_by
+        name = current if current != "user" else "rebuild"
     with _within(
         _Surroundings(known.scope, known.step, known.role, name, known.origin_ref, known.sources)
     ):

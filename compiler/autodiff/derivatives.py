@@ -1,0 +1,305 @@
+"""The derivatives users ask for: gradients, Jacobians, Hessians and products with them.
+
+Each is a function from nodes to nodes; nothing runs until a program is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from graphnn.compiler.autodiff.forward import push_forward
+from graphnn.compiler.autodiff.reverse import pull_back
+from graphnn.core.dims import is_known
+from graphnn.core.dtypes import is_floating
+from graphnn.core.errors import DTypeError, GradientError, ShapeError
+from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
+from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.core.structure import flatten, unflatten
+from graphnn.ops.broadcasting import reshape
+from graphnn.ops.contract import as_node, constant, zeros_like
+from graphnn.ops.joining import stack
+
+__all__ = [
+    "gauss_newton_product",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "value_and_grad",
+    "vjp",
+]
+
+
+def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
+    """The gradient of a scalar with respect to nodes, by reverse mode.
+
+    Parameters
+    ----------
+    loss : Node
+        0-d, floating.
+    wrt : Node, or nested list, tuple or dict of them
+        Inputs, parameters or any nodes between.
+    allow_unused : bool, default False
+        Give zeros for nodes that ``loss`` does not depend on instead of an error.
+
+    Returns
+    -------
+    same structure as ``wrt``
+        Nodes of the shapes and dtypes of ``wrt``. They can be differentiated again.
+
+    Raises
+    ------
+    ShapeError
+        If ``loss`` is not a scalar.
+    DTypeError
+        If ``loss`` or one of ``wrt`` is not floating.
+    GradientError
+        If ``loss`` does not depend on one of ``wrt``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(3,))
+    >>> g = gn.grad(gn.sum(x**2), x)
+    >>> gn.evaluate(g, {x: [1.0, 2.0, 3.0]})
+    array([2., 4., 6.], dtype=float32)
+    """
+    _require_floating("grad", loss)
+    if loss.shape != ():
+        raise ShapeError(
+            f"grad: the gradient of a scalar was asked for, but {_describe(loss)} has shape "
+            f"{shape_text(loss.shape)}",
+            hint="sum it (gn.sum, gn.mean), or use gn.vjp or gn.jacobian",
+        )
+    return vjp(loss, wrt, constant(1.0, loss.dtype), allow_unused=allow_unused)
+
+
+def value_and_grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> tuple[Node, Any]:
+    """A scalar and its gradient: ``(loss, grad(loss, wrt))``, ready as outputs of a program."""
+    return loss, grad(loss, wrt, allow_unused=allow_unused)
+
+
+def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) -> Any:
+    """Vector-Jacobian product, by reverse mode.
+
+    Parameters
+    ----------
+    outputs : Node or nested structure of Node
+    wrt : Node or nested structure of Node
+    cotangents : same structure as ``outputs``
+        Of their shapes and dtypes; a Python number or array is taken as a constant.
+    allow_unused : bool, default False
+
+    Returns
+    -------
+    same structure as ``wrt``
+
+    Raises
+    ------
+    ShapeError, DTypeError, GradientError
+        As :func:`grad`.
+    """
+    results, leaves = _nodes("vjp", outputs), _nodes("vjp", wrt)
+    seeds = _directions("vjp", results, cotangents, "cotangent")
+    for node in [*results, *leaves]:
+        _require_floating("vjp", node)
+    found = pull_back(results, seeds, leaves)
+    if not allow_unused:
+        _require_used(results, leaves, found)
+    return unflatten(
+        wrt,
+        [
+            zeros_like(leaf) if each is None else each
+            for leaf, each in zip(leaves, found, strict=True)
+        ],
+    )
+
+
+def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
+    """Jacobian-vector product, by forward mode.
+
+    Parameters
+    ----------
+    outputs : Node or nested structure of Node
+    wrt : Node or nested structure of Node
+        If one of them depends on another, it is held constant there.
+    tangents : same structure as ``wrt``
+        Of their shapes and dtypes.
+
+    Returns
+    -------
+    same structure as ``outputs``
+        Zeros where nothing arrives.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x, v = gn.input("x", shape=(2,)), gn.input("v", shape=(2,))
+    >>> dy = gn.jvp(x**2, x, v)
+    >>> gn.evaluate(dy, {x: [1.0, 2.0], v: [1.0, 10.0]})
+    array([ 2., 40.], dtype=float32)
+    """
+    results, leaves = _nodes("jvp", outputs), _nodes("jvp", wrt)
+    seeds = _directions("jvp", leaves, tangents, "tangent")
+    for node in leaves:
+        _require_floating("jvp", node)
+    found = push_forward(results, dict(zip(leaves, seeds, strict=True)))
+    return unflatten(
+        outputs,
+        [
+            zeros_like(result) if each is None else each
+            for result, each in zip(results, found, strict=True)
+        ],
+    )
+
+
+def jacobian(
+    output: Node, wrt: Node, *, mode: Literal["forward", "reverse"] | None = None
+) -> Node:
+    """The Jacobian of a node with respect to another.
+
+    Parameters
+    ----------
+    output, wrt : Node
+        Of known shapes.
+    mode : {"forward", "reverse"}, optional
+        Default: forward if ``wrt`` has fewer elements than ``output``, else reverse. Both give
+        the same matrix; forward takes one sweep per element of ``wrt``, reverse one per
+        element of ``output``.
+
+    Returns
+    -------
+    Node
+        Of shape ``output.shape + wrt.shape``.
+    """
+    for node in (output, wrt):
+        _require_floating("jacobian", node)
+        if not is_known(node.shape):
+            raise ShapeError(
+                f"jacobian: the shape {shape_text(node.shape)} of {_describe(node)} is not known",
+                hint="give the inputs fixed sizes",
+            )
+    shape = output.shape + wrt.shape
+    rows, columns = int(output.size), int(wrt.size)
+    if rows == 0 or columns == 0:
+        return constant(np.zeros(shape), output.dtype)
+    if (mode or ("forward" if columns < rows else "reverse")) == "forward":
+        slices = [jvp(output, wrt, each) for each in _basis(wrt)]
+        return reshape(stack(slices, axis=-1), shape)
+    slices = [vjp(output, wrt, each, allow_unused=True) for each in _basis(output)]
+    return reshape(stack(slices, axis=0), shape)
+
+
+
+
+def _basis(node: Node) -> list[Node]:
+    """One unit array per element of a node."""
+    size = int(node.size)
+    shape = tuple(int(each) for each in node.shape)
+    return [constant(row.reshape(shape), node.dtype) for row in np.eye(size)]
+
+
+def hessian(loss: Node, wrt: Node) -> Node:
+    """The Hessian of a scalar, forward over reverse; of shape ``wrt.shape + wrt.shape``."""
+    return jacobian(grad(loss, wrt, allow_unused=True), wrt, mode="forward")
+
+
+def hvp(loss: Node, wrt: Any, tangents: Any) -> Any:
+    """Hessian-vector product, forward over reverse: as cheap as a few gradients.
+
+    Parameters
+    ----------
+    loss : Node
+        0-d.
+    wrt : Node or nested structure of Node
+    tangents : same structure as ``wrt``
+
+    Returns
+    -------
+    same structure as ``wrt``
+    """
+    return jvp(grad(loss, wrt, allow_unused=True), wrt, tangents)
+
+
+def gauss_newton_product(loss: Node, outputs: Any, wrt: Any, tangents: Any) -> Any:
+    """Product with the generalised Gauss-Newton matrix ``J' H J``.
+
+    ``J`` is the Jacobian of ``outputs`` (a network's) with respect to ``wrt``, ``H`` the
+    Hessian of ``loss`` with respect to ``outputs``. Source: N. Schraudolph, Fast curvature
+    matrix-vector products for second-order gradient descent (2002).
+
+    Parameters
+    ----------
+    loss : Node
+        0-d; a function of ``outputs``.
+    outputs : Node or nested structure of Node
+    wrt : Node or nested structure of Node
+    tangents : same structure as ``wrt``
+
+    Returns
+    -------
+    same structure as ``wrt``
+    """
+    through = jvp(outputs, wrt, tangents)
+    curved = hvp(loss, outputs, through)
+    return vjp(outputs, wrt, curved)
+
+
+# ------------------------------------------------------------------------------- what may fail
+
+
+def _nodes(what: str, tree: Any) -> list[Node]:
+    nodes = flatten(tree)
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise GradientError(f"{what}: expected nodes, not {type(node).__name__}")
+    return nodes
+
+
+def _describe(node: Node) -> str:
+    return node.name or node.op.label(node)
+
+
+def _require_floating(what: str, node: Node) -> None:
+    if not isinstance(node.spec, TensorSpec) or not is_floating(node.spec.dtype):
+        raise DTypeError(
+            f"{what}: {_describe(node)} is {node.spec}; derivatives are of floats",
+            hint="cast integer inputs to float32 before they enter the function",
+        )
+
+
+def _directions(what: str, nodes: Sequence[Node], given: Any, word: str) -> list[Node]:
+    values = flatten(given)
+    if len(values) != len(nodes):
+        raise ShapeError(f"{what}: {len(nodes)} {word}s are needed, {len(values)} given")
+    directions = []
+    for node, value in zip(nodes, values, strict=True):
+        direction = as_node(value, node.dtype)
+        if direction.spec != node.spec:
+            raise ShapeError(
+                f"{what}: the {word} of {_describe(node)} must be {node.spec}, "
+                f"not {direction.spec}"
+            )
+        directions.append(direction)
+    return directions
+
+
+def _require_used(
+    results: Sequence[Node], leaves: Sequence[Node], found: Sequence[Node | None]
+) -> None:
+    unused = [leaf for leaf, each in zip(leaves, found, strict=True) if each is None]
+    if not unused:
+        return
+    listing = ", ".join(
+        f"{_describe(leaf)} ({where})" if (where := provenance(leaf).where) else _describe(leaf)
+        for leaf in unused
+    )
+    raise GradientError(
+        f"{', '.join(map(_describe, results))} does not depend on {listing}",
+        hint="drop it, or pass allow_unused=True for zeros",
+    )

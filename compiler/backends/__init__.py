@@ -1,0 +1,54 @@
+"""Executors: each takes a planned unit and gives something that can be run.
+
+This is the seam for code generators: a backend sees the same flat instruction list over the
+same planned arena, and decides only how an instruction is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from graphnn.compiler.backends.numpy import NumpyExecutable
+from graphnn.compiler.backends.reference import ReferenceExecutable
+from graphnn.compiler.unit import Unit
+from graphnn.core.errors import UnsupportedOpError
+from graphnn.core.op import Array
+
+__all__ = ["BACKENDS", "Executable", "emit"]
+
+
+class Executable(Protocol):
+    """A unit that is ready to run."""
+
+    def run(self, feeds: list[Array]) -> list[Array]:
+        """Run once: new arrays for the results; state is updated in place.
+
+        ``feeds`` have the shapes and dtypes of the unit's inputs and are never written to.
+        """
+        ...
+
+
+BACKENDS: dict[str, Callable[[Unit], Executable]] = {
+    "reference": ReferenceExecutable,
+    "numpy": NumpyExecutable,
+}
+"""Every backend by the word that users choose it with."""
+
+
+def emit(unit: Unit) -> Executable:
+    """Make a unit executable by the backend its options name.
+
+    Raises
+    ------
+    UnsupportedOpError
+        If there is no such backend.
+    """
+    backend = BACKENDS.get(unit.options.backend)
+    if backend is None:
+        raise UnsupportedOpError(
+            f"no backend {unit.options.backend!r}",
+            hint=f"there are {', '.join(map(repr, BACKENDS))}",
+            where="",
+        )
+    return backend(unit)

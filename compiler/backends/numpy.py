@@ -1,0 +1,79 @@
+"""The NumPy executor: the flat instruction list on one arena, instruction by instruction.
+
+All views are made once; a run is a loop over calls that write into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from graphnn.compiler.backends.failure import explain
+from graphnn.compiler.unit import Instruction, Storage, Unit, View
+from graphnn.core.op import Array
+from graphnn.core.spec import TensorSpec
+from graphnn.core.state import aligned_empty
+
+__all__ = ["NumpyExecutable"]
+
+
+class NumpyExecutable:
+    """A unit with its arena allocated and its instructions bound to memory."""
+
+    def __init__(self, unit: Unit) -> None:
+        assert unit.plan is not None
+        self._unit = unit
+        self._arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
+        self._calls = [self._bind(each) for each in unit.instructions]
+        self._feeds = [self._array(view) for view in unit.feeds]
+        self._results = [self._array(view) for view in unit.results]
+
+    def run(self, feeds: list[Array]) -> list[Array]:
+        """See `Executable.run`."""
+        for slot, fed in zip(self._feeds, feeds, strict=True):
+            slot[...] = fed
+        done = 0
+        try:
+            for call in self._calls:
+                call()
+                done += 1
+        except Exception as error:
+            explain(error, self._unit.instructions[done].node)
+            raise
+        return [result.copy() for result in self._results]
+
+    def _array(self, view: View) -> Array:
+        """The memory of a view as an array."""
+        unit, buffer = self._unit, view.buffer
+        if buffer.storage is Storage.ARENA:
+            assert unit.plan is not None
+            memory = self._arena
+            offset = unit.plan.offsets[buffer.index] + view.offset
+        else:
+            if buffer.storage is Storage.STATE:
+                whole = unit.states[buffer.index].array
+            else:
+                whole = unit.constants[buffer.index].attrs["value"].array
+            memory, offset = whole.reshape(-1).view(np.uint8), view.offset
+        if view.nbytes == 0:
+            return np.empty(view.shape, view.dtype)
+        return np.ndarray(view.shape, view.dtype, memory, offset, view.strides)
+
+    def _bind(self, instruction: Instruction) -> Callable[[], None]:
+        """A call without arguments that carries an instruction out."""
+        inputs = [self._array(view) for view in instruction.inputs]
+        outputs = [self._array(view) for view in instruction.outputs]
+        op = instruction.op
+        if op is None:
+            return partial(np.copyto, outputs[0], inputs[0])
+        if len(outputs) == 1:
+            return partial(op.evaluate_into, outputs[0], *inputs, **instruction.attrs)
+
+        def call() -> None:
+            made = op.evaluate(*inputs, **instruction.attrs)
+            for output, each in zip(outputs, made, strict=True):
+                output[...] = each
+
+        return call

@@ -1,0 +1,152 @@
+"""The driver: runs passes over a unit and keeps the log.
+
+It times every pass, keeps what each rewrite did and to which line of the user's, verifies the
+record in between, and stops rewriting when its fuel is spent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from graphnn.compiler.unit import Unit
+from graphnn.compiler.verify import verify
+from graphnn.core.errors import VerifyError
+from graphnn.core.graph import Graph
+from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
+
+__all__ = ["Driver", "Pass", "PassRecord", "Report", "Rewrite"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One application of a rule.
+
+    Attributes
+    ----------
+    rule : str
+    before, after : str
+        The nodes, short.
+    where : str
+        The user's line that built what was rewritten.
+    """
+
+    rule: str
+    before: str
+    after: str
+    where: str
+
+    def __str__(self) -> str:
+        place = f"  # {self.where}" if self.where else ""
+        return f"{self.rule}: {self.before} -> {self.after}{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """What one pass did.
+
+    Attributes
+    ----------
+    name : str
+    milliseconds : float
+    nodes_before, nodes_after : int
+    rewrites : tuple of Rewrite
+    """
+
+    name: str
+    milliseconds: float
+    nodes_before: int
+    nodes_after: int
+    rewrites: tuple[Rewrite, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What compilation did, pass by pass; printing it gives a table."""
+
+    passes: tuple[PassRecord, ...]
+
+    @property
+    def milliseconds(self) -> float:
+        """Time of all passes."""
+        return sum(record.milliseconds for record in self.passes)
+
+    def __str__(self) -> str:
+        lines = [f"{'pass':16} {'ms':>9} {'nodes':>15}  rewrites"]
+        for record in self.passes:
+            nodes = f"{record.nodes_before} -> {record.nodes_after}"
+            counts = Counter(rewrite.rule for rewrite in record.rewrites)
+            rules = ", ".join(f"{rule} x{count}" for rule, count in counts.most_common())
+            lines.append(f"{record.name:16} {record.milliseconds:9.2f} {nodes:>15}  {rules}")
+        return "\n".join(lines)
+
+
+Pass = Callable[[Unit, "Driver"], Unit]
+
+
+@dataclass
+class Driver:
+    """Runs passes over one unit and keeps the log.
+
+    Attributes
+    ----------
+    fuel : int or None
+        Rewrites still allowed.
+    """
+
+    fuel: int | None = None
+    _rewrites: list[Rewrite] = field(default_factory=list)
+
+    def spend(self, rule: str, before: Node, after: Node) -> bool:
+        """Whether a rewrite may be applied; if so it is counted and logged."""
+        if self.fuel is not None:
+            if self.fuel <= 0:
+                return False
+            self.fuel -= 1
+        where = ", ".join(map(str, provenance(before).sources))
+        self._rewrites.append(Rewrite(rule, _short(before), _short(after), where))
+        return True
+
+    @staticmethod
+    def with_graph(unit: Unit, graph: Graph) -> Unit:
+        """The unit with another graph; the same object if the graph is the same."""
+        return unit if graph is unit.graph else replace(unit, graph=graph)
+
+    def run(self, unit: Unit, passes: Sequence[Pass]) -> tuple[Unit, Report]:
+        """Run passes in order.
+
+        Raises
+        ------
+        VerifyError
+            If a pass breaks the rules of the record; the message names the pass.
+        """
+        records = []
+        for each in passes:
+            before = len(unit.graph.nodes)
+            self._rewrites = []
+            start = time.perf_counter()
+            unit = each(unit, self)
+            elapsed = (time.perf_counter() - start) * 1e3
+            records.append(
+                PassRecord(
+                    each.__name__, elapsed, before, len(unit.graph.nodes), tuple(self._rewrites)
+                )
+            )
+            if unit.options.verify:
+                try:
+                    verify(unit)
+                except VerifyError as error:
+                    raise VerifyError(
+                        f"after pass {each.__name__}: {error.what}",
+                        where=error.where,
+                        hint="this is a bug in graphnn; bisect it with fuel=N and report it",
+                    ) from None
+        return unit, Report(tuple(records))
+
+
+def _short(node: Node) -> str:
+    arguments = ", ".join(each.name or each.op.label(each) for each in node.inputs)
+    return f"{node.op.label(node)}({arguments})"

@@ -1,0 +1,38 @@
+"""canonicalize: drop what only differentiation needed, and write things one way.
+
+Before: ``custom_derivative(y, x)``, ``stop_gradient(x)``, ``project(tuple(a, b), index=1)``,
+``add(1.0, x)``.
+After: ``y``, ``x``, ``b``, ``add(x, 1.0)``: constants of commutative operators come second, so
+that rules need one pattern.
+"""
+
+from __future__ import annotations
+
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import with_inputs
+from graphnn.core.node import Node, make_node
+from graphnn.core.provenance import made_by
+from graphnn.ops.contract import CONSTANT
+from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, STOP_GRADIENT, TUPLE
+
+__all__ = ["canonicalize"]
+
+COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum"})
+
+
+def canonicalize(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+    return driver.with_graph(unit, unit.graph.map(_canonical))
+
+
+def _canonical(node: Node, inputs: tuple[Node, ...]) -> Node:
+    if node.op in (CUSTOM_DERIVATIVE, STOP_GRADIENT):
+        return inputs[0]
+    if node.op is PROJECT and inputs[0].op is TUPLE:
+        return inputs[0].inputs[node.attrs["index"]]
+    if node.op.name in COMMUTATIVE and inputs[0].op is CONSTANT and inputs[1].op is not CONSTANT:
+        with made_by("canonicalize", node):
+            return make_node(node.op, (inputs[1], inputs[0]), node.attrs)
+    with made_by("canonicalize", node):
+        return with_inputs(node, inputs)

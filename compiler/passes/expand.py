@@ -1,0 +1,47 @@
+"""expand: replace composite operators by what they are made of.
+
+Before: ``softplus(x)``.
+After: ``add(maximum(x, 0.0), log1p(exp(negative(abs(x)))))``.
+
+Rules that recognise composites by name have run; from here on every node has a kernel.
+"""
+
+from __future__ import annotations
+
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import rebuild, topological_order, with_inputs
+from graphnn.core.node import Node
+from graphnn.core.provenance import carry, made_by
+
+__all__ = ["expand", "expand_node"]
+
+
+def expand(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+
+    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        with made_by("expand", node):
+            return expand_node(with_inputs(node, inputs))
+
+    return driver.with_graph(unit, unit.graph.map(replace))
+
+
+def expand_node(node: Node) -> Node:
+    """The node in terms of primitives; itself if it is one.
+
+    Composites are built from simpler ones, so the depth here is that of definitions, not of
+    the graph.
+    """
+    if node.op.is_source or node.op.has_kernel:
+        return node
+    body = node.op.expand(*node.inputs, **node.attrs)
+    if body is None:
+        return node
+    order = topological_order([body], boundary=node.inputs)
+    known = {each: each for each in node.inputs}
+    expanded = rebuild(
+        order, lambda each, inputs: expand_node(with_inputs(each, inputs)), known
+    )
+    carry(node, expanded[body])
+    return expanded[body]

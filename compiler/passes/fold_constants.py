@@ -1,0 +1,57 @@
+"""fold_constants: compute what depends on constants alone, once.
+
+Before: ``multiply(exp(1.0), 2.0)``.
+After: ``5.43656``.
+
+Views of constants (a broadcast zero) stay views, and nothing larger than `MOST_BYTES` is made.
+Values are computed by the reference kernels, so folding is exact.
+"""
+
+from __future__ import annotations
+
+from graphnn.compiler.passes.expand import expand_node
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import topological_order, with_inputs
+from graphnn.core.node import Node
+from graphnn.core.op import Array
+from graphnn.core.provenance import made_by
+from graphnn.core.spec import TensorSpec
+from graphnn.ops.contract import CONSTANT, constant
+
+__all__ = ["fold", "fold_constants"]
+
+MOST_BYTES = 1 << 24
+"""Largest constant that folding makes (16 MiB)."""
+
+
+def fold_constants(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+
+    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        with made_by("fold_constants", node):
+            node = with_inputs(node, inputs)
+            folded = fold(node)
+            if folded is not None and driver.spend("fold_constants", node, folded):
+                return folded
+            return node
+
+    return driver.with_graph(unit, unit.graph.map(replace))
+
+
+def fold(node: Node) -> Node | None:
+    """The node as a constant, if all of its inputs are constants (or it has none)."""
+    op, spec = node.op, node.spec
+    if op.is_source or not isinstance(spec, TensorSpec) or not spec.is_known:
+        return None
+    if any(each.op is not CONSTANT for each in node.inputs) or spec.nbytes > MOST_BYTES:
+        return None
+    if op.is_view and spec.size != 1:
+        return None
+    primitive = expand_node(node)
+    values: dict[Node, Array] = {}
+    for each in topological_order([primitive]):
+        if not each.op.has_kernel:
+            return None
+        values[each] = each.op.evaluate(*(values[i] for i in each.inputs), **each.attrs)
+    return constant(values[primitive], spec.dtype)

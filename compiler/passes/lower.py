@@ -1,0 +1,207 @@
+"""lower: nodes become a flat list of instructions on views of buffers.
+
+Before: ``y = tanh(transpose(x) @ w)``.
+After: ``gemm arena2 <- arena0:(64, 32) state0``, ``kernel tanh arena3 <- arena2``.
+
+Operators that only look at memory differently (transpose, slice, broadcast) become views and
+cost nothing. Updates become writes into state: straight from the kernel that computes the new
+value where nothing reads the old one later, else by a copy at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.core.node import Node
+from graphnn.core.spec import TensorSpec, TupleSpec
+from graphnn.core.state import Parameter
+from graphnn.ops.broadcasting import RESHAPE
+from graphnn.ops.contract import CONSTANT
+from graphnn.ops.control import PROJECT, TUPLE
+from graphnn.ops.leaves import INPUT
+
+__all__ = ["lower"]
+
+Views = tuple[View, ...]
+
+
+def lower(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+    lowering = _Lowering(unit.updated)
+    for node in unit.graph.inputs:
+        lowering.views[node] = (lowering.allocate(node.tensor),)
+    for node in unit.schedule:
+        if node not in lowering.views:
+            lowering.views[node] = lowering.lower(node)
+    results = lowering.finish(unit.graph.outputs, unit.updated)
+    return replace(
+        unit,
+        instructions=tuple(lowering.instructions),
+        buffers=tuple(lowering.buffers),
+        states=tuple(lowering.states),
+        constants=tuple(lowering.constants),
+        feeds=tuple(lowering.views[node][0] for node in unit.graph.inputs),
+        results=tuple(results),
+    )
+
+
+def contiguous(buffer: Buffer, spec: TensorSpec) -> View:
+    """The whole buffer as a row-major array."""
+    shape = tuple(int(size) for size in spec.shape)
+    strides, stride = [], spec.dtype.itemsize
+    for size in reversed(shape):
+        strides.append(stride)
+        stride *= size
+    return View(buffer, 0, shape, tuple(reversed(strides)), spec.dtype)
+
+
+class _Lowering:
+    """The instructions and buffers made so far."""
+
+    def __init__(self, updated: tuple[Parameter, ...]) -> None:
+        self.views: dict[Node, Views] = {}
+        self.instructions: list[Instruction] = []
+        self.buffers: list[Buffer] = []
+        self.states: dict[Parameter, Buffer] = {}
+        self.constants: dict[Node, Buffer] = {}
+
+    def allocate(self, spec: TensorSpec) -> View:
+        """A new buffer in the arena."""
+        buffer = Buffer(Storage.ARENA, len(self.buffers), spec.nbytes)
+        self.buffers.append(buffer)
+        return contiguous(buffer, spec)
+
+    def state(self, parameter: Parameter) -> View:
+        """The memory of a parameter."""
+        spec = parameter.tensor
+        if parameter not in self.states:
+            self.states[parameter] = Buffer(Storage.STATE, len(self.states), spec.nbytes)
+        return contiguous(self.states[parameter], spec)
+
+    def lower(self, node: Node) -> Views:
+        """The views that hold a node's results, after the instruction that computes them."""
+        if isinstance(node, Parameter):
+            return (self.state(node),)
+        if node.op is CONSTANT:
+            buffer = Buffer(Storage.CONSTANT, len(self.constants), node.tensor.nbytes)
+            self.constants[node] = buffer
+            return (contiguous(buffer, node.tensor),)
+        if node.op is TUPLE:
+            return tuple(self.views[each][0] for each in node.inputs)
+        if node.op is PROJECT:
+            return (self.views[node.inputs[0]][node.attrs["index"]],)
+        inputs = tuple(self.views[each][0] for each in node.inputs)
+        if node.op.is_view:
+            seen = look(node, inputs[0])
+            if seen is None:  # a reshape across strides: bring it into row-major order first
+                seen = look(node, self.copy(inputs[0], node.inputs[0]))
+            assert seen is not None
+            return (seen,)
+        specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
+        outputs = tuple(self.allocate(spec) for spec in specs)
+        self.instructions.append(
+            Instruction(
+                node.op.instruction,
+                node.op,
+                node.attrs,
+                inputs,
+                outputs,
+                node,
+                node.op.flops(node),
+            )
+        )
+        return outputs
+
+    def copy(self, view: View, node: Node, into: View | None = None) -> View:
+        """A contiguous copy of a view."""
+        target = into or self.allocate(TensorSpec(view.shape, view.dtype))
+        self.instructions.append(Instruction("copy", None, {}, (view,), (target,), node))
+        return target
+
+    def finish(
+        self, outputs: Sequence[Node], parameters: Sequence[Parameter]
+    ) -> list[View]:
+        """Write the last outputs into the state, all as if at once; where the others are."""
+        targets = [self.state(parameter) for parameter in parameters]
+        overwritten = {target.buffer for target in targets}
+        n_results = len(outputs) - len(targets)
+        views: list[View] = []
+        for index, node in enumerate(outputs):
+            (view,) = self.views[node]
+            unchanged = index >= n_results and view == targets[index - n_results]
+            if view.buffer in overwritten and not unchanged:
+                view = self.copy(view, node)  # an old value that is asked for: save it first
+            views.append(view)
+        values = views[n_results:]
+        moved = self._write_in_place(values, targets)
+        for node, value, target in zip(outputs[n_results:], values, targets, strict=True):
+            if value != target and moved.get(value.buffer) != target.buffer:
+                self.copy(value, node, into=target)
+        self.instructions = [
+            replace(each, inputs=_move(each.inputs, moved), outputs=_move(each.outputs, moved))
+            for each in self.instructions
+        ]
+        return list(_move(views[:n_results], moved))
+
+    def _write_in_place(
+        self, values: Sequence[View], targets: Sequence[View]
+    ) -> dict[Buffer, Buffer]:
+        """Which buffers of new values may be the state itself.
+
+        A kernel may write straight into the state if nothing reads the old value after it, and
+        it reads the old value itself only at the position it writes.
+        """
+        written_by: dict[Buffer, int] = {}
+        last_read: dict[Buffer, int] = {}
+        for index, instruction in enumerate(self.instructions):
+            written_by.update((view.buffer, index) for view in instruction.outputs)
+            last_read.update((view.buffer, index) for view in instruction.inputs)
+        moved: dict[Buffer, Buffer] = {}
+        for value, target in zip(values, targets, strict=True):
+            writer = written_by.get(value.buffer)
+            if writer is None or value.buffer in moved or not value.is_whole:
+                continue
+            instruction = self.instructions[writer]
+            reads = [view for view in instruction.inputs if view.buffer == target.buffer]
+            at_position = instruction.kind == "kernel" and all(view == target for view in reads)
+            if last_read.get(target.buffer, -1) < writer or (
+                last_read[target.buffer] == writer and at_position
+            ):
+                moved[value.buffer] = target.buffer
+        return moved
+
+
+def _move(views: Sequence[View], moved: Mapping[Buffer, Buffer]) -> Views:
+    """The views with some buffers replaced by others of their size."""
+    return tuple(
+        replace(view, buffer=moved[view.buffer]) if view.buffer in moved else view
+        for view in views
+    )
+
+
+def look(node: Node, view: View) -> View | None:
+    """The strided view that a view operator makes; None if a reshape cannot be one.
+
+    NumPy itself says what the view is: the operator's kernel is asked on memory that is never
+    touched.
+    """
+    ghost = as_strided(np.empty(1, view.dtype), view.shape, view.strides, writeable=False)
+    try:
+        if node.op is RESHAPE:
+            seen = np.reshape(ghost, node.attrs["shape"], copy=False)
+        else:
+            seen = node.op.evaluate(ghost, **node.attrs)
+    except ValueError:
+        if node.op is RESHAPE:
+            return None
+        raise
+    if seen.size == 0:
+        return View(view.buffer, view.offset, seen.shape, seen.strides, view.dtype)
+    offset = seen.__array_interface__["data"][0] - ghost.__array_interface__["data"][0]
+    return View(view.buffer, view.offset + offset, seen.shape, seen.strides, view.dtype)

@@ -1,0 +1,140 @@
+"""plan_memory: give every buffer its place in the arena.
+
+Two buffers may share memory if they are never live at the same time; a kernel may write its
+result over an input that dies there. One scan over the instructions with a list of free gaps,
+best fit: n log n.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import replace
+
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.unit import Buffer, Instruction, MemoryPlan, Storage, Unit
+from graphnn.core.state import ALIGNMENT
+
+__all__ = ["live_ranges", "plan_memory"]
+
+
+def plan_memory(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+    live = live_ranges(unit)
+    births: dict[int, list[Buffer]] = {}
+    deaths: dict[int, list[Buffer]] = {}
+    for buffer, (first, last) in zip(unit.buffers, live, strict=True):
+        if last >= first:
+            births.setdefault(first, []).append(buffer)
+            deaths.setdefault(last, []).append(buffer)
+    gaps, offsets = _Gaps(), [0] * len(unit.buffers)
+    for time in range(-1, len(unit.instructions) + 1):
+        dying = deaths.get(time, [])
+        inherited: set[Buffer] = set()
+        for buffer in births.get(time, ()):
+            heir = _overwritten(unit.instructions[time], buffer, dying) if time >= 0 else None
+            if heir is not None and heir not in inherited:
+                inherited.add(heir)
+                offsets[buffer.index] = offsets[heir.index]
+            else:
+                offsets[buffer.index] = gaps.take(_aligned(buffer.nbytes))
+        for buffer in dying:
+            if buffer not in inherited:
+                gaps.give(offsets[buffer.index], _aligned(buffer.nbytes))
+    return replace(unit, plan=MemoryPlan(tuple(offsets), gaps.end, live))
+
+
+def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
+    """First and last instruction that touches each buffer of the arena.
+
+    Feeds live from -1, results to the number of instructions; ``(0, -1)`` if never.
+    """
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+
+    def touch(buffer: Buffer, time: int) -> None:
+        if buffer.storage is Storage.ARENA:
+            first.setdefault(buffer.index, time)
+            last[buffer.index] = time
+
+    for view in unit.feeds:
+        touch(view.buffer, -1)
+    for time, instruction in enumerate(unit.instructions):
+        for view in (*instruction.inputs, *instruction.outputs):
+            touch(view.buffer, time)
+    for view in unit.results:
+        touch(view.buffer, len(unit.instructions))
+    return tuple((first.get(i, 0), last.get(i, -1)) for i in range(len(unit.buffers)))
+
+
+def _overwritten(instruction: Instruction, buffer: Buffer, dying: list[Buffer]) -> Buffer | None:
+    """An input that dies here and that the kernel may write its result over."""
+    (output, *others) = instruction.outputs
+    if instruction.kind != "kernel" or others or output.buffer != buffer:
+        return None
+    for view in instruction.inputs:
+        reads = [each for each in instruction.inputs if each.buffer == view.buffer]
+        if (
+            view.buffer in dying
+            and view.buffer.nbytes == buffer.nbytes
+            and view.dtype.itemsize == output.dtype.itemsize
+            and all(each.shape == output.shape and each.is_whole for each in reads)
+        ):
+            return view.buffer
+    return None
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+class _Gaps:
+    """Free pieces of the arena below its end, found by size and merged by offset."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._by_size: list[tuple[int, int]] = []  # (size, offset), sorted
+        self._size_at: dict[int, int] = {}
+        self._start_of_end: dict[int, int] = {}
+
+    def take(self, size: int) -> int:
+        """The offset of a piece of that size: the smallest gap that fits, or the end."""
+        if size == 0:
+            return 0
+        place = bisect_left(self._by_size, (size, 0))
+        if place < len(self._by_size):
+            found, offset = self._by_size[place]
+            self._remove(offset)
+            if found > size:
+                self._add(offset + size, found - size)
+            return offset
+        # No gap fits; a gap that touches the end is extended rather than left behind.
+        offset = self._start_of_end.get(self.end, self.end)
+        if offset != self.end:
+            self._remove(offset)
+        self.end = offset + size
+        return offset
+
+    def give(self, offset: int, size: int) -> None:
+        """Return a piece; it merges with the gaps beside it."""
+        if size == 0:
+            return
+        before = self._start_of_end.get(offset)
+        if before is not None:
+            size += self._size_at[before]
+            self._remove(before)
+            offset = before
+        after = self._size_at.get(offset + size)
+        if after is not None:
+            self._remove(offset + size)
+            size += after
+        self._add(offset, size)
+
+    def _add(self, offset: int, size: int) -> None:
+        insort(self._by_size, (size, offset))
+        self._size_at[offset] = size
+        self._start_of_end[offset + size] = offset
+
+    def _remove(self, offset: int) -> None:
+        size = self._size_at.pop(offset)
+        del self._start_of_end[offset + size]
+        del self._by_size[bisect_left(self._by_size, (size, offset))]

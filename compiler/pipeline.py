@@ -1,0 +1,42 @@
+"""The pipeline: which passes run, in which order, and why."""
+
+from __future__ import annotations
+
+from graphnn.compiler.driver import Pass
+from graphnn.compiler.passes.canonicalize import canonicalize
+from graphnn.compiler.passes.expand import expand
+from graphnn.compiler.passes.fold_constants import fold_constants
+from graphnn.compiler.passes.lower import lower
+from graphnn.compiler.passes.plan_memory import plan_memory
+from graphnn.compiler.passes.schedule import schedule
+from graphnn.compiler.passes.simplify import simplify
+from graphnn.compiler.passes.specialize import specialize
+
+__all__ = ["LEVELS", "O0", "O1", "O2"]
+
+O0: tuple[Pass, ...] = (
+    specialize,  # everything later works with numbers for sizes
+    canonicalize,  # one way to write a thing, so that rules need one pattern
+    expand,  # from here on every node has a kernel
+    schedule,  # an order of computation; updates come last
+    lower,  # nodes become instructions on views of buffers
+    plan_memory,  # buffers get their place in the arena
+)
+"""No rewriting: what the user wrote, one instruction per operator."""
+
+O1: tuple[Pass, ...] = (
+    specialize,
+    canonicalize,
+    fold_constants,  # rules look for numbers, so numbers come first
+    simplify,  # while composites still have names: log(softmax(x)) -> log_softmax(x)
+    expand,
+    schedule,
+    lower,
+    plan_memory,
+)
+"""Exact rewrites alone (see `Exactness`)."""
+
+O2: tuple[Pass, ...] = O1
+"""The same passes; `simplify` may also reassociate. The default."""
+
+LEVELS = {"O0": O0, "O1": O1, "O2": O2}

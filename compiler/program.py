@@ -1,0 +1,416 @@
+"""The program: what compiling a graph gives, and how it is called."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphnn.compiler.backends import Executable, emit
+from graphnn.compiler.driver import Driver, Report
+from graphnn.compiler.pipeline import LEVELS
+from graphnn.compiler.unit import Instruction, Options, Unit
+from graphnn.core.arrays import to_numpy
+from graphnn.core.dims import Dim
+from graphnn.core.dtypes import is_floating, is_integer
+from graphnn.core.errors import DTypeError, FeedError, GraphnnError, ShapeError
+from graphnn.core.graph import Graph, topological_order
+from graphnn.core.node import Node
+from graphnn.core.op import Array
+from graphnn.core.provenance import provenance
+from graphnn.core.spec import shape_text
+from graphnn.core.state import Parameter
+from graphnn.core.structure import flatten, unflatten
+from graphnn.ops.leaves import INPUT
+
+__all__ = ["Program", "compile", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """A program for one binding of the named dimensions."""
+
+    unit: Unit
+    report: Report
+    executable: Executable
+
+
+class Program:
+    """A compiled graph: call it with arrays, get arrays.
+
+    Made by :func:`compile`. Calls from several threads take turns.
+
+    Attributes
+    ----------
+    graph : Graph
+        What was compiled, before any pass: results, then new values of the updated parameters.
+    outputs
+        The structure of nodes that results come in.
+    updates : mapping of Parameter to Node
+    options : Options
+    """
+
+    def __init__(
+        self, graph: Graph, outputs: Any, updates: Mapping[Parameter, Node], options: Options
+    ) -> None:
+        self.graph = graph
+        self.outputs = outputs
+        self.updates = dict(updates)
+        self.options = options
+        self._names = [node.name or f"input{i}" for i, node in enumerate(graph.inputs)]
+        self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
+        self._lock = threading.RLock()
+        self._latest: Specialization | None = None
+        if all(node.tensor.is_known for node in graph.inputs):
+            self._latest = self.specialize({})
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """What is fed, in order."""
+        return self.graph.inputs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run once.
+
+        Parameters
+        ----------
+        *args : array_like
+            Feeds in the order of the inputs.
+        **kwargs : array_like
+            Feeds by name.
+
+        Returns
+        -------
+        same structure as ``outputs``
+            New NumPy arrays.
+
+        Raises
+        ------
+        FeedError
+            If a feed is missing, extra, or of the wrong rank, shape or dtype.
+        """
+        feeds = self._arrange(args, kwargs)
+        arrays = [
+            _fed(name, node, value)
+            for name, node, value in zip(self._names, self.graph.inputs, feeds, strict=True)
+        ]
+        sizes = self._bind(arrays)
+        with self._lock:
+            chosen = self.specialize(sizes)
+            self._latest = chosen
+            results = chosen.executable.run(arrays)
+        return unflatten(self.outputs, results)
+
+    def specialize(self, sizes: Mapping[str, int]) -> Specialization:
+        """Compile for given sizes of the named dimensions; the second time from the cache."""
+        key = tuple(sorted(sizes.items()))
+        with self._lock:
+            if key not in self._specialized:
+                unit = Unit(self.graph, tuple(self.updates), self.options, dict(key))
+                unit, report = Driver(self.options.fuel).run(unit, LEVELS[self.options.optimize])
+                self._specialized[key] = Specialization(unit, report, emit(unit))
+            return self._specialized[key]
+
+    # ------------------------------------------------------------------- what it looks like
+
+    @property
+    def _shown(self) -> Specialization:
+        if self._latest is None:
+            raise ShapeError(
+                "the program has named dimensions and has not been called yet",
+                hint="call it, or program.specialize({'batch': 32})",
+                where="",
+            )
+        return self._latest
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """What is executed, for the sizes of the latest call."""
+        return self._shown.unit.instructions
+
+    @property
+    def report(self) -> Report:
+        """What each pass did, how long it took, and each rewrite with the user's line."""
+        return self._shown.report
+
+    @property
+    def arena_nbytes(self) -> int:
+        """Bytes of working memory: the peak, for nothing is allocated outside of it."""
+        plan = self._shown.unit.plan
+        return plan.nbytes if plan is not None else 0
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one call."""
+        return sum(each.flops for each in self.instructions)
+
+    @property
+    def nbytes_moved(self) -> int:
+        """Bytes that the instructions of one call read and write."""
+        return sum(each.nbytes for each in self.instructions)
+
+    def __str__(self) -> str:
+        if self._latest is None:
+            return f"{self!r}\n{self.graph}"
+        unit = self._latest.unit
+        lines = [repr(self)]
+        lines += [f"  feed {name}: {node.spec}" for name, node in self._feeds(unit)]
+        for number, each in enumerate(unit.instructions):
+            lines.append(f"  {number:4} {instruction_text(each)}")
+        lines += [
+            f"  result {view.buffer}: {node.spec}"
+            for node, view in zip(unit.graph.outputs, unit.results, strict=False)
+        ]
+        return "\n".join(lines)
+
+    def _feeds(self, unit: Unit) -> list[tuple[str, Node]]:
+        return list(zip(self._names, unit.graph.inputs, strict=True))
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(
+            f"{name}: {node.spec}" for name, node in zip(self._names, self.inputs, strict=True)
+        )
+        text = f"<Program ({inputs}) backend={self.options.backend!r}"
+        if self._latest is not None:
+            text += (
+                f", {len(self.instructions)} instructions, arena {self.arena_nbytes:,} bytes, "
+                f"{self.flops:,} FLOPs, {self.nbytes_moved:,} bytes moved"
+            )
+        return text + ">"
+
+    # ------------------------------------------------------------------------------- feeds
+
+    def _arrange(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """One value per input, in order."""
+        if len(args) > len(self._names):
+            raise FeedError(
+                f"{len(self._names)} inputs, but {len(args)} feeds", where="", hint=self._hint()
+            )
+        given = dict(zip(self._names, args, strict=False))
+        for name, value in kwargs.items():
+            if name not in self._names:
+                raise FeedError(f"there is no input {name!r}", where="", hint=self._hint())
+            if name in given:
+                raise FeedError(f"input {name!r} is fed twice", where="", hint=self._hint())
+            given[name] = value
+        missing = [name for name in self._names if name not in given]
+        if missing:
+            raise FeedError(
+                f"nothing is fed to {', '.join(map(repr, missing))}", where="", hint=self._hint()
+            )
+        return [given[name] for name in self._names]
+
+    def _hint(self) -> str:
+        return f"call it as program({', '.join(self._names)})"
+
+    def _bind(self, arrays: Sequence[Array]) -> dict[str, int]:
+        """What the named dimensions are for these feeds."""
+        sizes: dict[str, int] = {}
+        bound_by: dict[str, str] = {}
+        for name, node, array in zip(self._names, self.inputs, arrays, strict=True):
+            for axis, (size, given) in enumerate(zip(node.shape, array.shape, strict=True)):
+                if isinstance(size, Dim) and str(size) in size.names:
+                    dimension = str(size)
+                    if sizes.setdefault(dimension, given) != given:
+                        raise FeedError(
+                            f"dimension {dimension!r} is {sizes[dimension]} in "
+                            f"{bound_by[dimension]} but {given} in {name!r} (axis {axis})",
+                            where="",
+                        )
+                    bound_by.setdefault(dimension, f"{name!r}")
+        for name, node, array in zip(self._names, self.inputs, arrays, strict=True):
+            unbound = {n for s in node.shape if isinstance(s, Dim) for n in s.names} - sizes.keys()
+            if unbound:
+                raise FeedError(
+                    f"{', '.join(sorted(unbound))} cannot be told from the feeds",
+                    hint="let an input have that dimension by itself",
+                    where="",
+                )
+            if node.tensor.bind(sizes).shape != array.shape:
+                raise FeedError(
+                    f"{name!r} must have shape {shape_text(node.shape)}, not {array.shape}",
+                    where=provenance(node).where,
+                )
+        return sizes
+
+
+def _fed(name: str, node: Node, value: Any) -> Array:
+    """A feed as an array of the input's dtype and rank."""
+    spec = node.tensor
+    where = provenance(node).where
+    if isinstance(value, Node):
+        raise FeedError(f"{name!r} is fed a node; feed an array", where=where)
+    is_python = isinstance(value, bool | int | float | list | tuple)
+    try:
+        array = to_numpy(value)
+    except DTypeError as error:
+        raise FeedError(f"{name!r}: {error.what}", hint=error.hint, where=where) from None
+    if array.ndim != spec.ndim or any(
+        isinstance(size, int) and size != given
+        for size, given in zip(spec.shape, array.shape, strict=True)
+    ):
+        raise FeedError(
+            f"{name!r} must have shape {shape_text(spec.shape)}, not {array.shape}", where=where
+        )
+    if array.dtype != spec.dtype:
+        lossless = is_integer(array.dtype) and (
+            np.can_cast(array.dtype, spec.dtype) if is_integer(spec.dtype) else False
+        )
+        widths_only = is_python and (
+            is_floating(spec.dtype) or (is_integer(spec.dtype) and not is_floating(array.dtype))
+        )
+        if not (lossless or widths_only):
+            raise FeedError(
+                f"{name!r} must be {spec.dtype.name}, not {array.dtype.name}",
+                hint=f"convert it: {name}.astype({spec.dtype.name!r})",
+                where=where,
+            )
+        array = array.astype(spec.dtype)
+    return array
+
+
+def instruction_text(instruction: Instruction) -> str:
+    """An instruction on one line: kind, operator, where it writes, what it reads, whose line."""
+    word = instruction.op.label(instruction.node) if instruction.op is not None else "copy"
+    reads = ", ".join(str(view.buffer) for view in instruction.inputs)
+    writes = ", ".join(str(view.buffer) for view in instruction.outputs)
+    known = provenance(instruction.node)
+    place = f"  # {', '.join(map(str, known.sources))}" if known.sources else ""
+    return f"{instruction.kind:6} {word:14} {writes} <- {reads}{place}"
+
+
+def compile(
+    inputs: Node | Sequence[Node],
+    outputs: Any,
+    updates: Mapping[Parameter, Node] | None = None,
+    *,
+    backend: str = "numpy",
+    optimize: str = "O2",
+    value_unsafe: bool = False,
+    fuel: int | None = None,
+    verify: bool = False,
+) -> Program:
+    """Compile a graph into a program.
+
+    Parameters
+    ----------
+    inputs : Node or sequence of Node
+        Made by :func:`graphnn.input`; the order is that of the program's arguments.
+    outputs : Node or nested list, tuple or dict of Node
+        What a call gives, in this structure; None or ``()`` for a program that only updates.
+    updates : mapping of Parameter to Node, optional
+        New values, all computed from the old ones, then written in place.
+    backend : {"numpy", "reference"}
+    optimize : {"O0", "O1", "O2"}
+        No rewrites; exact ones; reassociating ones too.
+    value_unsafe : bool, default False
+        Also rewrite what may drop NaN and infinities, such as ``x*0 -> 0``.
+    fuel : int, optional
+        Most rewrites to apply, to bisect a miscompile.
+    verify : bool, default False
+        Check the program between passes.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    FeedError
+        If inputs are missing, not inputs, given twice, or share a name.
+    ShapeError, DTypeError
+        If an update does not fit its parameter.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=("n",))
+    >>> f = gn.compile(x, {"sum": gn.sum(x), "double": 2 * x})
+    >>> f([1.0, 2.0])
+    {'sum': array(3., dtype=float32), 'double': array([2., 4.], dtype=float32)}
+    """
+    listed = (inputs,) if isinstance(inputs, Node) else tuple(inputs)
+    results = flatten(outputs)
+    changes = dict(updates or {})
+    for parameter, value in changes.items():
+        _check_update(parameter, value)
+    if optimize not in LEVELS:
+        raise GraphnnError(f"no level {optimize!r}", hint=f"one of {', '.join(LEVELS)}")
+    changes.update(_advance_random(results, changes))
+    graph = Graph(listed, (*results, *changes.values()))
+    _check_inputs(graph)
+    options = Options(backend, optimize, value_unsafe, fuel, verify)
+    return Program(graph, outputs, changes, options)
+
+
+def _advance_random(
+    results: Sequence[Node], changes: Mapping[Parameter, Node]
+) -> dict[Parameter, Node]:
+    """A program that draws from the default random stream moves it on at every call."""
+    try:
+        from graphnn.ops.random import RNG_COUNTER
+    except ImportError:
+        return {}
+
+    if RNG_COUNTER in changes:
+        return {}
+    drawn = RNG_COUNTER in topological_order([*results, *changes.values()])
+    return {RNG_COUNTER: RNG_COUNTER + 1} if drawn else {}
+
+
+def _check_update(parameter: Any, value: Any) -> None:
+    if not isinstance(parameter, Parameter) or not isinstance(value, Node):
+        raise GraphnnError(
+            f"updates map parameters to nodes, not {parameter!r} to {type(value).__name__}"
+        )
+    if value.dtype != parameter.dtype:
+        raise DTypeError(
+            f"the update of {parameter!r} is {value.dtype.name}", hint="cast the new value"
+        )
+    if value.shape != parameter.shape:
+        raise ShapeError(f"the update of {parameter!r} has shape {shape_text(value.shape)}")
+
+
+def _check_inputs(graph: Graph) -> None:
+    names: set[str] = set()
+    for node in graph.inputs:
+        if node.op is not INPUT:
+            raise FeedError(f"{node!r} is not an input", hint="make inputs with gn.input")
+        name = node.name or ""
+        if name in names:
+            raise FeedError(
+                f"the name {name!r} is used by two inputs" if graph.inputs.count(node) == 1
+                else f"{name!r} is listed twice",
+                hint="names tell feeds apart",
+            )
+        names.add(name)
+    missing = [
+        node for node in graph.nodes if node.op is INPUT and node not in graph.inputs
+    ]
+    if missing:
+        listing = ", ".join(f"{node!r} ({provenance(node).where})" for node in missing)
+        raise FeedError(
+            f"the outputs depend on inputs that are not listed: {listing}",
+            hint="add them to inputs",
+        )
+
+
+def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None, **options: Any) -> Any:
+    """Compile and run once; for trying things out.
+
+    Parameters
+    ----------
+    outputs : Node or nested structure of Node
+    feeds : mapping of input Node to array_like, optional
+    **options
+        Those of :func:`compile`.
+
+    Returns
+    -------
+    same structure as ``outputs``
+    """
+    feeds = dict(feeds or {})
+    return compile(tuple(feeds), outputs, **options)(*feeds.values())

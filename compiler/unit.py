@@ -1,0 +1,213 @@
+"""The record that the pipeline hands from pass to pass, and what it is lowered to.
+
+All of it is frozen: a pass gives a new record, or the same object if it has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from graphnn.core.dtypes import DType
+from graphnn.core.graph import Graph
+from graphnn.core.node import Node
+from graphnn.core.op import Op
+from graphnn.core.state import Parameter
+
+__all__ = ["Buffer", "Instruction", "MemoryPlan", "Options", "Storage", "Unit", "View"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may choose about compilation.
+
+    Attributes
+    ----------
+    backend : str
+    optimize : {"O0", "O1", "O2"}
+        None; exact rewrites; exact and reassociating rewrites.
+    value_unsafe : bool
+        Allow rewrites that may drop NaN and infinities (``x*0 -> 0``).
+    fuel : int or None
+        Most rewrites to apply, to bisect a miscompile; None for no limit.
+    verify : bool
+        Check the record between passes.
+    """
+
+    backend: str = "numpy"
+    optimize: str = "O2"
+    value_unsafe: bool = False
+    fuel: int | None = None
+    verify: bool = False
+
+
+class Storage(Enum):
+    """Where a buffer lives."""
+
+    ARENA = "arena"
+    STATE = "state"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A contiguous piece of memory.
+
+    Attributes
+    ----------
+    storage : Storage
+    index : int
+        Its number: among the arena's buffers, the unit's states, or its constants.
+    nbytes : int
+    """
+
+    storage: Storage
+    index: int
+    nbytes: int
+
+    def __str__(self) -> str:
+        return f"{self.storage.value}{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A strided array inside a buffer.
+
+    Attributes
+    ----------
+    buffer : Buffer
+    offset : int
+        Bytes from the buffer's start to the first element.
+    shape : tuple of int
+    strides : tuple of int
+        Bytes.
+    dtype : numpy.dtype
+    """
+
+    buffer: Buffer
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements, each counted once per use."""
+        count = self.dtype.itemsize
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole buffer in row-major order."""
+        expected, stride = [], self.dtype.itemsize
+        for size in reversed(self.shape):
+            expected.append(stride)
+            stride *= size
+        return self.offset == 0 and stride == self.buffer.nbytes and all(
+            size == 1 or have == want
+            for size, have, want in zip(self.shape, self.strides, reversed(expected), strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One thing the machine does: apply an operator to views and write other views.
+
+    Attributes
+    ----------
+    kind : {"kernel", "gemm", "copy", "host"}
+        What emits it: an elementwise kernel, a matrix product, a copy, or the operator's own
+        reference kernel called on the host.
+    op : Op or None
+        None for a copy.
+    attrs : mapping
+    inputs, outputs : tuple of View
+    node : Node
+        What it computes: names, source lines and time step for errors, profiles and pictures.
+    flops : int
+    """
+
+    kind: str
+    op: Op | None
+    attrs: Mapping[str, Any]
+    inputs: tuple[View, ...]
+    outputs: tuple[View, ...]
+    node: Node
+    flops: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes read and written."""
+        return sum(view.nbytes for view in (*self.inputs, *self.outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Where in the arena every buffer lies.
+
+    Attributes
+    ----------
+    offsets : tuple of int
+        Bytes from the arena's start, by buffer number.
+    nbytes : int
+        Size of the arena.
+    live : tuple of (int, int)
+        First and last instruction during which each buffer is live.
+    """
+
+    offsets: tuple[int, ...]
+    nbytes: int
+    live: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A program in the making.
+
+    Attributes
+    ----------
+    graph : Graph
+        Its outputs are the results, then the new values of ``updated``.
+    updated : tuple of Parameter
+        State that is overwritten when all results are computed.
+    options : Options
+    sizes : mapping of str to int
+        What the named dimensions are bound to.
+    schedule : tuple of Node
+        Every node in the order of computation (from ``schedule`` on).
+    instructions : tuple of Instruction
+        From ``lower`` on.
+    buffers : tuple of Buffer
+        The arena's buffers.
+    states : tuple of Parameter
+        State that is read or written, by number.
+    constants : tuple of Node
+        Constants that are read, by number.
+    feeds, results : tuple of View
+        Where fed values go before the first instruction, and where results are after the last.
+    plan : MemoryPlan or None
+        From ``plan_memory`` on.
+    """
+
+    graph: Graph
+    updated: tuple[Parameter, ...] = ()
+    options: Options = field(default_factory=Options)
+    sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    schedule: tuple[Node, ...] = ()
+    instructions: tuple[Instruction, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+    states: tuple[Parameter, ...] = ()
+    constants: tuple[Node, ...] = ()
+    feeds: tuple[View, ...] = ()
+    results: tuple[View, ...] = ()
+    plan: MemoryPlan | None = None
+
+    @property
+    def n_results(self) -> int:
+        """How many of the graph's outputs are results; the others are updates."""
+        return len(self.graph.outputs) - len(self.updated)

@@ -1,0 +1,110 @@
+"""The verifier: what must hold of a unit after every pass."""
+
+from __future__ import annotations
+
+from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit
+from graphnn.core.errors import VerifyError
+from graphnn.core.graph import Graph
+from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
+from graphnn.core.spec import TensorSpec
+
+__all__ = ["verify"]
+
+
+def verify(unit: Unit) -> None:
+    """Check a unit.
+
+    Raises
+    ------
+    VerifyError
+        Naming the node or instruction that breaks a rule.
+    """
+    _verify_graph(unit.graph)
+    for parameter, value in zip(
+        unit.updated, unit.graph.outputs[unit.n_results :], strict=True
+    ):
+        if value.spec != parameter.spec:
+            raise _broken(value, f"update of {parameter.spec} by {value.spec}")
+    if unit.schedule:
+        _verify_schedule(unit)
+    if unit.instructions:
+        _verify_instructions(unit)
+    if unit.plan is not None:
+        _verify_plan(unit)
+
+
+def _broken(node: Node, what: str) -> VerifyError:
+    return VerifyError(f"{node!r}: {what}", where=provenance(node).where)
+
+
+def _verify_graph(graph: Graph) -> None:
+    """Every spec is what its operator infers, and every source is an input or has a value."""
+    fed = set(graph.inputs)
+    for node in graph.nodes:
+        inferred = node.op.infer(*(each.spec for each in node.inputs), **node.attrs)
+        if inferred != node.spec:
+            raise _broken(node, f"spec is {node.spec}, inferred {inferred}")
+        if node.op.name == "input" and node not in fed:
+            raise _broken(node, "is an input that is not fed")
+
+
+def _verify_schedule(unit: Unit) -> None:
+    """A permutation of the graph's nodes, inputs before users."""
+    done: set[Node] = set()
+    for node in unit.schedule:
+        if not done.issuperset(node.inputs):
+            raise _broken(node, "is scheduled before one of its inputs")
+        done.add(node)
+    if done != set(unit.graph.nodes) or len(unit.schedule) != len(done):
+        raise VerifyError("the schedule is not the graph's nodes, once each", where="")
+
+
+def _verify_instructions(unit: Unit) -> None:
+    """Nothing is read before it is written; results have the specs that were promised."""
+    written: set[Buffer] = {view.buffer for view in unit.feeds}
+    for instruction in unit.instructions:
+        for view in instruction.inputs:
+            if view.buffer.storage is Storage.ARENA and view.buffer not in written:
+                raise _broken(instruction.node, f"reads {view.buffer} before it is written")
+        for view in instruction.outputs:
+            if view.buffer.storage is Storage.CONSTANT:
+                raise _broken(instruction.node, "writes a constant")
+            written.add(view.buffer)
+    for node, view in zip(unit.graph.outputs, unit.results, strict=False):
+        if TensorSpec(view.shape, view.dtype) != node.spec:
+            raise _broken(node, f"is stored as {view.dtype.name}{view.shape}")
+
+
+def _verify_plan(unit: Unit) -> None:
+    """Buffers that are live at the same time do not share memory, in-place kernels apart."""
+    plan = unit.plan
+    assert plan is not None
+    events: dict[int, tuple[list[int], list[int]]] = {}
+    for index, (first, last) in enumerate(plan.live):
+        if last >= first and unit.buffers[index].nbytes:
+            events.setdefault(first, ([], []))[0].append(index)
+            events.setdefault(last, ([], []))[1].append(index)
+    occupied: dict[int, int] = {}  # start of each 64-byte line -> buffer
+    for time in sorted(events):
+        births, deaths = events[time]
+        for index in births:
+            start, stop = plan.offsets[index], plan.offsets[index] + unit.buffers[index].nbytes
+            if stop > plan.nbytes:
+                raise VerifyError(f"buffer {index} ends outside of the arena", where="")
+            for line in range(start // 64, -(-stop // 64)):
+                other = occupied.get(line)
+                if other is not None and not (
+                    other in deaths and _is_kernel(unit.instructions[time])
+                ):
+                    raise VerifyError(f"buffers {other} and {index} share memory", where="")
+                occupied[line] = index
+        for index in deaths:
+            start, stop = plan.offsets[index], plan.offsets[index] + unit.buffers[index].nbytes
+            for line in range(start // 64, -(-stop // 64)):
+                if occupied.get(line) == index:
+                    del occupied[line]
+
+
+def _is_kernel(instruction: Instruction) -> bool:
+    return instruction.kind == "kernel"

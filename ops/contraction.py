@@ -1,0 +1,291 @@
+"""Products of matrices and tensors: one primitive, ``dot_general``, and its familiar names.
+
+The string notation for all of them is in :mod:`graphnn.ops.einsum`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphnn.core.dims import Shape, product
+from graphnn.core.dtypes import FLOAT32, is_half
+from graphnn.core.errors import DTypeError, ShapeError
+from graphnn.core.node import Node, make_node
+from graphnn.core.op import Array, output_size, register
+from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
+from graphnn.ops.arithmetic import multiply
+from graphnn.ops.broadcasting import to_shape
+from graphnn.ops.contract import (
+    Arg,
+    LinearOp,
+    Reject,
+    Sample,
+    as_node,
+    normalize_axis,
+    operands,
+    operation,
+)
+from graphnn.ops.movement import inverse_permutation, permute, ravel
+
+__all__ = ["dot", "dot_general", "inner", "matmul", "outer", "tensordot"]
+
+AxisPairs = tuple[tuple[int, ...], tuple[int, ...]]
+"""Axes of the left operand, and those of the right one that belong to them, in order."""
+
+
+class DotGeneralOp(LinearOp):
+    """Products summed over ``contract`` axes, side by side along ``batch`` axes.
+
+    Axes of the result: batch, those left over of the first operand, those of the second.
+    """
+
+    name = "dot_general"
+    is_multilinear = True
+
+    def infer(
+        self, a: TensorSpec, b: TensorSpec, *, contract: AxisPairs, batch: AxisPairs
+    ) -> TensorSpec:
+        if a.dtype != b.dtype:
+            raise DTypeError(f"dot_general: {a.dtype.name} and {b.dtype.name} do not mix")
+        for word, pairs in (("contracted", contract), ("batch", batch)):
+            for left, right in zip(*pairs, strict=True):
+                if a.shape[left] != b.shape[right]:
+                    raise ShapeError(
+                        f"dot_general: {word} sizes differ: axis {left} of {shape_text(a.shape)} "
+                        f"and axis {right} of {shape_text(b.shape)}, "
+                        f"{a.shape[left]} != {b.shape[right]}"
+                    )
+        batch_shape = tuple(a.shape[axis] for axis in batch[0])
+        free_a = tuple(a.shape[axis] for axis in free_axes(a.ndim, contract[0], batch[0]))
+        free_b = tuple(b.shape[axis] for axis in free_axes(b.ndim, contract[1], batch[1]))
+        return TensorSpec(batch_shape + free_a + free_b, a.dtype)
+
+    def evaluate(self, a: Array, b: Array, *, contract: AxisPairs, batch: AxisPairs) -> Array:
+        shape = self.infer(
+            TensorSpec(a.shape, a.dtype), TensorSpec(b.shape, b.dtype), contract=contract, batch=batch
+        ).shape
+        out = np.empty(shape, a.dtype)  # type: ignore[arg-type]
+        self.evaluate_into(out, a, b, contract=contract, batch=batch)
+        return out
+
+    def evaluate_into(
+        self, out: Array, a: Array, b: Array, *, contract: AxisPairs, batch: AxisPairs
+    ) -> None:
+        stored = out.dtype
+        if is_half(stored):
+            a, b = a.astype(FLOAT32), b.astype(FLOAT32)
+        free_a = free_axes(a.ndim, contract[0], batch[0])
+        free_b = free_axes(b.ndim, contract[1], batch[1])
+        left = _as_matrices(a, batch[0], free_a, contract[0])
+        right = _as_matrices(b, batch[1], contract[1], free_b)
+        # One column times one row is a plain product, for which matmul is slow.
+        kernel = np.multiply if left.shape[-1] == 1 else np.matmul
+        shape = (*left.shape[:-1], right.shape[-1])
+        with np.errstate(all="ignore"):
+            if out.flags.c_contiguous and not is_half(stored):
+                kernel(left, right, out=out.reshape(shape))
+            else:
+                out[...] = kernel(left, right).reshape(out.shape)
+
+    def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
+        a, b = node.inputs
+        contract, batch = node.attrs["contract"], node.attrs["batch"]
+        free_a = free_axes(a.ndim, contract[0], batch[0])
+        free_b = free_axes(b.ndim, contract[1], batch[1])
+        n_batch, end_of_a = len(batch[0]), len(batch[0]) + len(free_a)
+        lead = tuple(range(n_batch))
+        from_a = tuple(range(n_batch, end_of_a))
+        from_b = tuple(range(end_of_a, cotangent.ndim))
+        # The contracted axes of the result come in the order of the operand that stays.
+        if index == 0:
+            product_ = dot_of(cotangent, b, (from_b, free_b), (lead, batch[1]))
+            order = sorted(range(len(contract[1])), key=contract[1].__getitem__)
+            axes = (*batch[0], *free_a, *(contract[0][each] for each in order))
+        else:
+            product_ = dot_of(a, cotangent, (free_a, from_a), (batch[0], lead))
+            order = sorted(range(len(contract[0])), key=contract[0].__getitem__)
+            axes = (*batch[1], *(contract[1][each] for each in order), *free_b)
+        return permute(product_, inverse_permutation(axes))
+
+    def flops(self, node: Node) -> int:
+        a = node.inputs[0]
+        summed = product(a.shape[axis] for axis in node.attrs["contract"][0])
+        return 2 * output_size(node) * int(summed)
+
+    def label(self, node: Node) -> str:
+        """``matmul`` if it is one, with leading batch axes and nothing transposed."""
+        a, b = node.inputs
+        lead = tuple(range(len(node.attrs["batch"][0])))
+        plain_contract = ((a.ndim - 1,), (len(lead),))
+        is_matmul = (
+            node.attrs["batch"] == (lead, lead)
+            and node.attrs["contract"] == plain_contract
+            and b.ndim <= len(lead) + 2
+        )
+        return "matmul" if is_matmul else self.name
+
+
+DOT_GENERAL = DotGeneralOp()
+register(DOT_GENERAL)
+
+
+def free_axes(ndim: int, contract: Sequence[int], batch: Sequence[int]) -> tuple[int, ...]:
+    """The axes that are neither contracted nor batch axes, in order."""
+    return tuple(axis for axis in range(ndim) if axis not in contract and axis not in batch)
+
+
+def _as_matrices(
+    x: Array, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+) -> Array:
+    """Matrices whose rows and columns are groups of axes; one batch axis if there are any."""
+    groups = ([batch] if batch else []) + [rows, columns]
+    shape = [int(np.prod([x.shape[axis] for axis in group], dtype=np.int64)) for group in groups]
+    return x.transpose([*batch, *rows, *columns]).reshape(shape)
+
+
+def dot_of(a: Node, b: Node, contract: AxisPairs, batch: AxisPairs = ((), ())) -> Node:
+    """:func:`dot_general` of nodes of one dtype and with axes that are known to be right."""
+    return make_node(DOT_GENERAL, (a, b), {"contract": contract, "batch": batch})
+
+
+# ------------------------------------------------------------------------------- what users call
+
+
+def _numbers(what: str, *values: Any) -> list[Node]:
+    return operands(what, values, "if")
+
+
+def _axis_pairs(what: str, word: str, given: Any, a: Node, b: Node) -> AxisPairs:
+    """Axes of both operands that belong together, non-negative."""
+    left, right = (each if isinstance(each, tuple | list) else (each,) for each in given)
+    if len(left) != len(right):
+        raise ShapeError(
+            f"{what}: {len(left)} {word} axes of the first operand, {len(right)} of the second",
+            hint="they are paired in order: ((axes of a), (axes of b))",
+        )
+    axes_a = tuple(normalize_axis(what, axis, a.ndim) for axis in left)
+    axes_b = tuple(normalize_axis(what, axis, b.ndim) for axis in right)
+    return axes_a, axes_b
+
+
+def _dot_general(a: Any, b: Any, *, contract: Any, batch: Any = ((), ())) -> Any:
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    names_a, names_b = ([next(letters) for _ in np.shape(each)] for each in (a, b))
+    for left, right in [*zip(*contract, strict=True), *zip(*batch, strict=True)]:
+        names_b[right] = names_a[left]
+    summed = {names_a[axis] for axis in contract[0]}
+    lead = [names_a[axis] for axis in batch[0]]
+    rest = [name for name in names_a + names_b if name not in summed and name not in lead]
+    return np.einsum(f"{''.join(names_a)},{''.join(names_b)}->{''.join(lead + rest)}", a, b)
+
+
+@operation(
+    reference=_dot_general,
+    samples=[
+        Sample(Arg((2, 3)), Arg((3, 4)), contract=((1,), (0,))),
+        Sample(Arg((3, 2)), Arg((4, 3)), contract=((0,), (1,))),
+        Sample(Arg((2, 3, 4)), Arg((4, 2, 5, 3)), contract=((1, 2), (3, 0)), batch=((0,), (1,))),
+        Sample(Arg((2, 3, 2)), Arg((2, 2, 4)), contract=((), ()), batch=((2, 0), (0, 1))),
+        Sample(Arg((2, 3, 4)), Arg((4, 2)), contract=((0, -1), (-1, 0))),
+        Sample(Arg((3,)), Arg((2,)), contract=((), ())),
+        Sample(Arg((3,)), Arg((3,)), contract=((0,), (0,))),
+        Sample(Arg(), Arg(), contract=((), ())),
+        Sample(Arg((2, 0)), Arg((0, 3)), contract=((1,), (0,))),
+        Sample(Arg((0, 2)), Arg((0, 2, 3)), contract=((1,), (1,)), batch=((0,), (0,))),
+    ],
+    rejects=[
+        Reject(
+            ShapeError,
+            "contracted sizes differ: axis 1 of (2, 3) and axis 0 of (4, 5), 3 != 4",
+            Arg((2, 3)),
+            Arg((4, 5)),
+            contract=((1,), (0,)),
+        ),
+        Reject(
+            ShapeError,
+            "batch sizes differ",
+            Arg((2, 3)),
+            Arg((4, 3)),
+            contract=((1,), (1,)),
+            batch=((0,), (0,)),
+        ),
+        Reject(ShapeError, "twice", Arg((2, 2)), Arg((2, 2)), contract=((0, 0), (0, 1))),
+        Reject(ShapeError, "2 contracted axes", Arg((2, 2)), Arg((2,)), contract=((0, 1), (0,))),
+        Reject(ShapeError, "out of range", Arg((2,)), Arg((2,)), contract=((1,), (0,))),
+    ],
+    dtypes="if",
+)
+def dot_general(a: Any, b: Any, *, contract: Any, batch: Any = ((), ())) -> Node:
+    """Product of two arrays summed over some axes, side by side along others.
+
+    Every product of this module is one of these. The notation is JAX's.
+
+    Parameters
+    ----------
+    a, b : array_like or Node
+        Integers are multiplied as integers; half floats are summed in float32.
+    contract : (axes of a, axes of b)
+        Paired in order, multiplied and summed.
+    batch : (axes of a, axes of b), optional
+        Paired in order; the product is taken for every index along them by itself.
+
+    Returns
+    -------
+    Node
+        Axes: batch, then the other axes of ``a``, then the other axes of ``b``.
+
+    Raises
+    ------
+    ShapeError
+        If sizes of paired axes differ, or an axis is given twice.
+    DTypeError
+        If both are bool, or they are different floats.
+
+    Examples
+    --------
+    Scores of attention, ``(batch, heads, queries, keys)``:
+
+    >>> import graphnn as gn
+    >>> q = gn.input("q", shape=("batch", 8, 10, 64))
+    >>> k = gn.input("k", shape=("batch", 8, 12, 64))
+    >>> gn.dot_general(q, k, contract=((3,), (3,)), batch=((0, 1), (0, 1))).shape
+    (Dim(batch), 8, 10, 12)
+    """
+    a, b = _numbers("dot_general", a, b)
+    contracted = _axis_pairs("dot_general", "contracted", contract, a, b)
+    batched = _axis_pairs("dot_general", "batch", batch, a, b)
+    for used in (contracted[0] + batched[0], contracted[1] + batched[1]):
+        if len(set(used)) != len(used):
+            raise ShapeError(f"dot_general: an axis is given twice in {used}")
+    return dot_of(a, b, contracted, batched)
+
+
+def labelled_product(
+    a: Node, labels_a: str, b: Node, labels_b: str, wanted: str
+) -> tuple[Node, str]:
+    """Multiply, and sum over the labels that both have and that are not wanted.
+
+    Labels stand for axes, one character each. All labels of one operand alone are kept, and
+    axes of one label must have one size.
+
+    Returns
+    -------
+    (Node, str)
+        The product and the labels of its axes: as ``wanted`` if one order of the two operands
+        gives that, else in some order.
+    """
+    shared = [label for label in labels_a if label in labels_b]
+    lead = [label for label in wanted if label in shared]
+    summed = [label for label in shared if label not in lead]
+    alone_a = [label for label in labels_a if label not in shared]
+    alone_b = [label for label in labels_b if label not in shared]
+    if "".join(lead + alone_a + alone_b) != wanted and "".join(lead + alone_b + alone_a) == wanted:
+        a, labels_a, alone_a, b, labels_b, alone_b = b, labels_b, alone_b, a, labels_a, alone_a
+    pairs = [
+        (tuple(map(labels_a.index, group)), tuple(map(labels_b.index, group)))
+        for group in (summed, lead)
+    ]
+    return dot_of(a, b, *pairs), "".join(lead + alone_a + alone_b)

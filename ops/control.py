@@ -1,0 +1,255 @@
+"""What steers differentiation and packs results: stop_gradient, custom rules, tuples.
+
+None of these computes anything; canonicalization removes them once derivatives are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from typing import Any
+
+from graphnn.core.errors import ShapeError
+from graphnn.core.node import Node, make_node
+from graphnn.core.op import Op, register
+from graphnn.core.spec import Spec, TensorSpec, TupleSpec
+from graphnn.ops.contract import Arg, Sample, as_node, operation
+
+__all__ = ["custom_jvp", "custom_vjp", "project", "stop_gradient", "straight_through"]
+
+
+class TupleOp(Op):
+    """Several values packed as one result."""
+
+    name = "tuple"
+
+    def infer(self, *inputs: TensorSpec) -> TupleSpec:
+        return TupleSpec(inputs)
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
+        return tangents
+
+    def vjp(self, node: Node, cotangent: Sequence[Node | None]) -> Sequence[Node | None]:
+        return cotangent
+
+
+class ProjectOp(Op):
+    """One of several results. Differentiation passes through it by itself."""
+
+    name = "project"
+
+    def infer(self, packed: TupleSpec, *, index: int) -> TensorSpec:
+        return packed.elements[index]
+
+
+TUPLE, PROJECT = TupleOp(), ProjectOp()
+register(TUPLE)
+register(PROJECT)
+
+
+def project(node: Node, index: int) -> Node:
+    """One result of a node that has several.
+
+    Raises
+    ------
+    ShapeError
+        If the node has one result, or fewer than ``index + 1``.
+    """
+    if not isinstance(node.spec, TupleSpec) or not 0 <= index < len(node.spec.elements):
+        raise ShapeError(f"{node!r} has no result number {index}")
+    if node.op is TUPLE:
+        return node.inputs[index]
+    return make_node(PROJECT, (node,), {"index": index})
+
+
+class StopGradientOp(Op):
+    """The identity with derivative zero."""
+
+    name = "stop_gradient"
+
+    def infer(self, x: TensorSpec) -> TensorSpec:
+        return x
+
+    def expand(self, x: Node) -> Node:
+        return x
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> None:
+        return None
+
+    def vjp(self, node: Node, cotangent: Node) -> Sequence[None]:
+        return (None,)
+
+
+STOP_GRADIENT = StopGradientOp()
+register(STOP_GRADIENT)
+
+
+@operation(
+    reference=lambda x: x,
+    samples=[Sample(Arg((3,))), Sample(Arg())],
+    dtypes="bif",
+    differentiable=False,
+    corner="derivative 0 by definition",
+)
+def stop_gradient(x: Any) -> Node:
+    """``x``, taken as a constant by every derivative."""
+    return make_node(STOP_GRADIENT, (as_node(x),))
+
+
+class CustomDerivativeOp(Op):
+    """A value, its arguments, and the user's rule for its derivative with respect to them."""
+
+    name = "custom_derivative"
+    first_differentiable = 1
+
+    def infer(self, value: Spec, *arguments: Spec, rule: CustomRule) -> Spec:
+        return value
+
+    def expand(self, value: Node, *arguments: Node, rule: CustomRule) -> Node:
+        return value
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Any:
+        rule: CustomRule = node.attrs["rule"]
+        if rule.mode != "jvp":
+            return NotImplemented
+        return rule.derivative(node.inputs[1:], rule.result(node), tuple(tangents[1:]))
+
+    def vjp(self, node: Node, cotangent: Any) -> Any:
+        rule: CustomRule = node.attrs["rule"]
+        if rule.mode != "vjp":
+            return NotImplemented
+        given = rule.derivative(node.inputs[1:], rule.result(node), cotangent)
+        listed = (given,) if isinstance(given, Node) or given is None else tuple(given)
+        if len(listed) != len(node.inputs) - 1:
+            raise ShapeError(
+                f"the vjp rule of {rule.__name__} gives {len(listed)} cotangents "
+                f"for {len(node.inputs) - 1} arguments"
+            )
+        return (None, *listed)
+
+    def label(self, node: Node) -> str:
+        return str(node.attrs["rule"].__name__)
+
+
+CUSTOM_DERIVATIVE = CustomDerivativeOp()
+register(CUSTOM_DERIVATIVE)
+
+
+class CustomRule:
+    """A function of nodes whose derivative its author gives; see :func:`custom_vjp`."""
+
+    __name__: str
+
+    def __init__(self, function: Callable[..., Any], mode: str) -> None:
+        update_wrapper(self, function)
+        self.function = function
+        self.mode = mode
+        self._derivative: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Build the function's graph, marked with the rule."""
+        arguments = tuple(map(as_node, args))
+        value = self.function(*arguments)
+        packed = value if isinstance(value, Node) else make_node(TUPLE, tuple(value))
+        node = make_node(CUSTOM_DERIVATIVE, (packed, *arguments), {"rule": self})
+        return self.result(node)
+
+    @staticmethod
+    def result(node: Node) -> Any:
+        """What the function returns: a node, or a tuple of them."""
+        if isinstance(node.spec, TupleSpec):
+            return tuple(project(node, index) for index in range(len(node.spec.elements)))
+        return node
+
+    def derivative(self, arguments: Sequence[Node], result: Any, direction: Any) -> Any:
+        """Apply the author's rule."""
+        if self._derivative is None:
+            raise ShapeError(
+                f"{self.__name__} has no derivative rule yet",
+                hint=f"decorate it with @{self.__name__}.def{self.mode}",
+            )
+        return self._derivative(arguments, result, direction)
+
+    def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator for the rule ``(arguments, result, tangents) -> tangent``.
+
+        A tangent that is zero arrives as None.
+        """
+        self._derivative = rule
+        return rule
+
+    defvjp = defjvp
+
+    def __repr__(self) -> str:
+        return f"<custom_{self.mode} {self.__name__}>"
+
+
+def custom_jvp(function: Callable[..., Any]) -> CustomRule:
+    """Give a function of nodes a forward-mode derivative of your own; reverse mode follows.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> @gn.custom_jvp
+    ... def log1pexp(x):
+    ...     return gn.log(1.0 + gn.exp(x))
+    >>> @log1pexp.defjvp
+    ... def _(arguments, result, tangents):
+    ...     (x,), (dx,) = arguments, tangents
+    ...     return dx * (1.0 - 1.0 / (1.0 + gn.exp(x)))
+    """
+    return CustomRule(function, "jvp")
+
+
+def custom_vjp(function: Callable[..., Any]) -> CustomRule:
+    """Give a function of nodes a reverse-mode derivative of your own; forward mode follows.
+
+    The rule gets the arguments, the result and its cotangent, and gives one cotangent (or None
+    for zero) per argument.
+
+    Examples
+    --------
+    Clip the gradient that flows back through an identity:
+
+    >>> import graphnn as gn
+    >>> @gn.custom_vjp
+    ... def clip_gradient(x):
+    ...     return +x
+    >>> @clip_gradient.defvjp
+    ... def _(arguments, result, cotangent):
+    ...     return gn.clip(cotangent, -1.0, 1.0)
+    """
+    return CustomRule(function, "vjp")
+
+
+@operation(
+    reference=lambda forward, backward: forward,
+    samples=[Sample(Arg((3,)), Arg((3,)))],
+    differentiable=False,
+    corner="value of the first argument, derivative of the second",
+)
+def straight_through(forward: Any, backward: Any) -> Node:
+    """The value of ``forward`` with the derivative of ``backward``: whatever both are.
+
+    Examples
+    --------
+    A step function that learns as if it were the identity:
+
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(3,))
+    >>> y = gn.straight_through(gn.sign(x), x)
+    """
+    forward, backward = as_node(forward), as_node(backward)
+    if forward.spec != backward.spec:
+        raise ShapeError(f"straight_through: {forward.spec} and {backward.spec} differ")
+    return _straight_through(forward, backward)
+
+
+@custom_jvp
+def _straight_through(forward: Node, backward: Node) -> Node:
+    return forward
+
+
+@_straight_through.defjvp
+def _(arguments: Sequence[Node], result: Node, tangents: Sequence[Node | None]) -> Node | None:
+    return tangents[1]

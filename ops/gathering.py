@@ -1,0 +1,357 @@
+"""Gathering by integer arrays, and its transpose, adding at indices.
+
+The primitives ``gather`` and ``scatter_add`` index the leading axes; other axes are brought to
+the front as views. Negative indices count from the end; what is out of range is an error, while
+the graph is built where the index is known, else when the program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphnn.core.arrays import to_numpy
+from graphnn.core.dims import Shape, Size
+from graphnn.core.dtypes import (
+    FLOAT32,
+    INT32,
+    INT64,
+    DTypeLike,
+    is_bool,
+    is_half,
+    is_integer,
+)
+from graphnn.core.errors import DTypeError, FeedError, ShapeError
+from graphnn.core.node import Node, make_node
+from graphnn.core.op import Array, register
+from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
+from graphnn.ops.arithmetic import cast
+from graphnn.ops.broadcasting import broadcast_to
+from graphnn.ops.contract import (
+    CONSTANT,
+    Arg,
+    LinearOp,
+    Reject,
+    Sample,
+    as_node,
+    cast_to,
+    constant,
+    normalize_axis,
+    operands,
+    operation,
+    zeros_like,
+)
+from graphnn.ops.creation import iota
+from graphnn.ops.logic import equal
+from graphnn.ops.movement import expand_dims, inverse_permutation, permute
+
+__all__ = ["one_hot", "scatter_add", "take_along_axis"]
+
+
+def _check_indices(name: str, x: TensorSpec, indices: Sequence[TensorSpec]) -> Shape:
+    """The common shape of the indices of the leading axes."""
+    shape = indices[0].shape
+    for index in indices:
+        if index.dtype not in (INT32, INT64):
+            raise DTypeError(f"{name}: indices must be int32 or int64, not {index.dtype.name}")
+        if index.shape != shape:
+            raise ShapeError(
+                f"{name}: indices of shapes {shape_text(shape)} and {shape_text(index.shape)}"
+            )
+    if len(indices) > len(x.shape):
+        raise ShapeError(f"{name}: {len(indices)} indices for {len(x.shape)} axes")
+    return shape
+
+
+def _wrapped(name: str, x: Array, indices: Sequence[Array]) -> tuple[Array, ...]:
+    """Indices with negative ones counted from the end.
+
+    Raises
+    ------
+    FeedError
+        If one is out of range.
+    """
+    result = []
+    for axis, (index, size) in enumerate(zip(indices, x.shape, strict=False)):
+        outside = (index < -size) | (index >= size)
+        if outside.any():
+            raise FeedError(
+                f"{name}: index {index[outside][0]} is out of range for {size} elements"
+                + (f" (index number {axis})" if len(indices) > 1 else ""),
+                where="",
+                hint=f"indices run from {-size} to {size - 1}" if size else "there are none",
+            )
+        result.append(np.where(index < 0, index + size, index))
+    return tuple(result)
+
+
+class GatherOp(LinearOp):
+    """``x[indices]`` on the leading axes: every index picks a piece of ``x``."""
+
+    name = "gather"
+    linear_in = (0,)
+
+    def infer(self, x: TensorSpec, *indices: TensorSpec) -> TensorSpec:
+        shape = _check_indices(self.name, x, indices)
+        return TensorSpec((*shape, *x.shape[len(indices) :]), x.dtype)
+
+    def evaluate(self, x: Array, *indices: Array) -> Array:
+        return np.array(x[_wrapped(self.name, x, indices)], copy=not indices[0].ndim or None)
+
+    def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
+        x, *indices = node.inputs
+        return make_node(SCATTER_ADD, (zeros_like(x), cotangent, *indices))
+
+
+class ScatterAddOp(LinearOp):
+    """``x`` with updates added at indices of the leading axes; repeated indices add up in order.
+
+    Half floats accumulate in float32.
+    """
+
+    name = "scatter_add"
+    linear_in = (0, 1)
+
+    def infer(self, x: TensorSpec, updates: TensorSpec, *indices: TensorSpec) -> TensorSpec:
+        shape = (*_check_indices(self.name, x, indices), *x.shape[len(indices) :])
+        if updates.shape != shape:
+            raise ShapeError(
+                f"scatter_add: updates have shape {shape_text(updates.shape)}, "
+                f"the indices need {shape_text(shape)}"
+            )
+        if updates.dtype != x.dtype:
+            raise DTypeError(f"scatter_add: {updates.dtype.name} into {x.dtype.name}")
+        return x
+
+    def evaluate(self, x: Array, updates: Array, *indices: Array) -> Array:
+        wide = FLOAT32 if is_half(x.dtype) else x.dtype
+        total = np.array(x, dtype=wide)
+        np.add.at(total, _wrapped(self.name, x, indices), updates.astype(wide, copy=False))
+        return total.astype(x.dtype, copy=False)
+
+    def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
+        return cotangent if index == 0 else make_node(GATHER, (cotangent, *node.inputs[2:]))
+
+
+GATHER, SCATTER_ADD = GatherOp(), ScatterAddOp()
+register(GATHER)
+register(SCATTER_ADD)
+
+
+def index_node(what: str, index: Any, size: Size | None) -> Node:
+    """An int32 or int64 node from what a user indexes an axis of ``size`` elements with.
+
+    Raises
+    ------
+    DTypeError
+        If it is not integer.
+    ShapeError
+        If the index is known and out of range.
+    """
+    node = index if isinstance(index, Node) else constant(_index_array(index))
+    if is_bool(node.dtype):
+        raise DTypeError(
+            f"{what}: a bool mask gives a result of unknown size",
+            hint="use gn.where(mask, x, 0), or index with integers",
+        )
+    if not is_integer(node.dtype):
+        raise DTypeError(
+            f"{what}: indices must be integers, not {node.dtype.name}",
+            hint='cast them with gn.cast(index, "int64")',
+        )
+    if node.op is CONSTANT and isinstance(size, int):
+        values = node.attrs["value"].array
+        outside = values[(values < -size) | (values >= size)]
+        if outside.size:
+            raise ShapeError(
+                f"{what}: index {outside[0]} is out of range for {size} elements",
+                hint=f"indices run from {-size} to {size - 1}" if size else "there are none",
+            )
+    return node if node.dtype == INT32 else cast_to(node, INT64)
+
+
+def _index_array(index: Any) -> Array:
+    array = to_numpy(index)
+    return array.astype(INT64) if array.size == 0 and not hasattr(index, "dtype") else array
+
+
+def gather(x: Node, *indices: Node) -> Node:
+    """``x[indices]`` on the leading axes; the indices broadcast together."""
+    return make_node(GATHER, (x, *broadcast_indices("gather", indices)))
+
+
+def broadcast_indices(what: str, indices: Sequence[Node]) -> list[Node]:
+    """Indices of one shape and dtype."""
+    shape = broadcast_shapes(what, *(index.shape for index in indices))
+    dtype = INT32 if all(index.dtype == INT32 for index in indices) else INT64
+    return [broadcast_to(cast_to(index, dtype), shape) for index in indices]
+
+
+@operation(
+    reference=lambda x, indices, axis=-1: np.take_along_axis(x, indices, axis),
+    samples=[
+        Sample(Arg((3, 4)), Arg((3, 2), -4, 3, kind="int"), 1),
+        Sample(Arg((3, 4)), Arg((5, 4), 0, 2, kind="int"), 0),
+        Sample(Arg((2, 3, 4)), Arg((2, 1, 1), 0, 3, kind="int")),
+        Sample(Arg((3, 1)), Arg((2, 4), 0, 2, kind="int"), 0),
+        Sample(Arg((3, 4)), Arg((3, 0), 0, 3, kind="int")),
+    ],
+    rejects=[
+        Reject(ShapeError, "2 axes, the indices 1", Arg((3, 4)), [0, 1]),
+        Reject(ShapeError, "index 4 is out of range", Arg((2, 4)), [[0], [4]]),
+        Reject(DTypeError, "must be integers", Arg((2, 4)), [[0.0], [1.0]]),
+        Reject(ShapeError, "do not broadcast", Arg((3, 4)), [[0], [1]]),
+    ],
+    dtypes="bif",
+    corner="derivatives at an index that is given twice add up",
+)
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
+    """Elements at an index of their own for every row: ``x[i, indices[i, j]]`` for two axes.
+
+    Parameters
+    ----------
+    x : array_like or Node
+    indices : array_like or Node
+        Integers, with as many axes as ``x``; the axes other than ``axis`` broadcast.
+    axis : int, default -1
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    The score that every row gives to its label:
+
+    >>> import graphnn as gn
+    >>> scores = gn.input("scores", shape=("batch", 10))
+    >>> labels = gn.input("labels", shape=("batch",), dtype="int64")
+    >>> gn.take_along_axis(scores, labels[:, None], axis=-1).shape
+    (Dim(batch), 1)
+    """
+    x = as_node(x)
+    axis = normalize_axis("take_along_axis", axis, x.ndim)
+    chosen = index_node("take_along_axis", indices, x.shape[axis])
+    if chosen.ndim != x.ndim:
+        raise ShapeError(f"take_along_axis: the array has {x.ndim} axes, the indices {chosen.ndim}")
+    every: list[Node] = []
+    for each, size in enumerate(x.shape):
+        shape = [1] * each + [size] + [1] * (x.ndim - each - 1)
+        every.append(chosen if each == axis else iota(shape, each, chosen.dtype))
+    return gather(x, *every)
+
+
+def _scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Any:
+    result = np.array(x)
+    place = (slice(None),) * (axis % result.ndim) + (indices,)
+    np.add.at(result, place, updates)
+    return result
+
+
+@operation(
+    reference=_scatter_add,
+    samples=[
+        Sample(Arg((4, 3)), Arg((2,), -4, 3, kind="int"), Arg((2, 3))),
+        Sample(Arg((4,)), [1, 1, 1], Arg((3,))),
+        Sample(Arg((2, 4)), [[0, 3], [3, 3]], Arg((2, 2, 2)), -1),
+        Sample(Arg((4, 3)), 2, Arg((3,))),
+        Sample(Arg((4, 3)), [0, 2], Arg(())),
+        Sample(Arg((4, 3)), Arg((0,), 0, 3, kind="int"), Arg((0, 3))),
+    ],
+    rejects=[
+        Reject(ShapeError, "index 4 is out of range", Arg((4, 3)), [4], Arg((1, 3))),
+        Reject(ShapeError, "do not broadcast", Arg((4, 3)), [0, 1], Arg((3, 3))),
+        Reject(ShapeError, "axis 2 is out of range", Arg((4, 3)), [0], Arg((1, 3)), 2),
+    ],
+    dtypes="if",
+)
+def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
+    """``x`` with ``updates`` added at ``indices`` along an axis; repeated indices add up.
+
+    The transpose of :func:`take`, in a fixed order: results are the same bits every time.
+
+    Parameters
+    ----------
+    x : array_like or Node
+    indices : array_like or Node
+        Integers of any shape.
+    updates : array_like or Node
+        Broadcast to the shape of ``take(x, indices, axis)``.
+    axis : int, default 0
+
+    Returns
+    -------
+    Node
+        Of the shape of ``x``.
+
+    Examples
+    --------
+    A histogram:
+
+    >>> import graphnn as gn
+    >>> bins = gn.input("bins", shape=("n",), dtype="int64")
+    >>> gn.scatter_add(gn.zeros(10), bins, 1.0).shape
+    (10,)
+    """
+    into, added = operands("scatter_add", [x, updates], "if")
+    axis = normalize_axis("scatter_add", axis, into.ndim)
+    places = index_node("scatter_add", indices, into.shape[axis])
+    shape = (*into.shape[:axis], *places.shape, *into.shape[axis + 1 :])
+    added = broadcast_to(added, shape)
+    from_axes = range(axis, axis + places.ndim)
+    added = permute(added, [*from_axes, *(i for i in range(added.ndim) if i not in from_axes)])
+    order = [axis, *(i for i in range(into.ndim) if i != axis)]
+    result = make_node(SCATTER_ADD, (permute(into, order), added, places))
+    return permute(result, inverse_permutation(order))
+
+
+def _one_hot(indices: Any, depth: int, dtype: Any = "float32", axis: int = -1) -> Any:
+    hot = np.asarray(indices)[..., None] == np.arange(depth)
+    return np.moveaxis(hot, -1, axis).astype(dtype)
+
+
+@operation(
+    reference=_one_hot,
+    samples=[
+        Sample(Arg((5,), 0, 3, kind="int"), 4),
+        Sample(Arg((2, 3), -1, 4, kind="int"), 4, "float64", 0),
+        Sample(Arg((), 0, 3, kind="int"), 4),
+        Sample(Arg((0,), 0, 3, kind="int"), 4, "bool"),
+    ],
+    rejects=[
+        Reject(DTypeError, "must be integers", [0.5], 3),
+        Reject(ShapeError, "size -1 is negative", [0], -1),
+    ],
+    differentiable=False,
+    corner="an index out of range, also a negative one, gives a row of zeros",
+)
+def one_hot(indices: Any, depth: Any, dtype: DTypeLike = FLOAT32, axis: int = -1) -> Node:
+    """Rows with 1 at an index and 0 elsewhere.
+
+    Parameters
+    ----------
+    indices : array_like or Node
+        Integers, usually class labels.
+    depth : size
+        Number of classes: the size of the new axis.
+    dtype : optional
+        Default float32.
+    axis : int, default -1
+        Where the new axis stands in the result.
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.one_hot(gn.input("labels", shape=("batch",), dtype="int64"), 10).shape
+    (Dim(batch), 10)
+    """
+    labels = index_node("one_hot", indices, None)
+    new = normalize_axis("one_hot", axis, labels.ndim + 1)
+    shape = [depth if each == new else 1 for each in range(labels.ndim + 1)]
+    return cast(equal(expand_dims(labels, new), iota(shape, new, labels.dtype)), dtype)
