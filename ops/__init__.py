@@ -7,6 +7,7 @@ from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
 from graphnn.ops.broadcasting import *
 from graphnn.ops.contract import constant
+from graphnn.ops.contraction import *
 from graphnn.ops.control import *
 from graphnn.ops.creation import *
 from graphnn.ops.cumulative import *
@@ -17,6 +18,7 @@ from graphnn.ops.indexing import *
 from graphnn.ops.joining import *
 from graphnn.ops.leaves import *
 from graphnn.ops.logic import *
+from graphnn.ops.matmul import *
 from graphnn.ops.movement import *
 from graphnn.ops.padding import *
 from graphnn.ops.reduction import *

@@ -170,13 +170,17 @@ def operation(
     dtypes: str = "f",
     differentiable: bool = True,
     corner: str = "",
+    name: str | None = None,
 ) -> Callable[[F], F]:
-    """Declare a public function as an operation and give its test facts; see `Operation`."""
+    """Declare a public function as an operation and give its test facts; see `Operation`.
+
+    The name is that of the function, unless it lives in a namespace (``"random.normal"``).
+    """
 
     def declare(function: F) -> F:
         add_operation(
             Operation(
-                name=function.__name__,
+                name=name or function.__name__,
                 function=function,
                 reference=reference,
                 samples=tuple(samples),
@@ -250,6 +254,11 @@ def as_node(value: Any, dtype: DTypeLike | None = None) -> Node:
     return constant(value, dtype)
 
 
+def dtype_kind(dtype: DType) -> str:
+    """The letter of a dtype's kind: ``"b"``, ``"i"`` or ``"f"``."""
+    return "b" if is_bool(dtype) else "i" if is_integer(dtype) else "f"
+
+
 def _is_weak(value: Any) -> bool:
     """Whether a value is a Python scalar (NumPy's float64 scalar is a Python float too)."""
     return isinstance(value, bool | int | float)
@@ -280,6 +289,14 @@ def operands(
     ------
     DTypeError
     """
+    first = values[0]
+    if (
+        not masks
+        and isinstance(first, Node)
+        and all(isinstance(each, Node) and each.dtype is first.dtype for each in values)
+        and dtype_kind(first.dtype) in accepts
+    ):
+        return list(values)  # nothing to convert: most calls
     strong = {
         position: as_node(value)
         for position, value in enumerate(values)
@@ -290,8 +307,7 @@ def operands(
         if position not in masks and position not in strong:
             common = weak_dtype(value, common)
     assert common is not None
-    kind = "b" if is_bool(common) else "i" if is_integer(common) else "f"
-    if kind not in accepts:
+    if dtype_kind(common) not in accepts:
         if accepts != "f":
             raise DTypeError(
                 f"{what}: {common.name} is not supported",

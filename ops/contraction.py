@@ -1,6 +1,7 @@
-"""Products of matrices and tensors: one primitive, ``dot_general``, and its familiar names.
+"""The product of arrays summed over some axes: one primitive, ``dot_general``, for all of them.
 
-The string notation for all of them is in :mod:`graphnn.ops.einsum`.
+Its familiar names are in :mod:`graphnn.ops.matmul`, its string notation in
+:mod:`graphnn.ops.einsum`.
 """
 
 from __future__ import annotations
@@ -10,27 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Shape, product
+from graphnn.core.dims import product
 from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, output_size, register
-from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
-from graphnn.ops.arithmetic import multiply
+from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import (
     Arg,
     LinearOp,
     Reject,
     Sample,
-    as_node,
     normalize_axis,
     operands,
     operation,
 )
-from graphnn.ops.movement import inverse_permutation, permute, ravel
+from graphnn.ops.movement import inverse_permutation, permute
 
-__all__ = ["dot", "dot_general", "inner", "matmul", "outer", "tensordot"]
+__all__ = ["dot_general"]
 
 AxisPairs = tuple[tuple[int, ...], tuple[int, ...]]
 """Axes of the left operand, and those of the right one that belong to them, in order."""
@@ -50,14 +49,8 @@ class DotGeneralOp(LinearOp):
     ) -> TensorSpec:
         if a.dtype != b.dtype:
             raise DTypeError(f"dot_general: {a.dtype.name} and {b.dtype.name} do not mix")
-        for word, pairs in (("contracted", contract), ("batch", batch)):
-            for left, right in zip(*pairs, strict=True):
-                if a.shape[left] != b.shape[right]:
-                    raise ShapeError(
-                        f"dot_general: {word} sizes differ: axis {left} of {shape_text(a.shape)} "
-                        f"and axis {right} of {shape_text(b.shape)}, "
-                        f"{a.shape[left]} != {b.shape[right]}"
-                    )
+        check_sizes("dot_general: contracted", a, b, contract)
+        check_sizes("dot_general: batch", a, b, batch)
         batch_shape = tuple(a.shape[axis] for axis in batch[0])
         free_a = tuple(a.shape[axis] for axis in free_axes(a.ndim, contract[0], batch[0]))
         free_b = tuple(b.shape[axis] for axis in free_axes(b.ndim, contract[1], batch[1]))
@@ -65,7 +58,10 @@ class DotGeneralOp(LinearOp):
 
     def evaluate(self, a: Array, b: Array, *, contract: AxisPairs, batch: AxisPairs) -> Array:
         shape = self.infer(
-            TensorSpec(a.shape, a.dtype), TensorSpec(b.shape, b.dtype), contract=contract, batch=batch
+            TensorSpec(a.shape, a.dtype),
+            TensorSpec(b.shape, b.dtype),
+            contract=contract,
+            batch=batch,
         ).shape
         out = np.empty(shape, a.dtype)  # type: ignore[arg-type]
         self.evaluate_into(out, a, b, contract=contract, batch=batch)
@@ -137,6 +133,15 @@ def free_axes(ndim: int, contract: Sequence[int], batch: Sequence[int]) -> tuple
     return tuple(axis for axis in range(ndim) if axis not in contract and axis not in batch)
 
 
+def check_sizes(what: str, a: TensorSpec, b: TensorSpec, pairs: AxisPairs) -> None:
+    for left, right in zip(*pairs, strict=True):
+        if a.shape[left] != b.shape[right]:
+            raise ShapeError(
+                f"{what} sizes differ: axis {left} of {shape_text(a.shape)} and "
+                f"axis {right} of {shape_text(b.shape)}, {a.shape[left]} != {b.shape[right]}"
+            )
+
+
 def _as_matrices(
     x: Array, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]
 ) -> Array:
@@ -154,11 +159,11 @@ def dot_of(a: Node, b: Node, contract: AxisPairs, batch: AxisPairs = ((), ())) -
 # ------------------------------------------------------------------------------- what users call
 
 
-def _numbers(what: str, *values: Any) -> list[Node]:
+def numbers(what: str, *values: Any) -> list[Node]:
     return operands(what, values, "if")
 
 
-def _axis_pairs(what: str, word: str, given: Any, a: Node, b: Node) -> AxisPairs:
+def axis_pairs(what: str, word: str, given: Any, a: Node, b: Node) -> AxisPairs:
     """Axes of both operands that belong together, non-negative."""
     left, right = (each if isinstance(each, tuple | list) else (each,) for each in given)
     if len(left) != len(right):
@@ -168,6 +173,9 @@ def _axis_pairs(what: str, word: str, given: Any, a: Node, b: Node) -> AxisPairs
         )
     axes_a = tuple(normalize_axis(what, axis, a.ndim) for axis in left)
     axes_b = tuple(normalize_axis(what, axis, b.ndim) for axis in right)
+    for axes in (axes_a, axes_b):
+        if len(set(axes)) != len(axes):
+            raise ShapeError(f"{what}: a {word} axis is given twice in {axes}")
     return axes_a, axes_b
 
 
@@ -213,6 +221,14 @@ def _dot_general(a: Any, b: Any, *, contract: Any, batch: Any = ((), ())) -> Any
             batch=((0,), (0,)),
         ),
         Reject(ShapeError, "twice", Arg((2, 2)), Arg((2, 2)), contract=((0, 0), (0, 1))),
+        Reject(
+            ShapeError,
+            "cannot be both",
+            Arg((2, 2)),
+            Arg((2, 2)),
+            contract=((0,), (0,)),
+            batch=((0,), (1,)),
+        ),
         Reject(ShapeError, "2 contracted axes", Arg((2, 2)), Arg((2,)), contract=((0, 1), (0,))),
         Reject(ShapeError, "out of range", Arg((2,)), Arg((2,)), contract=((1,), (0,))),
     ],
@@ -254,13 +270,21 @@ def dot_general(a: Any, b: Any, *, contract: Any, batch: Any = ((), ())) -> Node
     >>> gn.dot_general(q, k, contract=((3,), (3,)), batch=((0, 1), (0, 1))).shape
     (Dim(batch), 8, 10, 12)
     """
-    a, b = _numbers("dot_general", a, b)
-    contracted = _axis_pairs("dot_general", "contracted", contract, a, b)
-    batched = _axis_pairs("dot_general", "batch", batch, a, b)
-    for used in (contracted[0] + batched[0], contracted[1] + batched[1]):
-        if len(set(used)) != len(used):
-            raise ShapeError(f"dot_general: an axis is given twice in {used}")
+    a, b = numbers("dot_general", a, b)
+    contracted = axis_pairs("dot_general", "contracted", contract, a, b)
+    batched = axis_pairs("dot_general", "batch", batch, a, b)
+    for axes, others in zip(contracted, batched, strict=True):
+        if not set(axes).isdisjoint(others):
+            raise ShapeError(
+                f"dot_general: axes {axes} are contracted and {others} are batch axes: "
+                "one axis cannot be both"
+            )
     return dot_of(a, b, contracted, batched)
+
+
+def axis_labels(count: int) -> str:
+    """Labels that no letter is."""
+    return "".join(chr(0xE000 + number) for number in range(count))
 
 
 def labelled_product(
@@ -268,8 +292,8 @@ def labelled_product(
 ) -> tuple[Node, str]:
     """Multiply, and sum over the labels that both have and that are not wanted.
 
-    Labels stand for axes, one character each. All labels of one operand alone are kept, and
-    axes of one label must have one size.
+    Labels stand for axes, one character each. All labels of one operand alone are kept. Axes of
+    one label have one size, or one of them has size 1 and is repeated.
 
     Returns
     -------
@@ -277,6 +301,8 @@ def labelled_product(
         The product and the labels of its axes: as ``wanted`` if one order of the two operands
         gives that, else in some order.
     """
+    a, labels_a = _unrepeated(a, labels_a, b, labels_b)
+    b, labels_b = _unrepeated(b, labels_b, a, labels_a)
     shared = [label for label in labels_a if label in labels_b]
     lead = [label for label in wanted if label in shared]
     summed = [label for label in shared if label not in lead]
@@ -289,3 +315,14 @@ def labelled_product(
         for group in (summed, lead)
     ]
     return dot_of(a, b, *pairs), "".join(lead + alone_a + alone_b)
+
+
+def _unrepeated(x: Node, labels: str, other: Node, others: str) -> tuple[Node, str]:
+    """Drop axes of size 1 that the other operand has in another size: a free axis is as good."""
+    kept = [
+        axis
+        for axis, label in enumerate(labels)
+        if x.shape[axis] != 1 or label not in others or other.shape[others.index(label)] == 1
+    ]
+    shape = tuple(x.shape[axis] for axis in kept)
+    return to_shape(x, shape), "".join(labels[axis] for axis in kept)

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphnn.core.dims import Size, as_size
 from graphnn.core.dtypes import promote
-from graphnn.core.errors import DTypeError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.broadcasting import broadcast_to, to_shape
@@ -52,7 +52,7 @@ _X = Arg((3, 4))
     rejects=[
         Reject(ShapeError, "3 pairs for 2 axes", _X, ((1, 1), (1, 1), (1, 1))),
         Reject(ShapeError, "negative", _X, ((-1, 0), (0, 0))),
-        Reject(ShapeError, "mode 'full'", _X, 1, "full"),
+        Reject(ArgumentError, "mode 'full'", _X, 1, "full"),
         Reject(ShapeError, "pads at most 2", _X, ((3, 0), (0, 0)), "reflect"),
         Reject(ShapeError, "pads at most 3", _X, ((0, 4), (0, 0)), "wrap"),
         Reject(ShapeError, "an empty axis", Arg((0, 2)), 1, "edge"),
@@ -92,7 +92,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     """
     x = as_node(x)
     if mode not in _MODES:
-        raise ShapeError(
+        raise ArgumentError(
             f"pad: there is no mode {mode!r}", hint="one of " + ", ".join(map(repr, _MODES))
         )
     widths = _pad_widths(x, pad_width)

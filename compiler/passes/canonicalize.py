@@ -34,5 +34,7 @@ def _canonical(node: Node, inputs: tuple[Node, ...]) -> Node:
     if node.op.name in COMMUTATIVE and inputs[0].op is CONSTANT and inputs[1].op is not CONSTANT:
         with made_by("canonicalize", node):
             return make_node(node.op, (inputs[1], inputs[0]), node.attrs)
+    if inputs == node.inputs:
+        return node
     with made_by("canonicalize", node):
         return with_inputs(node, inputs)

@@ -21,10 +21,17 @@ def expand(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if inputs == node.inputs and is_primitive(node):
+            return node
         with made_by("expand", node):
             return expand_node(with_inputs(node, inputs))
 
     return driver.with_graph(unit, unit.graph.map(replace))
+
+
+def is_primitive(node: Node) -> bool:
+    """Whether a node is computed as it is."""
+    return node.op.is_source or node.op.has_kernel
 
 
 def expand_node(node: Node) -> Node:
@@ -33,7 +40,7 @@ def expand_node(node: Node) -> Node:
     Composites are built from simpler ones, so the depth here is that of definitions, not of
     the graph.
     """
-    if node.op.is_source or node.op.has_kernel:
+    if is_primitive(node):
         return node
     body = node.op.expand(*node.inputs, **node.attrs)
     if body is None:

@@ -29,6 +29,8 @@ def fold_constants(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if inputs == node.inputs and not is_foldable(node):
+            return node
         with made_by("fold_constants", node):
             node = with_inputs(node, inputs)
             folded = fold(node)
@@ -41,12 +43,7 @@ def fold_constants(unit: Unit, driver: Driver) -> Unit:
 
 def fold(node: Node) -> Node | None:
     """The node as a constant, if all of its inputs are constants (or it has none)."""
-    op, spec = node.op, node.spec
-    if op.is_source or not isinstance(spec, TensorSpec) or not spec.is_known:
-        return None
-    if any(each.op is not CONSTANT for each in node.inputs) or spec.nbytes > MOST_BYTES:
-        return None
-    if op.is_view and spec.size != 1:
+    if not is_foldable(node):
         return None
     primitive = expand_node(node)
     values: dict[Node, Array] = {}
@@ -54,4 +51,14 @@ def fold(node: Node) -> Node | None:
         if not each.op.has_kernel:
             return None
         values[each] = each.op.evaluate(*(values[i] for i in each.inputs), **each.attrs)
-    return constant(values[primitive], spec.dtype)
+    return constant(values[primitive])
+
+
+def is_foldable(node: Node) -> bool:
+    """Whether everything a node needs is known, and its value is worth keeping."""
+    if node.op.is_source or any(each.op is not CONSTANT for each in node.inputs):
+        return False
+    spec = node.spec
+    if not isinstance(spec, TensorSpec) or not spec.is_known or spec.nbytes > MOST_BYTES:
+        return False
+    return not node.op.is_view or spec.size == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from graphnn.core.source import caller
 
 __all__ = [
+    "ArgumentError",
     "CheckpointError",
     "DTypeError",
     "FeedError",
@@ -56,6 +57,10 @@ class ShapeError(GraphnnError, ValueError):
 
 class DTypeError(GraphnnError, TypeError):
     """A dtype is not supported here, or two dtypes have no common one."""
+
+
+class ArgumentError(GraphnnError, ValueError):
+    """A number or an option is not one of those that are allowed."""
 
 
 class UnsupportedOpError(GraphnnError, NotImplementedError):

@@ -7,9 +7,8 @@ with both lines. Errors, profiles and pictures read the table; passes carry it a
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -159,17 +158,22 @@ def _merge(known: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
     return (known + fresh)[:MOST_SOURCES]
 
 
-@contextmanager
-def _within(around: _Surroundings) -> Iterator[None]:
-    token = _surroundings.set(around)
-    try:
-        yield
-    finally:
-        _surroundings.reset(token)
+class _Within:
+    """Context in which nodes are built with these surroundings; a class because it is hot."""
+
+    __slots__ = ("_around", "_token")
+
+    def __init__(self, around: _Surroundings) -> None:
+        self._around = around
+
+    def __enter__(self) -> None:
+        self._token: Token[_Surroundings] = _surroundings.set(self._around)
+
+    def __exit__(self, *failure: object) -> None:
+        _surroundings.reset(self._token)
 
 
-@contextmanager
-def name_scope(name: str) -> Iterator[None]:
+def name_scope(name: str) -> AbstractContextManager[None]:
     """Group the nodes built inside under a name; scopes nest as ``outer/inner``.
 
     Parameters
@@ -188,29 +192,24 @@ def name_scope(name: str) -> Iterator[None]:
     """
     around = _surroundings.get()
     scope = f"{around.scope}/{name}" if around.scope else name
-    with _within(replace(around, scope=scope)):
-        yield
+    return _Within(replace(around, scope=scope))
 
 
-@contextmanager
-def time_step(step: int) -> Iterator[None]:
+def time_step(step: int) -> AbstractContextManager[None]:
     """Mark the nodes built inside as belonging to one time step of a recurrence."""
-    with _within(replace(_surroundings.get(), step=step)):
-        yield
+    return _Within(replace(_surroundings.get(), step=step))
 
 
-@contextmanager
-def derived_from(node: Node, role: Role) -> Iterator[None]:
+def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:
     """Let the nodes built inside inherit a node's scope, step and lines, in another role."""
     known = provenance(node)
-    with _within(
-        _Surroundings(known.scope, known.step, role, "differentiation", weakref.ref(node), known.sources)
-    ):
-        yield
+    origin = weakref.ref(node)
+    return _Within(
+        _Surroundings(known.scope, known.step, role, "differentiation", origin, known.sources)
+    )
 
 
-@contextmanager
-def made_by(name: str | None, node: Node) -> Iterator[None]:
+def made_by(name: str | None, node: Node) -> AbstractContextManager[None]:
     """Mark the nodes built inside as made by a pass on behalf of ``node``.
 
     Without a name it is the pass that is at work already.
@@ -219,7 +218,6 @@ def made_by(name: str | None, node: Node) -> Iterator[None]:
     if name is None:
         current = _surroundings.get().made_by
         name = current if current != "user" else "rebuild"
-    with _within(
+    return _Within(
         _Surroundings(known.scope, known.step, known.role, name, known.origin_ref, known.sources)
-    ):
-        yield
+    )

@@ -1,0 +1,220 @@
+"""Keys of random numbers, and the default stream for those who do not want to think of keys.
+
+The default stream is the state of two parameters that are not trained: ``RNG_SEED`` and
+``RNG_COUNTER``. Programs that read the counter update it: the compiler adds
+``RNG_COUNTER + 1`` to their updates. Saving both values resumes the stream.
+
+All of this is exported by :mod:`graphnn.ops.random`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from graphnn.core.dims import Shape, as_size
+from graphnn.core.dtypes import INT64, is_integer
+from graphnn.core.errors import DTypeError, ShapeError
+from graphnn.core.node import Node
+from graphnn.core.spec import shape_text
+from graphnn.core.state import parameter
+from graphnn.ops.contract import (
+    Arg,
+    Reject,
+    Sample,
+    as_node,
+    cast_to,
+    constant,
+    operation,
+)
+from graphnn.ops.joining import stack
+from graphnn.ops.logic import bitwise_xor
+from graphnn.ops.philox import check_key, random_bits, reference_bits
+
+__all__ = ["RNG_COUNTER", "RNG_SEED", "default_key", "fold_in", "key", "seed", "split"]
+
+KEY = Arg((2,), 0, 2**31 - 1, kind="int")
+_NO_KEY = (
+    Reject(ShapeError, "a key has shape (2,)", 5, (3,)),
+    Reject(DTypeError, "a key is int64", [1.0, 2.0], (3,)),
+)
+
+_FOLD, _SPLIT = 0x3C6EF372FE94F82B, 0x510E527FADE682D1
+"""What the key's word is changed by, so that new keys never repeat what is drawn with the key."""
+
+
+@operation(
+    name="random.key",
+    reference=lambda seed: np.array([seed, 0]),
+    samples=[Sample(0), Sample(-5), Sample(Arg((), 0, 99, kind="int"))],
+    rejects=[
+        Reject(DTypeError, "a seed is an integer", 0.5),
+        Reject(ShapeError, "a seed is one number", [1, 2]),
+    ],
+    differentiable=False,
+)
+def key(seed: Any) -> Node:
+    """A key from a seed.
+
+    Parameters
+    ----------
+    seed : int or Node
+        64 bits; different seeds give unrelated numbers.
+
+    Returns
+    -------
+    Node
+        int64 of shape (2,).
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> k = gn.random.key(0)
+    >>> gn.evaluate(gn.random.normal(k, (2,))).shape
+    (2,)
+    """
+    return stack([_word("key: a seed", seed), constant(0, INT64)])
+
+
+def _word(what: str, value: Any) -> Node:
+    """A 0-d int64 node from an integer of any size, or a node."""
+    if isinstance(value, int):
+        return constant((int(value) + 2**63) % 2**64 - 2**63, INT64)
+    node = as_node(value)
+    if not is_integer(node.dtype):
+        raise DTypeError(f"{what} is an integer, not {node.dtype.name}")
+    if node.shape != ():
+        raise ShapeError(f"{what} is one number, not {shape_text(node.shape)}")
+    return cast_to(node, INT64)
+
+
+def _flipped(of: Node, word: int) -> Node:
+    return bitwise_xor(of, constant([word, 0], INT64))
+
+
+def _signed(bits: Any) -> Any:
+    return np.array([int(each) for each in bits.ravel()], np.uint64).view(np.int64).reshape(bits.shape)
+
+
+@operation(
+    name="random.split",
+    reference=lambda key, n=2: _signed(reference_bits(key, (n, 2), _SPLIT)),
+    samples=[Sample(_KEY), Sample(_KEY, 5), Sample(_KEY, 0)],
+    rejects=_NO_KEY[:1],
+    differentiable=False,
+)
+def split(key: Any, n: Any = 2) -> Node:
+    """Several new keys from one.
+
+    Parameters
+    ----------
+    key : Node
+    n : size, default 2
+
+    Returns
+    -------
+    Node
+        int64 of shape (n, 2): one key per row.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> first, second = gn.random.split(gn.random.key(0))
+    """
+    given = as_key("split", key)
+    return random_bits(_flipped(given, _SPLIT), (*as_shape("split", n), 2), INT64)
+
+
+def _reference_fold_in(of: Any, data: Any) -> Any:
+    return _signed(reference_bits(of, (2,), _FOLD)) ^ np.array([0, int(data)])
+
+
+@operation(
+    name="random.fold_in",
+    reference=_reference_fold_in,
+    samples=[Sample(_KEY, 7), Sample(_KEY, Arg((), 0, 99, kind="int"))],
+    rejects=[
+        Reject(ShapeError, "a key has shape (2,)", 5, 1),
+        Reject(DTypeError, "data is an integer", _KEY, 0.5),
+    ],
+    differentiable=False,
+)
+def fold_in(key: Any, data: Any) -> Node:
+    """A new key from a key and a number, such as a step or the index of a layer.
+
+    Parameters
+    ----------
+    key : Node
+    data : int or Node
+        Different numbers give unrelated keys.
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> step = gn.input("step", dtype="int64")
+    >>> mask = gn.random.bernoulli(gn.random.fold_in(gn.random.key(0), step), 0.5, (3,))
+    """
+    number = _word("fold_in: data", data)
+    fresh = random_bits(_flipped(as_key("fold_in", key), _FOLD), (2,), INT64)
+    return bitwise_xor(fresh, stack([constant(0, INT64), number]))
+
+
+RNG_SEED = parameter(0, name="rng_seed", dtype=INT64, trainable=False)
+"""Seed of the default stream."""
+
+RNG_COUNTER = parameter(0, name="rng_counter", dtype=INT64, trainable=False)
+"""How many calls of programs have drawn from the default stream."""
+
+_places = itertools.count()
+
+
+def seed(n: int) -> None:
+    """Start the default stream anew; exported as ``gn.seed``.
+
+    What is built and called after it draws the same numbers as after any other
+    call with the same seed. Programs that exist already see the new seed, too. Like everywhere, a
+    seed set between building two layers lets both draw the same numbers: set it first.
+
+    Parameters
+    ----------
+    n : int
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.seed(0)
+    >>> gn.evaluate(gn.random.uniform(shape=(2,))).shape
+    (2,)
+    """
+    global _places
+    RNG_SEED.value = (int(n) + 2**63) % 2**64 - 2**63
+    RNG_COUNTER.value = 0
+    _places = itertools.count()
+
+
+def default_key() -> Node:
+    """A fresh key from the default stream: another one in every place and at every call."""
+    at_call = fold_in(key(RNG_SEED), RNG_COUNTER)
+    return fold_in(at_call, next(_places))
+
+
+def as_key(what: str, given: Any) -> Node:
+    """The key given, or a fresh one."""
+    if given is None:
+        return default_key()
+    node = as_node(given)
+    check_key(what, node.tensor)
+    return node
+
+
+def as_shape(what: str, shape: Any) -> Shape:
+    sizes = tuple(map(as_size, shape if isinstance(shape, tuple | list) else (shape,)))
+    if any(isinstance(size, int) and size < 0 for size in sizes):
+        raise ShapeError(f"{what}: a size in {shape_text(sizes)} is negative")
+    return sizes
