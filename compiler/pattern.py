@@ -92,7 +92,7 @@ def scalar_value(node: Node) -> Any:
     if array.size == 0:
         return None
     first = array.flat[0]
-    if array.size > 1 and not (array.tobytes() == np.full_like(array, first).tobytes()):
+    if array.size > 1 and array.tobytes() != np.full_like(array, first).tobytes():
         return None
     return first
 

@@ -25,6 +25,7 @@ from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.structure import flatten, unflatten
 from graphnn.ops.leaves import INPUT
+from graphnn.ops.streams import RNG_COUNTER
 
 __all__ = ["Program", "compile", "evaluate"]
 
@@ -350,11 +351,6 @@ def _advance_random(
     results: Sequence[Node], changes: Mapping[Parameter, Node]
 ) -> dict[Parameter, Node]:
     """A program that draws from the default random stream moves it on at every call."""
-    try:
-        from graphnn.ops.random import RNG_COUNTER
-    except ImportError:
-        return {}
-
     if RNG_COUNTER in changes:
         return {}
     drawn = RNG_COUNTER in topological_order([*results, *changes.values()])
@@ -382,14 +378,13 @@ def _check_inputs(graph: Graph) -> None:
         name = node.name or ""
         if name in names:
             raise FeedError(
-                f"the name {name!r} is used by two inputs" if graph.inputs.count(node) == 1
+                f"the name {name!r} is used by two inputs"
+                if graph.inputs.count(node) == 1
                 else f"{name!r} is listed twice",
                 hint="names tell feeds apart",
             )
         names.add(name)
-    missing = [
-        node for node in graph.nodes if node.op is INPUT and node not in graph.inputs
-    ]
+    missing = [node for node in graph.nodes if node.op is INPUT and node not in graph.inputs]
     if missing:
         listing = ", ".join(f"{node!r} ({provenance(node).where})" for node in missing)
         raise FeedError(

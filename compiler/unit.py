@@ -52,9 +52,9 @@ class Storage(Enum):
     CONSTANT = "constant"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
-    """A contiguous piece of memory.
+    """A contiguous piece of memory; equal to itself alone.
 
     Attributes
     ----------
@@ -108,9 +108,15 @@ class View:
         for size in reversed(self.shape):
             expected.append(stride)
             stride *= size
-        return self.offset == 0 and stride == self.buffer.nbytes and all(
-            size == 1 or have == want
-            for size, have, want in zip(self.shape, self.strides, reversed(expected), strict=True)
+        return (
+            self.offset == 0
+            and stride == self.buffer.nbytes
+            and all(
+                size == 1 or have == want
+                for size, have, want in zip(
+                    self.shape, self.strides, reversed(expected), strict=True
+                )
+            )
         )
 
 

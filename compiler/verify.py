@@ -21,9 +21,7 @@ def verify(unit: Unit) -> None:
         Naming the node or instruction that breaks a rule.
     """
     _verify_graph(unit.graph)
-    for parameter, value in zip(
-        unit.updated, unit.graph.outputs[unit.n_results :], strict=True
-    ):
+    for parameter, value in zip(unit.updated, unit.graph.outputs[unit.n_results :], strict=True):
         if value.spec != parameter.spec:
             raise _broken(value, f"update of {parameter.spec} by {value.spec}")
     if unit.schedule:

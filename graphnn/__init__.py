@@ -1,13 +1,62 @@
-"""Graph-based automatic differentiation with static compilation."""
+"""graphnn: graph-based automatic differentiation with static compilation.
 
-from graphnn._version import __version__
+Declare a computation as a graph, differentiate it in either mode to any order, compile it once,
+and call it with arrays::
+
+    import graphnn as gn
+
+    x = gn.input("x", shape=("batch", 3))
+    w = gn.parameter([[1.0], [2.0], [3.0]], name="w")
+    loss = gn.mean((x @ w) ** 2)
+    step = gn.compile(x, loss, updates={w: w - 0.1 * gn.grad(loss, w)})
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from graphnn._version import __version__ as __version__
+from graphnn.compiler.autodiff.check import *
 from graphnn.compiler.autodiff.derivatives import *
-from graphnn.compiler.program import Program, compile, evaluate
-from graphnn.core.dims import Dim
+from graphnn.compiler.program import *
+from graphnn.core.dims import Dim as Dim
 from graphnn.core.errors import *
-from graphnn.core.graph import Graph
-from graphnn.core.node import Node
-from graphnn.core.provenance import name_scope, provenance, time_step
-from graphnn.core.spec import TensorSpec, TupleSpec
-from graphnn.core.state import Parameter, parameter
+from graphnn.core.graph import Graph as Graph
+from graphnn.core.node import Node as Node
+from graphnn.core.provenance import Provenance as Provenance
+from graphnn.core.provenance import name_scope as name_scope
+from graphnn.core.provenance import provenance as provenance
+from graphnn.core.provenance import time_step as time_step
+from graphnn.core.spec import TensorSpec as TensorSpec
+from graphnn.core.spec import TupleSpec as TupleSpec
+from graphnn.core.state import Parameter as Parameter
+from graphnn.core.state import parameter as parameter
 from graphnn.ops import *
+from graphnn.ops import random as random
+from graphnn.ops.random import seed as seed
+
+if TYPE_CHECKING:
+    import graphnn.data as data
+    import graphnn.init as init
+    import graphnn.losses as losses
+    import graphnn.nn as nn
+    import graphnn.optim as optim
+    import graphnn.train as train
+    import graphnn.viz as viz
+    from graphnn.viz import render as render
+
+_LAZY = ("data", "init", "losses", "nn", "optim", "train", "viz")
+
+
+def __getattr__(name: str) -> Any:
+    """Load what stands on the engine when it is first used, so that importing it stays fast."""
+    if name in _LAZY:
+        return importlib.import_module(f"graphnn.{name}")
+    if name == "render":
+        from graphnn.viz import render
+
+        return render
+    raise AttributeError(f"module 'graphnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY, "render"])

@@ -14,7 +14,15 @@ from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.contract import Arg, Reject, Sample, as_node, cast_to, operation
 from graphnn.ops.elementwise import Partial, elementwise
-from graphnn.ops.logic import equal, greater, greater_equal, less, less_equal, logical_and, logical_not
+from graphnn.ops.logic import (
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+)
 
 __all__ = [
     "abs",
@@ -191,9 +199,7 @@ def square(x: Node) -> Node:
     return multiply(x, x)
 
 
-@elementwise(
-    reference=np.reciprocal, domain=(0.5, 2.0), corner="1/±0 is ±inf"
-)
+@elementwise(reference=np.reciprocal, domain=(0.5, 2.0), corner="1/±0 is ±inf")
 def reciprocal(x: Node) -> Node:
     """``1 / x``."""
     return divide(as_node(1.0, x.dtype), x)
@@ -254,9 +260,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     return 1, negative(floor_divide(x, y))
 
 
-@operation(
-    reference=np.positive, samples=[Sample(Arg((3,))), Sample(Arg())], dtypes="bif"
-)
+@operation(reference=np.positive, samples=[Sample(Arg((3,))), Sample(Arg())], dtypes="bif")
 def positive(x: Any) -> Node:
     """``+x``: the node itself."""
     return as_node(x)
@@ -278,7 +282,9 @@ class CastOp(Op):
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
-        return cast(tangent, node.dtype) if tangent is not None and is_floating(node.dtype) else None
+        return (
+            cast(tangent, node.dtype) if tangent is not None and is_floating(node.dtype) else None
+        )
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
         (x,) = node.inputs

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Shape, Size, as_size, exact_quotient, is_known, product
-from graphnn.core.dtypes import INT64, is_bool, is_floating, is_half
+from graphnn.core.dims import Shape, Size, as_size, exact_quotient, product
+from graphnn.core.dtypes import INT64, is_floating, is_half
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
@@ -65,7 +65,7 @@ class ReshapeOp(LinearOp):
         return TensorSpec(shape, x.dtype)
 
     def evaluate(self, x: Array, *, shape: Shape) -> Array:
-        return np.reshape(x, shape)  # type: ignore[arg-type]
+        return np.reshape(x, shape)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return make_node(self, (cotangent,), {"shape": node.inputs[0].shape})
@@ -124,9 +124,7 @@ def unbroadcast(x: Node, shape: Shape) -> Node:
         return x
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(
-        axis + extra
-        for axis, size in enumerate(shape)
-        if size == 1 and x.shape[axis + extra] != 1
+        axis + extra for axis, size in enumerate(shape) if size == 1 and x.shape[axis + extra] != 1
     )
     return to_shape(make_node(SUM, (x,), {"axes": axes}), shape)
 
@@ -285,11 +283,11 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     >>> gn.sum(gn.input("x", shape=(3, 4)), axis=1)
     <Node sum (3,) float32>
     """
-    x = as_node(x)
-    if not is_floating(x.dtype) and x.dtype != INT64:
-        x = cast_to(x, INT64)
-    axes = normalize_axes("sum", axis, x.ndim)
+    terms = as_node(x)
+    if not is_floating(terms.dtype):
+        terms = cast_to(terms, INT64)
+    axes = normalize_axes("sum", axis, terms.ndim)
     if not axes:
-        return x
-    total = make_node(SUM, (x,), {"axes": axes})
-    return to_shape(total, keep_axes(x.shape, axes)) if keepdims else total
+        return terms
+    total = make_node(SUM, (terms,), {"axes": axes})
+    return to_shape(total, keep_axes(terms.shape, axes)) if keepdims else total

@@ -1,4 +1,4 @@
-"""The op contract: facts every operation is tested by, and the tiers that need no file of their own.
+"""The op contract: the facts every operation is tested by, operands, axes and the linear tier.
 
 An *operation* is what a user calls (``gn.mean``); an *op* is what a node holds (``sum``). An
 operation carries its test facts; an op its shape rule, kernel and derivatives. Three tiers of ops:
@@ -19,26 +19,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from graphnn.core.arrays import as_array
 from graphnn.core.dtypes import (
-    BOOL,
     FLOAT32,
-    FLOAT64,
     DType,
     DTypeLike,
-    as_dtype,
     is_bool,
     is_floating,
-    is_half,
     is_integer,
     promote,
     weak_dtype,
 )
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.literal import Literal
-from graphnn.core.arrays import as_array
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array, Op, register
-from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.core.spec import TensorSpec
 
 __all__ = [
     "OPERATIONS",
@@ -107,9 +103,7 @@ class Sample:
 class Reject(Sample):
     """Arguments that must be refused, with words that the error must contain."""
 
-    def __init__(
-        self, error: type[Exception], words: str, /, *args: Any, **kwargs: Any
-    ) -> None:
+    def __init__(self, error: type[Exception], words: str, /, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.error = error
         self.words = words
@@ -434,10 +428,10 @@ class LinearOp(Op):
             )
         if all(tangents[index] is None for index in positions):
             return None
-        directions = {
-            index: zeros_like(node.inputs[index]) if tangents[index] is None else tangents[index]
-            for index in positions
-        }
+        directions: dict[int, Node] = {}
+        for index in positions:
+            tangent = tangents[index]
+            directions[index] = zeros_like(node.inputs[index]) if tangent is None else tangent
         return self._with(node, directions)
 
     def _with(self, node: Node, replaced: dict[int, Node]) -> Node:

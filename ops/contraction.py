@@ -1,7 +1,7 @@
 """The product of arrays summed over some axes: one primitive, ``dot_general``, for all of them.
 
-Its familiar names are in :mod:`graphnn.ops.matmul`, its string notation in
-:mod:`graphnn.ops.einsum`.
+Its familiar names are in :mod:`graphnn.ops.products`, its string notation in
+:mod:`graphnn.ops.einstein`.
 """
 
 from __future__ import annotations

@@ -242,7 +242,8 @@ def straight_through(forward: Any, backward: Any) -> Node:
     forward, backward = as_node(forward), as_node(backward)
     if forward.spec != backward.spec:
         raise ShapeError(f"straight_through: {forward.spec} and {backward.spec} differ")
-    return _straight_through(forward, backward)
+    result: Node = _straight_through(forward, backward)
+    return result
 
 
 @custom_jvp

@@ -76,7 +76,7 @@ def _sizes(what: str, shape: Any) -> Shape:
 
 
 def _iota(shape: Any, axis: int = 0, dtype: Any = "int64") -> Array:
-    return np.indices(shape)[axis].astype(dtype)
+    return np.asarray(np.indices(shape)[axis], dtype)
 
 
 @operation(

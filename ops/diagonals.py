@@ -95,10 +95,10 @@ register(DIAGONAL_MATRIX)
 
 
 def _matrix(what: str, x: Any) -> Node:
-    x = as_node(x)
-    if x.ndim < 2:
-        raise ShapeError(f"{what}: at least two axes are needed, not {shape_text(x.shape)}")
-    return x
+    node = as_node(x)
+    if node.ndim < 2:
+        raise ShapeError(f"{what}: at least two axes are needed, not {shape_text(node.shape)}")
+    return node
 
 
 @operation(

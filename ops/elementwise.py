@@ -254,7 +254,5 @@ def _samples(op: ElementwiseOp, domain: Any) -> list[Sample]:
 
     samples = [Sample(*(arg(i, shape) for i in range(op.arity))) for shape in _SHAPES]
     if op.arity > 1:
-        samples += [
-            Sample(*(arg(i, pair[i % 2]) for i in range(op.arity))) for pair in _PAIRS
-        ]
+        samples += [Sample(*(arg(i, pair[i % 2]) for i in range(op.arity))) for pair in _PAIRS]
     return samples

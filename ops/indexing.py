@@ -164,7 +164,7 @@ def _without_ellipsis(x: Node, index: Any) -> list[Any]:
         raise ShapeError("getitem: more than one ellipsis")
     if not places:
         return parts + [slice(None)] * (x.ndim - used)
-    whole = [slice(None)] * (x.ndim - used)
+    whole: list[Any] = [slice(None)] * (x.ndim - used)
     # An ellipsis stands between arrays, also where it stands for no axes: it counts as a place.
     return [*parts[: places[0]], *(whole or [...]), *parts[places[0] + 1 :]]
 

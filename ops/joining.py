@@ -114,7 +114,7 @@ class PadOp(LinearOp):
             high=high,
             interior=interior,
         )
-        out = np.empty(spec.shape, x.dtype)  # type: ignore[arg-type]
+        out = np.empty(spec.shape, x.dtype)
         self.evaluate_into(out, x, value, low=low, high=high, interior=interior)
         return out
 

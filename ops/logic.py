@@ -37,7 +37,11 @@ _FLOAT_REFUSED = Reject(DTypeError, "not supported", Arg((3,)), Arg((3,)))
 
 
 @elementwise(
-    kernel=np.less, reference=np.less, accepts="bif", result="bool", special=_PAIRS,
+    kernel=np.less,
+    reference=np.less,
+    accepts="bif",
+    result="bool",
+    special=_PAIRS,
     differentiable=False,
 )
 def less(x: Node, y: Node) -> None:
@@ -45,7 +49,11 @@ def less(x: Node, y: Node) -> None:
 
 
 @elementwise(
-    kernel=np.less_equal, reference=np.less_equal, accepts="bif", result="bool", special=_PAIRS,
+    kernel=np.less_equal,
+    reference=np.less_equal,
+    accepts="bif",
+    result="bool",
+    special=_PAIRS,
     differentiable=False,
 )
 def less_equal(x: Node, y: Node) -> None:
@@ -53,7 +61,11 @@ def less_equal(x: Node, y: Node) -> None:
 
 
 @elementwise(
-    kernel=np.greater, reference=np.greater, accepts="bif", result="bool", special=_PAIRS,
+    kernel=np.greater,
+    reference=np.greater,
+    accepts="bif",
+    result="bool",
+    special=_PAIRS,
     differentiable=False,
 )
 def greater(x: Node, y: Node) -> None:
@@ -61,15 +73,23 @@ def greater(x: Node, y: Node) -> None:
 
 
 @elementwise(
-    kernel=np.greater_equal, reference=np.greater_equal, accepts="bif", result="bool",
-    special=_PAIRS, differentiable=False,
+    kernel=np.greater_equal,
+    reference=np.greater_equal,
+    accepts="bif",
+    result="bool",
+    special=_PAIRS,
+    differentiable=False,
 )
 def greater_equal(x: Node, y: Node) -> None:
     """Whether ``x >= y``; false where either is NaN."""
 
 
 @elementwise(
-    kernel=np.equal, reference=np.equal, accepts="bif", result="bool", special=_PAIRS,
+    kernel=np.equal,
+    reference=np.equal,
+    accepts="bif",
+    result="bool",
+    special=_PAIRS,
     differentiable=False,
 )
 def equal(x: Node, y: Node) -> None:
@@ -77,7 +97,11 @@ def equal(x: Node, y: Node) -> None:
 
 
 @elementwise(
-    kernel=np.not_equal, reference=np.not_equal, accepts="bif", result="bool", special=_PAIRS,
+    kernel=np.not_equal,
+    reference=np.not_equal,
+    accepts="bif",
+    result="bool",
+    special=_PAIRS,
     differentiable=False,
 )
 def not_equal(x: Node, y: Node) -> None:
@@ -85,32 +109,51 @@ def not_equal(x: Node, y: Node) -> None:
 
 
 @elementwise(
-    kernel=np.logical_and, reference=np.logical_and, accepts="b", result="bool",
-    special=_BOOL_PAIRS, differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.logical_and,
+    reference=np.logical_and,
+    accepts="b",
+    result="bool",
+    special=_BOOL_PAIRS,
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def logical_and(x: Node, y: Node) -> None:
     """Whether both hold."""
 
 
 @elementwise(
-    kernel=np.logical_or, reference=np.logical_or, accepts="b", result="bool",
-    special=_BOOL_PAIRS, differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.logical_or,
+    reference=np.logical_or,
+    accepts="b",
+    result="bool",
+    special=_BOOL_PAIRS,
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def logical_or(x: Node, y: Node) -> None:
     """Whether one of both holds, or both."""
 
 
 @elementwise(
-    kernel=np.logical_xor, reference=np.logical_xor, accepts="b", result="bool",
-    special=_BOOL_PAIRS, differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.logical_xor,
+    reference=np.logical_xor,
+    accepts="b",
+    result="bool",
+    special=_BOOL_PAIRS,
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def logical_xor(x: Node, y: Node) -> None:
     """Whether exactly one of both holds."""
 
 
 @elementwise(
-    kernel=np.logical_not, reference=np.logical_not, accepts="b", result="bool",
-    special=(True, False), differentiable=False,
+    kernel=np.logical_not,
+    reference=np.logical_not,
+    accepts="b",
+    result="bool",
+    special=(True, False),
+    differentiable=False,
     rejects=[Reject(DTypeError, "not supported", Arg((3,)))],
 )
 def logical_not(x: Node) -> None:
@@ -118,48 +161,74 @@ def logical_not(x: Node) -> None:
 
 
 @elementwise(
-    kernel=np.bitwise_and, reference=np.bitwise_and, accepts="bi", special=((6, 3), (-1, 5)),
-    differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.bitwise_and,
+    reference=np.bitwise_and,
+    accepts="bi",
+    special=((6, 3), (-1, 5)),
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def bitwise_and(x: Node, y: Node) -> None:
     """Bits set in both; for bools, "and"."""
 
 
 @elementwise(
-    kernel=np.bitwise_or, reference=np.bitwise_or, accepts="bi", special=((6, 3), (-1, 5)),
-    differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.bitwise_or,
+    reference=np.bitwise_or,
+    accepts="bi",
+    special=((6, 3), (-1, 5)),
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def bitwise_or(x: Node, y: Node) -> None:
     """Bits set in either; for bools, "or"."""
 
 
 @elementwise(
-    kernel=np.bitwise_xor, reference=np.bitwise_xor, accepts="bi", special=((6, 3), (-1, 5)),
-    differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.bitwise_xor,
+    reference=np.bitwise_xor,
+    accepts="bi",
+    special=((6, 3), (-1, 5)),
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def bitwise_xor(x: Node, y: Node) -> None:
     """Bits set in exactly one."""
 
 
 @elementwise(
-    kernel=np.bitwise_not, reference=np.bitwise_not, accepts="bi", special=(0, -1, 5),
-    differentiable=False, rejects=[Reject(DTypeError, "not supported", Arg((3,)))],
+    kernel=np.bitwise_not,
+    reference=np.bitwise_not,
+    accepts="bi",
+    special=(0, -1, 5),
+    differentiable=False,
+    rejects=[Reject(DTypeError, "not supported", Arg((3,)))],
 )
 def bitwise_not(x: Node) -> None:
     """Every bit flipped; for bools, "not"."""
 
 
 @elementwise(
-    kernel=np.left_shift, reference=np.left_shift, accepts="i", domain=((-8, 8), (0, 3)),
-    special=((1, 3), (-1, 2)), differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.left_shift,
+    reference=np.left_shift,
+    accepts="i",
+    domain=((-8, 8), (0, 3)),
+    special=((1, 3), (-1, 2)),
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def left_shift(x: Node, y: Node) -> None:
     """Bits of ``x`` moved up by ``y`` places."""
 
 
 @elementwise(
-    kernel=np.right_shift, reference=np.right_shift, accepts="i", domain=((-8, 8), (0, 3)),
-    special=((8, 3), (-8, 2)), differentiable=False, rejects=[_FLOAT_REFUSED],
+    kernel=np.right_shift,
+    reference=np.right_shift,
+    accepts="i",
+    domain=((-8, 8), (0, 3)),
+    special=((8, 3), (-8, 2)),
+    differentiable=False,
+    rejects=[_FLOAT_REFUSED],
 )
 def right_shift(x: Node, y: Node) -> None:
     """Bits of ``x`` moved down by ``y`` places; the sign is kept."""

@@ -99,9 +99,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     if mode == "constant":
         low, high = ([pair[side] for pair in widths] for side in (0, 1))
         return pad_with(x, low, high, value=_pad_value(x, constant_values))
+    padded: Node = x
     for axis, (before, after) in enumerate(widths):
-        x = _pad_axis(x, axis, before, after, mode)
-    return x
+        padded = _pad_axis(padded, axis, before, after, mode)
+    return padded
 
 
 def _pad_widths(x: Node, pad_width: Any) -> Widths:
@@ -216,8 +217,8 @@ def tile(x: Any, reps: Any) -> Node:
     x = as_node(x)
     counts = _counts("tile", reps)
     ndim = max(x.ndim, len(counts))
-    counts = [1] * (ndim - len(counts)) + counts
-    sizes: list[Size] = [1] * (ndim - x.ndim) + list(x.shape)
+    counts = [*[1] * (ndim - len(counts)), *counts]
+    sizes: list[Size] = [*[1] * (ndim - x.ndim), *x.shape]
     apart = [each for size in sizes for each in (1, size)]
     copied = [each for pair in zip(counts, sizes, strict=True) for each in pair]
     joined = [count * size for count, size in zip(counts, sizes, strict=True)]
@@ -331,9 +332,10 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     shifts = tuple(shift) if isinstance(shift, tuple | list) else (shift,) * len(axes)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    rolled: Node = x
     for each, places in zip(axes, shifts, strict=True):
-        x = _roll_axis(x, normalize_axis("roll", each, x.ndim), int(places))
-    return x
+        rolled = _roll_axis(rolled, normalize_axis("roll", each, x.ndim), int(places))
+    return rolled
 
 
 def _roll_axis(x: Node, axis: int, places: int) -> Node:

@@ -2,22 +2,17 @@
 
 Every function takes a key and gives the same numbers for the same key, on every backend. Use a
 key once: :func:`split` and :func:`fold_in` make new ones. Without a key, numbers come from the
-*default stream*, which moves on at every call of a program; :func:`seed` starts it anew.
-
-The default stream is the state of two parameters that are not trained: ``RNG_SEED`` and
-``RNG_COUNTER``. Programs that read the counter update it: the compiler adds
-``RNG_COUNTER + 1`` to their updates. Saving both values resumes the stream.
+*default stream*, which moves on at every call of a program; ``gn.seed`` starts it anew.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Dim, Shape, as_size
+from graphnn.core.dims import Dim, Shape
 from graphnn.core.dtypes import (
     BFLOAT16,
     FLOAT16,
@@ -29,12 +24,11 @@ from graphnn.core.dtypes import (
     DTypeLike,
     as_dtype,
     is_floating,
-    is_integer,
+    is_half,
 )
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.spec import broadcast_shapes, shape_text
-from graphnn.core.state import parameter
 from graphnn.ops.arithmetic import cast, mod, where
 from graphnn.ops.contract import (
     Arg,
@@ -42,7 +36,6 @@ from graphnn.ops.contract import (
     Sample,
     as_node,
     cast_to,
-    constant,
     normalize_axis,
     operands,
     operation,
@@ -51,11 +44,23 @@ from graphnn.ops.contract import (
 from graphnn.ops.creation import ones, zeros
 from graphnn.ops.exponential import log, sqrt
 from graphnn.ops.indexing import take
-from graphnn.ops.joining import stack
-from graphnn.ops.logic import bitwise_and, bitwise_xor, less, right_shift
+from graphnn.ops.logic import bitwise_and, less, right_shift
 from graphnn.ops.movement import moveaxis
-from graphnn.ops.philox import RANDOM_PERMUTATION, check_key, random_bits
+from graphnn.ops.philox import RANDOM_PERMUTATION, random_bits, reference_bits
 from graphnn.ops.reduction import argmax
+from graphnn.ops.streams import (
+    KEY,
+    NO_KEY,
+    RNG_COUNTER,
+    RNG_SEED,
+    as_key,
+    as_shape,
+    default_key,
+    fold_in,
+    key,
+    seed,
+    split,
+)
 from graphnn.ops.trigonometric import cos
 
 __all__ = [
@@ -74,21 +79,6 @@ __all__ = [
     "split",
     "uniform",
 ]
-
-def _reference_unit(of: Any, shape: Any) -> Any:
-    return np.asarray(reference_bits(of, shape) / 2**64, dtype=np.float64)
-
-
-def _reference_uniform(of: Any, shape: Any, low: Any = 0.0, high: Any = 1.0, dtype: Any = None) -> Any:
-    return low + (high - low) * _reference_unit(of, shape)
-
-
-def _reference_normal(of: Any, shape: Any, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None) -> Any:
-    bits = reference_bits(of, shape)
-    radius = np.sqrt(-2 * np.log(np.asarray((bits // 2**24 + 0.5) / 2**40, dtype=np.float64)))
-    angle = np.asarray(2 * np.pi * (bits % 2**24) / 2**24, dtype=np.float64)
-    return mean + std * radius * np.cos(angle)
-
 
 _FRACTION_BITS = {FLOAT16: 11, BFLOAT16: 8, FLOAT32: 24, FLOAT64: 53}
 """How many bits of a number below 1 a dtype holds without rounding."""
@@ -128,6 +118,25 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
+def _reference_unit(of: Any, shape: Any) -> Any:
+    return np.asarray(reference_bits(of, shape) / 2**64, dtype=np.float64)
+
+
+def _reference_uniform(
+    of: Any, shape: Any, low: Any = 0.0, high: Any = 1.0, dtype: Any = None
+) -> Any:
+    return low + (high - low) * _reference_unit(of, shape)
+
+
+def _reference_normal(
+    of: Any, shape: Any, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None
+) -> Any:
+    bits = reference_bits(of, shape)
+    radius = np.sqrt(-2 * np.log(np.asarray((bits // 2**24 + 0.5) / 2**40, dtype=np.float64)))
+    angle = np.asarray(2 * np.pi * (bits % 2**24) / 2**24, dtype=np.float64)
+    return mean + std * radius * np.cos(angle)
+
+
 @operation(
     name="random.uniform",
     reference=_reference_uniform,
@@ -140,7 +149,7 @@ def _is_number(value: Any) -> bool:
         Sample(KEY, (5,), 0.0, 1.0, "float64"),
     ],
     rejects=[
-        *NOKEY,
+        *NO_KEY,
         Reject(ShapeError, "do not broadcast", KEY, (), Arg((3,))),
         Reject(ArgumentError, "low 1.0 is above high 0.0", KEY, (3,), 1.0, 0.0),
         Reject(DTypeError, "a float dtype", KEY, (3,), 0, 2, "int64"),
@@ -196,7 +205,7 @@ def uniform(
         Sample(KEY, (5,), 0.0, 1.0, "float64"),
     ],
     rejects=[
-        *NOKEY,
+        *NO_KEY,
         Reject(ShapeError, "do not broadcast", KEY, (), Arg((3,))),
         Reject(ArgumentError, "standard deviation -1.0 is negative", KEY, (3,), 0.0, -1.0),
     ],
@@ -282,9 +291,230 @@ def bernoulli(key: Any = None, p: Any = 0.5, shape: Any = None) -> Node:
     """
     _check_probability("bernoulli: the probability", p)
     sizes, (limit,) = _settings("bernoulli", shape, [p], None)
-    return less(_unit(as_key("bernoulli", key), sizes, limit.dtype), limit)
+    wide = cast(limit, FLOAT32) if is_half(limit.dtype) else limit
+    return less(_unit(as_key("bernoulli", key), sizes, wide.dtype), wide)
 
 
 def _check_probability(what: str, value: Any) -> None:
     if _is_number(value) and not 0 <= value <= 1:
         raise ArgumentError(f"{what} {value} is not between 0 and 1")
+
+
+def _reference_dropout_mask(of: Any, rate: Any, shape: Any, dtype: Any = None) -> Any:
+    kept = _reference_unit(of, shape) < 1 - rate
+    return np.where(kept, 1 / (1 - rate) if rate < 1 else 0.0, 0.0)
+
+
+@operation(
+    name="random.dropout_mask",
+    reference=_reference_dropout_mask,
+    samples=[
+        Sample(KEY, 0.25, (3, 4)),
+        Sample(KEY, 0.0, (5,)),
+        Sample(KEY, 1.0, (5,)),
+        Sample(KEY, 0.5, (2, 3), "float64"),
+        Sample(KEY, Arg((), 0.1, 0.9), (2, 3)),
+    ],
+    rejects=[
+        Reject(ShapeError, "a key has shape (2,)", 5, 0.5, (3,)),
+        Reject(ArgumentError, "rate -0.5 is not between 0 and 1", KEY, -0.5, (3,)),
+        Reject(ShapeError, "the rate is one number", KEY, Arg((3,)), (3,)),
+    ],
+    differentiable=False,
+    corner="a rate of 1 gives zeros",
+)
+def dropout_mask(
+    key: Any = None, rate: Any = 0.5, shape: Any = (), dtype: DTypeLike = FLOAT32
+) -> Node:
+    """Factors of inverted dropout: 0 with probability ``rate``, else ``1 / (1 - rate)``.
+
+    Parameters
+    ----------
+    key : Node, optional
+        Default: a fresh one from the default stream.
+    rate : float or Node, default 0.5
+    shape : tuple of sizes
+        Sizes of 1 drop whole channels, or the same units at every time step.
+    dtype : optional
+        Default float32.
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=("batch", 3))
+    >>> dropped = x * gn.random.dropout_mask(gn.random.key(0), 0.5, x.shape)
+    """
+    _check_probability("dropout_mask: the rate", rate)
+    target, sizes = as_dtype(dtype), as_shape("dropout_mask", shape)
+    if _is_number(rate) and rate in (0, 1):
+        return ones(sizes, target) if rate == 0 else zeros(sizes, target)
+    (chance,) = operands("dropout_mask", [rate], "f")
+    if chance.shape != ():
+        raise ShapeError(f"dropout_mask: the rate is one number, not {shape_text(chance.shape)}")
+    keep = 1.0 - cast(chance, FLOAT64 if target == FLOAT64 else FLOAT32)
+    scale = cast(1.0 / keep, target)
+    return where(bernoulli(key, keep, sizes), scale, zeros((), target))
+
+
+# ------------------------------------------------------------------------------------ integers
+
+
+def _reference_randint(of: Any, shape: Any, low: Any, high: Any) -> Any:
+    return np.asarray(reference_bits(of, shape) % 2**63 % (high - low) + low, dtype=np.int64)
+
+
+@operation(
+    name="random.randint",
+    reference=_reference_randint,
+    samples=[Sample(KEY, (3, 4), -2, 5), Sample(KEY, (), 0, 2**40), Sample(KEY, (0,), 0, 1)],
+    rejects=[
+        *(Reject(each.error, each.words, *each.args, 0, 5) for each in NO_KEY),
+        Reject(ArgumentError, "no integers from 3 up to 3", KEY, (2,), 3, 3),
+    ],
+    differentiable=False,
+)
+def randint(key: Any = None, shape: Any = (), low: Any = 0, high: Any = 2) -> Node:
+    """Integers from ``low`` up to, not including, ``high``, all alike (to within 2**-23).
+
+    Parameters
+    ----------
+    key : Node, optional
+        Default: a fresh one from the default stream.
+    shape : tuple of sizes
+    low, high : int or Node
+        At most 2**40 apart.
+
+    Returns
+    -------
+    Node
+        int64.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.random.randint(gn.random.key(0), (5,), 1, 7)
+    <Node add (5,) int64>
+    """
+    if _is_number(low) and _is_number(high) and low >= high:
+        raise ArgumentError(f"randint: there are no integers from {low} up to {high}")
+    first, end = (cast_to(each, INT64) for each in operands("randint", [low, high], "i"))
+    bits = random_bits(as_key("randint", key), as_shape("randint", shape), INT64)
+    return first + mod(bitwise_and(bits, 2**63 - 1), end - first)
+
+
+def _reference_permutation(of: Any, x: Any) -> Any:
+    size = x if isinstance(x, int) else len(x)
+    bits = reference_bits(of, (size,))
+    order = sorted(range(size), key=lambda i: (bits[i] + 2**63) % 2**64)
+    return np.array(order, np.int64) if isinstance(x, int) else np.asarray(x)[order]
+
+
+@operation(
+    name="random.permutation",
+    reference=_reference_permutation,
+    samples=[Sample(KEY, 7), Sample(KEY, 0), Sample(KEY, Arg((5, 2))), Sample(KEY, 1)],
+    rejects=[
+        Reject(ShapeError, "a key has shape (2,)", 5, 7),
+        Reject(ShapeError, "negative", KEY, -1),
+    ],
+)
+def permutation(key: Any = None, x: Any = 1) -> Node:
+    """The numbers below ``x``, or the rows of an array, in random order.
+
+    Parameters
+    ----------
+    key : Node, optional
+        Default: a fresh one from the default stream.
+    x : size, array_like or Node
+        How many, or an array that is shuffled along its first axis.
+
+    Returns
+    -------
+    Node
+        int64 of shape (x,), or the array's shape and dtype.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=("batch", 3))
+    >>> gn.random.permutation(gn.random.key(0), x).shape
+    (Dim(batch), 3)
+    """
+    rows = None if isinstance(x, int | np.integer | str | Dim) else as_node(x)
+    if rows is not None and rows.ndim == 0:
+        raise ShapeError("permutation: a 0-d node has no rows", hint="give the number as an int")
+    (size,) = as_shape("permutation", x if rows is None else rows.shape[0])
+    order = make_node(RANDOM_PERMUTATION, (as_key("permutation", key),), {"size": size})
+    return order if rows is None else take(rows, order, axis=0)
+
+
+def _reference_categorical(of: Any, logits: Any, axis: int = -1, shape: Any = None) -> Any:
+    rows = np.moveaxis(np.asarray(logits), axis, -1)
+    sizes = rows.shape[:-1] if shape is None else shape
+    leading = reference_bits(of, (*sizes, rows.shape[-1])) // 2**41
+    noise = -np.log(-np.log(np.asarray((leading + 0.5) / 2**23, dtype=np.float64)))
+    return np.argmax(rows + noise, axis=-1)
+
+
+@operation(
+    name="random.categorical",
+    reference=_reference_categorical,
+    samples=[
+        Sample(KEY, Arg((4, 3))),
+        Sample(KEY, Arg((4, 3)), 0),
+        Sample(KEY, Arg((3,)), -1, (2, 5)),
+        Sample(KEY, [0.0, -np.inf, 0.0], -1, (20,)),
+    ],
+    rejects=[
+        Reject(ShapeError, "a key has shape (2,)", 5, Arg((4, 3))),
+        Reject(ShapeError, "axis 2 is out of range", KEY, Arg((4, 3)), 2),
+        Reject(ShapeError, "do not broadcast", KEY, Arg((4, 3)), -1, (5,)),
+    ],
+    differentiable=False,
+    corner="a logit of -inf is never drawn, unless all are",
+)
+def categorical(key: Any = None, logits: Any = 0.0, axis: int = -1, shape: Any = None) -> Node:
+    """Draw classes with probabilities ``softmax(logits)``, by adding Gumbel noise.
+
+    Parameters
+    ----------
+    key : Node, optional
+        Default: a fresh one from the default stream.
+    logits : array_like or Node
+        Logarithms of probabilities, up to a constant.
+    axis : int, default -1
+        The axis of classes.
+    shape : tuple of sizes, optional
+        Shape of the result, to which the other axes of ``logits`` broadcast; default: these.
+
+    Returns
+    -------
+    Node
+        int64.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> logits = gn.input("logits", shape=("batch", 10))
+    >>> gn.random.categorical(gn.random.key(0), logits)
+    <Node argmax (batch,) int64>
+    """
+    scores = require_floating("categorical", as_node(logits))
+    scores = moveaxis(scores, normalize_axis("categorical", axis, scores.ndim), -1)
+    if scores.dtype != FLOAT64:
+        scores = cast(scores, FLOAT32)
+    sizes = scores.shape[:-1] if shape is None else as_shape("categorical", shape)
+    if broadcast_shapes("categorical", scores.shape[:-1], sizes) != sizes:
+        raise ShapeError(
+            f"categorical: logits for {shape_text(scores.shape[:-1])} do not broadcast to the "
+            f"shape {shape_text(sizes)}"
+        )
+    drawn = (*sizes, scores.shape[-1])
+    bits = random_bits(as_key("categorical", key), drawn, INT32)
+    leading = bitwise_and(right_shift(bits, 9), 2**23 - 1)
+    between = (cast(leading, scores.dtype) + 0.5) * 2.0**-23  # never 0 and never 1
+    return argmax(scores - log(-log(between)), axis=-1)

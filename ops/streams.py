@@ -36,7 +36,7 @@ from graphnn.ops.philox import check_key, random_bits, reference_bits
 __all__ = ["RNG_COUNTER", "RNG_SEED", "default_key", "fold_in", "key", "seed", "split"]
 
 KEY = Arg((2,), 0, 2**31 - 1, kind="int")
-_NO_KEY = (
+NO_KEY = (
     Reject(ShapeError, "a key has shape (2,)", 5, (3,)),
     Reject(DTypeError, "a key is int64", [1.0, 2.0], (3,)),
 )
@@ -95,14 +95,16 @@ def _flipped(of: Node, word: int) -> Node:
 
 
 def _signed(bits: Any) -> Any:
-    return np.array([int(each) for each in bits.ravel()], np.uint64).view(np.int64).reshape(bits.shape)
+    return (
+        np.array([int(each) for each in bits.ravel()], np.uint64).view(np.int64).reshape(bits.shape)
+    )
 
 
 @operation(
     name="random.split",
     reference=lambda key, n=2: _signed(reference_bits(key, (n, 2), _SPLIT)),
-    samples=[Sample(_KEY), Sample(_KEY, 5), Sample(_KEY, 0)],
-    rejects=_NO_KEY[:1],
+    samples=[Sample(KEY), Sample(KEY, 5), Sample(KEY, 0)],
+    rejects=NO_KEY[:1],
     differentiable=False,
 )
 def split(key: Any, n: Any = 2) -> Node:
@@ -134,10 +136,10 @@ def _reference_fold_in(of: Any, data: Any) -> Any:
 @operation(
     name="random.fold_in",
     reference=_reference_fold_in,
-    samples=[Sample(_KEY, 7), Sample(_KEY, Arg((), 0, 99, kind="int"))],
+    samples=[Sample(KEY, 7), Sample(KEY, Arg((), 0, 99, kind="int"))],
     rejects=[
         Reject(ShapeError, "a key has shape (2,)", 5, 1),
-        Reject(DTypeError, "data is an integer", _KEY, 0.5),
+        Reject(DTypeError, "data is an integer", KEY, 0.5),
     ],
     differentiable=False,
 )

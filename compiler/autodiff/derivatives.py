@@ -158,9 +158,7 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     )
 
 
-def jacobian(
-    output: Node, wrt: Node, *, mode: Literal["forward", "reverse"] | None = None
-) -> Node:
+def jacobian(output: Node, wrt: Node, *, mode: Literal["forward", "reverse"] | None = None) -> Node:
     """The Jacobian of a node with respect to another.
 
     Parameters
@@ -193,8 +191,6 @@ def jacobian(
         return reshape(stack(slices, axis=-1), shape)
     slices = [vjp(output, wrt, each, allow_unused=True) for each in _basis(output)]
     return reshape(stack(slices, axis=0), shape)
-
-
 
 
 def _basis(node: Node) -> list[Node]:
@@ -282,8 +278,7 @@ def _directions(what: str, nodes: Sequence[Node], given: Any, word: str) -> list
         direction = as_node(value, node.dtype)
         if direction.spec != node.spec:
             raise ShapeError(
-                f"{what}: the {word} of {_describe(node)} must be {node.spec}, "
-                f"not {direction.spec}"
+                f"{what}: the {word} of {_describe(node)} must be {node.spec}, not {direction.spec}"
             )
         directions.append(direction)
     return directions

@@ -61,9 +61,7 @@ def pull_back(
             if node.op is PROJECT:
                 pending.add_element(node.inputs[0], node.attrs["index"], cotangent)
                 continue
-            for each, contribution in zip(
-                node.inputs, vjp_of_node(node, cotangent), strict=True
-            ):
+            for each, contribution in zip(node.inputs, vjp_of_node(node, cotangent), strict=True):
                 if each in active and contribution is not None:
                     pending.add(each, contribution)
     for node in wanted - found.keys():

@@ -1,7 +1,7 @@
-"""Where a node's derivative comes from: its own rule, the other mode's rule transposed, or its
-expansion.
+"""Where a node's derivative comes from.
 
-An operator needs one rule in one mode; the other mode is that rule transposed. None stands for
+From its operator's rule, from the other mode's rule transposed, or from its expansion: an
+operator needs one rule in one mode; the other mode is that rule transposed. None stands for
 zero throughout, and a list of tangents for those of a tuple of results.
 """
 

@@ -30,7 +30,8 @@ def _canonical(node: Node, inputs: tuple[Node, ...]) -> Node:
     if node.op in (CUSTOM_DERIVATIVE, STOP_GRADIENT):
         return inputs[0]
     if node.op is PROJECT and inputs[0].op is TUPLE:
-        return inputs[0].inputs[node.attrs["index"]]
+        index: int = node.attrs["index"]
+        return inputs[0].inputs[index]
     if node.op.name in COMMUTATIVE and inputs[0].op is CONSTANT and inputs[1].op is not CONSTANT:
         with made_by("canonicalize", node):
             return make_node(node.op, (inputs[1], inputs[0]), node.attrs)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
+from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.graph import rebuild, topological_order, with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import carry, made_by
+from graphnn.core.spec import TensorSpec
+from graphnn.ops.contract import cast_to
 
 __all__ = ["expand", "expand_node"]
 
@@ -42,13 +45,20 @@ def expand_node(node: Node) -> Node:
     """
     if is_primitive(node):
         return node
-    body = node.op.expand(*node.inputs, **node.attrs)
+    inputs = tuple(map(_widened, node.inputs))
+    body = node.op.expand(*inputs, **node.attrs)
     if body is None:
         return node
-    order = topological_order([body], boundary=node.inputs)
-    known = {each: each for each in node.inputs}
-    expanded = rebuild(
-        order, lambda each, inputs: expand_node(with_inputs(each, inputs)), known
-    )
+    if isinstance(node.spec, TensorSpec):
+        body = cast_to(body, node.spec.dtype)
+    expanded = {each: each for each in node.inputs}
+    order = topological_order([body], boundary=expanded)
+    expanded = rebuild(order, lambda each, inputs: expand_node(with_inputs(each, inputs)), expanded)
     carry(node, expanded[body])
     return expanded[body]
+
+
+def _widened(node: Node) -> Node:
+    """A half float in float32, so that a composite is rounded once, as a primitive is."""
+    is_half_float = isinstance(node.spec, TensorSpec) and is_half(node.spec.dtype)
+    return cast_to(node, FLOAT32) if is_half_float else node

@@ -9,8 +9,8 @@ Values are computed by the reference kernels, so folding is exact.
 
 from __future__ import annotations
 
-from graphnn.compiler.passes.expand import expand_node
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.passes.expand import expand_node
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import topological_order, with_inputs
 from graphnn.core.node import Node

@@ -24,7 +24,6 @@ from graphnn.core.state import Parameter
 from graphnn.ops.broadcasting import RESHAPE
 from graphnn.ops.contract import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
-from graphnn.ops.leaves import INPUT
 
 __all__ = ["lower"]
 
@@ -124,9 +123,7 @@ class _Lowering:
         self.instructions.append(Instruction("copy", None, {}, (view,), (target,), node))
         return target
 
-    def finish(
-        self, outputs: Sequence[Node], parameters: Sequence[Parameter]
-    ) -> list[View]:
+    def finish(self, outputs: Sequence[Node], parameters: Sequence[Parameter]) -> list[View]:
         """Write the last outputs into the state, all as if at once; where the others are."""
         targets = [self.state(parameter) for parameter in parameters]
         overwritten = {target.buffer for target in targets}
@@ -143,6 +140,8 @@ class _Lowering:
         for node, value, target in zip(outputs[n_results:], values, targets, strict=True):
             if value != target and moved.get(value.buffer) != target.buffer:
                 self.copy(value, node, into=target)
+        if not moved:
+            return views[:n_results]
         self.instructions = [
             replace(each, inputs=_move(each.inputs, moved), outputs=_move(each.outputs, moved))
             for each in self.instructions
@@ -180,8 +179,7 @@ class _Lowering:
 def _move(views: Sequence[View], moved: Mapping[Buffer, Buffer]) -> Views:
     """The views with some buffers replaced by others of their size."""
     return tuple(
-        replace(view, buffer=moved[view.buffer]) if view.buffer in moved else view
-        for view in views
+        replace(view, buffer=moved[view.buffer]) if view.buffer in moved else view for view in views
     )
 
 

@@ -64,9 +64,7 @@ def _simplify(root: Node, simple: dict[Node, Node], book: RuleBook, driver: Driv
                 for each in fresh:
                     if each not in simple:
                         _simplify(each, simple, book, driver)
-                rewritten = with_inputs(
-                    rewritten, tuple(simple[each] for each in rewritten.inputs)
-                )
+                rewritten = with_inputs(rewritten, tuple(simple[each] for each in rewritten.inputs))
             result = rewritten
         simple[node] = result
         simple[result] = result

@@ -38,7 +38,9 @@ def to_numpy(value: Any) -> Array:
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise DTypeError(f"this is not an array: {error}", hint="are rows of one length?") from None
+            raise DTypeError(
+                f"this is not an array: {error}", hint="are rows of one length?"
+            ) from None
     dtype = as_dtype(array.dtype)
     return array if array.dtype == dtype else array.astype(dtype)
 

@@ -95,9 +95,7 @@ class Dim:
 
     def __mul__(self, other: Size) -> Size:
         return _collect(
-            (tuple(sorted(a + b, key=str)), p * q)
-            for a, p in self.terms
-            for b, q in _terms(other)
+            (tuple(sorted(a + b, key=str)), p * q) for a, p in self.terms for b, q in _terms(other)
         )
 
     def __rmul__(self, other: int) -> Size:
@@ -170,9 +168,7 @@ def as_size(size: object) -> Size:
         number = size.__index__()
         if isinstance(number, int):
             return number
-    raise ShapeError(
-        f"{size!r} is not a size", hint='sizes are integers, or names such as "batch"'
-    )
+    raise ShapeError(f"{size!r} is not a size", hint='sizes are integers, or names such as "batch"')
 
 
 def is_known(shape: Iterable[Size]) -> bool:

@@ -69,7 +69,7 @@ class Op:
         """Compute the result into ``out``, without allocating where NumPy can."""
         out[...] = self.evaluate(*arrays, **attrs)
 
-    def expand(self, *inputs: Node, **attrs: Any) -> Node | None:
+    def expand(self, *inputs: Any, **attrs: Any) -> Node | None:
         """The same value built from simpler operators, or None for a primitive."""
         return None
 

@@ -46,7 +46,7 @@ def internal_folders() -> tuple[str, ...]:
     return tuple(str(folder) + os.sep for folder in folders)
 
 
-_INTERNAL = internal_folders()
+_INTERNAL = (*internal_folders(), "<frozen")
 _is_internal: dict[CodeType, bool] = {}
 
 
@@ -57,7 +57,9 @@ def caller() -> Source | None:
         code = frame.f_code
         internal = _is_internal.get(code)
         if internal is None:
-            internal = code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith("<frozen")
+            internal = code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith(
+                "<frozen"
+            )
             _is_internal[code] = internal
         if not internal:
             return Source(code.co_filename, frame.f_lineno, code.co_qualname)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import DTypeLike
 from graphnn.core.arrays import as_array
+from graphnn.core.dtypes import DTypeLike
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array, Op, register

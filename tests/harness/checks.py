@@ -1,0 +1,200 @@
+"""What every operation must satisfy in its values; each check raises AssertionError."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from drawing import Array, Case, Drawn, draw
+
+import graphnn as gn
+from graphnn.core.dtypes import as_dtype, is_bool, is_floating, is_half, is_integer
+from graphnn.core.errors import GraphnnError
+from graphnn.core.node import Node
+from graphnn.ops.contract import Operation, Reject
+from graphnn.ops.elementwise import ElementwiseOp
+
+BACKENDS = ("reference", "numpy")
+
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+INTEGERS = ("int64", "int8")
+
+ULPS = {"float64": 64, "float32": 64, "float16": 8, "bfloat16": 8}
+"""Tolerance in units in the last place, at the size of the largest value of a result.
+
+A result is a few dozen rounded operations at most, and their errors add up like a random walk
+(samples have tens of elements). The half floats are computed in float32 and rounded when they
+are stored, which a composite does at every primitive: a handful of times.
+"""
+
+
+def dtypes_of(operation: Operation) -> list[str]:
+    """The dtypes an operation is tested in."""
+    names = {"f": FLOATS, "i": INTEGERS, "b": ("bool",)}
+    return [name for kind in "fib" if kind in operation.dtypes for name in names[kind]]
+
+
+def tolerance(*dtypes: Any) -> float:
+    """Relative tolerance of a result that was computed in the coarsest of some dtypes."""
+    floats = [as_dtype(each) for each in dtypes if is_floating(as_dtype(each))]
+    return max((ULPS[d.name] * float(ml_dtypes.finfo(d).eps) for d in floats), default=0.0)
+
+
+def as_list(result: Any) -> list[Any]:
+    """The results of an operation, which may have several."""
+    return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def widen(array: Array) -> Array:
+    """What a reference gets: floats in float64, everything else as it is."""
+    return array.astype(np.float64) if is_floating(array.dtype) else array
+
+
+def assert_close(actual: Array, expected: Any, rtol: float, what: str) -> None:
+    """Values within ``rtol`` of the largest finite one; NaN and infinities where expected."""
+    wanted = np.asarray(expected)
+    if is_floating(actual.dtype):
+        # Where the reference lies beyond a narrower dtype, infinity is right.
+        with np.errstate(over="ignore"):
+            wanted = wanted.astype(actual.dtype)
+    wanted, given = wanted.astype(np.float64), actual.astype(np.float64)
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    atol = rtol * max(1.0, float(finite.max(initial=0.0)))
+    np.testing.assert_allclose(given, wanted, rtol=0.0, atol=atol, err_msg=what)
+
+
+def check_forward(case: Case, dtype: str, backend: str) -> None:
+    """An operation gives the values of its reference, in the shape and dtype of its node."""
+    drawn = draw(case.sample, dtype, case.generator())
+    inputs = drawn.inputs()
+    nodes = as_list(drawn.call(case.operation.function, inputs))
+    program = gn.compile(inputs, nodes, backend=backend, verify=True)
+    before = [array.tobytes() for array in drawn.arrays]
+    results = program(*drawn.arrays)
+    assert [array.tobytes() for array in drawn.arrays] == before, f"{backend} wrote to a feed"
+    with np.errstate(all="ignore"):
+        expected = as_list(drawn.call(case.operation.reference, map(widen, drawn.arrays)))
+    assert len(results) == len(expected)
+    for node, result, wanted in zip(nodes, results, expected, strict=True):
+        what = f"{case} in {dtype} on {backend}"
+        assert (result.shape, result.dtype) == (node.shape, node.dtype), what
+        assert result.shape == np.shape(wanted), what
+        _assert_same_kind(result, wanted, dtype, what)
+        rtol = tolerance(dtype, node.dtype)
+        assert_close(result, wanted, rtol, what)
+
+
+def _assert_same_kind(result: Array, wanted: Any, dtype: str, what: str) -> None:
+    """A predicate gives bool and a count gives integers, as in the reference."""
+    given = np.asarray(wanted).dtype
+    if is_floating(as_dtype(dtype)) and is_floating(result.dtype) != (given.kind == "f"):
+        raise AssertionError(f"{what}: {result.dtype}, but {given} in the reference")
+    assert is_bool(result.dtype) == (given.kind == "b"), what
+
+
+def check_constants(case: Case) -> None:
+    """Constants give what feeds give: folding computes as the program does."""
+    drawn = draw(case.sample, "float32", case.generator())
+    inputs = drawn.inputs()
+    fed = gn.compile(inputs, as_list(drawn.call(case.operation.function, inputs)))(*drawn.arrays)
+    nodes = as_list(drawn.call(case.operation.function, map(gn.constant, drawn.arrays)))
+    folded = gn.compile([], nodes, verify=True)()
+    for one, other in zip(fed, folded, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True, err_msg=str(case))
+
+
+def check_feeds(case: Case, backend: str) -> None:
+    """The layout of a feed in memory changes no bit of the result, and nothing writes to it."""
+    drawn = draw(case.sample, "float32", case.generator())
+    inputs = drawn.inputs()
+    nodes = as_list(drawn.call(case.operation.function, inputs))
+    program = gn.compile(inputs, nodes, backend=backend)
+    expected = [result.tobytes() for result in program(*drawn.arrays)]
+    for name, arrange in LAYOUTS.items():
+        feeds = [arrange(array) for array in drawn.arrays]
+        results = program(*feeds)
+        assert [each.tobytes() for each in results] == expected, f"{case}: {name} feeds differ"
+        for feed, array in zip(feeds, drawn.arrays, strict=True):
+            np.testing.assert_array_equal(feed, array, err_msg=f"{case} wrote to {name} feeds")
+
+
+def _strided(array: Array) -> Array:
+    """The same values with a gap after every element."""
+    wide = np.zeros((*array.shape, 2), array.dtype)
+    wide[..., 0] = array
+    return wide[..., 0]
+
+
+def _reversed(array: Array) -> Array:
+    """The same values, stored backwards along every axis."""
+    backwards = (slice(None, None, -1),) * array.ndim
+    return array[backwards].copy()[backwards]
+
+
+def _read_only(array: Array) -> Array:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _swapped(array: Array) -> Array:
+    return array.astype(array.dtype.newbyteorder())
+
+
+LAYOUTS = {
+    "strided": _strided,
+    "reversed": _reversed,
+    "column-major": np.asfortranarray,
+    "read-only": _read_only,
+    "byte-swapped": _swapped,
+}
+
+EVERYWHERE = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan)
+"""Values, and pairs and triples of values, that every elementwise operation is evaluated at."""
+
+
+def special_operands(operation: Operation) -> list[Array]:
+    """An operation's special values beside `EVERYWHERE`, one array per operand."""
+    op = operation.function
+    assert isinstance(op, ElementwiseOp)
+    anything = [(True, False) if i in op.masks else EVERYWHERE for i in range(op.arity)]
+    own = [each if isinstance(each, tuple) else (each,) for each in operation.special]
+    rows = [*itertools.product(*anything), *own]
+    return [
+        np.array(column, bool if i in op.masks else np.float64)
+        for i, column in enumerate(zip(*rows, strict=True))
+    ]
+
+
+def check_special(operation: Operation, dtype: str, backend: str) -> None:
+    """At special values an elementwise operation is its reference: NaN, infinity, sign of zero."""
+    operands = [
+        each if is_bool(each.dtype) else each.astype(dtype) for each in special_operands(operation)
+    ]
+    inputs = [gn.input(f"x{i}", each.shape, each.dtype) for i, each in enumerate(operands)]
+    program = gn.compile(inputs, operation.function(*inputs), backend=backend, verify=True)
+    result = program(*operands)
+    with np.errstate(all="ignore"):
+        expected = np.asarray(operation.reference(*map(widen, operands)))
+        expected = expected.astype(result.dtype)
+    for place, (given, wanted) in enumerate(zip(result, expected, strict=True)):
+        at = ", ".join(str(each[place]) for each in operands)
+        what = f"{operation.name}({at}) in {dtype} on {backend} is {given}, not {wanted}"
+        assert_close(given, wanted, tolerance(dtype), what)
+        if wanted == 0.0 and given == 0.0 and is_floating(result.dtype):
+            assert np.signbit(given) == np.signbit(wanted), what
+
+
+def check_reject(operation: Operation, reject: Reject) -> None:
+    """Wrong arguments are refused while the graph is built, in words, at the caller's line."""
+    drawn = draw(reject, "float32", np.random.default_rng(0))
+    try:
+        drawn.call(operation.function, drawn.inputs())
+    except reject.error as error:
+        assert reject.words in str(error), f"{reject.words!r} is not in {error}"
+        if isinstance(error, GraphnnError):
+            place = Path(draw.__code__.co_filename).name  # Drawn.call makes the call
+            assert f"built at {place}:" in str(error), f"no line of the caller's in {error}"
+    else:
+        raise AssertionError(f"{operation.name} takes {reject!r}")
