@@ -1,42 +1,56 @@
 """Patterns over nodes, and the rules that rewrite what they match.
 
-A rule is a pattern, what to build instead, a name, and how exact it is::
+A rule says how exact it is, what it looks for, and what to build instead::
 
-    x, axis = Var("x"), Var("axis")
+    x, axes = Var("x"), Var("axes")
 
-    @rule(op("log", op("softmax", x, axis=axis)), EXACT)
-    def log_of_softmax(x, axis):
-        return log_softmax(x, axis)
+    @rule(EXACT, op("log", op("softmax", x, axes=axes)))
+    def log_of_softmax(x, axes):
+        return make_node(LOG_SOFTMAX, (x,), {"axes": axes})
 
-The function gets what the variables matched, by name (and the matched node itself, if it asks
+The function gets what the variables stand for, by name (and the matched node itself, if it asks
 for ``node``); it gives the new node, or None to decline.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node, make_node
+from graphnn.core.op import Op
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.broadcasting import BROADCAST_TO
 from graphnn.ops.contract import CONSTANT
 
-__all__ = ["Apply", "Exactness", "Number", "Rule", "RuleBook", "Var", "op", "rule", "scalar_value"]
+__all__ = [
+    "Apply",
+    "Elementwise",
+    "Exactness",
+    "Number",
+    "Rule",
+    "RuleBook",
+    "Scalar",
+    "Var",
+    "op",
+    "rule",
+    "scalar_value",
+]
 
 
 class Exactness(Enum):
-    """What a rewrite may change.
+    """What a rewrite may change. All NaNs count as one value.
 
-    EXACT: nothing, or it comes closer to the true value, as the stability rules do.
+    EXACT: nothing, or it comes closer to the true value, as the stability rules do. (Where there
+    is no true value, as for the softmax of a row with inf, numbers may become NaN.)
     REASSOCIATING: the last bits, and the sign of a zero.
-    VALUE_UNSAFE: it may drop NaN and infinities; off by default.
+    VALUE_UNSAFE: it may drop or bring in NaN and infinities; off by default.
     """
 
     EXACT = "exact"
@@ -44,21 +58,28 @@ class Exactness(Enum):
     VALUE_UNSAFE = "value-unsafe"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Var:
     """Matches any node (or attribute), the same one wherever it stands."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Number:
     """Matches a constant all of whose elements are this number, sign of zero included."""
 
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Matches a constant all of whose elements are one number, and stands for that number."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """Matches an operator applied to what its arguments match."""
 
@@ -67,7 +88,15 @@ class Apply:
     attrs: tuple[tuple[str, Any], ...] = ()
 
 
-Pattern = Var | Number | Apply
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """Matches any elementwise operator one of whose inputs the argument matches."""
+
+    argument: Apply
+
+
+Pattern: TypeAlias = Var | Number | Scalar | Apply | Elementwise
+Binding: TypeAlias = Mapping[str, Any]
 
 _COMMUTATIVE = frozenset(
     {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logaddexp"}
@@ -83,112 +112,173 @@ def op(name: str, /, *arguments: Pattern | float, **attrs: Any) -> Apply:
 
 
 def scalar_value(node: Node) -> Any:
-    """The number that all elements of a constant are, or None."""
+    """The number that all elements of a constant are, a NumPy scalar, or None."""
     while node.op is BROADCAST_TO:
         (node,) = node.inputs
     if node.op is not CONSTANT:
         return None
     array = node.attrs["value"].array
+    if array.size == 1:
+        return array.reshape(())[()]
     if array.size == 0:
         return None
     first = array.flat[0]
-    if array.size > 1 and array.tobytes() != np.full_like(array, first).tobytes():
-        return None
-    return first
+    return first if array.tobytes() == np.full_like(array, first).tobytes() else None
 
 
-def _is_number(node: Node, value: float) -> bool:
-    found = scalar_value(node)
-    if found is None:
-        return False
-    number = float(found)
-    return number == value and np.signbit(number) == np.signbit(value)
+# ----------------------------------------------------------------------------------- matching
 
 
-def match(pattern: Pattern, node: Node, known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the variables stand for if the pattern matches, else None."""
+def match(pattern: Pattern, node: Node, known: Binding) -> Iterator[Binding]:
+    """Every way in which the variables can stand for something so that the pattern matches."""
     if isinstance(pattern, Var):
-        if pattern.name in known:
-            return dict(known) if known[pattern.name] is node else None
-        return {**known, pattern.name: node}
-    if isinstance(pattern, Number):
-        return dict(known) if _is_number(node, pattern.value) else None
+        bound = known.get(pattern.name)
+        if bound is None:
+            yield {**known, pattern.name: node}
+        elif bound is node:
+            yield known
+    elif isinstance(pattern, Number):
+        value = scalar_value(node)
+        if value is not None and _is_number(float(value), pattern.value):
+            yield known
+    elif isinstance(pattern, Scalar):
+        value = scalar_value(node)
+        if value is not None:
+            yield {**known, pattern.name: value}
+    elif isinstance(pattern, Elementwise):
+        if node.op.is_elementwise:
+            for each in node.inputs:
+                yield from match(pattern.argument, each, known)
+    else:
+        yield from _match_apply(pattern, node, known)
+
+
+def _is_number(value: float, wanted: float) -> bool:
+    return value == wanted and bool(np.signbit(value) == np.signbit(wanted))
+
+
+def _match_apply(pattern: Apply, node: Node, known: Binding) -> Iterator[Binding]:
     if node.op.name != pattern.op or len(node.inputs) != len(pattern.arguments):
-        return None
+        return
     for name, wanted in pattern.attrs:
-        value = node.attrs.get(name)
+        value = node.attrs[name]
         if isinstance(wanted, Var):
-            if wanted.name in known and known[wanted.name] != value:
-                return None
+            if known.get(wanted.name, value) != value:
+                return
             known = {**known, wanted.name: value}
         elif wanted != value:
-            return None
-    orders = [node.inputs]
-    if pattern.op in _COMMUTATIVE:
-        orders.append(node.inputs[::-1])
-    for inputs in orders:
-        found: dict[str, Any] | None = dict(known)
-        for argument, each in zip(pattern.arguments, inputs, strict=True):
-            found = match(argument, each, found) if found is not None else None
-        if found is not None:
-            return found
-    return None
+            return
+    yield from _match_inputs(pattern.arguments, node.inputs, known)
+    if pattern.op in _COMMUTATIVE and node.inputs[0] is not node.inputs[1]:
+        yield from _match_inputs(pattern.arguments, node.inputs[::-1], known)
+
+
+def _match_inputs(
+    patterns: Sequence[Pattern], inputs: Sequence[Node], known: Binding
+) -> Iterator[Binding]:
+    if not patterns:
+        yield known
+        return
+    for found in match(patterns[0], inputs[0], known):
+        yield from _match_inputs(patterns[1:], inputs[1:], found)
+
+
+def _may_match(pattern: Apply | Elementwise, head: Op, below: Sequence[str]) -> bool:
+    """Whether a pattern may match an operator whose inputs' operators have these names."""
+    if isinstance(pattern, Elementwise):
+        return head.is_elementwise and pattern.argument.op in below
+    if pattern.op != head.name or len(pattern.arguments) != len(below):
+        return False
+    orders = (below, below[::-1]) if pattern.op in _COMMUTATIVE else (below,)
+    return any(all(map(_may_be, pattern.arguments, order)) for order in orders)
+
+
+def _may_be(pattern: Pattern, name: str) -> bool:
+    if isinstance(pattern, Number | Scalar):
+        return name in (CONSTANT.name, BROADCAST_TO.name)
+    return not isinstance(pattern, Apply) or pattern.op == name
+
+
+# -------------------------------------------------------------------------------------- rules
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rewrite: what to look for, what to build, its name, and how exact it is."""
+    """A rewrite.
 
-    pattern: Apply
-    build: Callable[..., Node | None]
+    Attributes
+    ----------
+    name : str
+    exactness : Exactness
+    patterns : tuple of Apply or Elementwise
+        What to look for: any of them.
+    build : callable
+        From what the variables stand for to the new node, or None to decline.
+    wants_node : bool
+        Whether it also gets the matched node, as ``node``.
+    """
+
     name: str
     exactness: Exactness
-    wants_node: bool = False
+    patterns: tuple[Apply | Elementwise, ...]
+    build: Callable[..., Node | None]
+    wants_node: bool
 
     def apply(self, node: Node) -> Node | None:
         """What replaces a node, of its shape and dtype; None if the rule does not apply."""
-        found = match(self.pattern, node, {})
-        if found is None:
-            return None
-        if self.wants_node:
-            found["node"] = node
-        made = self.build(**found)
-        if made is None or made is node or made.spec == node.spec:
-            return None if made is node else made
-        # x * ones(3, 1) -> x loses a broadcast that the constant brought.
+        given = {"node": node} if self.wants_node else {}
+        for pattern in self.patterns:
+            for found in match(pattern, node, {}):
+                made = self.build(**found, **given)
+                if made is not None and made is not node:
+                    return self._fit(made, node)
+        return None
+
+    def _fit(self, made: Node, node: Node) -> Node:
+        """The replacement in the shape of the node: ``x * ones(3, 1) -> x`` loses a broadcast."""
+        if made.spec == node.spec:
+            return made
         if isinstance(made.spec, TensorSpec) and made.dtype == node.dtype:
             return make_node(BROADCAST_TO, (made,), {"shape": node.shape})
         raise VerifyError(f"rule {self.name} turns {node.spec} into {made.spec}", where="")
 
 
 def rule(
-    pattern: Apply, exactness: Exactness, name: str | None = None
+    exactness: Exactness, *patterns: Apply | Elementwise
 ) -> Callable[[Callable[..., Node | None]], Rule]:
     """Decorator that makes a `Rule` of a function from matched variables to a node."""
 
     def declare(build: Callable[..., Node | None]) -> Rule:
         wants_node = "node" in inspect.signature(build).parameters
-        return Rule(pattern, build, name or build.__name__, exactness, wants_node)
+        return Rule(build.__name__, exactness, patterns, build, wants_node)
 
     return declare
 
 
 class RuleBook:
-    """Rules, indexed by the operator at the head of their pattern."""
+    """Rules in the order in which they are tried.
+
+    Which rules may match is looked up by the names of a node's operator and of its inputs'
+    operators, so that most nodes cost one look-up and no matching.
+    """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
-        self._by_head: dict[str, list[Rule]] = {}
-        for each in self.rules:
-            self._by_head.setdefault(each.pattern.op, []).append(each)
+        self._candidates: dict[tuple[str, ...], tuple[Rule, ...]] = {}
 
-    def only(self, kinds: frozenset[Exactness]) -> RuleBook:
+    def only(self, kinds: Iterable[Exactness]) -> RuleBook:
         """The rules of these kinds."""
+        kinds = frozenset(kinds)
         return RuleBook(each for each in self.rules if each.exactness in kinds)
 
-    def matching(self, node: Node) -> Iterable[tuple[Rule, Node]]:
-        """Rules that apply to a node, with what they would make of it."""
-        for each in self._by_head.get(node.op.name, ()):
-            made = each.apply(node)
-            if made is not None:
-                yield each, made
+    def candidates(self, node: Node) -> tuple[Rule, ...]:
+        """The rules that may apply to a node."""
+        key = (node.op.name, *[each.op.name for each in node.inputs])
+        found = self._candidates.get(key)
+        if found is None:
+            found = self._candidates[key] = tuple(
+                each
+                for each in self.rules
+                if any(_may_match(pattern, node.op, key[1:]) for pattern in each.patterns)
+            )
+        return found

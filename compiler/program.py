@@ -293,6 +293,7 @@ def compile(
     value_unsafe: bool = False,
     fuel: int | None = None,
     verify: bool = False,
+    debug: str = "",
 ) -> Program:
     """Compile a graph into a program.
 
@@ -313,6 +314,9 @@ def compile(
         Most rewrites to apply, to bisect a miscompile.
     verify : bool, default False
         Check the program between passes.
+    debug : {"", "nan"}
+        "nan" stops at the first operation whose result is NaN or infinite and says which one,
+        and at which line of yours it was built; slower.
 
     Returns
     -------
@@ -343,7 +347,9 @@ def compile(
     changes.update(_advance_random(results, changes))
     graph = Graph(listed, (*results, *changes.values()))
     _check_inputs(graph)
-    options = Options(backend, optimize, value_unsafe, fuel, verify)
+    if debug not in ("", "nan"):
+        raise GraphnnError(f"no debug mode {debug!r}", hint='there is "nan"')
+    options = Options(backend, optimize, value_unsafe, fuel, verify, debug)
     return Program(graph, outputs, changes, options)
 
 

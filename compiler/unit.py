@@ -35,6 +35,8 @@ class Options:
         Most rewrites to apply, to bisect a miscompile; None for no limit.
     verify : bool
         Check the record between passes.
+    debug : {"", "nan"}
+        "nan": stop at the first instruction that gives NaN or infinity.
     """
 
     backend: str = "numpy"
@@ -42,6 +44,7 @@ class Options:
     value_unsafe: bool = False
     fuel: int | None = None
     verify: bool = False
+    debug: str = ""
 
 
 class Storage(Enum):

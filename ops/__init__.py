@@ -6,6 +6,7 @@ from graphnn.core.operators import bind_functions
 from graphnn.ops import random
 from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
+from graphnn.ops.bounds import *
 from graphnn.ops.broadcasting import *
 from graphnn.ops.contract import constant
 from graphnn.ops.contraction import *

@@ -214,7 +214,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 @elementwise(reference=lambda x: -np.logaddexp(0.0, -x), special=_SPECIAL)
 def log_sigmoid(x: Node) -> Node:
     """``log(sigmoid(x))``, which is ``-softplus(-x)`` and never the logarithm of 0."""
-    return minimum(x, 0.0) - log1p(exp(negative(abs(x))))
+    return negative(softplus(negative(x)))
 
 
 @log_sigmoid.partials

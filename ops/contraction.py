@@ -63,7 +63,7 @@ class DotGeneralOp(LinearOp):
             contract=contract,
             batch=batch,
         ).shape
-        out = np.empty(shape, a.dtype)  # type: ignore[arg-type]
+        out = np.empty(shape, a.dtype)
         self.evaluate_into(out, a, b, contract=contract, batch=batch)
         return out
 

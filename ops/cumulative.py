@@ -184,7 +184,7 @@ def _adjoint(node: Node, factor: Node, cotangent: Node) -> Node:
 
 
 def _shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Array:
-    result = np.roll(x, by, axis)
+    result: Array = np.roll(x, by, axis)
     steps = np.moveaxis(result, axis, 0)
     if by > 0:
         steps[:by] = fill

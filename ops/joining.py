@@ -1,12 +1,14 @@
 """Cutting arrays and joining them: slice, pad, concatenate, and what is built from these.
 
-``slice`` and ``pad`` are each other's transpose, ``concatenate`` has slices for its transpose.
-All sizes in their attributes may be named dimensions.
+``slice`` and ``pad`` are each other's transpose, and so are ``concatenate`` and ``split``: the
+gradients of all parts are written side by side at once, where slices would each be padded to the
+whole and added. All sizes in attributes may be named dimensions.
 """
 
 from __future__ import annotations
 
 import builtins
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +17,10 @@ import numpy as np
 from graphnn.core.dims import Shape, Size, as_size, exact_quotient
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
-from graphnn.core.op import Array, register
-from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.core.op import Array, Op, register
+from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.ops.arithmetic import where
-from graphnn.ops.broadcasting import broadcast_to, sum
+from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
 from graphnn.ops.contract import (
     CONSTANT,
     Arg,
@@ -30,10 +32,12 @@ from graphnn.ops.contract import (
     normalize_axis,
     operands,
     operation,
+    zeros_like,
 )
+from graphnn.ops.control import TUPLE, project
 from graphnn.ops.movement import expand_dims
 
-__all__ = ["concatenate", "split", "stack"]
+__all__ = ["concatenate", "split", "stack", "unstack"]
 
 
 class SliceOp(LinearOp):
@@ -164,16 +168,55 @@ class ConcatenateOp(LinearOp):
     def evaluate_into(self, out: Array, *arrays: Array, axis: int) -> None:
         np.concatenate(arrays, axis, out=out)
 
-    def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
+    def vjp(self, node: Node, cotangent: Node) -> Sequence[Node]:
         axis = node.attrs["axis"]
-        start: Size = 0
-        for each in node.inputs[:index]:
-            start = start + each.shape[axis]
-        return slice_axis(cotangent, axis, start, node.inputs[index].shape[axis])
+        return split(cotangent, [each.shape[axis] for each in node.inputs], axis)
 
 
-SLICE, PAD, CONCATENATE = SliceOp(), PadOp(), ConcatenateOp()
-for _op in (SLICE, PAD, CONCATENATE):
+class SplitOp(Op):
+    """Consecutive parts along an axis, together; a composite of slices, so views."""
+
+    name = "split"
+    is_view = True
+
+    def infer(self, x: TensorSpec, *, axis: int, sizes: Shape) -> TupleSpec:
+        if builtins.sum(sizes) != x.shape[axis]:
+            raise ShapeError(
+                f"split: sizes {shape_text(sizes)} add up to {builtins.sum(sizes)}, "
+                f"axis {axis} has size {x.shape[axis]}"
+            )
+        before, after = x.shape[:axis], x.shape[axis + 1 :]
+        return TupleSpec(tuple(TensorSpec((*before, size, *after), x.dtype) for size in sizes))
+
+    def expand(self, x: Node, *, axis: int, sizes: Shape) -> Node:
+        starts = itertools.accumulate(sizes[:-1], initial=0)
+        parts = [slice_axis(x, axis, *each) for each in zip(starts, sizes, strict=True)]
+        return make_node(TUPLE, parts)
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
+        (tangent,) = tangents
+        if tangent is None:
+            return [None] * len(node.attrs["sizes"])
+        return _projections(make_node(self, (tangent,), node.attrs))
+
+    def vjp(self, node: Node, cotangent: Sequence[Node | None]) -> Sequence[Node | None]:
+        if all(part is None for part in cotangent):
+            return [None]
+        parts = [
+            zeros_like(part) if given is None else given
+            for part, given in zip(_projections(node), cotangent, strict=True)
+        ]
+        return [make_node(CONCATENATE, parts, {"axis": node.attrs["axis"]})]
+
+
+def _projections(node: Node) -> list[Node]:
+    """All results of a node that has several."""
+    assert isinstance(node.spec, TupleSpec)
+    return [project(node, index) for index in range(len(node.spec.elements))]
+
+
+SLICE, PAD, CONCATENATE, SPLIT = SliceOp(), PadOp(), ConcatenateOp(), SplitOp()
+for _op in (SLICE, PAD, CONCATENATE, SPLIT):
     register(_op)
 
 
@@ -361,26 +404,17 @@ def split(x: Any, sizes_or_count: Any, axis: int = 0) -> list[Node]:
     """
     x = as_node(x)
     axis = normalize_axis("split", axis, x.ndim)
-    total = x.shape[axis]
-    sizes = _part_sizes(total, sizes_or_count, axis)
-    parts = []
-    start: Size = 0
-    for size in sizes:
-        parts.append(slice_axis(x, axis, start, size))
-        start = start + size
-    return parts
+    sizes = _part_sizes(x.shape[axis], sizes_or_count, axis)
+    if sizes == (x.shape[axis],):
+        return [x]
+    return _projections(make_node(SPLIT, (x,), {"axis": axis, "sizes": sizes}))
 
 
-def _part_sizes(total: Size, sizes_or_count: Any, axis: int) -> list[Size]:
+def _part_sizes(total: Size, sizes_or_count: Any, axis: int) -> Shape:
     if isinstance(sizes_or_count, tuple | list):
-        sizes = [as_size(size) for size in sizes_or_count]
-        if any(isinstance(size, int) and size < 0 for size in sizes):
-            raise ShapeError(f"split: a size in {shape_text(tuple(sizes))} is negative")
-        if builtins.sum(sizes) != total:
-            raise ShapeError(
-                f"split: sizes {shape_text(tuple(sizes))} add up to {builtins.sum(sizes)}, "
-                f"axis {axis} has size {total}"
-            )
+        sizes = tuple(as_size(size) for size in sizes_or_count)
+        if not sizes or any(isinstance(size, int) and size < 0 for size in sizes):
+            raise ShapeError(f"split: a size is missing or negative in {shape_text(sizes)}")
         return sizes
     count = as_size(sizes_or_count)
     if not isinstance(count, int) or count < 1:
@@ -391,4 +425,44 @@ def _part_sizes(total: Size, sizes_or_count: Any, axis: int) -> list[Size]:
             f"split: size {total} of axis {axis} does not divide into {count} equal parts",
             hint="give the size of every part instead",
         )
-    return [part] * count
+    return (part,) * count
+
+
+@operation(
+    reference=lambda x, axis=0: list(np.moveaxis(x, axis, 0)),
+    samples=[Sample(Arg((3, 4))), Sample(Arg((2, 3)), -1), Sample(Arg((1,)))],
+    rejects=[
+        Reject(ShapeError, "0-d", Arg()),
+        Reject(ShapeError, "at least one part", Arg((0, 2))),
+    ],
+    dtypes="bif",
+)
+def unstack(x: Any, axis: int = 0) -> list[Node]:
+    """The pieces of an array along an axis, which they no longer have: the inverse of `stack`.
+
+    To walk over the time steps of a sequence, this is better than ``x[t]`` for every ``t``: the
+    gradient is then written step by step, not added up from as many whole arrays.
+
+    Parameters
+    ----------
+    x : array_like or Node
+    axis : int, default 0
+        Its size must be known.
+
+    Returns
+    -------
+    list of Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> steps = gn.unstack(gn.input("x", shape=(20, "batch", 3)))
+    >>> len(steps), steps[0].shape
+    (20, (Dim(batch), 3))
+    """
+    x = as_node(x)
+    if x.ndim == 0:
+        raise ShapeError("unstack: a 0-d array has no axis")
+    axis = normalize_axis("unstack", axis, x.ndim)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    return [to_shape(part, shape) for part in split(x, int(x.shape[axis]), axis)]

@@ -55,7 +55,7 @@ def input(name: str, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
     >>> gn.input("x", shape=("batch", 64))
     <Node x = input (batch, 64) float32>
     """
-    if not isinstance(name, str) or not name:
+    if not name:
         raise ShapeError(f"an input needs a name, not {name!r}", hint='gn.input("x", shape=(2, 3))')
     given = shape if isinstance(shape, tuple | list) else (shape,)
     sizes = tuple(map(as_size, given))

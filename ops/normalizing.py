@@ -22,7 +22,9 @@ from graphnn.ops.contract import (
     normalize_axes,
     operation,
     require_floating,
+    zeros_like,
 )
+from graphnn.ops.control import stop_gradient
 from graphnn.ops.exponential import exp, log
 from graphnn.ops.logic import equal, isinf, not_equal
 from graphnn.ops.reduction import REDUCTION_REJECTS, max, min, widened
@@ -99,14 +101,8 @@ class LogSumExpOp(Op):
         return SUM.infer(x, axes=axes)
 
     def expand(self, x: Node, *, axes: tuple[int, ...]) -> Node:
-        wide = widened(x)
-        if x.size == 0:
-            return cast_to(log(sum(exp(wide), axes)), x.dtype)
-        top = max(wide, axes)
-        # inf - inf is NaN: an infinite maximum is not subtracted, and the sum is right as it is.
-        safe = where(isinf(top), 0.0, top)
-        total = sum(exp(subtract(wide, spread(safe, axes, x.shape))), axes)
-        return cast_to(add(log(total), safe), x.dtype)
+        powers, top = _scaled_powers(x, axes)
+        return cast_to(add(log(sum(powers, axes)), top), x.dtype)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
@@ -121,9 +117,10 @@ class LogSumExpOp(Op):
         return [cast_to(multiply(self._weights(node), arriving), x.dtype)]
 
     def _weights(self, node: Node) -> Node:
-        """The softmax of the input, from the result that is there anyway."""
-        (x,) = node.inputs
-        return exp(subtract(widened(x), spread(widened(node), node.attrs["axes"], x.shape)))
+        """The softmax of the input, from what the expansion computes anyway."""
+        (x,), axes = node.inputs, node.attrs["axes"]
+        powers, _ = _scaled_powers(x, axes)
+        return divide(powers, spread(sum(powers, axes), axes, x.shape))
 
 
 SOFTMAX, LOG_SOFTMAX, LOGSUMEXP = SoftmaxOp(), LogSoftmaxOp(), LogSumExpOp()
@@ -134,6 +131,20 @@ for _op in (SOFTMAX, LOG_SOFTMAX, LOGSUMEXP):
 def _below_maximum(x: Node, axes: tuple[int, ...]) -> Node:
     wide = widened(x)
     return subtract(wide, max(wide, axes, keepdims=True))
+
+
+def _scaled_powers(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
+    """``exp(x - top)`` and ``top``, the maximum where it is finite and 0 elsewhere.
+
+    An infinite maximum is not subtracted, for inf - inf is NaN; the sum is right without.
+    """
+    wide = widened(x)
+    if x.size == 0:
+        return exp(wide), zeros_like(sum(wide, axes))
+    maximum = max(wide, axes)
+    # What is added at the end is what was subtracted, so the derivative is that of a constant.
+    top = stop_gradient(where(isinf(maximum), 0.0, maximum))
+    return exp(subtract(wide, spread(top, axes, x.shape))), top
 
 
 # ------------------------------------------------------------------------------- what users call
@@ -266,12 +277,12 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     >>> gn.logsumexp(gn.input("x", shape=("batch", 10)), axis=-1)
     <Node logsumexp (batch,) float32>
     """
-    x = require_floating("logsumexp", as_node(x))
-    axes = normalize_axes("logsumexp", axis, x.ndim)
+    given = require_floating("logsumexp", as_node(x))
+    axes = normalize_axes("logsumexp", axis, given.ndim)
     if not axes:
-        return x
-    result = make_node(LOGSUMEXP, (x,), {"axes": axes})
-    return to_shape(result, keep_axes(x.shape, axes)) if keepdims else result
+        return given
+    result = make_node(LOGSUMEXP, (given,), {"axes": axes})
+    return to_shape(result, keep_axes(given.shape, axes)) if keepdims else result
 
 
 def _norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:

@@ -158,13 +158,13 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     >>> gn.mean(gn.input("x", shape=("batch", 4)), axis=0)
     <Node divide (4,) float32>
     """
-    x = require_floating("mean", as_node(x))
-    axes = normalize_axes("mean", axis, x.ndim)
+    given = require_floating("mean", as_node(x))
+    axes = normalize_axes("mean", axis, given.ndim)
     if not axes:
-        return x
-    wide = widened(x)
-    count = size_of(product(x.shape[each] for each in axes), wide.dtype)
-    return cast_to(divide(sum(wide, axes, keepdims), count), x.dtype)
+        return given
+    wide = widened(given)
+    count = size_of(product(given.shape[each] for each in axes), wide.dtype)
+    return cast_to(divide(sum(wide, axes, keepdims), count), given.dtype)
 
 
 _DDOF_SAMPLES = [*reduction_samples(empty=False), Sample(Arg((3, 4)), -1, ddof=1)]

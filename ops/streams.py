@@ -206,6 +206,11 @@ def default_key() -> Node:
     return fold_in(at_call, next(_places))
 
 
+def host_generator() -> np.random.Generator:
+    """A fresh NumPy generator from the default stream, for values that are drawn at once."""
+    return np.random.default_rng([int(RNG_SEED.array) % 2**64, next(_places)])
+
+
 def as_key(what: str, given: Any) -> Node:
     """The key given, or a fresh one."""
     if given is None:

@@ -13,12 +13,25 @@ from checks import (
     check_special,
     dtypes_of,
 )
+from derivatives import (
+    BY_DEFINITION,
+    check_first_order,
+    check_no_wrong_derivative,
+    check_not_vacuous,
+    check_second_order,
+    has_derivative,
+    operators_of,
+)
 from drawing import Case, cases, is_drawable
 
+from graphnn.core.op import REGISTRY
 from graphnn.ops.contract import OPERATIONS, Operation, Reject
 from graphnn.ops.elementwise import ElementwiseOp
 
 every_case = pytest.mark.parametrize("case", cases(), ids=str)
+differentiable = pytest.mark.parametrize(
+    "case", [case for case in cases(differentiable=True) if has_derivative(case)], ids=str
+)
 on_both = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -47,6 +60,35 @@ def test_layout_of_feeds_does_not_matter(case: Case, backend: str) -> None:
     check_feeds(case, backend)
 
 
+@differentiable
+@on_both
+def test_first_derivative(case: Case, backend: str) -> None:
+    check_first_order(case, backend)
+
+
+@differentiable
+def test_second_derivative(case: Case) -> None:
+    check_second_order(case)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [each for each in OPERATIONS.values() if each.differentiable],
+    ids=lambda each: each.name,
+)
+def test_derivative_is_not_vacuous(operation: Operation) -> None:
+    check_not_vacuous(operation)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in cases(differentiable=False) if case.operation.name not in BY_DEFINITION],
+    ids=str,
+)
+def test_what_is_not_differentiable_has_no_wrong_derivative(case: Case) -> None:
+    check_no_wrong_derivative(case)
+
+
 @pytest.mark.parametrize(
     "operation",
     [each for each in OPERATIONS.values() if isinstance(each.function, ElementwiseOp) and "f" in each.dtypes],
@@ -68,3 +110,21 @@ def test_special_values(operation: Operation, dtype: str, backend: str) -> None:
 )
 def test_wrong_arguments_are_refused(operation: Operation, reject: Reject) -> None:
     check_reject(operation, reject)
+
+
+UNREACHED = {
+    "constant": "a leaf",
+    "custom_derivative": "the user gives its rule: tests of gn.custom_jvp and gn.custom_vjp",
+    "input": "a leaf",
+    "parameter": "a leaf",
+    "project": "takes one of several results",
+    "tuple": "packs several results",
+}
+"""Operators that need not appear in the table, and why."""
+
+
+def test_every_operator_is_reached() -> None:
+    """A new operator is tested through some operation, or it is listed with a reason."""
+    reached = set().union(*(operators_of(case) for case in cases()))
+    assert set(REGISTRY) - reached == set(UNREACHED) - reached
+    assert set(UNREACHED) <= set(REGISTRY)

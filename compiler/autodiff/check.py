@@ -107,7 +107,8 @@ def _check(
                 float(np.sum(_value(each, points) * direction))
                 for each, direction in zip(derivatives, directions, strict=True)
             )
-            _compare(np.asarray(along), np.asarray(np.sum(weights * numeric)), rtol, atol, f"{path}{mode}")
+            expected = np.asarray(np.sum(weights * numeric))
+            _compare(np.asarray(along), expected, rtol, atol, f"{path}{mode}")
         else:
             raise GradientError(f"no mode {mode!r}", hint="forward or reverse")
         if order > 1:

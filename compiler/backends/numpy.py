@@ -10,8 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from graphnn.compiler.backends.failure import explain
+from graphnn.compiler.backends.failure import explain, require_finite
 from graphnn.compiler.unit import Instruction, Storage, Unit, View
+from graphnn.core.errors import NonFiniteError
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
 from graphnn.core.state import aligned_empty
@@ -26,6 +27,7 @@ class NumpyExecutable:
         assert unit.plan is not None
         self._unit = unit
         self._arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
+        self._stops_at_nan = unit.options.debug == "nan"
         self._calls = [self._bind(each) for each in unit.instructions]
         self._feeds = [self._array(view) for view in unit.feeds]
         self._results = [self._array(view) for view in unit.results]
@@ -38,7 +40,12 @@ class NumpyExecutable:
         try:
             for call in self._calls:
                 call()
+                if self._stops_at_nan:
+                    instruction = self._unit.instructions[done]
+                    require_finite(instruction.node, map(self._array, instruction.outputs))
                 done += 1
+        except NonFiniteError:
+            raise
         except Exception as error:
             explain(error, self._unit.instructions[done].node)
             raise

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.backends.failure import explain
+from graphnn.compiler.backends.failure import explain, require_finite
 from graphnn.compiler.unit import Unit
 from graphnn.core.node import Node
 from graphnn.core.op import Array
+from graphnn.core.spec import TensorSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.control import PROJECT, TUPLE
 
@@ -28,10 +29,14 @@ class ReferenceExecutable:
     def run(self, feeds: list[Array]) -> list[Array]:
         """See `Executable.run`."""
         unit = self._unit
-        values: dict[Node, Any] = dict(zip(unit.graph.inputs, feeds, strict=True))
+        # Contiguous, for NumPy sums in another order where memory is laid out in another.
+        arrays = (np.asarray(fed, order="C") for fed in feeds)
+        values: dict[Node, Any] = dict(zip(unit.graph.inputs, arrays, strict=True))
         for node in unit.schedule:
             if node not in values:
                 values[node] = _evaluate(node, [values[each] for each in node.inputs])
+                if unit.options.debug == "nan" and isinstance(node.spec, TensorSpec):
+                    require_finite(node, (values[node],))
         outputs = [np.array(values[node]) for node in unit.graph.outputs]
         results, updates = outputs[: unit.n_results], outputs[unit.n_results :]
         for parameter, value in zip(unit.updated, updates, strict=True):

@@ -45,7 +45,7 @@ def expand_node(node: Node) -> Node:
     """
     if is_primitive(node):
         return node
-    inputs = tuple(map(_widened, node.inputs))
+    inputs = node.inputs if node.op.is_view else tuple(map(_widened, node.inputs))
     body = node.op.expand(*inputs, **node.attrs)
     if body is None:
         return node

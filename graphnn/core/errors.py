@@ -15,6 +15,7 @@ __all__ = [
     "FeedError",
     "GradientError",
     "GraphnnError",
+    "NonFiniteError",
     "RenderError",
     "ShapeError",
     "UnsupportedOpError",
@@ -73,6 +74,10 @@ class GradientError(GraphnnError, ValueError):
 
 class FeedError(GraphnnError, ValueError):
     """The arrays given to a program do not fit its inputs."""
+
+
+class NonFiniteError(GraphnnError, FloatingPointError):
+    """A NaN or infinity appeared in a program that was asked to stop at the first one."""
 
 
 class CheckpointError(GraphnnError, ValueError):

@@ -153,7 +153,7 @@ class Graph:
         """A graph in which given nodes, and so all that read them, are replaced."""
 
         def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
-            return replacements.get(node) or with_inputs(node, inputs)
+            return replacements[node] if node in replacements else with_inputs(node, inputs)
 
         return self.map(replace)
 

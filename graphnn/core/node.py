@@ -133,7 +133,7 @@ class Node(Operators):
     def __float__(self) -> float:
         raise TypeError(f"{self!r} is symbolic; run it: gn.compile(inputs, node)(...)")
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __float__
 
     def __copy__(self) -> Node:
         return self

@@ -80,7 +80,7 @@ class Op:
         """
         return NotImplemented
 
-    def vjp(self, node: Node, cotangent: Any) -> Sequence[Any]:
+    def vjp(self, node: Node, cotangent: Any) -> Any:
         """A cotangent for every input of ``node``; `NotImplemented` without a rule.
 
         For a tuple of results, ``cotangent`` is a sequence with None for zeros.

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 __all__ = ["Source", "caller", "internal_folders"]
 
@@ -52,7 +52,7 @@ _is_internal: dict[CodeType, bool] = {}
 
 def caller() -> Source | None:
     """The innermost line on the call stack that is not graphnn's own, if there is one."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         internal = _is_internal.get(code)
@@ -63,5 +63,5 @@ def caller() -> Source | None:
             _is_internal[code] = internal
         if not internal:
             return Source(code.co_filename, frame.f_lineno, code.co_qualname)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None

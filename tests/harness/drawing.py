@@ -61,11 +61,16 @@ class Drawn:
 def cases(*, differentiable: bool | None = None) -> list[Case]:
     """The table: every sample of every operation."""
     return [
-        Case(operation, index)
+        case
         for operation in OPERATIONS.values()
         if differentiable is None or operation.differentiable == differentiable
-        for index in range(len(operation.samples))
+        for case in cases_of(operation)
     ]
+
+
+def cases_of(operation: Operation) -> list[Case]:
+    """The rows of one operation."""
+    return [Case(operation, index) for index in range(len(operation.samples))]
 
 
 def draw(sample: Sample, dtype: Any, generator: np.random.Generator) -> Drawn:

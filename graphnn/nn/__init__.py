@@ -1,0 +1,8 @@
+"""Layers, and modules that hold parameters and other modules: ``gn.nn``."""
+
+from graphnn.nn.activations import *
+from graphnn.nn.dense import *
+from graphnn.nn.dropout import *
+from graphnn.nn.module import *
+from graphnn.nn.recurrent import *
+from graphnn.nn.sequential import *

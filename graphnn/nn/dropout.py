@@ -1,0 +1,58 @@
+"""Dropout: neurons that fail at random while the network learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphnn.core.errors import ArgumentError
+from graphnn.core.node import Node
+from graphnn.nn.module import Module
+from graphnn.ops.contract import as_node, require_floating
+from graphnn.ops.random import dropout_mask
+
+__all__ = ["Dropout"]
+
+
+class Dropout(Module):
+    """Zero elements at random in training mode, and scale the others so that the mean stays.
+
+    In evaluation mode it is the identity. Source: N. Srivastava et al., Dropout: a simple way to
+    prevent neural networks from overfitting (2014), in the inverted form.
+
+    Parameters
+    ----------
+    rate : float, default 0.5
+        Probability that an element is zeroed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> layer = gn.nn.Dropout(0.2)
+    >>> x = gn.input("x", shape=("batch", 8))
+    >>> layer.eval()(x) is x
+    True
+    """
+
+    def __init__(self, rate: float = 0.5) -> None:
+        if not 0 <= rate < 1:
+            raise ArgumentError(f"Dropout: the rate must be in [0, 1), not {rate!r}")
+        self.rate = rate
+
+    def forward(self, x: Any, key: Node | None = None) -> Node:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : Node
+        key : Node, optional
+            Of :mod:`graphnn.random`; default: a fresh one from the default stream.
+        """
+        x = as_node(x)
+        if not self.training or self.rate == 0:
+            return x
+        x = require_floating("Dropout", x)
+        return x * dropout_mask(key, self.rate, x.shape, x.dtype)
+
+    def extra_repr(self) -> str:
+        """The rate."""
+        return str(self.rate)

@@ -1,0 +1,258 @@
+"""The module: something callable that holds parameters, other modules, or both.
+
+Nothing registers itself: whatever hangs on an attribute, also inside lists, tuples and dicts, is
+found by walking the object when it is needed. The path walked is the name of a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from graphnn.core.errors import CheckpointError
+from graphnn.core.op import Array
+from graphnn.core.provenance import name_scope
+from graphnn.core.spec import shape_text
+from graphnn.core.state import Parameter
+from graphnn.core.state import parameter as make_parameter
+
+__all__ = ["Module", "Unmatched"]
+
+MOST_SHOWN = 6
+"""Parts listed by a module's repr."""
+
+
+class Unmatched(NamedTuple):
+    """Names that :meth:`Module.load_state_dict` passed over."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class _Calling(NamedTuple):
+    """The outermost call under way: where its modules hang, and which one is at work."""
+
+    paths: Mapping[int, str]
+    current: str
+
+
+_calling: ContextVar[_Calling | None] = ContextVar("calling", default=None)
+
+
+class Module:
+    """A part of a network. Subclasses set attributes and give ``forward``.
+
+    Calling a module builds nodes; nothing runs. They lie in a name scope of the module's path, and
+    the outermost module called names its parameters by their paths. Whether a module is in
+    training mode counts at that moment: build one graph for training and one for evaluation; they
+    share the parameters.
+
+    Attributes
+    ----------
+    training : bool
+        Set by :meth:`train` and :meth:`eval`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> class Residual(gn.nn.Module):
+    ...     def __init__(self, features):
+    ...         self.layers = [gn.nn.Dense(features, features), gn.nn.Tanh()]
+    ...     def forward(self, x):
+    ...         y = x
+    ...         for layer in self.layers:
+    ...             y = layer(y)
+    ...         return x + y
+    >>> block = Residual(8)
+    >>> block(gn.input("x", shape=("batch", 8)))
+    <Node add (batch, 8) float32>
+    >>> [name for name, _ in block.named_parameters()]
+    ['layers.0.weight', 'layers.0.bias']
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the module's nodes. Every subclass gives its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the module's nodes for these inputs."""
+        with self._at_work():
+            return self.forward(*args, **kwargs)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """The name scope of the module's path, relative to the module that calls it."""
+        outer = _calling.get()
+        if outer is None:
+            paths = {id(module): path for path, module in self.named_modules()}
+            for path, parameter in self._state():
+                if parameter.name is None:
+                    parameter.named(path)
+            token = _calling.set(_Calling(paths, ""))
+            try:
+                yield
+            finally:
+                _calling.reset(token)
+            return
+        path = outer.paths.get(id(self), type(self).__name__)
+        token = _calling.set(_Calling(outer.paths, path))
+        try:
+            with name_scope(path.removeprefix(f"{outer.current}.")):
+                yield
+        finally:
+            _calling.reset(token)
+
+    # ------------------------------------------------------------------------ what it consists of
+
+    def _walk(self) -> Iterator[tuple[str, Module | Parameter]]:
+        """Modules and parameters with their paths, each once, this module first."""
+        seen: set[int] = set()
+        pending: list[tuple[str, Any]] = [("", self)]
+        while pending:
+            path, found = pending.pop()
+            if isinstance(found, Module | Parameter):
+                if id(found) in seen:
+                    continue
+                seen.add(id(found))
+                yield path, found
+            pending += reversed(_below(path, found))
+
+    def _state(self) -> Iterator[tuple[str, Parameter]]:
+        for path, found in self._walk():
+            if isinstance(found, Parameter):
+                yield path, found
+
+    def named_modules(self) -> list[tuple[str, Module]]:
+        """This module, whose path is empty, and all within it, with their paths."""
+        return [(path, found) for path, found in self._walk() if isinstance(found, Module)]
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """The trainable parameters with their paths, such as ``layers.0.weight``.
+
+        A parameter that hangs in two places is listed once, by its first path.
+        """
+        return [(path, each) for path, each in self._state() if each.trainable]
+
+    def parameters(self) -> list[Parameter]:
+        """The trainable parameters: what an optimizer is given."""
+        return [each for _, each in self.named_parameters()]
+
+    def named_buffers(self) -> list[tuple[str, Parameter]]:
+        """State that is saved but not trained, such as running means, with its paths."""
+        return [(path, each) for path, each in self._state() if not each.trainable]
+
+    def train(self, mode: bool = True) -> Self:
+        """Put this module and all within it in training mode, and return it.
+
+        Graphs that are built already stay as they are.
+        """
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Put this module and all within it in evaluation mode, and return it."""
+        return self.train(False)
+
+    # ------------------------------------------------------------------------------ its values
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all values, of parameters and buffers, by path."""
+        return {path: each.value for path, each in self._state()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
+        """Set the values of parameters and buffers; all of them, or none if something is wrong.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            As :meth:`state_dict` gives it.
+        strict : bool, default True
+            Whether every name must be there on both sides.
+
+        Returns
+        -------
+        Unmatched
+            Names that were missing or unexpected; empty if strict.
+
+        Raises
+        ------
+        CheckpointError
+            Lists all names that are missing, unexpected, or of another shape or kind of dtype.
+        """
+        own = dict(self._state())
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        values = {name: np.asarray(state[name]) for name in own if name in state}
+        wrong = [
+            f"{name}: {shape_text(value.shape)} {value.dtype.name} does not fit "
+            f"{shape_text(own[name].array.shape)} {own[name].dtype.name}"
+            for name, value in values.items()
+            if value.shape != own[name].array.shape
+            or not np.can_cast(value.dtype, own[name].dtype, casting="same_kind")
+        ]
+        lines = [f"missing: {name}" for name in missing] if strict else []
+        lines += [f"unexpected: {name}" for name in unexpected] if strict else []
+        if lines or wrong:
+            raise CheckpointError(
+                "\n  ".join([f"the state does not fit this {type(self).__name__}", *lines, *wrong]),
+                hint=None if wrong else "strict=False passes over names that differ",
+            )
+        for name, value in values.items():
+            own[name].value = value
+        return Unmatched(missing, unexpected)
+
+    # ---------------------------------------------------------------------------- how it looks
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the repr: by default, the modules within."""
+        inner = [
+            f"{path}={each!r}"
+            for name, value in vars(self).items()
+            for path, each in (
+                [(name, value)] if isinstance(value, Module) else _below(name, value)
+            )
+            if isinstance(each, Module)
+        ]
+        return shortened(inner)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Nodes are never copied; a copied module without parameters of its own would surprise.
+        for _, each in self._state():
+            memo.setdefault(id(each), make_parameter(each.array, trainable=each.trainable))
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        for name, value in vars(self).items():
+            setattr(copied, name, deepcopy(value, memo))
+        return copied
+
+
+def _below(path: str, container: Any) -> list[tuple[str, Any]]:
+    """What a module or container holds, with paths; nothing for anything else."""
+    if isinstance(container, Module):
+        items: Iterable[tuple[Any, Any]] = vars(container).items()
+    elif isinstance(container, Mapping):
+        items = container.items()
+    elif isinstance(container, list | tuple):
+        items = enumerate(container)
+    else:
+        return []
+    return [(f"{path}.{name}" if path else str(name), part) for name, part in items]
+
+
+def shortened(parts: Sequence[str]) -> str:
+    """Parts of a repr separated by commas; of many, the first few."""
+    listed = list(parts[:MOST_SHOWN])
+    if len(parts) > MOST_SHOWN:
+        listed.append(f"... {len(parts) - MOST_SHOWN} more")
+    return ", ".join(listed)

@@ -1,0 +1,5 @@
+"""Optimizers: how gradients become new values of parameters."""
+
+from graphnn.optim.adam import *
+from graphnn.optim.optimizer import *
+from graphnn.optim.sgd import *

@@ -1,0 +1,113 @@
+"""Adam and AdamW: steps scaled by running moments of the gradient."""
+
+from __future__ import annotations
+
+import math
+
+from graphnn.core.dtypes import DType
+from graphnn.core.node import Node
+from graphnn.core.state import Parameter
+from graphnn.ops.arithmetic import square
+from graphnn.ops.contract import cast_to
+from graphnn.ops.exponential import expm1, sqrt
+from graphnn.optim.optimizer import Optimizer, require_number
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Adam: the mean of past gradients over the root of the mean of their squares.
+
+    ``m = b1 * m + (1 - b1) * g``, ``v = b2 * v + (1 - b2) * g**2``, then
+    ``p = p - learning_rate * (m / (1 - b1**t)) / (sqrt(v / (1 - b2**t)) + epsilon)`` in step
+    ``t``. Source: D. Kingma and J. Ba, arXiv:1412.6980.
+
+    Parameters
+    ----------
+    learning_rate : float or Node, default 0.001
+    beta1, beta2 : float
+        How much of the past the two means keep; from 0 to below 1.
+    epsilon : float, default 1e-8
+    weight_decay : float, default 0
+    decoupled : bool, default False
+        False: ``weight_decay * p`` is added to the gradient. True: the parameter itself shrinks by
+        ``learning_rate * weight_decay`` of its value (AdamW).
+
+    Raises
+    ------
+    ArgumentError
+        If an option is negative or out of range.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter(1.0, name="w")
+    >>> sorted(p.name for p in gn.optim.Adam(0.1).minimize(w**2, [w]))
+    ['Adam.step', 'w', 'w.first_moment', 'w.second_moment']
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Node = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        super().__init__(learning_rate)
+        what = type(self).__name__
+        self.beta1 = require_number(what, "beta1", beta1, below=1.0)
+        self.beta2 = require_number(what, "beta2", beta2, below=1.0)
+        self.epsilon = require_number(what, "epsilon", epsilon)
+        self.weight_decay = require_number(what, "weight decay", weight_decay)
+        self.decoupled = decoupled
+
+    def update(
+        self, parameter: Parameter, value: Node, gradient: Node
+    ) -> tuple[Node, dict[Parameter, Node]]:
+        """See :meth:`Optimizer.update`."""
+        rate = self.rate(value.dtype)
+        if self.weight_decay and self.decoupled:
+            value = value * (1.0 - rate * self.weight_decay)
+        elif self.weight_decay:
+            gradient = gradient + self.weight_decay * value
+        first = self.slot(parameter, "first_moment")
+        second = self.slot(parameter, "second_moment")
+        mean = self.beta1 * first + (1.0 - self.beta1) * gradient
+        mean_square = self.beta2 * second + (1.0 - self.beta2) * square(gradient)
+        size = sqrt(mean_square / self._weight_so_far(self.beta2, value.dtype)) + self.epsilon
+        change = rate / self._weight_so_far(self.beta1, value.dtype) * mean / size
+        return value - change, {first: mean, second: mean_square}
+
+    def _weight_so_far(self, beta: float, dtype: DType) -> Node | float:
+        """``1 - beta**t``, which in float32 would lose digits computed as it is written."""
+        if beta == 0:
+            return 1.0
+        return -expm1(cast_to(self.step + 1, dtype) * math.log(beta))
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (I. Loshchilov and F. Hutter, arXiv:1711.05101).
+
+    Parameters
+    ----------
+    learning_rate : float or Node, default 0.001
+    beta1, beta2, epsilon : float
+        See :class:`Adam`.
+    weight_decay : float, default 0.01
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Node = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(
+            learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, decoupled=True
+        )

@@ -1,0 +1,198 @@
+"""What all optimizers share: gradients, slots, the learning rate, and checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from graphnn.compiler.autodiff.derivatives import grad
+from graphnn.core.dtypes import FLOAT32, INT64, DType, is_floating, is_half
+from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphnn.core.node import Node
+from graphnn.core.provenance import derived_from
+from graphnn.core.spec import shape_text
+from graphnn.core.state import Parameter, parameter
+from graphnn.ops.contract import cast_to, constant
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """The base of optimizers: a subclass gives ``update``.
+
+    State belongs to the optimizer: a second call of :meth:`minimize` for the same parameters goes
+    on with the same slots. Half-precision parameters have slots, and are updated, in float32.
+
+    Parameters
+    ----------
+    learning_rate : float or Node
+        A number, or a 0-d float node such as a parameter that a schedule sets.
+
+    Attributes
+    ----------
+    slots : dict of Parameter to dict of str to Parameter
+        What is remembered for each parameter, by name.
+    step : Parameter
+        How many updates were made: 0-d, int64.
+    """
+
+    def __init__(self, learning_rate: float | Node) -> None:
+        self.learning_rate = _checked_rate(type(self).__name__, learning_rate)
+        self.slots: dict[Parameter, dict[str, Parameter]] = {}
+        self.step = parameter(0, name=f"{type(self).__name__}.step", dtype=INT64, trainable=False)
+
+    def minimize(self, loss: Node, parameters: Iterable[Parameter]) -> dict[Parameter, Node]:
+        """The updates of one step, for :func:`graphnn.compile`.
+
+        Parameters
+        ----------
+        loss : Node
+            0-d.
+        parameters : iterable of Parameter
+            Trainable, each once.
+
+        Returns
+        -------
+        dict of Parameter to Node
+            New values of the parameters, their slots, and the step counter.
+
+        Raises
+        ------
+        ArgumentError
+            If there are no parameters, one is given twice, not trainable, or not a parameter.
+        GradientError
+            If the loss does not depend on one of them.
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> w = gn.parameter([1.0, -2.0], name="w")
+        >>> loss = gn.sum(w**2)
+        >>> step = gn.compile([], loss, updates=gn.optim.SGD(0.25).minimize(loss, [w]))
+        >>> step()
+        array(5., dtype=float32)
+        >>> w.value
+        array([ 0.5, -1. ], dtype=float32)
+        """
+        listed = self._checked_parameters(parameters)
+        try:
+            gradients = grad(loss, listed)
+        except GradientError as error:
+            raise GradientError(error.what, hint="leave it out of what is minimized") from None
+        return self.apply(dict(zip(listed, gradients, strict=True)))
+
+    def apply(self, gradients: dict[Parameter, Node]) -> dict[Parameter, Node]:
+        """The updates of one step from gradients, for gradients that are clipped or averaged.
+
+        Parameters
+        ----------
+        gradients : dict of Parameter to Node
+
+        Returns
+        -------
+        dict of Parameter to Node
+        """
+        self._checked_parameters(gradients)
+        updates: dict[Parameter, Node] = {}
+        for each, gradient in gradients.items():
+            with derived_from(each, "update"):
+                wide = _wide(each.dtype)
+                new, slots = self.update(each, cast_to(each, wide), cast_to(gradient, wide))
+                updates[each] = cast_to(new, each.dtype)
+                updates.update(slots)
+        with derived_from(self.step, "update"):
+            updates[self.step] = self.step + 1
+        return updates
+
+    def update(
+        self, parameter: Parameter, value: Node, gradient: Node
+    ) -> tuple[Node, dict[Parameter, Node]]:
+        """The new value of one parameter, and those of its slots.
+
+        Parameters
+        ----------
+        parameter : Parameter
+            Whose slots are used.
+        value, gradient : Node
+            Its value and gradient, in float32 if it is of half precision.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no update")
+
+    def slot(self, of: Parameter, name: str) -> Parameter:
+        """State of a parameter's shape, zeros at first, called ``<parameter>.<name>``."""
+        own = self.slots.setdefault(of, {})
+        if name not in own:
+            shape = tuple(int(size) for size in of.shape)
+            own[name] = parameter(
+                np.zeros(shape, _wide(of.dtype)),
+                f"{of.name or 'parameter'}.{name}",
+                trainable=False,
+            )
+        return own[name]
+
+    def rate(self, dtype: DType) -> Node:
+        """The learning rate as a node of a dtype."""
+        if isinstance(self.learning_rate, Node):
+            return cast_to(self.learning_rate, dtype)
+        return constant(self.learning_rate, dtype)
+
+    def _checked_parameters(self, parameters: Iterable[Parameter]) -> list[Parameter]:
+        what = type(self).__name__
+        listed = [parameters] if isinstance(parameters, Node) else list(parameters)
+        if not listed:
+            raise ArgumentError(f"{what}: there are no parameters to train")
+        seen: set[Parameter] = set()
+        for each in listed:
+            if not isinstance(each, Parameter):
+                raise ArgumentError(f"{what}: {each!r} is not a parameter")
+            if not each.trainable:
+                raise ArgumentError(
+                    f"{what}: {each!r} is not trainable",
+                    hint="leave it out, or make it with trainable=True",
+                )
+            if not is_floating(each.dtype):
+                raise ArgumentError(f"{what}: {each!r} is not floating and cannot be trained")
+            if each in seen:
+                raise ArgumentError(f"{what}: {each!r} is given twice")
+            seen.add(each)
+        return listed
+
+    def __repr__(self) -> str:
+        rate = self.learning_rate
+        return f"{type(self).__name__}({rate if isinstance(rate, float) else repr(rate)})"
+
+
+def _wide(dtype: DType) -> DType:
+    """The dtype that updates are computed in."""
+    return FLOAT32 if is_half(dtype) else dtype
+
+
+def _checked_rate(what: str, rate: Any) -> float | Node:
+    if isinstance(rate, Node):
+        if not is_floating(rate.dtype):
+            raise DTypeError(f"{what}: the learning rate must be floating, not {rate.dtype.name}")
+        if rate.shape != ():
+            raise ShapeError(
+                f"{what}: the learning rate is one number, not {shape_text(rate.shape)}"
+            )
+        return rate
+    return require_number(what, "learning rate", rate)
+
+
+def require_number(what: str, name: str, value: Any, below: float = math.inf) -> float:
+    """The option of an optimizer as a float.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no number, negative, or not below a bound.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"{what}: the {name} must be a number, not {value!r}")
+    if not 0 <= value < below:
+        bound = "0 or more" if below == math.inf else f"from 0 to below {below:g}"
+        raise ArgumentError(f"{what}: the {name} is {value}, it must be {bound}")
+    return float(value)
