@@ -148,5 +148,10 @@ class Driver:
 
 
 def _short(node: Node) -> str:
-    arguments = ", ".join(each.name or each.op.label(each) for each in node.inputs)
-    return f"{node.op.label(node)}({arguments})"
+    if not node.inputs:
+        return _word(node)
+    return f"{node.op.label(node)}({', '.join(map(_word, node.inputs))})"
+
+
+def _word(node: Node) -> str:
+    return node.name or node.op.label(node)

@@ -25,6 +25,7 @@ import numpy as np
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op
+from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.broadcasting import BROADCAST_TO
 from graphnn.ops.contract import CONSTANT
@@ -101,6 +102,8 @@ Binding: TypeAlias = Mapping[str, Any]
 _COMMUTATIVE = frozenset(
     {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logaddexp"}
 )
+_WIDEST = 4
+"""No rule looks at operators of more inputs than this."""
 
 
 def op(name: str, /, *arguments: Pattern | float, **attrs: Any) -> Apply:
@@ -224,14 +227,18 @@ class Rule:
     build: Callable[..., Node | None]
     wants_node: bool
 
-    def apply(self, node: Node) -> Node | None:
-        """What replaces a node, of its shape and dtype; None if the rule does not apply."""
+    def apply(self, node: Node, by: str) -> Node | None:
+        """What replaces a node, of its shape and dtype; None if the rule does not apply.
+
+        ``by`` is the name of the pass that builds it.
+        """
         given = {"node": node} if self.wants_node else {}
         for pattern in self.patterns:
             for found in match(pattern, node, {}):
-                made = self.build(**found, **given)
-                if made is not None and made is not node:
-                    return self._fit(made, node)
+                with made_by(by, node):
+                    made = self.build(**found, **given)
+                    if made is not None and made is not node:
+                        return self._fit(made, node)
         return None
 
     def _fit(self, made: Node, node: Node) -> Node:
@@ -273,6 +280,8 @@ class RuleBook:
 
     def candidates(self, node: Node) -> tuple[Rule, ...]:
         """The rules that may apply to a node."""
+        if len(node.inputs) > _WIDEST:
+            return ()
         key = (node.op.name, *[each.op.name for each in node.inputs])
         found = self._candidates.get(key)
         if found is None:

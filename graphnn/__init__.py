@@ -35,13 +35,13 @@ from graphnn.ops import random as random
 from graphnn.ops.random import seed as seed
 
 if TYPE_CHECKING:
-    import graphnn.data as data
-    import graphnn.init as init
-    import graphnn.losses as losses
-    import graphnn.nn as nn
-    import graphnn.optim as optim
-    import graphnn.train as train
-    import graphnn.viz as viz
+    from graphnn import data as data
+    from graphnn import init as init
+    from graphnn import losses as losses
+    from graphnn import nn as nn
+    from graphnn import optim as optim
+    from graphnn import train as train
+    from graphnn import viz as viz
     from graphnn.viz import render as render
 
 _LAZY = ("data", "init", "losses", "nn", "optim", "train", "viz")

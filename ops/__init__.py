@@ -3,12 +3,12 @@
 import sys
 
 from graphnn.core.operators import bind_functions
-from graphnn.ops import random
+from graphnn.ops import random as random
 from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
 from graphnn.ops.bounds import *
 from graphnn.ops.broadcasting import *
-from graphnn.ops.contract import constant
+from graphnn.ops.contract import constant as constant
 from graphnn.ops.contraction import *
 from graphnn.ops.control import *
 from graphnn.ops.creation import *
@@ -25,7 +25,7 @@ from graphnn.ops.movement import *
 from graphnn.ops.normalizing import *
 from graphnn.ops.padding import *
 from graphnn.ops.products import *
-from graphnn.ops.random import seed
+from graphnn.ops.random import seed as seed
 from graphnn.ops.reduction import *
 from graphnn.ops.rounding import *
 from graphnn.ops.special import *

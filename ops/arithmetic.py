@@ -277,8 +277,7 @@ class CastOp(Op):
         return TensorSpec(x.shape, dtype)
 
     def evaluate(self, x: Array, *, dtype: DType) -> Array:
-        with np.errstate(all="ignore"):
-            return x.astype(dtype)
+        return x.astype(dtype)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents

@@ -42,6 +42,7 @@ class DotGeneralOp(LinearOp):
     """
 
     name = "dot_general"
+    instruction = "gemm"
     is_multilinear = True
 
     def infer(
@@ -80,11 +81,10 @@ class DotGeneralOp(LinearOp):
         # One column times one row is a plain product, for which matmul is slow.
         kernel = np.multiply if left.shape[-1] == 1 else np.matmul
         shape = (*left.shape[:-1], right.shape[-1])
-        with np.errstate(all="ignore"):
-            if out.flags.c_contiguous and not is_half(stored):
-                kernel(left, right, out=out.reshape(shape))
-            else:
-                out[...] = kernel(left, right).reshape(out.shape)
+        if out.flags.c_contiguous and not is_half(stored):
+            kernel(left, right, out=out.reshape(shape))
+        else:
+            out[...] = kernel(left, right).reshape(out.shape)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         a, b = node.inputs

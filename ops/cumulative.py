@@ -132,10 +132,9 @@ class LinearRecurrenceOp(Op):
         if reverse:
             s, factor, term = s[::-1], factor[::-1], term[::-1]
         s[:1] = term[:1]
-        with np.errstate(all="ignore"):
-            for t in range(1, len(s)):
-                np.multiply(factor[t, ...], s[t - 1, ...], out=s[t, ...])
-                s[t, ...] += term[t, ...]
+        for t in range(1, len(s)):
+            np.multiply(factor[t, ...], s[t - 1, ...], out=s[t, ...])
+            s[t, ...] += term[t, ...]
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (a, _), (tangent_a, tangent_b) = node.inputs, tangents
@@ -160,8 +159,7 @@ for _op in (SHIFT, CUMSUM, CUMPROD, LINEAR_RECURRENCE):
 def _accumulate(function: np.ufunc, x: Array, axis: int, reverse: bool) -> Array:
     wide = FLOAT32 if is_half(x.dtype) else x.dtype
     ordered = np.flip(x, axis) if reverse else x
-    with np.errstate(all="ignore"):
-        running = function.accumulate(ordered, axis=axis, dtype=wide).astype(x.dtype, copy=False)
+    running = function.accumulate(ordered, axis=axis, dtype=wide).astype(x.dtype, copy=False)
     return np.flip(running, axis) if reverse else running
 
 

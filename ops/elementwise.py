@@ -111,15 +111,13 @@ class ElementwiseOp(Op):
         stored = next(a.dtype for i, a in enumerate(arrays) if i not in self.masks)
         if is_half(stored):
             arrays = tuple(a.astype(FLOAT32) if a.dtype == stored else a for a in arrays)
-        with np.errstate(all="ignore"):
-            result = np.asarray(self.kernel(*arrays))
+        result = np.asarray(self.kernel(*arrays))
         return result.astype(BOOL if self.result == "bool" else stored, copy=False)
 
     def evaluate_into(self, out: Array, *arrays: Array) -> None:
         """The kernel, writing straight into ``out`` where it is a ufunc of that dtype."""
         if isinstance(self.kernel, np.ufunc) and not any(is_half(a.dtype) for a in arrays):
-            with np.errstate(all="ignore"):
-                self.kernel(*arrays, out=out, casting="unsafe")
+            self.kernel(*arrays, out=out, casting="unsafe")
         else:
             out[...] = self.evaluate(*arrays)
 

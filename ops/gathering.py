@@ -100,6 +100,14 @@ class GatherOp(LinearOp):
     def evaluate(self, x: Array, *indices: Array) -> Array:
         return np.array(x[_wrapped(self.name, x, indices)], copy=not indices[0].ndim or None)
 
+    def evaluate_into(self, out: Array, x: Array, *indices: Array) -> None:
+        if len(indices) == 1:
+            (index,) = _wrapped(self.name, x, indices)
+            # They are in range: with "clip", NumPy writes straight into the result.
+            np.take(x, index, axis=0, out=out, mode="clip")
+        else:
+            out[...] = self.evaluate(x, *indices)
+
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         x, *indices = node.inputs
         return make_node(SCATTER_ADD, (zeros_like(x), cotangent, *indices))
@@ -126,10 +134,16 @@ class ScatterAddOp(LinearOp):
         return x
 
     def evaluate(self, x: Array, updates: Array, *indices: Array) -> Array:
-        wide = FLOAT32 if is_half(x.dtype) else x.dtype
-        total = np.array(x, dtype=wide)
-        np.add.at(total, _wrapped(self.name, x, indices), updates.astype(wide, copy=False))
+        total = x.astype(FLOAT32 if is_half(x.dtype) else x.dtype)
+        np.add.at(total, _wrapped(self.name, x, indices), updates.astype(total.dtype, copy=False))
         return total.astype(x.dtype, copy=False)
+
+    def evaluate_into(self, out: Array, x: Array, updates: Array, *indices: Array) -> None:
+        if is_half(x.dtype):
+            out[...] = self.evaluate(x, updates, *indices)
+        else:
+            out[...] = x
+            np.add.at(out, _wrapped(self.name, x, indices), updates)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return cotangent if index == 0 else make_node(GATHER, (cotangent, *node.inputs[2:]))

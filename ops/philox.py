@@ -30,6 +30,9 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 """Added to the two halves of the key after every round."""
 
+BLOCK = 4096
+"""Elements that are computed together: what is between stays in the cache."""
+
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
@@ -39,8 +42,9 @@ def philox(counter: Sequence[Array], key: Sequence[Array]) -> list[Array]:
 
     Parameters
     ----------
-    counter : four arrays of uint64 below 2**32
-    key : two arrays of uint64 below 2**32
+    counter : four arrays or scalars of uint64 below 2**32
+        They broadcast together.
+    key : two arrays or scalars of uint64 below 2**32
 
     Returns
     -------
@@ -73,12 +77,12 @@ class RandomBitsOp(Op):
 
     def evaluate(self, key: Array, *, shape: Any, dtype: DType) -> Array:
         word, stream = np.ascontiguousarray(key).view(np.uint64)
-        index = np.arange(math.prod(shape), dtype=np.uint64)
-        counter = (*_halves(index), *(np.full_like(index, half) for half in _halves(stream)))
-        high, low, _, _ = philox(counter, _halves(word))
-        if dtype == INT32:
-            return high.astype(np.uint32).view(INT32).reshape(shape)
-        return ((high << _HALF) | low).view(INT64).reshape(shape)
+        bits = np.empty(math.prod(shape), dtype=np.uint32 if dtype == INT32 else np.uint64)
+        for start in range(0, bits.size, BLOCK):
+            index = np.arange(start, min(start + BLOCK, bits.size), dtype=np.uint64)
+            high, low, _, _ = philox((*_halves(index), *_halves(stream)), _halves(word))
+            bits[start : start + BLOCK] = high if dtype == INT32 else (high << _HALF) | low
+        return bits.view(dtype).reshape(shape)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> None:
         return None

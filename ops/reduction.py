@@ -71,16 +71,14 @@ class ReduceOp(Op):
 
     def evaluate(self, x: Array, *, axes: tuple[int, ...]) -> Array:
         wide = x.astype(FLOAT32) if is_half(x.dtype) else x
-        with np.errstate(all="ignore"):
-            reduced = self.ufunc.reduce(wide, axis=axes)
+        reduced = self.ufunc.reduce(wide, axis=axes)
         return np.asarray(reduced).astype(x.dtype, copy=False)
 
     def evaluate_into(self, out: Array, x: Array, *, axes: tuple[int, ...]) -> None:
         if is_half(x.dtype):
             out[...] = self.evaluate(x, axes=axes)
             return
-        with np.errstate(all="ignore"):
-            self.ufunc.reduce(x, axis=axes, out=out)
+        self.ufunc.reduce(x, axis=axes, out=out)
 
     def flops(self, node: Node) -> int:
         return int(node.inputs[0].size)

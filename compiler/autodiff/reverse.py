@@ -104,8 +104,9 @@ class _Pending:
         """Another contribution to one of a node's several results."""
         if contribution is None or isinstance(node.spec, TensorSpec):
             return
-        parts = self._parts.setdefault(node, [[] for _ in node.spec.elements])
-        parts[index].append(contribution)
+        if node not in self._parts:  # not setdefault: a split may have thousands of results
+            self._parts[node] = [[] for _ in node.spec.elements]
+        self._parts[node][index].append(contribution)
 
     def take(self, node: Node) -> Any:
         """The sum of all contributions to a node; None if there were none."""

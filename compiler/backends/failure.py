@@ -21,7 +21,9 @@ def describe(node: Node) -> str:
     words = [repr(node)]
     origin = known.origin
     if known.role != "forward":
-        words.append(f"{known.role} of {origin.op.label(origin)}" if origin is not None else known.role)
+        words.append(
+            f"{known.role} of {origin.op.label(origin)}" if origin is not None else known.role
+        )
     if known.step is not None:
         words.append(f"t={known.step}")
     if known.scope:

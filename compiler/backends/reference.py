@@ -52,7 +52,8 @@ def _evaluate(node: Node, values: list[Any]) -> Any:
     if node.op is PROJECT:
         return values[0][node.attrs["index"]]
     try:
-        return node.op.evaluate(*values, **node.attrs)
+        with np.errstate(all="ignore"):
+            return node.op.evaluate(*values, **node.attrs)
     except Exception as error:
         explain(error, node)
         raise

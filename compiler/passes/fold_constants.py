@@ -9,6 +9,8 @@ Values are computed by the reference kernels, so folding is exact.
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.passes.expand import expand_node
 from graphnn.compiler.unit import Unit
@@ -50,7 +52,8 @@ def fold(node: Node) -> Node | None:
     for each in topological_order([primitive]):
         if not each.op.has_kernel:
             return None
-        values[each] = each.op.evaluate(*(values[i] for i in each.inputs), **each.attrs)
+        with np.errstate(all="ignore"):
+            values[each] = each.op.evaluate(*(values[i] for i in each.inputs), **each.attrs)
     return constant(values[primitive])
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "FeedError",
     "GradientError",
     "GraphnnError",
+    "MissingPackageError",
     "NonFiniteError",
     "RenderError",
     "ShapeError",
@@ -82,6 +83,10 @@ class NonFiniteError(GraphnnError, FloatingPointError):
 
 class CheckpointError(GraphnnError, ValueError):
     """Saved values are damaged, or do not fit the model they are loaded into."""
+
+
+class MissingPackageError(GraphnnError, ImportError):
+    """A package that this function needs, one of graphnn's extras, is not installed."""
 
 
 class RenderError(GraphnnError, RuntimeError):

@@ -62,7 +62,10 @@ class Op:
         raise NotImplementedError(self.name)
 
     def evaluate(self, *arrays: Any, **attrs: Any) -> Any:
-        """The result as an array: the reference kernel, in obvious NumPy."""
+        """The result as an array: the reference kernel, in obvious NumPy.
+
+        NaN and infinities are results like others: callers silence NumPy's warnings.
+        """
         raise NotImplementedError(self.name)
 
     def evaluate_into(self, out: Array, *arrays: Any, **attrs: Any) -> None:

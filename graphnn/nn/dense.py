@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from graphnn import init as initializers
+import graphnn.init as initializers
+from graphnn.arguments import require_positive
 from graphnn.core.dtypes import FLOAT32, DTypeLike
-from graphnn.core.errors import ArgumentError, ShapeError
+from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
@@ -16,14 +17,7 @@ from graphnn.nn.module import Module
 from graphnn.ops.contract import as_node
 from graphnn.ops.products import matmul
 
-__all__ = ["Dense", "Linear", "require_positive"]
-
-
-def require_positive(what: str, **sizes: Any) -> None:
-    """Raise `ArgumentError` for a size that is not a positive integer."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ArgumentError(f"{what}: {name} must be a positive integer, not {size!r}")
+__all__ = ["Dense", "Linear"]
 
 
 class Dense(Module):

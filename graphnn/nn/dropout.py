@@ -7,6 +7,7 @@ from typing import Any
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.nn.module import Module
+from graphnn.ops.arithmetic import multiply
 from graphnn.ops.contract import as_node, require_floating
 from graphnn.ops.random import dropout_mask
 
@@ -47,11 +48,11 @@ class Dropout(Module):
         key : Node, optional
             Of :mod:`graphnn.random`; default: a fresh one from the default stream.
         """
-        x = as_node(x)
+        given = as_node(x)
         if not self.training or self.rate == 0:
-            return x
-        x = require_floating("Dropout", x)
-        return x * dropout_mask(key, self.rate, x.shape, x.dtype)
+            return given
+        value = require_floating("Dropout", given)
+        return multiply(value, dropout_mask(key, self.rate, value.shape, value.dtype))
 
     def extra_repr(self) -> str:
         """The rate."""

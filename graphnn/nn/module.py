@@ -130,7 +130,7 @@ class Module:
                 yield path, found
 
     def named_modules(self) -> list[tuple[str, Module]]:
-        """This module, whose path is empty, and all within it, with their paths."""
+        """Itself, whose path is empty, and all modules within, with their paths."""
         return [(path, found) for path, found in self._walk() if isinstance(found, Module)]
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:

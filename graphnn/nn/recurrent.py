@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from graphnn import init as initializers
+import graphnn.init as initializers
+from graphnn.arguments import require_positive
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.provenance import time_step
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
-from graphnn.nn.dense import require_positive
 from graphnn.nn.module import Module
 from graphnn.ops.contract import as_node
 from graphnn.ops.creation import zeros

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+from graphnn.arguments import require_number
 from graphnn.core.dtypes import DType
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.ops.arithmetic import square
 from graphnn.ops.contract import cast_to
 from graphnn.ops.exponential import expm1, sqrt
-from graphnn.optim.optimizer import Optimizer, require_number
+from graphnn.optim.optimizer import Optimizer
 
 __all__ = ["Adam", "AdamW"]
 

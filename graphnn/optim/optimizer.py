@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from graphnn.arguments import require_number
 from graphnn.compiler.autodiff.derivatives import grad
 from graphnn.core.dtypes import FLOAT32, INT64, DType, is_floating, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
@@ -141,7 +141,7 @@ class Optimizer:
 
     def _checked_parameters(self, parameters: Iterable[Parameter]) -> list[Parameter]:
         what = type(self).__name__
-        listed = [parameters] if isinstance(parameters, Node) else list(parameters)
+        listed: list[Any] = list(parameters)
         if not listed:
             raise ArgumentError(f"{what}: there are no parameters to train")
         seen: set[Parameter] = set()
@@ -179,20 +179,4 @@ def _checked_rate(what: str, rate: Any) -> float | Node:
                 f"{what}: the learning rate is one number, not {shape_text(rate.shape)}"
             )
         return rate
-    return require_number(what, "learning rate", rate)
-
-
-def require_number(what: str, name: str, value: Any, below: float = math.inf) -> float:
-    """The option of an optimizer as a float.
-
-    Raises
-    ------
-    ArgumentError
-        If it is no number, negative, or not below a bound.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ArgumentError(f"{what}: the {name} must be a number, not {value!r}")
-    if not 0 <= value < below:
-        bound = "0 or more" if below == math.inf else f"from 0 to below {below:g}"
-        raise ArgumentError(f"{what}: the {name} is {value}, it must be {bound}")
-    return float(value)
+    return require_number(what, "the learning rate", rate)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from graphnn.arguments import require_number
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
-from graphnn.optim.optimizer import Optimizer, require_number
+from graphnn.optim.optimizer import Optimizer
 
 __all__ = ["SGD"]
 

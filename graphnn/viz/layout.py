@@ -10,7 +10,7 @@ A graph without time steps is a grid too: one column, folded into several when i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, sqrt
 
@@ -144,6 +144,8 @@ class Grid:
         By kind of column.
     lanes : list of (int, int, int)
         Lane, its first row, and its number of rows.
+    occupied : dict
+        Slots by kind of column and row.
     """
 
     slots: list[Slot]
@@ -151,6 +153,7 @@ class Grid:
     kinds: list[str]
     widths: dict[str, float]
     lanes: list[tuple[int, int, int]]
+    occupied: dict[tuple[str, int], list[Slot]]
 
     @property
     def n_rows(self) -> int:
@@ -178,7 +181,10 @@ def place(scene: Scene) -> Grid:
     unique = list(dict.fromkeys(slots))
     lanes = _rows_of_lanes(unique)
     widths = {kind: _align(members) for kind, members in _by(unique, "column").items()}
-    return Grid(slots, columns, kinds, widths, lanes)
+    occupied: dict[tuple[str, int], list[Slot]] = {}
+    for slot in unique:
+        occupied.setdefault((slot.column, slot.row), []).append(slot)
+    return Grid(slots, columns, kinds, widths, lanes, occupied)
 
 
 # ------------------------------------------------------------------------- graphs without steps
@@ -272,7 +278,10 @@ def _time_columns(
 def _levels(
     order: Iterable[int], before: Sequence[Sequence[int]], places: Sequence[int]
 ) -> list[int]:
-    """Longest way to every node over nodes of its own place; leaves move next to their readers."""
+    """Longest way to every node over nodes of its own place.
+
+    What reads nothing in its place stands right above its first reader there.
+    """
     levels = [0] * len(before)
     for index in order:
         for each in before[index]:
@@ -281,10 +290,10 @@ def _levels(
     nearest: dict[int, int] = {}
     for index in range(len(before)):
         for each in before[index]:
-            if places[each] == places[index] and not before[each]:
+            if places[each] == places[index] and levels[each] == 0:
                 nearest[each] = min(nearest.get(each, levels[index]), levels[index])
-    for leaf, level in nearest.items():
-        levels[leaf] = level - 1
+    for first, level in nearest.items():
+        levels[first] = level - 1
     return levels
 
 
@@ -309,12 +318,20 @@ def _level_at_left(scene: Scene, slots: Sequence[Slot], after: Sequence[Sequence
             level += 1
         count[level] = count.get(level, 0) + 1
         slots[index].level = level
+    _stack_sums(scene, slots, depth)
+
+
+def _stack_sums(scene: Scene, slots: Sequence[Slot], depth: Mapping[int, int]) -> None:
+    """Gradients of what stands at the left, in reverse order, beside the end of their lane."""
+    sums: dict[int, list[tuple[int, int]]] = {}
     for index, node in enumerate(scene.nodes):
         slot = slots[index]
         if slot.column == "left" and slot.lane > 0 and node.origin is not None:
-            origin = slots[node.origin]
-            if origin.column == "left":
-                slot.level = max(slot.level, depth[slot.lane] + 1 + depth[0] - origin.level)
+            sums.setdefault(slot.lane, []).append((-slots[node.origin].level, index))
+    for lane, found in sums.items():
+        first = max(depth[lane] + 2 - len(found), 0)
+        for place, (_, index) in enumerate(sorted(found)):
+            slots[index].level = max(first + place, slots[index].level)
 
 
 # ------------------------------------------------------------------------------ rows and widths
@@ -335,11 +352,9 @@ def _rows_of_lanes(slots: Sequence[Slot]) -> list[tuple[int, int, int]]:
         members = [slot for slot in slots if slot.lane == lane]
         if not members:
             continue
-        used = sorted({slot.level for slot in members})
         deepest = {
             column: max(slot.level for slot in group) for column, group in _by(members, "column").items()
         }
-        del used
         depth = max(deepest.values()) + 1
         for slot in members:
             shift = depth - 1 - deepest[slot.column] if lane == 0 and slot.column in ("step", "right") else 0

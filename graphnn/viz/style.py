@@ -16,6 +16,7 @@ __all__ = [
     "LABEL_SIZE",
     "NODES",
     "EdgeStyle",
+    "SMALL_SIZE",
     "NodeStyle",
     "printable",
     "shorten",
@@ -26,7 +27,9 @@ FONTS = "Helvetica, Arial, sans-serif"
 LABEL_SIZE = 12.0
 """Points of a node's first line."""
 DETAIL_SIZE = 9.0
-"""Points of all other text."""
+"""Points of most other text."""
+SMALL_SIZE = 7.5
+"""Points of labels on edges."""
 MOST_CHARACTERS = 36
 """Of a text in a box; what is longer is shortened in the middle."""
 
@@ -101,6 +104,7 @@ BANDS: dict[str, tuple[str, str]] = {
     "tangent": ("#fcf3f8", "#a8497f"),
     "backward": ("#fef5ef", "#b34f00"),
     "update": ("#eff9f5", "#00795a"),
+    "step": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
 }
 """Fill and text of the areas behind nodes."""
@@ -109,7 +113,7 @@ _WIDTHS = {
     0.33: " !'(),./:;I[\\]`ijl|",
     0.45: '"-fr{}tJ°',
     0.62: "*?Lacegksvxyz_FTSY0123456789ABEKPRXZbdhnopqu$^€",
-    0.80: "CDGHNOQUV&#+<=>~×÷−•ΣΔ∂",
+    0.80: "CDGHNOQUV&#+<=>~×÷−•ΣΔ∂←→",
 }
 _EM = {character: width for width, group in _WIDTHS.items() for character in group}
 

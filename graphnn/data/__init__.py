@@ -1,0 +1,5 @@
+"""Data for training: mini-batches, splits, standardisation, windows, and real data sets."""
+
+from graphnn.data.batches import *
+from graphnn.data.datasets import *
+from graphnn.data.preparation import *

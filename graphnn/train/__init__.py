@@ -1,0 +1,4 @@
+"""Training loops, and the record of what happened in them."""
+
+from graphnn.train.history import *
+from graphnn.train.loop import *

@@ -1,0 +1,247 @@
+"""grad, vjp, jvp, jacobian, hessian and their like; custom rules; what they refuse."""
+
+import numpy as np
+import pytest
+
+import graphnn as gn
+
+
+@pytest.fixture
+def x():
+    return gn.input("x", shape=(3,), dtype="float64")
+
+
+POINT = np.array([0.3, -0.7, 1.1])
+
+
+def value(node, x, at=POINT):
+    return gn.evaluate(node, {x: at})
+
+
+def test_structure_follows_wrt(x):
+    y = gn.input("y", shape=(), dtype="float64")
+    loss = gn.sum(gn.sin(x)) * y
+    (single,) = gn.grad(loss, [x])
+    assert single is gn.grad(loss, x)
+    nested = gn.grad(loss, {"a": x, "b": (y, [x])})
+    assert nested["a"] is single is nested["b"][1][0]
+    assert gn.value_and_grad(loss, x) == (loss, single)
+
+
+def test_derivatives_of_intermediate_nodes(x):
+    y = gn.sin(x)
+    loss = gn.sum(y**2) + gn.sum(x)
+    by_y, by_x = gn.grad(loss, [y, x])
+    np.testing.assert_allclose(value(by_y, x), 2 * np.sin(POINT))
+    np.testing.assert_allclose(value(by_x, x), 2 * np.sin(POINT) * np.cos(POINT) + 1)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse", None])
+@pytest.mark.parametrize("rows", [2, 5])
+def test_jacobian(x, mode, rows):
+    matrix = np.random.default_rng(0).normal(size=(rows, 3))
+    jacobian = gn.jacobian(gn.tanh(gn.constant(matrix) @ x), x, mode=mode)
+    assert jacobian.shape == (rows, 3)
+    slope = 1 - np.tanh(matrix @ POINT) ** 2
+    np.testing.assert_allclose(value(jacobian, x), slope[:, None] * matrix)
+
+
+def test_jacobian_picks_the_cheaper_mode():
+    def size(rows, columns, mode=None):
+        x = gn.input("x", shape=(columns,))
+        y = gn.tanh(gn.constant(np.ones((rows, columns), "float32")) @ x)
+        return len(gn.Graph((x,), (gn.jacobian(y, x, mode=mode),)).nodes)
+
+    assert size(8, 2) == size(8, 2, "forward") < size(8, 2, "reverse")
+    assert size(2, 8) == size(2, 8, "reverse") < size(2, 8, "forward")
+
+
+def test_jacobian_of_scalars_matrices_and_nothing():
+    x = gn.input("x", shape=(2, 3))
+    assert gn.jacobian(gn.sum(x), x).shape == (2, 3)
+    assert gn.jacobian(x, x).shape == (2, 3, 2, 3)
+    empty = gn.input("e", shape=(0,))
+    assert gn.jacobian(gn.exp(empty), empty).shape == (0, 0)
+
+
+def test_hessian_and_products(x):
+    loss = gn.sum(gn.sin(x) * x[::-1] ** 2)
+    direction = np.array([1.0, -2.0, 0.5])
+    hessian = value(gn.hessian(loss, x), x)
+    np.testing.assert_allclose(hessian, hessian.T)
+    np.testing.assert_allclose(value(gn.hvp(loss, x, direction), x), hessian @ direction)
+    h = 1e-6
+    gradient = gn.grad(loss, x)
+    numeric = (
+        value(gradient, x, POINT + h * direction) - value(gradient, x, POINT - h * direction)
+    ) / (2 * h)
+    np.testing.assert_allclose(hessian @ direction, numeric, rtol=1e-7)
+
+
+def test_gauss_newton_product(x):
+    matrix = np.random.default_rng(1).normal(size=(4, 3))
+    outputs = gn.tanh(gn.constant(matrix) @ x)
+    loss = gn.sum(gn.exp(outputs))
+    direction = np.array([1.0, -2.0, 0.5])
+    product = gn.gauss_newton_product(loss, outputs, x, direction)
+    out = np.tanh(matrix @ POINT)
+    jacobian = (1 - out**2)[:, None] * matrix
+    expected = jacobian.T @ (np.exp(out) * (jacobian @ direction))
+    np.testing.assert_allclose(value(product, x), expected)
+
+
+@pytest.mark.parametrize("order", range(1, 7))
+def test_any_order_in_mixed_modes(order):
+    x = gn.input("x", shape=(), dtype="float64")
+    y = gn.exp(x * 2.0) * 1.0
+    for i in range(order):
+        y = gn.grad(y, x) if i % 2 else gn.jvp(y, x, 1.0)
+    assert np.isclose(value(y, x, 0.3), 2.0**order * np.exp(0.6))
+
+
+def test_vjp_and_jvp_of_several_results(x):
+    outputs = {"a": gn.sin(x), "b": gn.sum(x)}
+    pulled = gn.vjp(outputs, x, {"a": np.ones(3), "b": 2.0})
+    np.testing.assert_allclose(value(pulled, x), np.cos(POINT) + 2)
+    pushed = gn.jvp(outputs, x, np.ones(3))
+    np.testing.assert_allclose(value(pushed, x)["a"], np.cos(POINT))
+    assert value(pushed, x)["b"] == 3.0
+
+
+def test_refusals(x):
+    n = gn.input("n", shape=(3,), dtype="int64")
+    other = gn.input("other", shape=(2,), dtype="float64")
+    with pytest.raises(gn.ShapeError, match=r"gradient of a scalar.*\(3,\)"):
+        gn.grad(gn.sin(x), x)
+    with pytest.raises(gn.DTypeError, match="derivatives are of floats"):
+        gn.grad(gn.sum(n), n)
+    with pytest.raises(gn.DTypeError, match="derivatives are of floats"):
+        gn.grad(gn.sum(x), [x, n])
+    with pytest.raises(gn.GradientError, match=r"does not depend on other \(built at test_deriv"):
+        gn.grad(gn.sum(x), [x, other])
+    zeros = gn.grad(gn.sum(x), [x, other], allow_unused=True)[1]
+    assert value(zeros, x).tolist() == [0.0, 0.0]
+    with pytest.raises(gn.ShapeError, match=r"cotangent of sin must be f64\[3\]"):
+        gn.vjp(gn.sin(x), x, np.ones(2))
+    with pytest.raises(gn.ShapeError, match="1 tangents are needed, 2 given"):
+        gn.jvp(gn.sin(x), x, [1.0, 2.0])
+    with pytest.raises(gn.GradientError, match="expected nodes, not float"):
+        gn.vjp(1.0, x, 1.0)
+    with pytest.raises(gn.ShapeError, match="is not known"):
+        gn.jacobian(gn.input("v", shape=("n",)), gn.input("u", shape=("n",)))
+
+
+def test_stop_gradient_and_straight_through(x):
+    loss = gn.sum(gn.stop_gradient(gn.sin(x)) * x)
+    np.testing.assert_allclose(value(gn.grad(loss, x), x), np.sin(POINT))
+    hard = gn.straight_through(gn.sign(x), gn.tanh(x))
+    np.testing.assert_array_equal(value(hard, x), np.sign(POINT))
+    np.testing.assert_allclose(value(gn.grad(gn.sum(hard), x), x), 1 - np.tanh(POINT) ** 2)
+    np.testing.assert_allclose(value(gn.jvp(hard, x, np.ones(3)), x), 1 - np.tanh(POINT) ** 2)
+
+
+def test_custom_vjp_works_in_both_modes(x):
+    @gn.custom_vjp
+    def scaled(x, y):
+        return gn.sin(x) * y
+
+    @scaled.defvjp
+    def _(arguments, result, cotangent):
+        x, y = arguments
+        return cotangent * 10.0 * y, cotangent * result
+
+    y = x * 2.0
+    out = scaled(x, y)
+    np.testing.assert_allclose(value(out, x), np.sin(POINT) * 2 * POINT)
+    expected = 10 * 2 * POINT + np.sin(POINT) * 2 * POINT * 2
+    np.testing.assert_allclose(value(gn.grad(gn.sum(out), x), x), expected)
+    np.testing.assert_allclose(value(gn.jvp(out, x, np.ones(3)), x), expected)
+
+
+def test_custom_jvp_works_in_both_modes(x):
+    @gn.custom_jvp
+    def double_slope(x):
+        return gn.sin(x), gn.cos(x)
+
+    @double_slope.defjvp
+    def _(arguments, result, tangents):
+        sine, cosine = result
+        return tangents[0] * cosine * 2.0, None
+
+    sine, cosine = double_slope(x)
+    loss = gn.sum(sine) + gn.sum(cosine)
+    np.testing.assert_allclose(value(gn.grad(loss, x), x), 2 * np.cos(POINT))
+    np.testing.assert_allclose(value(gn.jvp(sine, x, np.ones(3)), x), 2 * np.cos(POINT))
+    np.testing.assert_allclose(value(cosine, x), np.cos(POINT))
+
+
+def test_custom_rules_that_are_wrong(x):
+    @gn.custom_vjp
+    def no_rule(x):
+        return x * 2.0
+
+    with pytest.raises(gn.ShapeError, match=r"no derivative rule yet[\s\S]*@no_rule.defvjp"):
+        gn.grad(gn.sum(no_rule(x)), x)
+
+    @no_rule.defvjp
+    def _(arguments, result, cotangent):
+        return cotangent, cotangent
+
+    with pytest.raises(gn.ShapeError, match="gives 2 cotangents for 1 arguments"):
+        gn.grad(gn.sum(no_rule(x)), x)
+
+    @gn.custom_jvp
+    def quadratic(x):
+        return x * 2.0
+
+    @quadratic.defjvp
+    def _(arguments, result, tangents):
+        return tangents[0] * tangents[0]
+
+    with pytest.raises(gn.UnsupportedOpError, match="not linear in its direction"):
+        gn.grad(gn.sum(quadratic(x)), x)
+
+
+def test_check_grads_finds_a_wrong_rule(x):
+    gn.check_grads(gn.sin(x) * gn.exp(x), {x: POINT}, order=3)
+
+    @gn.custom_vjp
+    def wrong(x):
+        return gn.sin(x)
+
+    @wrong.defvjp
+    def _(arguments, result, cotangent):
+        return cotangent * gn.cos(arguments[0]) * 1.001
+
+    for mode in ("forward", "reverse"):
+        with pytest.raises(gn.GradientError, match=f"{mode} derivative differs"):
+            gn.check_grads(wrong(x), {x: POINT}, modes=[mode])
+    single = gn.input("s", shape=(3,))
+    gn.check_grads(gn.tanh(single), {single: POINT}, order=1)
+    with pytest.raises(gn.GradientError, match="no mode"):
+        gn.check_grads(gn.sin(x), {x: POINT}, modes=["sideways"])
+
+
+def test_weights_used_many_times_get_the_sum():
+    w = gn.parameter(np.full((2, 2), 0.3), name="w", dtype="float64")
+    h = gn.constant(np.ones(2), "float64")
+    for step in range(4):
+        with gn.time_step(step):
+            h = gn.tanh(h @ w)
+    gn_value = gn.evaluate(gn.grad(gn.sum(h), w))
+    eps, base = 1e-6, w.value
+    numeric = np.zeros((2, 2))
+    run = gn.compile([], gn.sum(h))
+    for index in np.ndindex(2, 2):
+        shift = np.zeros((2, 2))
+        shift[index] = eps
+        w.value = base + shift
+        above = run()
+        w.value = base - shift
+        numeric[index] = (above - run()) / (2 * eps)
+    np.testing.assert_allclose(gn_value, numeric, rtol=1e-8)
+
+
+def test_integers_on_the_way_carry_no_derivative(x):
+    loss = gn.sum(gn.cast(gn.floor(x * 10.0), "int64") * 2) + gn.sum(x)
+    np.testing.assert_allclose(value(gn.grad(gn.cast(loss, "float64"), x), x), np.ones(3))
