@@ -86,6 +86,12 @@ def test_gradients_with_named_dimensions():
     np.testing.assert_allclose(program(fed), fixed(fed), rtol=1e-6)
 
 
+def test_an_input_that_is_not_used_is_specialised_too():
+    x = gn.input("x", shape=("n", 2))
+    program = gn.compile(x, gn.sum(gn.zeros_like(x)) + gn.cast(gn.constant(1.0), "float32"))
+    assert program(np.ones((3, 2), "float32")) == 1.0
+
+
 def test_names_and_numbers_do_not_mix():
     x = gn.input("x", shape=("batch", 3))
     with pytest.raises(gn.ShapeError, match=r"\(batch, 3\) and \(5, 3\) do not broadcast"):

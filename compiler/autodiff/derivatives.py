@@ -12,6 +12,7 @@ import numpy as np
 
 from graphnn.compiler.autodiff.forward import push_forward
 from graphnn.compiler.autodiff.reverse import pull_back
+from graphnn.compiler.autodiff.stabilize import stabilize
 from graphnn.core.dims import is_known
 from graphnn.core.dtypes import is_floating
 from graphnn.core.errors import DTypeError, GradientError, ShapeError
@@ -108,7 +109,7 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
     seeds = _directions("vjp", results, cotangents, "cotangent")
     for node in [*results, *leaves]:
         _require_floating("vjp", node)
-    found = pull_back(results, seeds, leaves)
+    found = pull_back(stabilize(results, leaves), seeds, leaves)
     if not allow_unused:
         _require_used(results, leaves, found)
     return unflatten(
@@ -148,7 +149,7 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     seeds = _directions("jvp", leaves, tangents, "tangent")
     for node in leaves:
         _require_floating("jvp", node)
-    found = push_forward(results, dict(zip(leaves, seeds, strict=True)))
+    found = push_forward(stabilize(results, leaves), dict(zip(leaves, seeds, strict=True)))
     return unflatten(
         outputs,
         [

@@ -21,7 +21,7 @@ from graphnn.ops.gathering import GATHER
 from graphnn.ops.joining import SLICE
 from graphnn.ops.movement import FLIP, TRANSPOSE
 from graphnn.ops.reduction import MAX
-from graphnn.ops.softmax import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from graphnn.ops.normalizing import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from graphnn.ops.trigonometric import tanh
 
 __all__ = ["STABILITY"]
@@ -209,7 +209,7 @@ def log_softmax_by_hand(x: Node, axes: Axes, node: Node) -> Node | None:
 )
 def softmax_of_shifted(x: Node, y: Node, axes: Axes, node: Node) -> Node | None:
     """``softmax(x - max(x, keepdims)) -> softmax(x)``, which subtracts the maximum by itself."""
-    is_maximum = _base(y) in _maxima(x, axes) and _is_kept(y, x, axes)
+    is_maximum = _is_maximum(y, x, axes) and _is_kept(y, x, axes)
     return make_node(node.op, (x,), {"axes": axes}) if is_maximum else None
 
 
@@ -220,21 +220,20 @@ _SHIFTED = op("logsumexp", op("subtract", x, y), axes=axes)
 def logsumexp_of_shifted(x: Node, y: Node, z: Node, axes: Axes, node: Node) -> Node | None:
     """``logsumexp(x - max(x)) + max(x) -> logsumexp(x)``."""
     result = make_node(LOGSUMEXP, (x,), {"axes": axes})
-    if _base(y) not in _maxima(x, axes) or _base(z) is not _base(y) or not _is_kept(y, x, axes):
+    is_maximum = _is_maximum(y, x, axes) and _is_kept(y, x, axes)
+    if not is_maximum or _base(z) is not _base(y):
         return None
     if node.shape not in (result.shape, keep_axes(x.shape, axes)):
         return None
     return to_shape(result, node.shape)
 
 
-def _maxima(x: Node, axes: Axes) -> tuple[Node, ...]:
-    """The maximum; with and without a derivative, for here it does not matter."""
-    top = make_node(MAX, (x,), {"axes": axes})
-    return top, make_node(STOP_GRADIENT, (top,)), make_node(STOP_GRADIENT, (_kept(top, x, axes),))
-
-
-def _kept(reduced: Node, x: Node, axes: Axes) -> Node:
-    return to_shape(reduced, keep_axes(x.shape, axes))
+def _is_maximum(value: Node, x: Node, axes: Axes) -> bool:
+    """Whether it is ``max(x, axes)``, with or without a derivative: here it does not matter."""
+    top = _base(value)
+    if top.op is STOP_GRADIENT:
+        top = _base(top.inputs[0])
+    return top.op is MAX and top.inputs[0] is x and top.attrs["axes"] == axes
 
 
 def _base(value: Node) -> Node:

@@ -143,8 +143,9 @@ class Graph:
             From a node and its new inputs to the new node.
         """
         new = rebuild(self.nodes, replace)
+        new = rebuild((node for node in self.inputs if node not in new), replace, new)
         outputs = tuple(new[node] for node in self.outputs)
-        inputs = tuple(new.get(node, node) for node in self.inputs)
+        inputs = tuple(new[node] for node in self.inputs)
         if outputs == self.outputs and inputs == self.inputs:
             return self
         return Graph(inputs, outputs)

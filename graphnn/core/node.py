@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -109,11 +109,6 @@ class Node(Operators):
         if not self.shape:
             raise TypeError("len() of a 0-d node")
         return int(self.shape[0])
-
-    def __iter__(self) -> Iterator[Node]:
-        if not self.shape:
-            raise TypeError("iteration over a 0-d node")
-        return (self[index] for index in range(int(self.shape[0])))
 
     def __bool__(self) -> bool:
         raise TypeError(

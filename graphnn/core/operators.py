@@ -6,6 +6,7 @@ is imported.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,10 @@ class Operators:
 
     def __getitem__(self, index: Any) -> Node:
         return _call("getitem", self, index)
+
+    def __iter__(self) -> Iterator[Node]:
+        steps: list[Node] = _functions[0].unstack(self)
+        return iter(steps)
 
     @property
     def T(self) -> Node:  # noqa: N802  NumPy's name

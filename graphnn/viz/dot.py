@@ -1,0 +1,257 @@
+"""Drawings and scenes in Graphviz's language, and positions that ``dot`` finds for a scene.
+
+Two forms: *flowing*, where Graphviz is to find the positions, with name scopes as clusters; and
+*pinned*, where every position is ours and ``neato -n2`` only paints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape as escape_html
+from typing import Any
+
+from graphviz import Digraph, escape
+
+from graphnn.viz.drawing import Drawing, Mark, Stroke
+from graphnn.viz.graphviz_tool import run_graphviz
+from graphnn.viz.layout import Band, Box, Layout, Route, box_size
+from graphnn.viz.scene import Scene
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
+
+__all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
+
+INCH = 72.0
+MARGIN = 12.0
+FONT = "Helvetica"
+
+
+def flowing_dot(scene: Scene) -> str:
+    """The scene for ``dot``: name scopes are clusters, forward and backward apart."""
+    graph = Digraph(
+        graph_attr={"rankdir": "TB", "nodesep": "0.2", "ranksep": "0.3", "fontname": FONT},
+        node_attr={"shape": "box", "fontname": FONT},
+        edge_attr={"fontname": FONT, "fontsize": f"{SMALL_SIZE:g}", "arrowsize": "0.6"},
+    )
+    tree = _scope_tree(scene)
+    _write_scopes(graph, scene, tree, "cluster")
+    for edge in scene.edges:
+        label = {"label": escape(f" {edge.label} ")} if edge.label else {}
+        graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label)
+    return str(graph.source)
+
+
+def _scope_tree(scene: Scene) -> dict[str, Any]:
+    """Scopes as nested dicts; numbers of nodes under the empty key."""
+    root: dict[str, Any] = {}
+    for index, node in enumerate(scene.nodes):
+        branch = root
+        parts = node.scope.split("/") if node.scope else []
+        for depth, part in enumerate(parts):
+            suffix = f" {node.role}" if depth == 0 and node.role != "forward" else ""
+            branch = branch.setdefault(part + suffix, {})
+        branch.setdefault("", []).append(index)
+    return root
+
+
+def _write_scopes(graph: Digraph, scene: Scene, tree: dict[str, Any], name: str) -> None:
+    # As deep as the user's scopes are nested, not as the graph is.
+    for index in tree.get("", ()):
+        node = scene.nodes[index]
+        width, height = box_size(node)
+        graph.node(
+            f"n{index}",
+            label=_two_lines(node.label, node.detail),
+            tooltip=escape(node.tooltip),
+            **_node_attrs(node.style, width, height, node.is_output),
+        )
+    for number, (scope, branch) in enumerate((key, tree[key]) for key in tree if key):
+        with graph.subgraph(name=f"{name}_{number}") as cluster:
+            cluster.attr(
+                label=escape(scope), fontsize=f"{DETAIL_SIZE:g}", labeljust="l", style="rounded"
+            )
+            _write_scopes(cluster, scene, branch, f"{name}_{number}")
+
+
+def _two_lines(label: str, detail: str) -> str:
+    first, second = (escape_html(text).replace("\\", "&#92;") for text in (label, detail))
+    return (
+        f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/>'
+        f'<FONT POINT-SIZE="{DETAIL_SIZE:g}">{second}</FONT>>'
+    )
+
+
+def _node_attrs(style: str, width: float, height: float, is_output: bool) -> dict[str, str]:
+    look = NODES[style]
+    return {
+        "width": f"{width / INCH:.4f}",
+        "height": f"{height / INCH:.4f}",
+        "fixedsize": "true",
+        "style": "filled,rounded" if look.radius > 3 else "filled",
+        "fillcolor": look.fill,
+        "color": look.line,
+        "penwidth": "2.6" if is_output else "1.2",
+    }
+
+
+def _edge_attrs(kind: str) -> dict[str, str]:
+    look = EDGES[kind]
+    return {
+        "color": look.line,
+        "fontcolor": look.line,
+        "penwidth": f"{look.width:g}",
+        "style": "dashed" if look.dashes else "solid",
+    }
+
+
+# ------------------------------------------------------------------------- positions from dot
+
+
+def dot_layout(scene: Scene, seconds: float) -> Layout:
+    """Positions for a scene by Graphviz's ``dot``."""
+    answer = json.loads(run_graphviz(["-Kdot", "-Tjson"], flowing_dot(scene), seconds))
+    _, _, right, top = map(float, answer["bb"].split(","))
+    boxes: dict[str, Box] = {}
+    bands = []
+    for each in answer.get("objects", ()):
+        if each["name"].startswith("cluster"):
+            x, y, x_end, y_end = map(float, each["bb"].split(","))
+            box = Box(x + MARGIN, top - y_end + MARGIN, x_end - x, y_end - y)
+            bands.append(Band(box, "scope", each["label"]))
+        else:
+            x, y = map(float, each["pos"].split(","))
+            width, height = float(each["width"]) * INCH, float(each["height"]) * INCH
+            boxes[each["name"]] = Box(
+                x - width / 2 + MARGIN, top - y - height / 2 + MARGIN, width, height
+            )
+    names = {each["_gvid"]: each["name"] for each in answer.get("objects", ())}
+    routes = {
+        (names[each["tail"]], names[each["head"]]): _route(each, top)
+        for each in answer.get("edges", ())
+    }
+    return Layout(
+        tuple(boxes[f"n{index}"] for index in range(len(scene.nodes))),
+        tuple(routes[f"n{edge.source}", f"n{edge.target}"] for edge in scene.edges),
+        tuple(bands),
+        right + 2 * MARGIN,
+        top + 2 * MARGIN,
+    )
+
+
+def _route(edge: dict[str, Any], top: float) -> Route:
+    """A spline as Graphviz tells it: ``e,x,y`` is the tip of the arrow, then 3n + 1 points."""
+    tip, points = None, []
+    for word in edge["pos"].split():
+        x, y = map(float, word.split(",")[-2:])
+        point = (x + MARGIN, top - y + MARGIN)
+        if word.startswith("e,"):
+            tip = point
+        else:
+            points.append(point)
+    if tip is not None:
+        points += [points[-1], tip, tip]
+    label_at = None
+    if "lp" in edge:
+        x, y = map(float, edge["lp"].split(","))
+        label_at = (x + MARGIN, top - y + MARGIN)
+    return Route(tuple(points), True, label_at)
+
+
+# --------------------------------------------------------------------------- pinned positions
+
+
+def pinned_dot(drawing: Drawing) -> str:
+    """The drawing with every position pinned; ``neato -n2`` paints it."""
+    corner = f"{drawing.width:g},{drawing.height:g}"
+    graph = Digraph(
+        comment="positions are pinned: neato -n2 -Tsvg",
+        graph_attr={
+            "layout": "neato",
+            "pad": "0",
+            "bb": f"0,0,{corner}",
+            "_background": " ".join(_background(drawing)),
+        },
+        node_attr={"shape": "box", "fontname": FONT},
+        edge_attr={"fontname": FONT, "fontsize": f"{SMALL_SIZE:g}", "arrowsize": "0.6"},
+    )
+    for name, position in (("corner0", "0,0"), ("corner1", corner)):
+        graph.node(name, label="", pos=position, style="invis", width="0", height="0")
+    for number, mark in enumerate(drawing.marks):
+        _pin_mark(graph, f"n{number}", mark, drawing.height)
+    for number, stroke in enumerate(drawing.strokes):
+        _pin_stroke(graph, f"l{number}", stroke, drawing.height)
+    return str(graph.source)
+
+
+def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
+    x, y = mark.box.center
+    graph.node(
+        name,
+        label=_two_lines(mark.label, mark.detail) if mark.label else "",
+        tooltip=escape(mark.tooltip),
+        pos=f"{x:.2f},{top - y:.2f}",
+        **_node_attrs(mark.style, mark.box.width, mark.box.height, mark.is_output),
+    )
+
+
+def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
+    points = stroke.route.points if stroke.route.is_curve else _as_curve(stroke.route.points)
+    if stroke.ends is None:  # a sample in the legend joins nothing: give it two points to join
+        ends = (f"{name}a", f"{name}b")
+        for end, (x, y) in zip(ends, (points[0], points[-1]), strict=True):
+            graph.node(end, "", pos=f"{x:.2f},{top - y:.2f}", style="invis", width="0", height="0")
+    else:
+        ends = (f"n{stroke.ends[0]}", f"n{stroke.ends[1]}")
+    *way, tip = [f"{x:.2f},{top - y:.2f}" for x, y in points]
+    base = _short_of_tip(points)
+    way = [*way, f"{base[0]:.2f},{top - base[1]:.2f}"]
+    attrs = _edge_attrs(stroke.style)
+    if stroke.label and stroke.route.label_at is not None:
+        x, y = stroke.route.label_at
+        attrs |= {"label": escape(stroke.label), "lp": f"{x:.2f},{top - y:.2f}"}
+    graph.edge(*ends, pos=f"e,{tip} {' '.join(way)}", **attrs)
+
+
+def _as_curve(points: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
+    """Straight lines as cubic Bézier curves."""
+    curve = [points[0]]
+    for before, after in zip(points, points[1:], strict=False):
+        curve += [before, after, after]
+    return curve
+
+
+def _short_of_tip(points: tuple[tuple[float, float], ...] | list[tuple[float, float]]) -> tuple[
+    float, float
+]:
+    """Where the line ends and the arrowhead begins."""
+    (x, y) = points[-1]
+    before = next((point for point in reversed(points) if point != points[-1]), points[-1])
+    dx, dy = x - before[0], y - before[1]
+    length = (dx * dx + dy * dy) ** 0.5 or 1.0
+    part = min(6.0 / length, 1.0)
+    return x - dx * part, y - dy * part
+
+
+def _background(drawing: Drawing) -> Iterator[str]:
+    """Bands, then words, in Graphviz's drawing language (xdot)."""
+    top = drawing.height
+    for band in drawing.bands:
+        fill, line = BANDS[band.tone]
+        left, right = band.box.x, band.box.x + band.box.width
+        high, low = top - band.box.y, top - band.box.y - band.box.height
+        corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
+        yield f"{_color('C', fill + ('99' if band.tone == 'step' else 'ff'))} "
+        yield f"{_color('c', line + '59')} P 4 {corners}"
+        yield _words(band.box.x + 8, top - band.box.y - 14, band.label, DETAIL_SIZE, line)
+    for words in drawing.words:
+        yield _words(words.x, top - words.y, words.text, words.size, "#222222")
+
+
+def _color(operation: str, color: str) -> str:
+    return f"{operation} {len(color)} -{color}"
+
+
+def _words(x: float, y: float, text: str, size: float, color: str) -> str:
+    count = len(text.encode())
+    font = f"F {size:g} {len(FONT)} -{FONT}"
+    return f"{font} {_color('c', color)} T {x:g} {y:g} -1 {len(text) * size / 2:g} {count} -{text}"

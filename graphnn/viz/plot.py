@@ -1,0 +1,104 @@
+"""Drawings painted with matplotlib: PDF always, PNG where there is no Graphviz."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from graphnn.core.errors import RenderError
+from graphnn.viz.drawing import Drawing, Mark, Stroke
+from graphnn.viz.graphviz_tool import INSTALL_HINT
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
+
+__all__ = ["plotted"]
+
+INCH = 72.0
+FONT = "DejaVu Sans"  # matplotlib brings it
+
+
+def plotted(drawing: Drawing, format: str, dpi: float) -> bytes:
+    """The drawing as a file's content, ``"png"`` or ``"pdf"``."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise RenderError(
+            f"writing .{format} needs matplotlib or Graphviz", hint=INSTALL_HINT, where=""
+        ) from None
+    figure = Figure(figsize=(drawing.width / INCH, drawing.height / INCH))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, drawing.width)
+    axes.set_ylim(drawing.height, 0)
+    axes.set_axis_off()
+    _paint(axes, drawing)
+    content = io.BytesIO()
+    metadata = {"CreationDate": None} if format == "pdf" else {"Software": None}
+    figure.savefig(content, format=format, dpi=dpi, metadata=metadata)
+    return content.getvalue()
+
+
+def _paint(axes: Any, drawing: Drawing) -> None:
+    from matplotlib.patches import Rectangle
+
+    for band in drawing.bands:
+        fill, line = BANDS[band.tone]
+        box = band.box
+        alpha = 0.6 if band.tone == "step" else 1.0
+        look = {"linewidth": 0.4, "facecolor": fill, "edgecolor": line, "alpha": alpha}
+        axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
+        _write(axes, box.x + 8, box.y + 14, band.label, DETAIL_SIZE, color=line)
+    for stroke in drawing.strokes:
+        _paint_stroke(axes, stroke)
+    for mark in drawing.marks:
+        _paint_mark(axes, mark)
+    for stroke in drawing.strokes:
+        if stroke.label and stroke.route.label_at is not None:
+            x, y = stroke.route.label_at
+            color = EDGES[stroke.style].line
+            _write(axes, x, y + 2.5, stroke.label, SMALL_SIZE, ha="center", color=color)
+    for words in drawing.words:
+        _write(axes, words.x, words.y, words.text, words.size)
+
+
+def _write(axes: Any, x: float, y: float, text: str, size: float, **look: Any) -> None:
+    # parse_math: a dollar sign in a name is a dollar sign.
+    axes.text(x, y, text, fontsize=size, family=FONT, va="baseline", parse_math=False, **look)
+
+
+def _paint_stroke(axes: Any, stroke: Stroke) -> None:
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    points = stroke.route.points
+    step = Path.CURVE4 if stroke.route.is_curve else Path.LINETO
+    path = Path(points, [Path.MOVETO, *[step] * (len(points) - 1)])
+    style = EDGES[stroke.style]
+    dashes = (0, tuple(map(float, style.dashes.split()))) if style.dashes else "solid"
+    look = {"color": style.line, "linewidth": style.width, "linestyle": dashes}
+    size = 5 + style.width
+    axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=size, **look))
+
+
+def _paint_mark(axes: Any, mark: Mark) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    box, style = mark.box, NODES[mark.style]
+    radius = min(style.radius, box.height / 2)
+    axes.add_patch(
+        FancyBboxPatch(
+            (box.x, box.y),
+            box.width,
+            box.height,
+            boxstyle=f"round,pad=0,rounding_size={radius}",
+            facecolor=style.fill,
+            edgecolor=style.line,
+            linewidth=2.6 if mark.is_output else 1.2,
+        )
+    )
+    x, _ = box.center
+    if mark.label:
+        y = box.y + (15 if mark.detail else box.height / 2 + 4)
+        _write(axes, x, y, mark.label, LABEL_SIZE, ha="center")
+    if mark.detail:
+        _write(axes, x, box.y + box.height - 7, mark.detail, DETAIL_SIZE, ha="center")

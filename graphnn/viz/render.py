@@ -1,0 +1,239 @@
+"""``gn.render``: a picture of a graph, of nodes, or of what a program really runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from graphnn.compiler.program import Program
+from graphnn.core.errors import RenderError
+from graphnn.core.graph import Graph, as_graph
+from graphnn.core.node import Node
+from graphnn.core.structure import flatten
+from graphnn.viz.drawing import Drawing, drawing_of
+from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
+from graphnn.viz.layout import Layout
+from graphnn.viz.plot import plotted
+from graphnn.viz.program_scene import scene_of_program
+from graphnn.viz.route import grid_layout
+from graphnn.viz.scene import Scene, scene_of_graph
+from graphnn.viz.svg import svg_text
+
+__all__ = ["Picture", "render"]
+
+LayoutName: TypeAlias = Literal["auto", "dot", "grid"]
+
+MOST_FOR_DOT = 400
+"""Nodes and edges together that ``dot`` is trusted with; its time grows faster than their square."""
+DOT_SECONDS = 20.0
+PIXELS_PER_POINT = 2.0
+MOST_PIXELS = 20_000
+"""Longest side of a PNG; larger drawings are scaled down to it."""
+LEAST_SCALE = 0.25
+"""Below this nothing in a PNG could be read."""
+
+
+class Picture:
+    """A picture in memory; notebooks show it.
+
+    Attributes
+    ----------
+    scene : Scene
+        What is drawn.
+    """
+
+    def __init__(self, scene: Scene, layout: LayoutName, text: Callable[[], str]) -> None:
+        self.scene = scene
+        self._layout_name = layout
+        self._text = text
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where everything is."""
+        if self._uses_dot and find_graphviz() is not None:
+            from graphnn.viz.dot import dot_layout
+
+            try:
+                return dot_layout(self.scene, DOT_SECONDS)
+            except RenderError:
+                if self._layout_name == "dot":
+                    raise
+        elif self._layout_name == "dot":
+            run_graphviz([], "")  # raises, and says what to install
+        return grid_layout(self.scene)
+
+    @property
+    def _uses_dot(self) -> bool:
+        if self._layout_name != "auto":
+            return self._layout_name == "dot"
+        size = len(self.scene.nodes) + len(self.scene.edges)
+        return not self.scene.steps and 0 < size <= MOST_FOR_DOT
+
+    @cached_property
+    def drawing(self) -> Drawing:
+        """Positions and styles together."""
+        return drawing_of(self.scene, self.layout)
+
+    @property
+    def svg(self) -> str:
+        """The picture as SVG."""
+        return svg_text(self.drawing)
+
+    @property
+    def dot(self) -> str:
+        """The picture in Graphviz's language: positions are Graphviz's to find, or pinned."""
+        from graphnn.viz.dot import flowing_dot, pinned_dot
+
+        return flowing_dot(self.scene) if self._uses_dot else pinned_dot(self.drawing)
+
+    @property
+    def png(self) -> bytes:
+        """The picture as PNG."""
+        from graphnn.viz.dot import pinned_dot
+
+        longest = max(self.drawing.width, self.drawing.height)
+        scale = min(PIXELS_PER_POINT, MOST_PIXELS / longest)
+        if scale < LEAST_SCALE:
+            raise RenderError(
+                f"as a PNG of at most {MOST_PIXELS:,} pixels nothing could be read: the picture "
+                f"is {self.drawing.width:,.0f} x {self.drawing.height:,.0f} points",
+                hint="write .svg, which browsers zoom",
+                where="",
+            )
+        if find_graphviz() is None:
+            return plotted(self.drawing, "png", 72 * scale)
+        options = ["-Kneato", "-n2", "-Tpng", f"-Gdpi={72 * scale:g}"]
+        return run_graphviz(options, pinned_dot(self.drawing))
+
+    @property
+    def pdf(self) -> bytes:
+        """The picture as PDF."""
+        return plotted(self.drawing, "pdf", 72.0)
+
+    @property
+    def json(self) -> str:
+        """Scene and layout as JSON, for other programs."""
+        scene = asdict(self.scene)
+        for node in scene["nodes"]:
+            del node["signature"]
+        return json.dumps({"scene": scene, "layout": asdict(self.layout)}, indent=1) + "\n"
+
+    @property
+    def txt(self) -> str:
+        """The same as text that reads like code."""
+        return self._text() + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture in the format that the file's ending names; see :func:`render`."""
+        target = Path(path)
+        ending = target.suffix.lower().removeprefix(".")
+        if ending not in FORMATS:
+            raise RenderError(
+                f"cannot tell the format from {target.name!r}",
+                hint=f"end it with one of .{', .'.join(FORMATS)}",
+                where="",
+            )
+        content: str | bytes = getattr(self, ending)
+        _write_whole(target, content.encode() if isinstance(content, str) else content)
+        return target
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return f"<Picture of {len(self.scene.nodes)} nodes, {len(self.scene.edges)} edges>"
+
+
+FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
+
+
+def _write_whole(target: Path, content: bytes) -> None:
+    """Write a file so that it is never seen half written."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            file.write(content)
+    except OSError as error:
+        raise RenderError(
+            f"cannot write {target}: {error.strerror}", hint="does its folder exist?", where=""
+        ) from None
+    try:
+        os.chmod(file.name, 0o666 & ~_umask())
+        os.replace(file.name, target)
+    except OSError as error:
+        os.unlink(file.name)
+        raise RenderError(f"cannot write {target}: {error.strerror}", where="") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def render(
+    thing: Program | Graph | Node | Sequence[Node] | dict[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    layout: LayoutName = "auto",
+    title: str = "",
+) -> Path | Picture:
+    """Draw a graph, nodes with all they depend on, or what a program really runs.
+
+    Graphs with time steps (:func:`graphnn.time_step`) are drawn as a grid: time runs to the
+    right, the forward pass is on top and the backward pass mirrored below.
+
+    Parameters
+    ----------
+    thing : Program, Graph, Node, or nested list, tuple or dict of Node
+        A program shows the instructions for the sizes of its latest call.
+    path : str or path-like, optional
+        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.json`` or
+        ``.txt``. The file appears whole or not at all, with the same bytes every time.
+    layout : {"auto", "dot", "grid"}
+        ``"dot"`` lets Graphviz find the positions, which suits up to a few hundred nodes;
+        ``"grid"`` is linear in the number of nodes. By default the one that suits.
+    title : str, optional
+        Above the picture.
+
+    Returns
+    -------
+    Path or Picture
+        The path, or without one a picture that notebooks show.
+
+    Raises
+    ------
+    RenderError
+        If the format or the thing is unknown, the file cannot be written, or a program that is
+        needed is missing; the message says what to install.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(3,))
+    >>> gn.render(gn.tanh(x))
+    <Picture of 2 nodes, 1 edges>
+    """
+    picture = _picture(thing, layout, title)
+    return picture if path is None else picture.save(path)
+
+
+def _picture(thing: Any, layout: LayoutName, title: str) -> Picture:
+    if layout not in ("auto", "dot", "grid"):
+        raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
+    if isinstance(thing, Program):
+        return Picture(scene_of_program(thing, title), layout, lambda: str(thing))
+    if isinstance(thing, Graph):
+        return Picture(scene_of_graph(thing, title), layout, thing.text)
+    nodes = flatten(thing)
+    if not nodes or not all(isinstance(node, Node) for node in nodes):
+        raise RenderError(
+            f"cannot draw {type(thing).__name__}", hint="give a graph, nodes or a program", where=""
+        )
+    graph = as_graph(nodes)
+    return Picture(scene_of_graph(graph, title), layout, graph.text)
