@@ -128,6 +128,11 @@ class Program:
         return self._latest
 
     @property
+    def unit(self) -> Unit:
+        """The record that all passes made, for the sizes of the latest call."""
+        return self._shown.unit
+
+    @property
     def instructions(self) -> tuple[Instruction, ...]:
         """What is executed, for the sizes of the latest call."""
         return self._shown.unit.instructions

@@ -58,12 +58,13 @@ def _settle(root: Node, step: Step, final: dict[Node, Node], name: str) -> None:
         if result is None:
             made = step(current) if steps else None
             if made is not None:
+                carry(current, made)
                 pending[-1] = (node, made, steps - 1)
                 continue
             result = current
         pending.pop()
         final[node] = final[current] = final[result] = result
-        carry(node, result)
+        carry(current, result)
 
 
 def _with_final_inputs(node: Node, final: dict[Node, Node], name: str) -> Node:

@@ -22,8 +22,11 @@ import graphnn as gn
 
 DIGITS_TARGET = 0.96
 SEED = 0
+
+# Chosen by the error on the last fifth of the training years; the test years had no say.
 WINDOW = 20  # years that the recurrent net looks back: about two cycles of the sun
-HIDDEN = 16
+HIDDEN = 8
+WEIGHT_DECAY = 0.3
 
 
 def train_digits(epochs: int, backend: str, out: Path) -> float:
@@ -85,7 +88,7 @@ def forecast_sunspots(epochs: int, backend: str, out: Path) -> Forecast:
     model = SunspotNet()
     prediction = model(x)
     loss = gn.losses.mse(prediction, y)
-    updates = gn.optim.Adam(5e-3).minimize(loss, model.parameters())
+    updates = gn.optim.AdamW(5e-3, weight_decay=WEIGHT_DECAY).minimize(loss, model.parameters())
     step = gn.compile([x, y], loss, updates, backend=backend)
     batches = gn.data.Batches(
         past[:in_training], following[:in_training], batch_size=32, shuffle=True, seed=SEED

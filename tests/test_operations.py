@@ -113,18 +113,13 @@ def test_wrong_arguments_are_refused(operation: Operation, reject: Reject) -> No
 
 
 UNREACHED = {
-    "constant": "a leaf",
-    "custom_derivative": "the user gives its rule: tests of gn.custom_jvp and gn.custom_vjp",
-    "input": "a leaf",
-    "parameter": "a leaf",
-    "project": "takes one of several results",
-    "tuple": "packs several results",
+    "parameter": "a leaf that no operation makes",
+    "size_of": "a number, unless a dimension has a name",
 }
-"""Operators that need not appear in the table, and why."""
+"""Operators that do not appear in the table, and why."""
 
 
 def test_every_operator_is_reached() -> None:
     """A new operator is tested through some operation, or it is listed with a reason."""
-    reached = set().union(*(operators_of(case) for case in cases()))
-    assert set(REGISTRY) - reached == set(UNREACHED) - reached
-    assert set(UNREACHED) <= set(REGISTRY)
+    known = {name for name, op in REGISTRY.items() if op.__module__.startswith("graphnn.")}
+    assert known - set().union(*map(operators_of, cases())) == set(UNREACHED)

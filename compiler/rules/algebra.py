@@ -46,6 +46,7 @@ def exact_for_integers(rewrite: Rule) -> Rule:
         given = {**found, "node": node} if rewrite.wants_node else found
         return rewrite.build(**given)
 
+    build.__doc__ = rewrite.build.__doc__
     return replace(
         rewrite,
         name=f"{rewrite.name}_of_integers",
@@ -242,6 +243,12 @@ def reciprocal_of_reciprocal(x: Node) -> Node:
     return x
 
 
+@rule(VALUE_UNSAFE, op("exp", op("log", x)), op("expm1", op("log1p", x)))
+def exp_of_log(x: Node) -> Node:
+    """``exp(log(x)) -> x``; drops the NaN of ``log(-1)``."""
+    return x
+
+
 # ---------------------------------------------------------------- constants, one after another
 
 
@@ -338,6 +345,7 @@ _FOR_ALL = (
     sqrt_of_square,
     one_over_sqrt,
     reciprocal_of_reciprocal,
+    exp_of_log,
     over_power_of_two,
     over_constant,
     exact_terms,

@@ -1,5 +1,6 @@
-"""Moves of elements: those that undo each other, those that change nothing, and broadcasts and
-transposes that the operator above can do by itself.
+"""Moves of elements that undo each other, change nothing, or need not be made.
+
+Broadcasts and transposes need not where the operator above does the same by itself.
 """
 
 from __future__ import annotations
@@ -123,14 +124,14 @@ def elementwise_of_broadcast(node: Node, **_: Node) -> Node:
 
 @rule(EXACT, op("dot_general", op("transpose", x), y))
 def dot_of_transpose_left(x: Node, y: Node, node: Node) -> Node | None:
-    """``dot_general(transpose(x, p), y)``, with its axes numbered as in ``x``, if that suffices."""
+    """``dot_general(transpose(x), y) -> dot_general(x, y)``, its axes numbered as in ``x``."""
     renumbered = _renumbered(node, 0)
     return None if renumbered is None else dot_of(x, y, *renumbered)
 
 
 @rule(EXACT, op("dot_general", x, op("transpose", y)))
 def dot_of_transpose_right(x: Node, y: Node, node: Node) -> Node | None:
-    """``dot_general(x, transpose(y, p))``, with its axes numbered as in ``y``, if that suffices."""
+    """``dot_general(x, transpose(y)) -> dot_general(x, y)``, its axes numbered as in ``y``."""
     renumbered = _renumbered(node, 1)
     return None if renumbered is None else dot_of(x, y, *renumbered)
 
@@ -183,9 +184,7 @@ def sum_of_broadcast(x: Node, node: Node) -> Node | None:
     """``sum(broadcast_to(x, (n, m)), 0) -> x * n``."""
     axes, shape = node.attrs["axes"], node.inputs[0].shape
     offset = len(shape) - x.ndim
-    repeated = [
-        axis for axis in axes if axis < offset or x.shape[axis - offset] != shape[axis]
-    ]
+    repeated = [axis for axis in axes if axis < offset or x.shape[axis - offset] != shape[axis]]
     count = product(shape[axis] for axis in repeated)
     if not repeated or not isinstance(count, int) or not 0 < count <= _most_exact(x.dtype):
         return None

@@ -20,8 +20,8 @@ from graphnn.ops.exponential import exp, expm1, log, log1p, logaddexp
 from graphnn.ops.gathering import GATHER
 from graphnn.ops.joining import SLICE
 from graphnn.ops.movement import FLIP, TRANSPOSE
-from graphnn.ops.reduction import MAX
 from graphnn.ops.normalizing import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from graphnn.ops.reduction import MAX
 from graphnn.ops.trigonometric import tanh
 
 __all__ = ["STABILITY"]
@@ -193,9 +193,7 @@ def softmax_by_hand(x: Node, axes: Axes, node: Node) -> Node | None:
     return make_node(SOFTMAX, (x,), {"axes": axes}) if is_softmax else None
 
 
-@rule(
-    EXACT, *(op("subtract", x, each) for each in _spread(op("logsumexp", x, axes=axes)))
-)
+@rule(EXACT, *(op("subtract", x, each) for each in _spread(op("logsumexp", x, axes=axes))))
 def log_softmax_by_hand(x: Node, axes: Axes, node: Node) -> Node | None:
     """``x - logsumexp(x, keepdims) -> log_softmax(x)``."""
     is_log_softmax = _is_kept(node.inputs[1], x, axes)

@@ -131,7 +131,7 @@ def set_name(node: Node, name: str) -> None:
 
 
 def carry(old: Node, new: Node) -> None:
-    """Let ``new``, which replaces ``old``, inherit its names, lines, step and role.
+    """Let ``new``, which replaces ``old``, inherit its names, lines and step.
 
     What the user built keeps its own: ``x`` does not take over the lines of ``x * 1``.
     """
@@ -146,7 +146,6 @@ def carry(old: Node, new: Node) -> None:
         scope=after.scope or before.scope,
         sources=_merge(after.sources, before.sources),
         step=before.step if after.step is None else after.step,
-        role=before.role,
         origin_ref=after.origin_ref or before.origin_ref,
     )
 

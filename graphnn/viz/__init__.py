@@ -1,5 +1,5 @@
 """Pictures of graphs and programs."""
 
-from graphnn.viz.render import Picture, render
+from graphnn.viz.picture import Picture, render
 
 __all__ = ["Picture", "render"]

@@ -7,7 +7,7 @@ Two forms: *flowing*, where Graphviz is to find the positions, with name scopes 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape as escape_html
 from typing import Any
 
@@ -24,6 +24,8 @@ __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 INCH = 72.0
 MARGIN = 12.0
 FONT = "Helvetica"
+
+Point = tuple[float, float]
 
 
 def flowing_dot(scene: Scene) -> str:
@@ -76,7 +78,7 @@ def _write_scopes(graph: Digraph, scene: Scene, tree: dict[str, Any], name: str)
 def _two_lines(label: str, detail: str) -> str:
     first, second = (escape_html(text).replace("\\", "&#92;") for text in (label, detail))
     return (
-        f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/>'
+        f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/><FONT POINT-SIZE="2"> </FONT><BR/>'
         f'<FONT POINT-SIZE="{DETAIL_SIZE:g}">{second}</FONT>>'
     )
 
@@ -168,11 +170,12 @@ def pinned_dot(drawing: Drawing) -> str:
         graph_attr={
             "layout": "neato",
             "pad": "0",
+            "outputorder": "edgesfirst",
             "bb": f"0,0,{corner}",
             "_background": " ".join(_background(drawing)),
         },
         node_attr={"shape": "box", "fontname": FONT},
-        edge_attr={"fontname": FONT, "fontsize": f"{SMALL_SIZE:g}", "arrowsize": "0.6"},
+        edge_attr={"arrowsize": "0.6"},
     )
     for name, position in (("corner0", "0,0"), ("corner1", corner)):
         graph.node(name, label="", pos=position, style="invis", width="0", height="0")
@@ -202,17 +205,26 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
             graph.node(end, "", pos=f"{x:.2f},{top - y:.2f}", style="invis", width="0", height="0")
     else:
         ends = (f"n{stroke.ends[0]}", f"n{stroke.ends[1]}")
-    *way, tip = [f"{x:.2f},{top - y:.2f}" for x, y in points]
-    base = _short_of_tip(points)
-    way = [*way, f"{base[0]:.2f},{top - base[1]:.2f}"]
-    attrs = _edge_attrs(stroke.style)
+    *way, tip = points
+    way[-2:] = [_short_of_tip(points)] * 2
+    curve = " ".join(f"{x:.2f},{top - y:.2f}" for x, y in way)
+    graph.edge(*ends, pos=f"e,{tip[0]:.2f},{top - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
     if stroke.label and stroke.route.label_at is not None:
+        # A node of its own: labels of edges would be painted below later edges.
         x, y = stroke.route.label_at
-        attrs |= {"label": escape(stroke.label), "lp": f"{x:.2f},{top - y:.2f}"}
-    graph.edge(*ends, pos=f"e,{tip} {' '.join(way)}", **attrs)
+        graph.node(
+            f"{name}label",
+            escape(stroke.label),
+            pos=f"{x:.2f},{top - y:.2f}",
+            shape="plain",
+            style="filled",
+            fillcolor="#ffffff",
+            fontcolor=EDGES[stroke.style].line,
+            fontsize=f"{SMALL_SIZE:g}",
+        )
 
 
-def _as_curve(points: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
+def _as_curve(points: Sequence[Point]) -> Sequence[Point]:
     """Straight lines as cubic Bézier curves."""
     curve = [points[0]]
     for before, after in zip(points, points[1:], strict=False):
@@ -220,9 +232,7 @@ def _as_curve(points: tuple[tuple[float, float], ...]) -> list[tuple[float, floa
     return curve
 
 
-def _short_of_tip(points: tuple[tuple[float, float], ...] | list[tuple[float, float]]) -> tuple[
-    float, float
-]:
+def _short_of_tip(points: Sequence[Point]) -> Point:
     """Where the line ends and the arrowhead begins."""
     (x, y) = points[-1]
     before = next((point for point in reversed(points) if point != points[-1]), points[-1])

@@ -23,6 +23,8 @@ HEIGHT = 34.0
 """Points, of every box."""
 GAP = 16.0
 """Points between neighbours in a row."""
+DRIFT = 600.0
+"""Points that a long chain may wander off the middle of its column while siblings push it."""
 LANES = ("forward", "tangent", "backward", "update")
 WIDEST_ROW = 40
 """Boxes side by side in a graph without time steps; more go to the next row."""
@@ -329,9 +331,10 @@ def _stack_sums(scene: Scene, slots: Sequence[Slot], depth: Mapping[int, int]) -
         if slot.column == "left" and slot.lane > 0 and node.origin is not None:
             sums.setdefault(slot.lane, []).append((-slots[node.origin].level, index))
     for lane, found in sums.items():
-        first = max(depth[lane] + 2 - len(found), 0)
+        room = ceil(len(found) / (depth[lane] + 2))
+        first = depth[lane] + 2 - ceil(len(found) / room)
         for place, (_, index) in enumerate(sorted(found)):
-            slots[index].level = max(first + place, slots[index].level)
+            slots[index].level = max(first + place // room, slots[index].level)
 
 
 # ------------------------------------------------------------------------------ rows and widths
@@ -372,7 +375,9 @@ def _align(slots: Sequence[Slot]) -> float:
     for row in sorted(rows):
         members = rows[row]
         wanted = {
-            slot: sum(each.x for each in slot.above) / len(slot.above) if slot.above else slot.x
+            slot: max(-DRIFT, min(sum(each.x for each in slot.above) / len(slot.above), DRIFT))
+            if slot.above
+            else slot.x
             for slot in members
         }
         members.sort(key=lambda slot: wanted[slot])

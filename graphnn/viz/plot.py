@@ -56,7 +56,9 @@ def _paint(axes: Any, drawing: Drawing) -> None:
         if stroke.label and stroke.route.label_at is not None:
             x, y = stroke.route.label_at
             color = EDGES[stroke.style].line
-            _write(axes, x, y + 2.5, stroke.label, SMALL_SIZE, ha="center", color=color)
+            ground = {"facecolor": "#ffffff", "edgecolor": "none", "pad": 1}
+            look = {"ha": "center", "color": color, "bbox": ground}
+            _write(axes, x, y + 2.5, stroke.label, SMALL_SIZE, **look)
     for words in drawing.words:
         _write(axes, words.x, words.y, words.text, words.size)
 
@@ -76,7 +78,7 @@ def _paint_stroke(axes: Any, stroke: Stroke) -> None:
     style = EDGES[stroke.style]
     dashes = (0, tuple(map(float, style.dashes.split()))) if style.dashes else "solid"
     look = {"color": style.line, "linewidth": style.width, "linestyle": dashes}
-    size = 5 + style.width
+    size = 7 + style.width
     axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=size, **look))
 
 

@@ -9,6 +9,7 @@ from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
+from graphnn.core.state import Parameter
 from graphnn.viz.scene import (
     Scene,
     SceneEdge,
@@ -29,7 +30,7 @@ def scene_of_program(program: Program, title: str = "") -> Scene:
         f"Program: {len(program.instructions)} instructions, "
         f"arena {program.arena_nbytes:,} bytes, {program.flops:,} FLOPs"
     )
-    return _Builder(program.specialization.unit).scene(title or summary)
+    return _Builder(program.unit).scene(title or summary)
 
 
 class _Builder:
@@ -51,13 +52,34 @@ class _Builder:
             self._writer[view.buffer] = self._add(node, "input", view, node.name or "input", "feed")
         for instruction in unit.instructions:
             self._instruction(instruction)
-        results = {view.buffer for view in unit.results}
-        results |= {b for b in self._writer if b.storage is Storage.STATE and self._is_written(b)}
-        last = {self._writer[buffer] for buffer in results if buffer in self._writer}
-        nodes = [_as_output(node) if i in last else node for i, node in enumerate(self._nodes)]
-        return Scene(title, tuple(nodes), tuple(self._edges.values()))
+        results = {self._writer[view.buffer] for view in unit.results if view.buffer in self._writer}
+        written = {self._writer[b] for b in self._writer if self._is_written(b)}
+        nodes = list(self._nodes)
+        for index in self._updating(results):
+            nodes[index] = replace(nodes[index], role="update")
+        for index in results | written:
+            nodes[index] = replace(nodes[index], is_output=True)
+        edges = [
+            replace(edge, kind="update") if nodes[edge.target].role == "update" else edge
+            for edge in self._edges.values()
+        ]
+        return Scene(title, tuple(nodes), tuple(edges))
+
+    def _updating(self, results: set[int]) -> set[int]:
+        """What is computed from gradients, and for the new values of parameters alone."""
+        needed, derived = set(results), set()
+        for source, target in sorted(self._edges, key=lambda pair: -pair[1]):
+            if target in needed:
+                needed.add(source)
+        for source, target in sorted(self._edges, key=lambda pair: pair[1]):
+            if source in derived or self._nodes[source].role == "backward":
+                derived.add(target)
+        return {i for i in derived - needed if self._nodes[i].role == "forward"}
 
     def _is_written(self, buffer: Buffer) -> bool:
+        """Whether a buffer is a parameter's and an instruction has written it."""
+        if buffer.storage is not Storage.STATE:
+            return False
         return self._nodes[self._writer[buffer]].kind == "operation"
 
     def _add(self, node: Node, kind: str, view: View, label: str, what: str) -> int:
@@ -65,7 +87,11 @@ class _Builder:
         origin = known.origin
         spec = TensorSpec(view.shape, view.dtype)
         lines = [tooltip_of(node), f"{what} {view.buffer}{self._place(view)}, {bytes_text(spec)}"]
-        weights = tuple(i for i in (self._shown.get(each) for each in node.inputs) if i is not None)
+        weights = tuple(
+            self._shown[each]
+            for each in node.inputs
+            if isinstance(each, Parameter) and each in self._shown
+        )
         self._nodes.append(
             SceneNode(
                 label=shorten(label),
@@ -76,7 +102,7 @@ class _Builder:
                 step=known.step,
                 origin=self._shown.get(origin) if origin is not None else None,
                 tooltip="\n".join(lines),
-                signature=(node.op.name, known.scope, known.sources[:1], kind, label, weights),
+                signature=(kind, what, node.op.name, known.scope, known.sources[:1], weights),
             )
         )
         self._made.append(node)
@@ -129,7 +155,3 @@ class _Builder:
             self._saved.add(source)
             label = bytes_text(TensorSpec(view.shape, view.dtype))
         self._edges.setdefault((source, target), SceneEdge(source, target, kind, label))
-
-
-def _as_output(node: SceneNode) -> SceneNode:
-    return replace(node, is_output=True)

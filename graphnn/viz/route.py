@@ -28,6 +28,8 @@ LANE_GAP = 24.0
 LANE_NAME = 10.0
 ROW = 2 * TRACK
 """Stands for the distance of two rows while it is not known yet."""
+LABEL_ROOM = 50.0
+"""Points of a level line that has room for a label."""
 LONGEST_LOOK = 8
 """Rows that are searched for a free way straight down."""
 
@@ -297,7 +299,8 @@ class _Rows:
                 _add(pieces, wire.net, _Piece(wire.first, wire.kind, *sorted((start, side))))
                 _add(pieces, wire.net, _Piece(wire.second, wire.kind, *sorted((side, end))))
         self._chosen, counts = _tracks(pieces)
-        first_rows = {first for _, first, _ in grid.lanes}
+        # Where there is but one lane, it needs no name and no distance from the next.
+        first_rows = {first for _, first, _ in grid.lanes} if "left" in grid.kinds else set()
         self.top: list[float] = []
         self._start: list[float] = []
         self.lane_top: dict[int, float] = {}
@@ -337,9 +340,11 @@ def _trace(wire: _Wire, grid: Grid, columns: _Columns, rows: _Rows) -> Route:
 
 
 def _label_at(points: Sequence[Point]) -> Point:
-    """The middle of the longest straight piece."""
+    """The middle of the longest level piece; of the longest plumb one if that is short."""
     pieces = list(pairwise(points))
-    (ax, ay), (bx, by) = max(pieces, key=lambda p: abs(p[0][0] - p[1][0]) + abs(p[0][1] - p[1][1]))
+    level = max(pieces, key=lambda piece: abs(piece[0][0] - piece[1][0]))
+    plumb = max(pieces, key=lambda piece: abs(piece[0][1] - piece[1][1]))
+    (ax, ay), (bx, by) = level if abs(level[0][0] - level[1][0]) >= LABEL_ROOM else plumb
     return (ax + bx) / 2, (ay + by) / 2
 
 

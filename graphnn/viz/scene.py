@@ -173,12 +173,15 @@ def _scene_node(
     known = provenance(node)
     word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
     detail = str(node.spec)
-    if known.name is not None and node.op.name not in ("input", "parameter"):
+    origin = known.origin
+    name = known.name
+    if name is None and isinstance(origin, Parameter) and origin.name is not None:
+        name = f"∂{origin.name}"
+    if name is not None and node.op.name not in ("input", "parameter"):
         detail = f"{word}  {detail}"
     kind = node.op.name if node.op.name in ("input", "parameter", "constant") else "operation"
-    origin = known.origin
     return SceneNode(
-        shorten(known.name if known.name is not None else word),
+        shorten(name if name is not None else word),
         shorten(detail),
         "sum" if parts else kind,
         known.role,

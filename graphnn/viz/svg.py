@@ -38,6 +38,7 @@ def svg_text(drawing: Drawing) -> str:
         "</g><g>",
         *(_mark(number, mark) for number, mark in enumerate(drawing.marks)),
         "</g><g>",
+        *map(_band_label, drawing.bands),
         *_labels(drawing.strokes),
         *map(_words, drawing.words),
         "</g></svg>",
@@ -78,15 +79,18 @@ def _band(band: Band) -> str:
     fill, line = BANDS[band.tone]
     box = band.box
     opacity = ' fill-opacity="0.6"' if band.tone == "step" else ""
-    text = (
+    return (
         f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
         f'height="{_number(box.height)}" rx="8" fill="{fill}"{opacity} stroke="{line}" '
         'stroke-opacity="0.35"/>'
     )
-    if band.label:
-        x, y = _number(box.x + 8), _number(box.y + 14)
-        text += f'<text x="{x}" y="{y}" style="fill:{line}">{_escaped(band.label)}</text>'
-    return text
+
+
+def _band_label(band: Band) -> str:
+    fill, line = BANDS[band.tone]
+    x, y = _number(band.box.x + 8), _number(band.box.y + 14)
+    style = f"fill:{line};paint-order:stroke;stroke:{fill};stroke-width:3px"
+    return f'<text x="{x}" y="{y}" style="{style}">{_escaped(band.label)}</text>'
 
 
 def _stroke(stroke: Stroke) -> str:

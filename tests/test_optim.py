@@ -1,0 +1,244 @@
+"""Optimizers: ten steps against formulas in float64 and against PyTorch, and what they refuse."""
+
+import numpy as np
+import pytest
+
+import graphnn as gn
+from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
+
+STEPS = 10
+BACKENDS = ("reference", "numpy")
+
+
+# Formulas: from options to a function (value, gradient, memory, step) -> value.
+
+
+def sgd(learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def update(p, g, memory, step):
+        g = g + weight_decay * p
+        memory["v"] = momentum * memory.get("v", 0.0) + g
+        return p - learning_rate * (g + momentum * memory["v"] if nesterov else memory["v"])
+
+    return update
+
+
+def adam(learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
+    def update(p, g, memory, step):
+        if decoupled:
+            p = p - learning_rate * weight_decay * p
+        else:
+            g = g + weight_decay * p
+        memory["m"] = beta1 * memory.get("m", 0.0) + (1 - beta1) * g
+        memory["v"] = beta2 * memory.get("v", 0.0) + (1 - beta2) * g**2
+        m, v = memory["m"] / (1 - beta1**step), memory["v"] / (1 - beta2**step)
+        return p - learning_rate * m / (np.sqrt(v) + epsilon)
+
+    return update
+
+
+def adamw(learning_rate, weight_decay=0.01):
+    return adam(learning_rate, weight_decay=weight_decay, decoupled=True)
+
+
+CASES = {
+    "sgd": (gn.optim.SGD, sgd, "SGD", {"learning_rate": 0.1}),
+    "weight decay": (gn.optim.SGD, sgd, "SGD", {"learning_rate": 0.1, "weight_decay": 0.2}),
+    "momentum": (gn.optim.SGD, sgd, "SGD", {"learning_rate": 0.05, "momentum": 0.9}),
+    "nesterov": (
+        gn.optim.SGD,
+        sgd,
+        "SGD",
+        {"learning_rate": 0.05, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+    ),
+    "adam": (gn.optim.Adam, adam, "Adam", {"learning_rate": 0.1}),
+    "adam, other options": (
+        gn.optim.Adam,
+        adam,
+        "Adam",
+        {"learning_rate": 0.05, "beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3, "weight_decay": 0.1},
+    ),
+    "adamw": (gn.optim.AdamW, adamw, "AdamW", {"learning_rate": 0.1, "weight_decay": 0.3}),
+}
+START = np.array([[1.0, -2.0, 0.5], [3.0, 0.1, -1.5]])
+TARGET = np.array([[0.5, 1.0, -1.0], [2.0, -0.3, 0.0]])
+
+
+def gradient_of(p):
+    """Of the loss below, by hand."""
+    return 0.2 * (p - TARGET) ** 3 + 0.2 * p
+
+
+def trained(optimizer, backend="numpy", dtype="float64"):
+    """The parameter's value after each of ten steps."""
+    p = gn.parameter(START, name="p", dtype=dtype)
+    loss = 0.05 * gn.sum((p - TARGET.astype(dtype)) ** 4) + 0.1 * gn.sum(p**2)
+    step = gn.compile([], loss, updates=optimizer.minimize(loss, [p]), backend=backend)
+    values = []
+    for _ in range(STEPS):
+        step()
+        values.append(p.value)
+    return values
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", CASES)
+def test_steps_follow_the_formula(case, backend):
+    optimizer, formula, _, options = CASES[case]
+    update, memory, expected = formula(**options), {}, START
+    for number, value in enumerate(trained(optimizer(**options), backend), start=1):
+        expected = update(expected, gradient_of(expected), memory, number)
+        np.testing.assert_allclose(value, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_steps_agree_with_pytorch(case):
+    torch = pytest.importorskip("torch")
+    optimizer, _, name, options = CASES[case]
+    p = torch.tensor(START, requires_grad=True)
+    theirs = dict(options, lr=options["learning_rate"])
+    del theirs["learning_rate"]
+    if "beta1" in theirs:
+        theirs["betas"] = (theirs.pop("beta1"), theirs.pop("beta2"))
+        theirs["eps"] = theirs.pop("epsilon")
+    peer = getattr(torch.optim, name)([p], **theirs)
+    for value in trained(optimizer(**options)):
+        peer.zero_grad()
+        (0.05 * ((p - torch.from_numpy(TARGET)) ** 4).sum() + 0.1 * (p**2).sum()).backward()
+        peer.step()
+        np.testing.assert_allclose(value, p.detach().numpy(), rtol=1e-9)
+
+
+def test_float32_keeps_the_first_steps_of_adam_exact():
+    """1 - 0.999 written so in float32 would be off by 1e-5 of its value."""
+    wide = trained(gn.optim.Adam(0.1))
+    narrow = trained(gn.optim.Adam(0.1), dtype="float32")
+    for value, expected in zip(narrow, wide, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=2e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_parameters_have_float32_slots(dtype):
+    optimizer = gn.optim.Adam(0.1)
+    values = trained(optimizer, dtype=dtype)
+    ((p, slots),) = optimizer.slots.items()
+    assert values[-1].dtype == p.dtype == gn.parameter(0.0, dtype=dtype).dtype
+    assert {slot.dtype.name for slot in slots.values()} == {"float32"}
+    expected = trained(gn.optim.Adam(0.1))[-1]
+    np.testing.assert_allclose(values[-1].astype(np.float64), expected, atol=0.1)
+
+
+def test_slots_are_named_and_not_trainable():
+    w, b = gn.parameter([1.0, 2.0], name="layers.0.weight"), gn.parameter(0.5, name="bias")
+    optimizer = gn.optim.Adam(0.1)
+    updates = optimizer.minimize(gn.sum(w**2) * b, [w, b])
+    assert [p.name for p in updates] == [
+        "layers.0.weight",
+        "layers.0.weight.first_moment",
+        "layers.0.weight.second_moment",
+        "bias",
+        "bias.first_moment",
+        "bias.second_moment",
+        "Adam.step",
+    ]
+    assert [p.trainable for p in updates] == [True, False, False, True, False, False, False]
+    assert all(gn.provenance(node).role == "update" for node in updates.values())
+
+
+def test_state_belongs_to_the_optimizer():
+    """A second program for the same parameters goes on where the first stopped."""
+    values = []
+    for programs in (1, 2):
+        p = gn.parameter(START, dtype="float64")
+        optimizer = gn.optim.Adam(0.1)
+        loss = gn.sum(p**4)
+        for _ in range(programs):
+            step = gn.compile([], loss, updates=optimizer.minimize(loss, [p]))
+            for _ in range(4 // programs):
+                step()
+        assert optimizer.step.value == 4
+        values.append(p.value)
+    np.testing.assert_array_equal(*values)
+
+
+def test_the_learning_rate_may_be_a_parameter():
+    rate = gn.parameter(0.5, name="rate", trainable=False)
+    p = gn.parameter(1.0, name="p", dtype="float64")
+    step = gn.compile([], p, updates=gn.optim.SGD(rate).minimize(p * 1.0, [p]))
+    step()
+    rate.value = 0.25
+    step()
+    assert p.value == 1.0 - 0.5 - 0.25
+
+
+def test_the_learning_rate_may_follow_the_step():
+    optimizer = gn.optim.SGD(1.0)
+    optimizer.learning_rate = 1.0 / gn.cast(optimizer.step + 1, "float32")
+    p = gn.parameter(0.0, name="p")
+    step = gn.compile([], (), updates=optimizer.minimize(-p, [p]))
+    for _ in range(3):
+        step()
+    np.testing.assert_allclose(p.value, 1 + 1 / 2 + 1 / 3, rtol=1e-6)
+
+
+def test_gradients_may_be_changed_before_they_are_applied():
+    p = gn.parameter(START, name="p")
+    gradient = gn.grad(gn.sum(p**2), p)
+    updates = gn.optim.SGD(1.0).apply({p: gn.clip(gradient, -0.5, 0.5)})
+    gn.compile([], (), updates=updates)()
+    np.testing.assert_allclose(p.value, START - np.clip(2 * START, -0.5, 0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: gn.optim.SGD(-0.1), "learning rate is -0.1, it must be 0 or more"),
+        (lambda: gn.optim.SGD(float("nan")), "learning rate is nan"),
+        (lambda: gn.optim.SGD(float("inf")), "learning rate is inf"),
+        (lambda: gn.optim.SGD("fast"), "must be a number, not 'fast'"),
+        (lambda: gn.optim.SGD(0.1, momentum=1.0), "momentum is 1.0, it must be from 0 to below 1"),
+        (lambda: gn.optim.SGD(0.1, nesterov=True), "needs a momentum"),
+        (lambda: gn.optim.Adam(0.1, beta2=-0.5), "beta2 is -0.5"),
+        (lambda: gn.optim.AdamW(0.1, weight_decay=-1), "AdamW: weight decay is -1"),
+    ],
+)
+def test_options_out_of_range_are_refused(call, words):
+    with pytest.raises(ArgumentError, match=words):
+        call()
+
+
+def test_a_learning_rate_node_is_one_float():
+    with pytest.raises(ShapeError, match="one number"):
+        gn.optim.SGD(gn.parameter([0.1, 0.2]))
+    with pytest.raises(DTypeError, match="must be floating"):
+        gn.optim.SGD(gn.parameter(1))
+
+
+def test_parameters_that_cannot_be_trained_are_refused():
+    w = gn.parameter(1.0, name="w")
+    frozen = gn.parameter(1.0, name="frozen", trainable=False)
+    x = gn.input("x")
+    loss = w * frozen * x
+    sgd = gn.optim.SGD(0.1)
+    for parameters, words in [
+        ([], "no parameters"),
+        ([w, w], "w = parameter.*given twice"),
+        ([w, frozen], "frozen = parameter.*not trainable"),
+        ([w, x], "x = input.*not a parameter"),
+        ([gn.parameter(1)], "not floating"),
+    ]:
+        with pytest.raises(ArgumentError, match=words):
+            sgd.minimize(loss, parameters)
+
+
+def test_a_parameter_that_does_not_matter_is_named():
+    w, unused = gn.parameter(1.0, name="w"), gn.parameter(1.0, name="unused")
+    with pytest.raises(GradientError, match="unused") as caught:
+        gn.optim.SGD(0.1).minimize(w**2, [w, unused])
+    assert "leave it out" in str(caught.value)
+
+
+def test_repr_is_short():
+    assert repr(gn.optim.SGD(0.1)) == "SGD(0.1)"
+    assert (
+        repr(gn.optim.Adam(gn.parameter(0.1, name="r"))) == "Adam(<Node r = parameter () float32>)"
+    )

@@ -1,0 +1,22 @@
+"""Random graphs, their gradients and state updates: optimised programs against the interpreter."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from random_graphs import Recipe, check_compilation, recipes
+
+in_ci = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@pytest.mark.parametrize(("narrow", "examples"), [("float32", 250), ("float64", 100), ("float16", 60), ("bfloat16", 60)])
+def test_optimised_programs_compute_the_same(narrow: str, examples: int) -> None:
+    @settings(in_ci, max_examples=examples)
+    @given(recipes)
+    def check(recipe: Recipe) -> None:
+        check_compilation(recipe, narrow)
+
+    check()
