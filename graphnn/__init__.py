@@ -31,8 +31,6 @@ from graphnn.core.spec import TupleSpec as TupleSpec
 from graphnn.core.state import Parameter as Parameter
 from graphnn.core.state import parameter as parameter
 from graphnn.ops import *
-from graphnn.ops import random as random
-from graphnn.ops.random import seed as seed
 
 if TYPE_CHECKING:
     from graphnn import data as data
@@ -56,7 +54,3 @@ def __getattr__(name: str) -> Any:
 
         return render
     raise AttributeError(f"module 'graphnn' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY, "render"])

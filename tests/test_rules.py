@@ -51,7 +51,7 @@ def drawn(case: Case, dtype: str) -> list[Any]:
         values = list(np.linspace(0.1, 30, 41))
     if any(isinstance(arg, tuple) for arg in case.args):
         generator = np.random.default_rng(0)
-        return [generator.normal(size=arg).__mul__(9).astype(dtype) for arg in case.args]
+        return [(9 * generator.normal(size=arg)).astype(dtype) for arg in case.args]
     columns = zip(
         *itertools.product(*((True, False) if arg == "b" else values for arg in case.args)),
         strict=True,

@@ -205,8 +205,8 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
             graph.node(end, "", pos=f"{x:.2f},{top - y:.2f}", style="invis", width="0", height="0")
     else:
         ends = (f"n{stroke.ends[0]}", f"n{stroke.ends[1]}")
-    *way, tip = points
-    way[-2:] = [_short_of_tip(points)] * 2
+    *way, _, tip = points
+    way += [_short_of_tip(points)] * 2
     curve = " ".join(f"{x:.2f},{top - y:.2f}" for x, y in way)
     graph.edge(*ends, pos=f"e,{tip[0]:.2f},{top - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
     if stroke.label and stroke.route.label_at is not None:
