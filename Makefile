@@ -54,7 +54,7 @@ check: ## run everything that CI runs
 	@.ci/run
 
 clean: ## remove everything that the other targets create
-	rm -rf $(VENV) $(SYMLINK_VIEW) build dist graphnn.egg-info docs/_build \
+	rm -rf $(VENV) $(SYMLINK_VIEW) build dist graphnn.egg-info docs/_build demo_output \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find graphnn ops compiler tests examples benchmarks docs -name __pycache__ \
 		-type d -prune -exec rm -rf {} +

@@ -91,7 +91,9 @@ def main() -> None:
     graph, weights = mlp()
     loss, *by_weight = graph.outputs
     render(loss, PICTURES / "mlp.svg", title="A multilayer perceptron and its loss")
-    render(graph, PICTURES / "mlp-gradients.svg", title="The same with the gradients of its weights")
+    render(
+        graph, PICTURES / "mlp-gradients.svg", title="The same with the gradients of its weights"
+    )
     updates = {w: w - 0.1 * g for w, g in zip(weights, by_weight, strict=True)}
     step = gn.compile(graph.inputs, loss, updates=updates)
     render(step, PICTURES / "mlp-step.svg", title="What a training step runs")

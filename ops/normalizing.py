@@ -129,8 +129,10 @@ for _op in (SOFTMAX, LOG_SOFTMAX, LOGSUMEXP):
 
 
 def _below_maximum(x: Node, axes: tuple[int, ...]) -> Node:
+    """``x`` less its maximum, unless that is infinite: then 0 stays 0 beside the NaN of inf."""
     wide = widened(x)
-    return subtract(wide, max(wide, axes, keepdims=True))
+    top = max(wide, axes, keepdims=True)
+    return subtract(wide, where(isinf(top), 0.0, top))
 
 
 def _scaled_powers(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
@@ -182,7 +184,7 @@ _SOFTMAX_REJECTS = [
     samples=_SOFTMAX_SAMPLES,
     rejects=_SOFTMAX_REJECTS,
     dtypes="bif",
-    corner="NaN for a row of -inf alone and for one with inf; -inf beside finite numbers is 0",
+    corner="NaN for a row of -inf alone, and where inf is; -inf beside finite numbers is 0",
 )
 def softmax(x: Any, axis: Any = -1) -> Node:
     """Positive weights with sum 1, ``exp(x) / sum(exp(x))``; the maximum is subtracted first.
@@ -214,7 +216,7 @@ def softmax(x: Any, axis: Any = -1) -> Node:
     samples=_SOFTMAX_SAMPLES[:-2],
     rejects=_SOFTMAX_REJECTS,
     dtypes="bif",
-    corner="NaN for a row of -inf alone and for one with inf",
+    corner="NaN for a row of -inf alone, and where inf is",
 )
 def log_softmax(x: Any, axis: Any = -1) -> Node:
     """``log(softmax(x))``, also where the softmax itself would be 0.

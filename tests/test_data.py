@@ -55,6 +55,11 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert (other.order(0) != first.order(0)).any()
 
 
+def test_python_numbers_take_the_dtypes_of_graphs():
+    ((x, y),) = gn.data.Batches([[0.5], [1.5]], [0, 1], batch_size=2)
+    assert (x.dtype.name, y.dtype.name) == ("float32", "int64")
+
+
 def test_batches_are_copies():
     data = np.zeros(4)
     for (batch,) in gn.data.Batches(data, batch_size=2):

@@ -388,6 +388,12 @@ def test_orthogonal_is_orthogonal(shape):
     np.testing.assert_allclose(small, 4.0 * np.eye(min(shape)), atol=1e-12)
 
 
+def test_orthogonal_prefers_no_direction():
+    rng = np.random.default_rng(0)
+    traces = [np.trace(gn.init.orthogonal((3, 3), rng)) for _ in range(1000)]
+    assert abs(np.mean(traces)) < 0.15  # it would be -0.5 with the signs that QR gives
+
+
 def test_a_seed_makes_a_model_the_same_again():
     states = []
     for _ in range(2):

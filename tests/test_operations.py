@@ -91,7 +91,11 @@ def test_what_is_not_differentiable_has_no_wrong_derivative(case: Case) -> None:
 
 @pytest.mark.parametrize(
     "operation",
-    [each for each in OPERATIONS.values() if isinstance(each.function, ElementwiseOp) and "f" in each.dtypes],
+    [
+        each
+        for each in OPERATIONS.values()
+        if isinstance(each.function, ElementwiseOp) and "f" in each.dtypes
+    ],
     ids=lambda each: each.name,
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -58,8 +58,12 @@ def test_any_layout_is_read_and_never_written(backend):
     read_only = plain.copy()
     read_only.setflags(write=False)
     for fed in (
-        plain, base[::2, ::2], np.asfortranarray(plain), plain[::-1, ::-1][::-1, ::-1],
-        swapped, read_only,
+        plain,
+        base[::2, ::2],
+        np.asfortranarray(plain),
+        plain[::-1, ::-1][::-1, ::-1],
+        swapped,
+        read_only,
     ):
         w.value = np.zeros((4, 6))
         before = fed.copy()

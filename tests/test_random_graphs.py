@@ -12,7 +12,9 @@ in_ci = settings(
 )
 
 
-@pytest.mark.parametrize(("narrow", "examples"), [("float32", 250), ("float64", 100), ("float16", 60), ("bfloat16", 60)])
+@pytest.mark.parametrize(
+    ("narrow", "examples"), [("float32", 250), ("float64", 100), ("float16", 60), ("bfloat16", 60)]
+)
 def test_optimised_programs_compute_the_same(narrow: str, examples: int) -> None:
     @settings(in_ci, max_examples=examples)
     @given(recipes)

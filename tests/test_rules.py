@@ -111,7 +111,7 @@ def test_values(case: Case, dtype: str) -> None:
             )
         elif case.truth is None:
             differs = ~same_bits(before, after)
-            assert not differs.any(), [each[differs] for each in (*arrays, before, after)]
+            assert not differs.any(), (case, before[differs], after[differs])
         else:
             assert_closer(case, arrays, before, after)
 

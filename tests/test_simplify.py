@@ -1,6 +1,5 @@
 """What rules must not fire on, and the pass that applies them: levels, fuel, report, provenance."""
 
-
 import numpy as np
 from rewriting import BY_NAME, apply_alone, shifted, simplified, vector, zeros
 

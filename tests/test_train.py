@@ -44,6 +44,26 @@ class Learner:
         return gn.train.fit(self.step, self.batches, epochs, verbose=0, **options)
 
 
+def test_the_first_program(tmp_path):
+    """A classifier from declaration to picture, in as few lines as the introduction has."""
+    x = gn.input("x", shape=("batch", 64))
+    t = gn.input("t", shape=("batch",), dtype="int64")
+    model = gn.nn.Sequential(gn.nn.Dense(64, 32), gn.nn.ReLU(), gn.nn.Dense(32, 10))
+    loss = gn.losses.cross_entropy(model(x), t)
+    step = gn.compile(
+        inputs=[x, t],
+        outputs=loss,
+        updates=gn.optim.Adam(1e-3).minimize(loss, model.parameters()),
+        backend="numpy",
+    )
+    rng = np.random.default_rng(0)
+    xb, tb = rng.random((32, 64), dtype=np.float32), rng.integers(0, 10, 32)
+    values = [step(xb, tb) for _ in range(200)]
+    assert values[-1] < 0.2 * values[0]
+    gn.render(step, tmp_path / "step.svg")
+    assert "<svg" in (tmp_path / "step.svg").read_text(encoding="utf-8")[:200]
+
+
 def test_training_learns_and_is_recorded():
     learner = Learner()
     history = learner.fit(60, validation=(learner.test, [(X, T)]))

@@ -21,7 +21,7 @@ from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.contract import CONSTANT, constant
 
-__all__ = ["fold", "fold_constants"]
+__all__ = ["fold", "fold_constants", "is_foldable"]
 
 MOST_BYTES = 1 << 24
 """Largest constant that folding makes (16 MiB)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 
 from graphnn.compiler.driver import Driver
-from graphnn.compiler.passes.fold_constants import fold
+from graphnn.compiler.passes.fold_constants import fold, is_foldable
 from graphnn.compiler.pattern import Exactness, RuleBook
 from graphnn.compiler.rewrite import rewrite
 from graphnn.compiler.rules import RULES
@@ -20,7 +20,6 @@ from graphnn.compiler.unit import Options, Unit
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
-from graphnn.ops.contract import CONSTANT
 
 __all__ = ["simplify"]
 
@@ -45,7 +44,7 @@ def simplify(unit: Unit, driver: Driver) -> Unit:
     book, graph = _book(allowed(unit.options)), unit.graph
 
     def step(node: Node) -> Node | None:
-        if node.inputs and all(each.op is CONSTANT for each in node.inputs):
+        if is_foldable(node):
             with made_by("simplify", node):
                 folded = fold(node)
             if folded is not None and driver.spend("fold", node, folded):

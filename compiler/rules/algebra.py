@@ -221,7 +221,7 @@ def power_half(node: Node, **_: Node) -> Node:
 
 @rule(VALUE_UNSAFE, op("power", x, 0.5))
 def power_half_of_any(x: Node) -> Node:
-    """``x**0.5 -> sqrt(x)``; but ``(-inf)**0.5`` is inf and its root NaN."""
+    """``x**0.5 -> sqrt(x)``; but in C ``(-inf)**0.5`` is inf, and the root is NaN."""
     return sqrt(x)
 
 

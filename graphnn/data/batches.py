@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.arguments import require_positive
-from graphnn.core.arrays import to_numpy
+from graphnn.core.arrays import as_array
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.op import Array
 
@@ -106,7 +106,7 @@ def same_length(what: str, arrays: Any) -> tuple[Array, ...]:
     ------
     ShapeError
     """
-    listed = tuple(map(to_numpy, arrays))
+    listed = tuple(map(as_array, arrays))
     if not listed or any(array.ndim == 0 for array in listed):
         raise ShapeError(f"{what}: arrays with an axis of samples are needed")
     lengths = [len(array) for array in listed]

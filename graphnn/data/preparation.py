@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from graphnn.arguments import require_positive
-from graphnn.core.arrays import to_numpy
+from graphnn.core.arrays import as_array
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.op import Array
 from graphnn.data.batches import same_length
@@ -96,7 +96,7 @@ class Standardizer:
 
     def fit(self, x: Any) -> Self:
         """Take mean and standard deviation over the first axis, in float64."""
-        array = to_numpy(x)
+        array = as_array(x)
         if array.ndim == 0 or len(array) == 0:
             raise ShapeError("Standardizer: there are no samples to fit to")
         self.mean = array.mean(axis=0, dtype=np.float64)
@@ -117,7 +117,7 @@ class Standardizer:
     def _fitted(self, x: Any) -> Array:
         if not hasattr(self, "mean"):
             raise ArgumentError("Standardizer: it is not fitted yet", hint="call fit(x) first")
-        return to_numpy(x)
+        return as_array(x)
 
 
 def _float(array: Array) -> Any:
@@ -149,7 +149,7 @@ def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
     >>> x.tolist(), y.tolist()
     ([[1, 2], [2, 3]], [3, 4])
     """
-    array = to_numpy(series)
+    array = as_array(series)
     require_positive("windows", length=length, horizon=horizon)
     samples = (len(array) if array.ndim else 0) - length - horizon + 1
     if samples < 1:

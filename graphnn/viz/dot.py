@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from html import escape as escape_html
+from itertools import pairwise
 from typing import Any
 
 from graphviz import Digraph, escape
@@ -17,7 +18,7 @@ from graphnn.viz.drawing import Drawing, Mark, Stroke
 from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.scene import Scene
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE, shorten
 
 __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 
@@ -70,7 +71,10 @@ def _write_scopes(graph: Digraph, scene: Scene, tree: dict[str, Any], name: str)
     for number, (scope, branch) in enumerate((key, tree[key]) for key in tree if key):
         with graph.subgraph(name=f"{name}_{number}") as cluster:
             cluster.attr(
-                label=escape(scope), fontsize=f"{DETAIL_SIZE:g}", labeljust="l", style="rounded"
+                label=escape(shorten(scope)),
+                fontsize=f"{DETAIL_SIZE:g}",
+                labeljust="l",
+                style="rounded",
             )
             _write_scopes(cluster, scene, branch, f"{name}_{number}")
 
@@ -227,7 +231,7 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
 def _as_curve(points: Sequence[Point]) -> Sequence[Point]:
     """Straight lines as cubic Bézier curves."""
     curve = [points[0]]
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in pairwise(points):
         curve += [before, after, after]
     return curve
 

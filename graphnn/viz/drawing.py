@@ -114,7 +114,7 @@ def drawing_of(scene: Scene, layout: Layout) -> Drawing:
     width = max(layout.width, 2 * PADDING + text_width(title, LABEL_SIZE))
     height = _add_legend(scene, width, layout.height + TITLE, marks, strokes, words)
     width = max([width, *(each.x + text_width(each.text, each.size) + PADDING for each in words)])
-    return Drawing(scene.title, tuple(marks), tuple(strokes), bands, tuple(words), width, height)
+    return Drawing(title, tuple(marks), tuple(strokes), bands, tuple(words), width, height)
 
 
 def _lower(box: Box, by: float) -> Box:
@@ -142,7 +142,9 @@ def _add_legend(
     node_styles = {node.style for node in scene.nodes}
     edge_styles = {edge.kind for edge in scene.edges}
     entries = [(name, style.meaning, True) for name, style in NODES.items() if name in node_styles]
-    entries += [(name, style.meaning, False) for name, style in EDGES.items() if name in edge_styles]
+    entries += [
+        (name, style.meaning, False) for name, style in EDGES.items() if name in edge_styles
+    ]
     x, y = PADDING, top + LEGEND_ROW / 2
     for name, meaning, is_node in entries:
         needed = SWATCH + 6 + text_width(meaning, DETAIL_SIZE) + 14

@@ -268,9 +268,9 @@ def _time_columns(
             columns[index] = min((columns[each] for each in before[index]), default=0)
     for index in reversed(range(len(scene.nodes))):
         node = scene.nodes[index]
-        if node.step is None and not before[index] and columns[index] == 0:
-            if {columns[each] for each in after[index]} == {last}:
-                columns[index] = last
+        is_leaf = node.step is None and not before[index]
+        if is_leaf and {columns[each] for each in after[index]} == {last}:
+            columns[index] = last
     for index, node in enumerate(scene.nodes):  # gradients of what has moved
         if node.step is None and node.role != "forward" and node.origin is not None:
             columns[index] = columns[node.origin]
@@ -302,12 +302,12 @@ def _levels(
 def _level_at_left(scene: Scene, slots: Sequence[Slot], after: Sequence[Sequence[int]]) -> None:
     """Stand weights beside what reads them, and their gradients mirrored below."""
     depth = {
-        lane: max((slot.level for slot in slots if slot.lane == lane and slot.column == "step"), default=0)
+        lane: max(
+            (slot.level for slot in slots if slot.lane == lane and slot.column == "step"), default=0
+        )
         for lane in range(len(LANES))
     }
-    leaves = [
-        index for index, slot in enumerate(slots) if slot.column == "left" and slot.lane == 0
-    ]
+    leaves = [index for index, slot in enumerate(slots) if slot.column == "left" and slot.lane == 0]
     wanted = {}
     for index in leaves:
         readers = [slots[each].level for each in after[index] if slots[each].lane == 0]
@@ -348,19 +348,27 @@ def _by(slots: Iterable[Slot], name: str) -> dict[str, list[Slot]]:
 
 
 def _rows_of_lanes(slots: Sequence[Slot]) -> list[tuple[int, int, int]]:
-    """Number the rows of all lanes; the forward lane ends in its last row, others start in
-    their first, so that both directions meet in the middle."""
+    """Number the rows of all lanes.
+
+    The forward lane ends in its last row, the others start in their first: both directions of
+    time meet in the middle.
+    """
     lanes, first = [], 0
     for lane in range(len(LANES)):
         members = [slot for slot in slots if slot.lane == lane]
         if not members:
             continue
         deepest = {
-            column: max(slot.level for slot in group) for column, group in _by(members, "column").items()
+            column: max(slot.level for slot in group)
+            for column, group in _by(members, "column").items()
         }
         depth = max(deepest.values()) + 1
         for slot in members:
-            shift = depth - 1 - deepest[slot.column] if lane == 0 and slot.column in ("step", "right") else 0
+            shift = (
+                depth - 1 - deepest[slot.column]
+                if lane == 0 and slot.column in ("step", "right")
+                else 0
+            )
             slot.row = first + slot.level + shift
         lanes.append((lane, first, depth))
         first += depth

@@ -30,7 +30,7 @@ __all__ = ["Picture", "render"]
 LayoutName: TypeAlias = Literal["auto", "dot", "grid"]
 
 MOST_FOR_DOT = 400
-"""Nodes and edges together that ``dot`` is trusted with; its time grows faster than their square."""
+"""Nodes and edges together that ``dot`` is trusted with; its time grows very fast with them."""
 DOT_SECONDS = 20.0
 PIXELS_PER_POINT = 2.0
 MOST_PIXELS = 20_000

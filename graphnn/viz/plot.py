@@ -45,7 +45,12 @@ def _paint(axes: Any, drawing: Drawing) -> None:
         fill, line = BANDS[band.tone]
         box = band.box
         alpha = 0.6 if band.tone == "step" else 1.0
-        look = {"linewidth": 0.4, "facecolor": fill, "edgecolor": line, "alpha": alpha}
+        look: dict[str, Any] = {
+            "linewidth": 0.4,
+            "facecolor": fill,
+            "edgecolor": line,
+            "alpha": alpha,
+        }
         axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
         _write(axes, box.x + 8, box.y + 14, band.label, DETAIL_SIZE, color=line)
     for stroke in drawing.strokes:
@@ -77,7 +82,7 @@ def _paint_stroke(axes: Any, stroke: Stroke) -> None:
     path = Path(points, [Path.MOVETO, *[step] * (len(points) - 1)])
     style = EDGES[stroke.style]
     dashes = (0, tuple(map(float, style.dashes.split()))) if style.dashes else "solid"
-    look = {"color": style.line, "linewidth": style.width, "linestyle": dashes}
+    look: dict[str, Any] = {"color": style.line, "linewidth": style.width, "linestyle": dashes}
     size = 7 + style.width
     axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=size, **look))
 

@@ -52,7 +52,9 @@ class _Builder:
             self._writer[view.buffer] = self._add(node, "input", view, node.name or "input", "feed")
         for instruction in unit.instructions:
             self._instruction(instruction)
-        results = {self._writer[view.buffer] for view in unit.results if view.buffer in self._writer}
+        results = {
+            self._writer[view.buffer] for view in unit.results if view.buffer in self._writer
+        }
         written = {self._writer[b] for b in self._writer if self._is_written(b)}
         nodes = list(self._nodes)
         for index in self._updating(results):

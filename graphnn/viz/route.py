@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from graphnn.viz.layout import HEIGHT, LANES, Band, Box, Grid, Layout, Route, Slot, place
 from graphnn.viz.scene import Scene, SceneEdge
@@ -34,6 +35,9 @@ LONGEST_LOOK = 8
 """Rows that are searched for a free way straight down."""
 
 Point = tuple[float, float]
+Key = TypeVar("Key")
+Arrival = tuple[Slot, str, int]
+"""Edges that arrive at one point: where they come from, their kind, and from how far."""
 
 
 def grid_layout(scene: Scene) -> Layout:
@@ -59,7 +63,7 @@ class _Ports:
 
     def __init__(self, edges: Iterable[SceneEdge], grid: Grid) -> None:
         leaving: dict[Slot, dict[Hashable, float]] = {}
-        arriving: dict[Slot, dict[Hashable, float]] = {}
+        arriving: dict[Slot, dict[Arrival, float]] = {}
         for edge in edges:
             source, target = grid.slots[edge.source], grid.slots[edge.target]
             way = _way(edge, grid)
@@ -70,20 +74,18 @@ class _Ports:
             for slot, kinds in leaving.items()
             for kind, offset in _apart(slot.width, sorted(kinds, key=lambda kind: kinds[kind]))
         }
-        self.into: dict[tuple[Slot, Hashable], float] = {}
+        self.into: dict[tuple[Slot, Arrival], float] = {}
         for slot, wires in arriving.items():
             for key, offset in self._arrivals(slot, wires):
                 self.into[slot, key] = offset
 
-    def _arrivals(
-        self, slot: Slot, wires: dict[Hashable, float]
-    ) -> list[tuple[Hashable, float]]:
+    def _arrivals(self, slot: Slot, wires: dict[Arrival, float]) -> list[tuple[Arrival, float]]:
         """First what comes straight from above, then the others in the space left, in order."""
-        taken: list[tuple[Hashable, float]] = []
-        others: list[Hashable] = []
+        taken: list[tuple[Arrival, float]] = []
+        others: list[Arrival] = []
         reach = slot.width / 2 - 8
         for key in sorted(wires, key=lambda key: wires[key]):
-            source, kind, way = key  # type: ignore[misc]
+            source, kind, way = key
             offset = source.x + self.out[source, kind] - slot.x
             straight = way == 0 and source.row < slot.row and abs(offset) <= reach
             if straight and all(abs(offset - other) >= TRACK for _, other in taken):
@@ -110,7 +112,7 @@ def _way(edge: SceneEdge, grid: Grid) -> int:
     return max(-2, min(there - here, 2))
 
 
-def _apart(width: float, keys: Sequence[Hashable] | range) -> list[tuple[Hashable, float]]:
+def _apart(width: float, keys: Sequence[Key]) -> list[tuple[Key, float]]:
     """Offsets from a box's centre, evenly spread over it."""
     room = width - 16
     return [(key, room * ((index + 1) / (len(keys) + 1) - 0.5)) for index, key in enumerate(keys)]
@@ -143,9 +145,9 @@ def _wire(edge: SceneEdge, grid: Grid, ports: _Ports) -> _Wire:
     node, slot = (edge.target, target) if gathers else (edge.source, source)
     net, kind = (node, edge.kind, gathers), (slot, edge.kind, gathers)
     below, above = source.row + 1, target.row
-    if here == there and below <= above and abs(start[1] - end[1]) < 0.5:
-        if below == above or _is_free(grid, here, below, above, start[1]):
-            return _Wire(edge, net, kind, start, end)
+    is_plumb = here == there and abs(start[1] - end[1]) < 0.5
+    if is_plumb and below <= above and _is_free(grid, here, below, above, start[1]):
+        return _Wire(edge, net, kind, start, end)
     if below == above or (below < above and _is_free(grid, there, below, above, end[1])):
         return _Wire(edge, net, kind, start, end, first=below)
     if below < above and here == there and _is_free(grid, here, below, above, start[1]):
@@ -193,15 +195,16 @@ def _tracks(pieces: dict[Hashable, _Piece]) -> tuple[dict[Hashable, int], dict[H
     for key in longest:
         tracks = used.setdefault(key[0], [])
         spans = _joined(kinds[key])
-        for number, track in enumerate(tracks):
-            if not any(_overlaps(track, span) for span in spans):
-                break
-        else:
-            number = len(tracks)
-            if number < MOST_TRACKS:
-                tracks.append([])
-            else:
-                number = len(chosen) % MOST_TRACKS
+        free = (
+            number
+            for number, track in enumerate(tracks)
+            if not any(_overlaps(track, span) for span in spans)
+        )
+        number = next(free, len(tracks))
+        if number == MOST_TRACKS:
+            number = len(chosen) % MOST_TRACKS
+        elif number == len(tracks):
+            tracks.append([])
         tracks[number] = sorted([*tracks[number], *spans])
         chosen[key] = number
     return chosen, {channel: len(tracks) for channel, tracks in used.items()}

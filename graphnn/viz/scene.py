@@ -17,10 +17,15 @@ from graphnn.core.state import Parameter
 from graphnn.core.text import attrs_text
 from graphnn.viz.style import shorten
 
-__all__ = ["Scene", "SceneEdge", "SceneNode", "bytes_text", "edge_kind", "label_of", "scene_of_graph"]
-
-LEAST_TERMS = 3
-"""Sums of gradients with this many terms or more are drawn as one node."""
+__all__ = [
+    "Scene",
+    "SceneEdge",
+    "SceneNode",
+    "bytes_text",
+    "edge_kind",
+    "label_of",
+    "scene_of_graph",
+]
 
 _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
 
@@ -157,9 +162,9 @@ def _merged_sums(graph: Graph) -> dict[Node, Node]:
         if len(readers) != 1 or known.names or not _is_gradient_sum(node, known):
             continue
         total, about = readers[0], provenance(readers[0])
-        if _is_gradient_sum(total, about) and about.origin is known.origin:
-            if total.inputs.count(node) == 1 and node not in graph.outputs:
-                largest[node] = largest.get(total, total)
+        is_part = total.inputs.count(node) == 1 and node not in graph.outputs
+        if is_part and _is_gradient_sum(total, about) and about.origin is known.origin:
+            largest[node] = largest.get(total, total)
     return largest
 
 

@@ -155,7 +155,9 @@ def _labels(strokes: Sequence[Stroke]) -> Iterable[str]:
 
 def _words(words: Words) -> str:
     style = ' class="b"' if words.size == LABEL_SIZE else ""
-    return f'<text{style} x="{_number(words.x)}" y="{_number(words.y)}">{_escaped(words.text)}</text>'
+    return (
+        f'<text{style} x="{_number(words.x)}" y="{_number(words.y)}">{_escaped(words.text)}</text>'
+    )
 
 
 def _pair(point: Point) -> str:
