@@ -225,8 +225,11 @@ def power(x: Node, y: Node) -> None:
 def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     from graphnn.ops.exponential import log
 
-    by_x = where(equal(y, 0.0), 0.0, y * power(x, y - 1.0))
-    by_y = where(logical_and(equal(x, 0.0), greater_equal(y, 0.0)), 0.0, result * log(x))
+    # Two choices each: an infinity in the branch not taken would spoil the second derivative.
+    is_one = equal(y, 0.0)
+    by_x = where(is_one, 0.0, y * power(x, where(is_one, 1.0, y - 1.0)))
+    is_zero = logical_and(equal(x, 0.0), greater_equal(y, 0.0))
+    by_y = where(is_zero, 0.0, result * log(where(is_zero, 1.0, x)))
     return by_x, by_y
 
 

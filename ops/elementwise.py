@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,13 +61,17 @@ class ElementwiseOp(Op):
         self.__doc__ = body.__doc__
         self.__module__ = body.__module__
         self.__wrapped__ = body
-        self.signature = inspect.signature(body)
-        self.arity = len(self.signature.parameters)
+        self.arity = body.__code__.co_argcount
         self.kernel = kernel
         self.accepts = accepts
         self.result = result
         self.masks = masks
         self._partials: Callable[..., Sequence[Partial]] | None = None
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """How it is called; found when it is first needed, for that is slow."""
+        return inspect.signature(self.__wrapped__)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Node:
         """Build the node for these operands."""

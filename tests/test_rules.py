@@ -51,7 +51,10 @@ def drawn(case: Case, dtype: str) -> list[Any]:
         values = list(np.linspace(0.1, 30, 41))
     if any(isinstance(arg, tuple) for arg in case.args):
         generator = np.random.default_rng(0)
-        return [(9 * generator.normal(size=arg)).astype(dtype) for arg in case.args]
+        arrays = [np.asarray(9 * generator.normal(size=arg)).astype(dtype) for arg in case.args]
+        for each in arrays:
+            each.flat[0] = -0.0
+        return arrays
     columns = zip(
         *itertools.product(*((True, False) if arg == "b" else values for arg in case.args)),
         strict=True,

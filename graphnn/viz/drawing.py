@@ -31,7 +31,7 @@ class Mark:
     label, detail : str
     tooltip : str
     is_output : bool
-        Drawn with a double line.
+        Drawn with a thick line.
     """
 
     box: Box

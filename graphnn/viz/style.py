@@ -128,6 +128,8 @@ def text_width(text: str, size: float) -> float:
 
 def printable(text: str) -> str:
     """The text on one line, without characters that XML or a terminal could not show."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 
