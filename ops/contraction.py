@@ -112,16 +112,22 @@ class DotGeneralOp(LinearOp):
         return 2 * output_size(node) * int(summed)
 
     def label(self, node: Node) -> str:
-        """``matmul`` if it is one, with leading batch axes and nothing transposed."""
+        """``matmul`` if it is one behind leading batch axes.
+
+        With BLAS's letters if an operand is read transposed: ``matmul_tn``, ``matmul_nt``.
+        """
         a, b = node.inputs
         lead = tuple(range(len(node.attrs["batch"][0])))
-        plain_contract = ((a.ndim - 1,), (len(lead),))
-        is_matmul = (
-            node.attrs["batch"] == (lead, lead)
-            and node.attrs["contract"] == plain_contract
-            and b.ndim <= len(lead) + 2
-        )
-        return "matmul" if is_matmul else self.name
+        summed_a, summed_b = node.attrs["contract"]
+        first = len(lead)
+        rows = {(a.ndim - 1,): "n"}
+        if a.ndim == first + 2:
+            rows[(first,)] = "t"
+        columns = {(first,): "n", (first + 1,): "t"} if b.ndim <= first + 2 else {}
+        letters = rows.get(summed_a, "") + columns.get(summed_b, "")
+        if node.attrs["batch"] != (lead, lead) or len(letters) != 2:
+            return self.name
+        return "matmul" if letters == "nn" else f"matmul_{letters}"
 
 
 DOT_GENERAL = DotGeneralOp()

@@ -22,6 +22,7 @@ __all__ = [
     "Role",
     "carry",
     "derived_from",
+    "in_role",
     "made_by",
     "name_scope",
     "note_creation",
@@ -197,6 +198,11 @@ def name_scope(name: str) -> AbstractContextManager[None]:
 def time_step(step: int) -> AbstractContextManager[None]:
     """Mark the nodes built inside as belonging to one time step of a recurrence."""
     return _Within(replace(_surroundings.get(), step=step))
+
+
+def in_role(role: Role) -> AbstractContextManager[None]:
+    """Give the nodes built inside a role, such as "update"."""
+    return _Within(replace(_surroundings.get(), role=role))
 
 
 def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:

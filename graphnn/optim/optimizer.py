@@ -12,7 +12,7 @@ from graphnn.compiler.autodiff.derivatives import grad
 from graphnn.core.dtypes import FLOAT32, INT64, DType, is_floating, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphnn.core.node import Node
-from graphnn.core.provenance import derived_from
+from graphnn.core.provenance import in_role
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.contract import cast_to, constant
@@ -98,12 +98,12 @@ class Optimizer:
         self._checked_parameters(gradients)
         updates: dict[Parameter, Node] = {}
         for each, gradient in gradients.items():
-            with derived_from(each, "update"):
+            with in_role("update"):
                 wide = _wide(each.dtype)
                 new, slots = self.update(each, cast_to(each, wide), cast_to(gradient, wide))
                 updates[each] = cast_to(new, each.dtype)
                 updates.update(slots)
-        with derived_from(self.step, "update"):
+        with in_role("update"):
             updates[self.step] = self.step + 1
         return updates
 
