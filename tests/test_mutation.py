@@ -1,6 +1,6 @@
 """The checks can fail: each breaks something on purpose and sees the check that notices it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -31,7 +31,6 @@ fails = pytest.raises(AssertionError)
 
 def case(name: str, index: int = 1) -> Case:
     return Case(OPERATIONS[name], index)
-
 
 
 # --------------------------------------------------------------------------------- derivatives
@@ -159,7 +158,7 @@ def _wrong(pattern: Apply, build: Callable[[Node], Node]) -> Rule:
         _wrong(op("divide", x, 4.0), lambda x: x),
         _wrong(op("sqrt", op("square", x)), lambda x: x),
         _wrong(op("tanh", x), lambda x: x * 0.999),
-            _wrong(op("flip", x), lambda x: x),
+        _wrong(op("flip", x), lambda x: x),
     ],
     ids=["quotient", "root of a square", "three digits", "lost flip"],
 )

@@ -1,7 +1,5 @@
 """The table: every operation, by the facts it is registered with."""
 
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from checks import (

@@ -157,7 +157,11 @@ def test_gradient_of_a_masked_square_root(backend: str, optimize: str) -> None:
 
 
 @every_way
-@pytest.mark.parametrize("length", [gn.norm, gn.std, lambda x: gn.norm(x, 3), lambda x: gn.norm(x, 1)], ids=["2", "std", "3", "1"])
+@pytest.mark.parametrize(
+    "length",
+    [gn.norm, gn.std, lambda x: gn.norm(x, 3), lambda x: gn.norm(x, 1)],
+    ids=["2", "std", "3", "1"],
+)
 def test_gradient_of_a_norm_at_zero(
     length: Callable[[Node], Node], backend: str, optimize: str
 ) -> None:

@@ -106,7 +106,7 @@ REWRITTEN: tuple[Callable[[Node], Node], ...] = (
     lambda x: x * 1.0,
     lambda x: 0.0 + x,
     lambda x: x - 0.0,
-    lambda x: -(-x),
+    lambda x: gn.negative(gn.negative(x)),
     lambda x: x / 4.0,
     lambda x: x / 3.0,
     lambda x: x**2.0 / (1.0 + x * x),
@@ -131,6 +131,7 @@ PAIRED: tuple[Callable[[Node, Node], Node], ...] = (
     gn.maximum,
     gn.minimum,
     lambda x, y: x + -y,
+    lambda x, y: gn.where(x > y, x, y),
 )
 
 SHAPED: tuple[Callable[[Node, Node, int], Node], ...] = (
@@ -150,6 +151,8 @@ SHAPED: tuple[Callable[[Node, Node, int], Node], ...] = (
     lambda x, y, c: _joined(x, y, c),
     lambda x, y, c: _product(x, y),
     lambda x, y, c: gn.roll(x, c, _axis(x, c)),
+    lambda x, y, c: gn.take(x, np.arange(4) * c % int(x.shape[_axis(x, c)]), _axis(x, c)),
+    lambda x, y, c: gn.cast(gn.cast(x, "float64"), x.dtype),
 )
 
 OPERATORS = len(SMOOTH) + len(REWRITTEN) + len(PAIRED) + len(SHAPED)
@@ -278,9 +281,7 @@ def check_compilation(recipe: Recipe, narrow: str) -> None:
 # ------------------------------------------------------------------------------------- drawing
 
 _shapes = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple)
-_special = st.lists(
-    st.tuples(st.integers(0, 26), st.sampled_from(SPECIAL)), max_size=2
-).map(tuple)
+_special = st.lists(st.tuples(st.integers(0, 26), st.sampled_from(SPECIAL)), max_size=2).map(tuple)
 _leaves = st.builds(Leaf, _shapes, st.integers(0, 99), _special, st.booleans())
 _steps = st.builds(
     Step,
