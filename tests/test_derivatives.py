@@ -147,7 +147,7 @@ def test_custom_vjp_works_in_both_modes(x):
 
     @scaled.defvjp
     def _(arguments, result, cotangent):
-        x, y = arguments
+        _, y = arguments
         return cotangent * 10.0 * y, cotangent * result
 
     y = x * 2.0
@@ -165,7 +165,7 @@ def test_custom_jvp_works_in_both_modes(x):
 
     @double_slope.defjvp
     def _(arguments, result, tangents):
-        sine, cosine = result
+        _, cosine = result
         return tangents[0] * cosine * 2.0, None
 
     sine, cosine = double_slope(x)
