@@ -6,7 +6,7 @@ Its familiar names are in :mod:`graphnn.ops.products`, its string notation in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,10 @@ class DotGeneralOp(LinearOp):
         if node.attrs["batch"] != (lead, lead) or len(letters) != 2:
             return self.name
         return "matmul" if letters == "nn" else f"matmul_{letters}"
+
+    def shown_attrs(self, node: Node) -> Mapping[str, Any]:
+        """None for a ``matmul``: its name says it all."""
+        return node.attrs if self.label(node) == self.name else {}
 
 
 DOT_GENERAL = DotGeneralOp()

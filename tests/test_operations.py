@@ -1,6 +1,5 @@
 """The table: every operation, by the facts it is registered with."""
 
-
 import pytest
 from checks import (
     BACKENDS,

@@ -6,7 +6,7 @@ nothing here knows a particular operator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +97,10 @@ class Op:
     def label(self, node: Node) -> str:
         """The word for ``node`` in dumps and pictures."""
         return self.name
+
+    def shown_attrs(self, node: Node) -> Mapping[str, Any]:
+        """The attributes that :meth:`label` does not tell."""
+        return node.attrs
 
     @property
     def has_kernel(self) -> bool:

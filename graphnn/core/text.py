@@ -28,7 +28,8 @@ def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
             counter += 1
             name = f"%{counter}"
         else:
-            name, copy = given.replace("\n", "\\n"), 1
+            given = given.replace("\n", "\\n")
+            name, copy = given, 1
             while name in taken:
                 copy += 1
                 name = f"{given}#{copy}"
@@ -50,8 +51,9 @@ def attr_text(value: Any) -> str:
 
 
 def attrs_text(node: Node) -> str:
-    """The attributes as keyword arguments."""
-    return ", ".join(f"{name}={attr_text(value)}" for name, value in node.attrs.items())
+    """The attributes that its label does not tell, as keyword arguments."""
+    shown = node.op.shown_attrs(node)
+    return ", ".join(f"{name}={attr_text(value)}" for name, value in shown.items())
 
 
 def graph_text(
