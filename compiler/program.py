@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.backends import Executable, emit
+from graphnn.compiler.backends import BACKENDS, Executable, emit
 from graphnn.compiler.driver import Driver, Report
 from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
-from graphnn.core.arrays import to_numpy
+from graphnn.core.arrays import require_fit, to_numpy
 from graphnn.core.dims import Dim
 from graphnn.core.dtypes import is_floating, is_integer
-from graphnn.core.errors import DTypeError, FeedError, GraphnnError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, FeedError, GraphnnError, ShapeError
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -196,8 +196,9 @@ class Program:
                 f"{len(self._names)} inputs, but {len(args)} feeds", where="", hint=self._hint()
             )
         given = dict(zip(self._names, args, strict=False))
+        known = set(self._names) if kwargs else ()
         for name, value in kwargs.items():
-            if name not in self._names:
+            if name not in known:
                 raise FeedError(f"there is no input {name!r}", where="", hint=self._hint())
             if name in given:
                 raise FeedError(f"input {name!r} is fed twice", where="", hint=self._hint())
@@ -252,6 +253,8 @@ def _fed(name: str, node: Node, value: Any) -> Array:
     is_python = isinstance(value, bool | int | float | list | tuple)
     try:
         array = to_numpy(value)
+        if is_python:
+            require_fit(array, spec.dtype)
     except DTypeError as error:
         raise FeedError(f"{name!r}: {error.what}", hint=error.hint, where=where) from None
     if array.ndim != spec.ndim or any(
@@ -333,6 +336,8 @@ def compile(
         If inputs are missing, not inputs, given twice, or share a name.
     ShapeError, DTypeError
         If an update does not fit its parameter.
+    ArgumentError
+        If there is no such backend, level or debug mode, or an output is no node.
 
     Examples
     --------
@@ -347,15 +352,30 @@ def compile(
     changes = dict(updates or {})
     for parameter, value in changes.items():
         _check_update(parameter, value)
-    if optimize not in LEVELS:
-        raise GraphnnError(f"no level {optimize!r}", hint=f"one of {', '.join(LEVELS)}")
+    for node in results:
+        if not isinstance(node, Node):
+            raise ArgumentError(
+                f"outputs holds {node!r}, which is no node", hint="gn.constant(...) makes one"
+            )
+    options = Options(backend, optimize, value_unsafe, fuel, verify, debug)
+    _check_options(options)
     changes.update(_advance_random(results, changes))
     graph = Graph(listed, (*results, *changes.values()))
     _check_inputs(graph)
-    if debug not in ("", "nan"):
-        raise GraphnnError(f"no debug mode {debug!r}", hint='there is "nan"')
-    options = Options(backend, optimize, value_unsafe, fuel, verify, debug)
-    return Program(graph, outputs, changes, options)
+    # The structure is copied: the user may append to a list that was given as outputs.
+    return Program(graph, unflatten(outputs, results), changes, options)
+
+
+def _check_options(options: Options) -> None:
+    for word, given, known in (
+        ("backend", options.backend, BACKENDS),
+        ("level", options.optimize, LEVELS),
+        ("debug mode", options.debug, ("", "nan")),
+    ):
+        if given not in known:
+            raise ArgumentError(
+                f"no {word} {given!r}", hint=f"there are {', '.join(map(repr, known))}"
+            )
 
 
 def _advance_random(
@@ -383,6 +403,7 @@ def _check_update(parameter: Any, value: Any) -> None:
 
 def _check_inputs(graph: Graph) -> None:
     names: set[str] = set()
+    listed = set(graph.inputs)
     for node in graph.inputs:
         if node.op is not INPUT:
             raise FeedError(f"{node!r} is not an input", hint="make inputs with gn.input")
@@ -395,7 +416,7 @@ def _check_inputs(graph: Graph) -> None:
                 hint="names tell feeds apart",
             )
         names.add(name)
-    missing = [node for node in graph.nodes if node.op is INPUT and node not in graph.inputs]
+    missing = [node for node in graph.nodes if node.op is INPUT and node not in listed]
     if missing:
         listing = ", ".join(f"{node!r} ({provenance(node).where})" for node in missing)
         raise FeedError(

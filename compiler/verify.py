@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit
+from graphnn.compiler.unit import Buffer, Storage, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -93,7 +93,7 @@ def _verify_plan(unit: Unit) -> None:
             for line in range(start // 64, -(-stop // 64)):
                 other = occupied.get(line)
                 if other is not None and not (
-                    other in deaths and _is_kernel(unit.instructions[time])
+                    other in deaths and _may_overwrite(unit, time, other, index)
                 ):
                     raise VerifyError(f"buffers {other} and {index} share memory", where="")
                 occupied[line] = index
@@ -104,5 +104,21 @@ def _verify_plan(unit: Unit) -> None:
                     del occupied[line]
 
 
-def _is_kernel(instruction: Instruction) -> bool:
-    return instruction.kind == "kernel"
+def _may_overwrite(unit: Unit, time: int, old: int, new: int) -> bool:
+    """Whether an instruction may write a buffer over one that it reads for the last time.
+
+    A kernel may, element by element: it must read there what it writes there.
+    """
+    if not 0 <= time < len(unit.instructions) or unit.instructions[time].kind != "kernel":
+        return False
+    (output,), inputs = unit.instructions[time].outputs, unit.instructions[time].inputs
+    assert unit.plan is not None
+    return (
+        unit.plan.offsets[old] == unit.plan.offsets[new]
+        and output.is_whole
+        and all(
+            view.is_whole and (view.shape, view.nbytes) == (output.shape, output.nbytes)
+            for view in inputs
+            if view.buffer is unit.buffers[old]
+        )
+    )

@@ -27,16 +27,16 @@ def require_positive(what: str, **counts: Any) -> None:
 
 
 def require_number(what: str, name: str, value: Any, below: float = math.inf) -> float:
-    """A number of at least 0 as a float.
+    """A finite number of at least 0 as a float.
 
     Raises
     ------
     ArgumentError
-        If it is no number, negative, or not below a bound.
+        If it is no number, negative, not finite, or not below a bound.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise ArgumentError(f"{what}: {name} must be a number, not {value!r}")
     if not 0 <= value < below:
-        bound = "0 or more" if below == math.inf else f"from 0 to below {below:g}"
+        bound = "0 or more, and finite" if below == math.inf else f"from 0 to below {below:g}"
         raise ArgumentError(f"{what}: {name} is {value}, it must be {bound}")
     return float(value)

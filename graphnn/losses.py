@@ -80,7 +80,8 @@ def cross_entropy(logits: Any, labels: Any, *, reduction: str = "mean") -> Node:
     log_probabilities = log_softmax(logits)
     if is_floating(labels.dtype):
         _require_same_shape("cross_entropy", logits, labels, "logits", "soft labels")
-        terms = -sum(cast_to(labels, logits.dtype) * log_probabilities, axis=-1)
+        _, labels = operands("cross_entropy", [logits, labels], "f")
+        terms = -sum(labels * log_probabilities, axis=-1)
         return _reduce("cross_entropy", terms, reduction)
     if not is_integer(labels.dtype):
         raise DTypeError(

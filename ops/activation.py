@@ -17,6 +17,7 @@ import numpy as np
 from graphnn.core.dtypes import is_half
 from graphnn.core.errors import ShapeError, UnsupportedOpError
 from graphnn.core.node import Node
+from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import abs, clip, maximum, minimum, negative, reciprocal, square, where
 from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation
 from graphnn.ops.elementwise import Partial, elementwise, scipy_special
@@ -129,7 +130,10 @@ def _(x: Node, negative_slope: Node, result: Node) -> Sequence[Partial]:
         Sample(Arg((3, 4)), Arg((4,), 0.1, 0.5)),
         Sample(Arg((2, 3, 5)), Arg((3, 1), 0.1, 0.5)),
     ],
-    rejects=[Reject(ShapeError, "do not broadcast", Arg((3, 4)), Arg((3,)))],
+    rejects=[
+        Reject(ShapeError, "do not broadcast", Arg((3, 4)), Arg((3,))),
+        Reject(ShapeError, "more than the input", Arg((3,)), Arg((4, 3))),
+    ],
     corner="derivative slope at 0, as in PyTorch",
 )
 def prelu(x: Any, slope: Any) -> Node:
@@ -154,7 +158,14 @@ def prelu(x: Any, slope: Any) -> Node:
     >>> gn.prelu(gn.input("x", shape=("batch", 8)), slope).shape
     (Dim(batch), 8)
     """
-    return leaky_relu(x, slope)
+    x, slope = as_node(x), as_node(slope)
+    result = leaky_relu(x, slope)
+    if result.shape != x.shape:
+        raise ShapeError(
+            f"prelu: slopes of shape {shape_text(slope.shape)} are more than the input "
+            f"{shape_text(x.shape)} has a place for"
+        )
+    return result
 
 
 @elementwise(

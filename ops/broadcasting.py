@@ -22,7 +22,9 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_shape,
     cast_to,
+    listed,
     normalize_axes,
     operation,
 )
@@ -137,7 +139,10 @@ def unbroadcast(x: Node, shape: Shape) -> Node:
         Sample(Arg((1, 0)), (5, 0)),
         Sample(Arg((4,)), (4,)),
     ],
-    rejects=[Reject(ShapeError, "broadcast", Arg((3, 2)), (3, 4))],
+    rejects=[
+        Reject(ShapeError, "broadcast", Arg((3, 2)), (3, 4)),
+        Reject(ShapeError, "size -1 is negative", Arg((3,)), (-1, 3)),
+    ],
     dtypes="bif",
 )
 def broadcast_to(x: Any, shape: Any) -> Node:
@@ -165,8 +170,7 @@ def broadcast_to(x: Any, shape: Any) -> Node:
     (2, 3, 4)
     """
     x = as_node(x)
-    given = shape if isinstance(shape, tuple | list) else (shape,)
-    sizes = tuple(map(as_size, given))
+    sizes = as_shape("broadcast_to", shape)
     return x if x.shape == sizes else make_node(BROADCAST_TO, (x,), {"shape": sizes})
 
 
@@ -212,8 +216,7 @@ def reshape(x: Any, shape: Any) -> Node:
     (Dim(batch), 64)
     """
     x = as_node(x)
-    given = shape if isinstance(shape, tuple | list) else (shape,)
-    sizes = [as_size(size) for size in given]
+    sizes = [as_size(size) for size in listed(shape)]
     if sizes.count(-1) > 1:
         raise ShapeError(f"reshape: more than one -1 in {shape_text(tuple(sizes))}")
     if -1 in sizes:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from graphnn.core.arrays import as_array
+from graphnn.core.dims import Shape, as_size
 from graphnn.core.dtypes import (
     FLOAT32,
     DType,
@@ -44,14 +45,18 @@ __all__ = [
     "Reject",
     "Sample",
     "as_node",
+    "as_shape",
     "cast_to",
     "constant",
+    "fill_value",
+    "listed",
     "normalize_axes",
     "normalize_axis",
     "operands",
     "operation",
     "require_floating",
     "sum_tangents",
+    "whole_number",
     "zeros_like",
 ]
 
@@ -232,6 +237,11 @@ def constant(value: Any, dtype: DTypeLike | None = None) -> Node:
     -------
     Node
 
+    Raises
+    ------
+    DTypeError
+        For a dtype that graphnn does not have, and integers that do not fit ``dtype``.
+
     Examples
     --------
     >>> import graphnn as gn
@@ -239,6 +249,21 @@ def constant(value: Any, dtype: DTypeLike | None = None) -> Node:
     <Node constant (2,) float32>
     """
     return make_node(CONSTANT, (), {"value": Literal(as_array(value, dtype))})
+
+
+def fill_value(what: str, value: bool | int | float, dtype: DType) -> Node:
+    """A number that is put among elements of a dtype, as a constant of that dtype.
+
+    Raises
+    ------
+    DTypeError
+        If the dtype cannot hold it: 0.5 among integers, 2 among bools.
+    """
+    number = value.item() if isinstance(value, np.generic) else value
+    is_whole = float(number).is_integer() and (number in (0, 1) or not is_bool(dtype))
+    if not is_whole and not is_floating(dtype):
+        raise DTypeError(f"{what}: {number!r} is no {dtype.name}", hint="cast the array first")
+    return constant(number, dtype)
 
 
 def as_node(value: Any, dtype: DTypeLike | None = None) -> Node:
@@ -354,7 +379,41 @@ def sum_tangents(terms: Iterable[Node | None]) -> Node | None:
     return total
 
 
-# --------------------------------------------------------------------------------------- axes
+# ----------------------------------------------------------------------------- sizes and axes
+
+
+def listed(given: Any) -> tuple[Any, ...]:
+    """One thing, or a tuple, list or 1-D array of several, as a tuple."""
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
+    return tuple(given) if isinstance(given, tuple | list) else (given,)
+
+
+def as_shape(what: str, shape: Any) -> Shape:
+    """A shape from a size or several, none of them negative.
+
+    Raises
+    ------
+    ShapeError
+    """
+    sizes = tuple(map(as_size, listed(shape)))
+    for size in sizes:
+        if isinstance(size, int) and size < 0:
+            raise ShapeError(f"{what}: size {size} is negative")
+    return sizes
+
+
+def whole_number(what: str, word: str, value: Any) -> int:
+    """An integer of Python or NumPy as a Python integer.
+
+    Raises
+    ------
+    ShapeError
+        For anything else, also for floats that happen to be whole.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ShapeError(f"{what}: {word} must be an integer, not {value!r}")
+    return int(value)
 
 
 def normalize_axis(what: str, axis: Any, ndim: int) -> int:
@@ -386,10 +445,10 @@ def normalize_axes(what: str, axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    listed = axis if isinstance(axis, tuple | list) else (axis,)
-    axes = tuple(sorted(normalize_axis(what, each, ndim) for each in listed))
+    given = listed(axis)
+    axes = tuple(sorted(normalize_axis(what, each, ndim) for each in given))
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"{what}: an axis is given twice in {tuple(listed)}")
+        raise ShapeError(f"{what}: an axis is given twice in {given}")
     return axes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Dim, Shape, Size, as_size
+from graphnn.core.dims import Dim, Shape, Size
 from graphnn.core.dtypes import FLOAT32, INT64, DType, DTypeLike, as_dtype, is_bool
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
@@ -21,10 +21,12 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_shape,
     constant,
     normalize_axis,
     operands,
     operation,
+    whole_number,
 )
 from graphnn.ops.logic import equal
 
@@ -66,15 +68,6 @@ IOTA = IotaOp()
 register(IOTA)
 
 
-def _sizes(what: str, shape: Any) -> Shape:
-    given = shape if isinstance(shape, tuple | list) else (shape,)
-    sizes = tuple(map(as_size, given))
-    for size in sizes:
-        if isinstance(size, int) and size < 0:
-            raise ShapeError(f"{what}: size {size} is negative")
-    return sizes
-
-
 def _iota(shape: Any, axis: int = 0, dtype: Any = "int64") -> Array:
     return np.asarray(np.indices(shape)[axis], dtype)
 
@@ -109,7 +102,7 @@ def iota(shape: Any, axis: int = 0, dtype: DTypeLike = INT64) -> Node:
     >>> gn.iota(("batch", 3), axis=1)
     <Node iota (batch, 3) int64>
     """
-    sizes = _sizes("iota", shape)
+    sizes = as_shape("iota", shape)
     normalized = normalize_axis("iota", axis, len(sizes))
     if is_bool(as_dtype(dtype)):
         raise DTypeError("iota counts in numbers, not in bool")
@@ -152,7 +145,7 @@ def full(shape: Any, fill_value: Any, dtype: DTypeLike | None = None) -> Node:
     >>> gn.full(("batch", 3), 0.5)
     <Node broadcast_to (batch, 3) float32>
     """
-    sizes = _sizes("full", shape)
+    sizes = as_shape("full", shape)
     value = as_node(fill_value, dtype)
     return broadcast_to(value if dtype is None else cast(value, dtype), sizes)
 
@@ -165,7 +158,7 @@ def full(shape: Any, fill_value: Any, dtype: DTypeLike | None = None) -> Node:
 )
 def zeros(shape: Any, dtype: DTypeLike = FLOAT32) -> Node:
     """An array of zeros; the shape may hold named dimensions."""
-    return broadcast_to(constant(0, dtype), _sizes("zeros", shape))
+    return broadcast_to(constant(0, dtype), as_shape("zeros", shape))
 
 
 @operation(
@@ -176,7 +169,7 @@ def zeros(shape: Any, dtype: DTypeLike = FLOAT32) -> Node:
 )
 def ones(shape: Any, dtype: DTypeLike = FLOAT32) -> Node:
     """An array of ones; the shape may hold named dimensions."""
-    return broadcast_to(constant(1, dtype), _sizes("ones", shape))
+    return broadcast_to(constant(1, dtype), as_shape("ones", shape))
 
 
 _LIKE = (Sample(Arg((2, 3))), Sample(Arg()), Sample(Arg((0, 2))), Sample(Arg((2,)), "int64"))
@@ -210,7 +203,10 @@ def full_like(x: Any, fill_value: Any, dtype: DTypeLike | None = None) -> Node:
 @operation(
     reference=np.eye,
     samples=[Sample(3), Sample(2, 4, 1), Sample(3, 3, -1), Sample(0), Sample(2, 2, 0, "bool")],
-    rejects=[Reject(ShapeError, "size -1 is negative", -1)],
+    rejects=[
+        Reject(ShapeError, "size -1 is negative", -1),
+        Reject(ShapeError, "k must be an integer", 3, 3, 0.5),
+    ],
     differentiable=False,
 )
 def eye(n: Any, m: Any = None, k: int = 0, dtype: DTypeLike = FLOAT32) -> Node:
@@ -237,7 +233,7 @@ def eye(n: Any, m: Any = None, k: int = 0, dtype: DTypeLike = FLOAT32) -> Node:
     >>> gn.eye(3, 4, k=1).shape
     (3, 4)
     """
-    shape = (n, n if m is None else m)
+    shape, k = (n, n if m is None else m), whole_number("eye", "k", k)
     rows = iota(shape, 0)
     return cast(equal(iota(shape, 1), rows + k if k else rows), dtype)
 
@@ -255,6 +251,7 @@ def eye(n: Any, m: Any = None, k: int = 0, dtype: DTypeLike = FLOAT32) -> Node:
     rejects=[
         Reject(ShapeError, "step is 0", 1, 5, 0),
         Reject(DTypeError, "must be numbers", Arg((3,))),
+        Reject(DTypeError, "must be integers beside the size n", 0.5, Dim.named("n")),
     ],
     differentiable=False,
 )
@@ -292,6 +289,11 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike | None 
     if step == 0:
         raise ShapeError("arange: the step is 0")
     if any(isinstance(each, float) for each in (first, end, step)):
+        if isinstance(end, Dim):
+            raise DTypeError(
+                f"arange: start and step must be integers beside the size {end}",
+                hint="scale the integers: start + step * gn.arange(size)",
+            )
         return constant(np.arange(first, end, step), FLOAT32 if dtype is None else dtype)
     distance: Size = end - first if step > 0 else first - end
     count: Size = (distance + builtins.abs(step) - 1) // builtins.abs(step)
@@ -317,7 +319,10 @@ def _is_number(value: object) -> bool:
         Sample(2, 5, 1),
         Sample(1.0, 2.0, 0),
     ],
-    rejects=[Reject(ShapeError, "-1 numbers", 0.0, 1.0, -1)],
+    rejects=[
+        Reject(ShapeError, "-1 numbers", 0.0, 1.0, -1),
+        Reject(ShapeError, "num must be an integer", 0.0, 1.0, 2.5),
+    ],
     corner="both ends are exact",
 )
 def linspace(
@@ -345,6 +350,7 @@ def linspace(
     >>> gn.linspace(0.0, 1.0, 11)
     <Node add (11,) float32>
     """
+    num = whole_number("linspace", "num", num)
     if num < 0:
         raise ShapeError(f"linspace: {num} numbers")
     first, last = operands("linspace", [start, stop], "f")

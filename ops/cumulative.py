@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dtypes import FLOAT32, INT64, is_floating, is_half
-from graphnn.core.errors import ShapeError
+from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes
@@ -25,10 +25,12 @@ from graphnn.ops.contract import (
     Sample,
     as_node,
     cast_to,
+    fill_value,
     normalize_axis,
     operands,
     operation,
     sum_tangents,
+    whole_number,
 )
 from graphnn.ops.joining import pad_with, slice_axis
 from graphnn.ops.movement import ravel
@@ -202,7 +204,8 @@ def _shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Array:
     ],
     rejects=[
         Reject(ShapeError, "axis 1 is out of range", Arg((3,)), 1, axis=1),
-        Reject(ShapeError, "whole number of places", Arg((3,)), 0.5),
+        Reject(ShapeError, "places must be an integer", Arg((3,)), 0.5),
+        Reject(DTypeError, "1.5 is no int64", Arg((3,), kind="int"), 1, fill=1.5),
     ],
     dtypes="bif",
 )
@@ -230,9 +233,9 @@ def shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Node:
     >>> change = x - gn.shift(x, 1)
     """
     x = as_node(x)
-    if isinstance(by, bool) or not isinstance(by, int):
-        raise ShapeError(f"shift: elements move by a whole number of places, not {by!r}")
-    return shifted(x, by, normalize_axis("shift", axis, x.ndim), fill)
+    fill_value("shift", fill, x.dtype)  # refuse now what pad_with would round
+    places = whole_number("shift", "the number of places", by)
+    return shifted(x, places, normalize_axis("shift", axis, x.ndim), fill)
 
 
 def _running(op: Op, x: Any, axis: int | None, reverse: bool) -> Node:

@@ -22,6 +22,7 @@ from graphnn.ops.contract import (
     constant,
     normalize_axis,
     operation,
+    whole_number,
 )
 from graphnn.ops.creation import iota
 from graphnn.ops.logic import greater_equal, less_equal
@@ -143,8 +144,9 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     columns = normalize_axis("diagonal", axis2, x.ndim)
     if rows == columns:
         raise ShapeError(f"diagonal: axis {rows} is given twice")
+    along = whole_number("diagonal", "the offset", offset)
     others = [axis for axis in range(x.ndim) if axis not in (rows, columns)]
-    return make_node(DIAGONAL, (permute(x, [*others, rows, columns]),), {"offset": int(offset)})
+    return make_node(DIAGONAL, (permute(x, [*others, rows, columns]),), {"offset": along})
 
 
 @operation(
@@ -172,7 +174,10 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
         Sample(Arg((3, 4)), 1),
         Sample(Arg((0,))),
     ],
-    rejects=[Reject(ShapeError, "one or two axes", Arg((2, 3, 4)))],
+    rejects=[
+        Reject(ShapeError, "one or two axes", Arg((2, 3, 4))),
+        Reject(ShapeError, "k must be an integer", Arg((3,)), 0.5),
+    ],
     dtypes="bif",
 )
 def diag(x: Any, k: int = 0) -> Node:
@@ -200,8 +205,9 @@ def diag(x: Any, k: int = 0) -> Node:
         return diagonal(x, k)
     if x.ndim != 1:
         raise ShapeError(f"diag: one or two axes are needed, not {shape_text(x.shape)}")
+    k = whole_number("diag", "k", k)
     size = x.shape[0] + abs(k)
-    return make_node(DIAGONAL_MATRIX, (x,), {"rows": size, "columns": size, "offset": int(k)})
+    return make_node(DIAGONAL_MATRIX, (x,), {"rows": size, "columns": size, "offset": k})
 
 
 @operation(
@@ -218,7 +224,7 @@ def diag(x: Any, k: int = 0) -> Node:
 )
 def tril(x: Any, k: int = 0) -> Node:
     """The lower triangle of matrices, zeros above diagonal ``k``."""
-    x = _matrix("tril", x)
+    x, k = _matrix("tril", x), whole_number("tril", "k", k)
     return where(less_equal(iota(x.shape[-2:], 1), iota(x.shape[-2:], 0) + k), x, _zero(x))
 
 
@@ -236,7 +242,7 @@ def tril(x: Any, k: int = 0) -> Node:
 )
 def triu(x: Any, k: int = 0) -> Node:
     """The upper triangle of matrices, zeros below diagonal ``k``."""
-    x = _matrix("triu", x)
+    x, k = _matrix("triu", x), whole_number("triu", "k", k)
     return where(greater_equal(iota(x.shape[-2:], 1), iota(x.shape[-2:], 0) + k), x, _zero(x))
 
 

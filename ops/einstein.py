@@ -146,7 +146,8 @@ def _parse(subscripts: str, nodes: Sequence[Node]) -> tuple[list[Term], str]:
         _check_part(part, subscripts)
     if len(given) != len(nodes):
         count = f"{len(nodes)} operand" + ("s" if len(nodes) != 1 else "")
-        raise ShapeError(f"einsum: {len(given)} terms for {count} in {subscripts!r}")
+        found = f"{len(given)} term" + ("s" if len(given) != 1 else "")
+        raise ShapeError(f"einsum: {found} for {count} in {subscripts!r}")
     hidden = [_hidden_axes(part, node) for part, node in zip(given, nodes, strict=True)]
     dots = axis_labels(max(hidden))
     terms = [

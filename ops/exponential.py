@@ -148,7 +148,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     reference=lambda x: 1.0 / np.sqrt(x),
     domain=(0.1, 3.0),
     special=(0.0, -0.0, -1.0, np.inf, np.nan),
-    corner="±inf at ±0 with derivative -inf, as in JAX and PyTorch; NaN below",
+    corner="±inf at ±0 with derivative ∓inf, as in JAX and PyTorch; NaN below",
 )
 def rsqrt(x: Node) -> Node:
     """``1 / sqrt(x)``."""

@@ -225,7 +225,7 @@ def slice_(x: Node, start: Sequence[Size], size: Sequence[Size], step: Sequence[
 
     The node itself if that is everything. Nothing is clamped.
     """
-    if tuple(size) == x.shape:
+    if tuple(size) == x.shape and all(first == 0 for first in start):
         return x
     attrs = {"start": tuple(start), "size": tuple(size), "step": tuple(step)}
     return make_node(SLICE, (x,), attrs)
@@ -411,7 +411,7 @@ def split(x: Any, sizes_or_count: Any, axis: int = 0) -> list[Node]:
 
 
 def _part_sizes(total: Size, sizes_or_count: Any, axis: int) -> Shape:
-    if isinstance(sizes_or_count, tuple | list):
+    if isinstance(sizes_or_count, tuple | list | np.ndarray):
         sizes = tuple(as_size(size) for size in sizes_or_count)
         if not sizes or any(isinstance(size, int) and size < 0 for size in sizes):
             raise ShapeError(f"split: a size is missing or negative in {shape_text(sizes)}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from graphnn.core.dims import as_size
 from graphnn.core.dtypes import FLOAT32, DTypeLike, as_dtype
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.provenance import set_name
 from graphnn.core.spec import TensorSpec
+from graphnn.ops.contract import as_shape
 
 __all__ = ["input"]
 
@@ -57,11 +57,7 @@ def input(name: str, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
     """
     if not name:
         raise ShapeError(f"an input needs a name, not {name!r}", hint='gn.input("x", shape=(2, 3))')
-    given = shape if isinstance(shape, tuple | list) else (shape,)
-    sizes = tuple(map(as_size, given))
-    for size in sizes:
-        if isinstance(size, int) and size < 0:
-            raise ShapeError(f"input {name!r}: size {size} is negative")
+    sizes = as_shape(f"input {name!r}", shape)
     attrs = {"shape": sizes, "dtype": as_dtype(dtype), "number": next(_numbers)}
     node = make_node(INPUT, (), attrs)
     set_name(node, name)

@@ -19,6 +19,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    listed,
     normalize_axes,
     normalize_axis,
     operation,
@@ -96,6 +97,7 @@ def inverse_permutation(axes: Sequence[int]) -> tuple[int, ...]:
     rejects=[
         Reject(ShapeError, "every axis once", Arg((3, 4)), (0,)),
         Reject(ShapeError, "every axis once", Arg((3, 4)), (0, 0)),
+        Reject(ShapeError, "every axis once", Arg((3, 4)), 1),
         Reject(ShapeError, "out of range", Arg((3, 4)), (0, 2)),
     ],
     dtypes="bif",
@@ -122,10 +124,10 @@ def transpose(x: Any, axes: Any = None) -> Node:
     x = as_node(x)
     if axes is None:
         return permute(x, range(x.ndim)[::-1])
-    order = [normalize_axis("transpose", axis, x.ndim) for axis in axes]
+    order = [normalize_axis("transpose", axis, x.ndim) for axis in listed(axes)]
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(
-            f"transpose: axes {tuple(axes)} must name every axis once; there are {x.ndim}"
+            f"transpose: axes {listed(axes)} must name every axis once; there are {x.ndim}"
         )
     return permute(x, order)
 
@@ -180,7 +182,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Node:
     """
     x = as_node(x)
     from_axes, to_axes = (
-        [normalize_axis("moveaxis", axis, x.ndim) for axis in _listed(given)]
+        [normalize_axis("moveaxis", axis, x.ndim) for axis in listed(given)]
         for given in (source, destination)
     )
     if len(from_axes) != len(to_axes):
@@ -192,10 +194,6 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Node:
     for to_axis, from_axis in sorted(zip(to_axes, from_axes, strict=True)):
         order.insert(to_axis, from_axis)
     return permute(x, order)
-
-
-def _listed(given: Any) -> tuple[Any, ...]:
-    return tuple(given) if isinstance(given, tuple | list) else (given,)
 
 
 @operation(
@@ -212,8 +210,8 @@ def _listed(given: Any) -> tuple[Any, ...]:
 def expand_dims(x: Any, axis: Any) -> Node:
     """New axes of size one; ``axis`` is where they stand in the result."""
     x = as_node(x)
-    ndim = x.ndim + len(_listed(axis))
-    new = normalize_axes("expand_dims", _listed(axis), ndim)
+    ndim = x.ndim + len(listed(axis))
+    new = normalize_axes("expand_dims", listed(axis), ndim)
     sizes = iter(x.shape)
     return to_shape(x, tuple(1 if axis in new else next(sizes) for axis in range(ndim)))
 

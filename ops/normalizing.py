@@ -305,7 +305,7 @@ _AWAY_FROM_0 = Arg((2, 3), low=0.3, distinct=True)
         Sample(_AWAY_FROM_0, np.inf, axis=-1),
         Sample(_AWAY_FROM_0, -np.inf),
         Sample(_AWAY_FROM_0, 3, axis=1),
-        Sample(_AWAY_FROM_0, 0.5),
+        Sample(_AWAY_FROM_0, np.float32(0.5)),
         Sample(Arg((3,), values=(0.0, 2.0, 0.0)), 0),
         Sample(Arg((0, 3)), axis=0),
         Sample(Arg(low=0.3)),
@@ -358,7 +358,7 @@ def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> No
 
 
 def _norm_of(x: Node, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
-    is_number = isinstance(ord, int | float) and not isinstance(ord, bool)
+    is_number = isinstance(ord, int | float | np.number) and not isinstance(ord, bool)
     if not is_number or not (ord >= 0 or ord == -np.inf):
         raise UnsupportedOpError(
             f"norm: order {ord!r} is not supported", hint="0, a positive number, inf or -inf"
@@ -374,7 +374,7 @@ def _norm_of(x: Node, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
         return max(size, axes, keepdims)
     if ord == -np.inf:
         return min(size, axes, keepdims)
-    return _power_or_zero(sum(_power_or_zero(size, ord), axes, keepdims), 1.0 / ord)
+    return _power_or_zero(sum(_power_or_zero(size, float(ord)), axes, keepdims), 1.0 / float(ord))
 
 
 def _power_or_zero(base: Node, exponent: float) -> Node:

@@ -18,9 +18,11 @@ from graphnn.ops.contract import (
     Sample,
     as_node,
     cast_to,
-    constant,
+    fill_value,
+    listed,
     normalize_axis,
     operation,
+    whole_number,
 )
 from graphnn.ops.indexing import take
 from graphnn.ops.joining import concatenate, pad_with, slice_axis
@@ -41,6 +43,7 @@ _X = Arg((3, 4))
     samples=[
         Sample(_X, 1),
         Sample(_X, (0, 2)),
+        Sample(_X, np.array([[1, 0], [0, 2]])),
         Sample(_X, ((1, 0), (2, 3)), constant_values=7.0),
         Sample(_X, ((1, 0), (0, 0)), constant_values=Arg()),
         Sample(_X, ((2, 1), (0, 4)), "edge"),
@@ -57,6 +60,7 @@ _X = Arg((3, 4))
         Reject(ShapeError, "pads at most 3", _X, ((0, 4), (0, 0)), "wrap"),
         Reject(ShapeError, "an empty axis", Arg((0, 2)), 1, "edge"),
         Reject(ShapeError, "0-d", _X, 1, "constant", Arg((2,))),
+        Reject(DTypeError, "0.5 is no int64", Arg((3,), kind="int"), 1, "constant", 0.5),
     ],
     dtypes="if",
 )
@@ -107,10 +111,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
 
 def _pad_widths(x: Node, pad_width: Any) -> Widths:
     """A pair for every axis, from what NumPy accepts."""
-    given = pad_width if isinstance(pad_width, tuple | list) else (pad_width, pad_width)
-    if len(given) == 1 and not isinstance(given[0], tuple | list):
-        given = (given[0], given[0])
-    pairs = list(given)
+    given = listed(pad_width)
+    pairs = list(given * 2 if len(given) == 1 and not isinstance(given[0], tuple | list) else given)
     if not any(isinstance(pair, tuple | list) for pair in pairs):
         pairs = [tuple(pairs)] * x.ndim
     elif len(pairs) == 1:
@@ -131,8 +133,9 @@ def _pad_widths(x: Node, pad_width: Any) -> Widths:
 
 
 def _pad_value(x: Node, value: Any) -> Node:
+    """The value as a 0-d node of the array's dtype, if that holds it."""
     if isinstance(value, bool | int | float):
-        return constant(value, x.dtype)
+        return fill_value("pad", value, x.dtype)
     node = as_node(value)
     if node.shape != ():
         raise ShapeError(
@@ -226,7 +229,7 @@ def tile(x: Any, reps: Any) -> Node:
 
 
 def _counts(what: str, given: Any) -> list[Size]:
-    counts = [as_size(each) for each in (given if isinstance(given, tuple | list) else (given,))]
+    counts = [as_size(each) for each in listed(given)]
     if any(isinstance(count, int) and count < 0 for count in counts):
         raise ShapeError(f"{what}: a count in {shape_text(tuple(counts))} is negative")
     return counts
@@ -238,6 +241,7 @@ def _counts(what: str, given: Any) -> list[Size]:
         Sample(Arg((2, 3)), 2),
         Sample(Arg((2, 3)), 2, 0),
         Sample(Arg((2, 3)), (2, 0, 1), -1),
+        Sample(Arg((2, 3)), np.array([0, 2]), 0),
         Sample(Arg((2, 3)), 0, 1),
         Sample(Arg(), 3),
     ],
@@ -300,6 +304,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
     rejects=[
         Reject(ShapeError, "2 shifts for 1 axes", Arg((3,)), (1, 2), 0),
         Reject(ShapeError, "axis 1 is out of range", Arg((3,)), 1, 1),
+        Reject(ShapeError, "the shift must be an integer", Arg((3,)), 1.5),
     ],
     dtypes="bif",
 )
@@ -328,18 +333,18 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     x = as_node(x)
     if axis is None:
         return to_shape(roll(flatten(x), shift, 0), x.shape)
-    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-    shifts = tuple(shift) if isinstance(shift, tuple | list) else (shift,) * len(axes)
+    axes = listed(axis)
+    shifts = listed(shift) if isinstance(shift, tuple | list | np.ndarray) else (shift,) * len(axes)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     rolled: Node = x
     for each, places in zip(axes, shifts, strict=True):
-        rolled = _roll_axis(rolled, normalize_axis("roll", each, x.ndim), int(places))
+        rolled = _roll_axis(rolled, normalize_axis("roll", each, x.ndim), places)
     return rolled
 
 
-def _roll_axis(x: Node, axis: int, places: int) -> Node:
-    size = x.shape[axis]
+def _roll_axis(x: Node, axis: int, shift: Any) -> Node:
+    places, size = whole_number("roll", "the shift", shift), x.shape[axis]
     if isinstance(size, int):
         places = places % size if size else 0
     if places == 0:

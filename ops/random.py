@@ -35,6 +35,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_shape,
     cast_to,
     normalize_axis,
     operands,
@@ -54,7 +55,6 @@ from graphnn.ops.streams import (
     RNG_COUNTER,
     RNG_SEED,
     as_key,
-    as_shape,
     default_key,
     fold_in,
     key,
@@ -105,13 +105,17 @@ def _settings(what: str, shape: Any, values: list[Any], dtype: Any) -> tuple[Sha
     if shape is None:
         return common, nodes
     sizes = as_shape(what, shape)
-    if broadcast_shapes(what, common, sizes) != sizes:
+    _require_broadcast(what, common, sizes)
+    return sizes, nodes
+
+
+def _require_broadcast(what: str, parameters: Shape, shape: Shape) -> None:
+    if broadcast_shapes(what, parameters, shape) != shape:
         raise ShapeError(
-            f"{what}: parameters of shape {shape_text(common)} do not broadcast "
-            f"to the shape {shape_text(sizes)}",
+            f"{what}: parameters of shape {shape_text(parameters)} do not broadcast "
+            f"to the shape {shape_text(shape)}",
             hint="every element of the result needs a random number of its own",
         )
-    return sizes, nodes
 
 
 def _is_number(value: Any) -> bool:
@@ -374,6 +378,7 @@ def _reference_randint(of: Any, shape: Any, low: Any, high: Any) -> Any:
     rejects=[
         *(Reject(each.error, each.words, *each.args, 0, 5) for each in NO_KEY),
         Reject(ArgumentError, "no integers from 3 up to 3", KEY, (2,), 3, 3),
+        Reject(ShapeError, "do not broadcast", KEY, (2,), 0, Arg((3,), 5, 9, kind="int")),
     ],
     differentiable=False,
 )
@@ -386,7 +391,7 @@ def randint(key: Any = None, shape: Any = (), low: Any = 0, high: Any = 2) -> No
         Default: a fresh one from the default stream.
     shape : tuple of sizes
     low, high : int or Node
-        At most 2**40 apart.
+        At most 2**40 apart; they broadcast to the shape.
 
     Returns
     -------
@@ -402,7 +407,9 @@ def randint(key: Any = None, shape: Any = (), low: Any = 0, high: Any = 2) -> No
     if _is_number(low) and _is_number(high) and low >= high:
         raise ArgumentError(f"randint: there are no integers from {low} up to {high}")
     first, end = (cast_to(each, INT64) for each in operands("randint", [low, high], "i"))
-    bits = random_bits(as_key("randint", key), as_shape("randint", shape), INT64)
+    sizes = as_shape("randint", shape)
+    _require_broadcast("randint", broadcast_shapes("randint", first.shape, end.shape), sizes)
+    bits = random_bits(as_key("randint", key), sizes, INT64)
     return first + mod(bitwise_and(bits, 2**63 - 1), end - first)
 
 
@@ -508,11 +515,7 @@ def categorical(key: Any = None, logits: Any = 0.0, axis: int = -1, shape: Any =
     if scores.dtype != FLOAT64:
         scores = cast(scores, FLOAT32)
     sizes = scores.shape[:-1] if shape is None else as_shape("categorical", shape)
-    if broadcast_shapes("categorical", scores.shape[:-1], sizes) != sizes:
-        raise ShapeError(
-            f"categorical: logits for {shape_text(scores.shape[:-1])} do not broadcast to the "
-            f"shape {shape_text(sizes)}"
-        )
+    _require_broadcast("categorical", scores.shape[:-1], sizes)
     drawn = (*sizes, scores.shape[-1])
     bits = random_bits(as_key("categorical", key), drawn, INT32)
     leading = bitwise_and(right_shift(bits, 9), 2**23 - 1)

@@ -25,6 +25,7 @@ from graphnn.ops.contract import (
     normalize_axes,
     operation,
     require_floating,
+    whole_number,
 )
 from graphnn.ops.elementwise import Partial, elementwise
 from graphnn.ops.exponential import sqrt
@@ -177,10 +178,7 @@ _DDOF_REJECTS = [
 @operation(
     reference=np.var,
     samples=_DDOF_SAMPLES,
-    rejects=[
-        *REDUCTION_REJECTS,
-        Reject(ShapeError, "ddof must be an integer", Arg((3,)), ddof=0.5),
-    ],
+    rejects=_DDOF_REJECTS,
     dtypes="bif",
     corner="NaN or inf where there are not more than ddof elements",
 )
@@ -214,10 +212,8 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Node
 
 
 def _variance(what: str, x: Node, axis: Any, keepdims: bool, ddof: Any) -> Node:
-    if isinstance(ddof, bool) or not isinstance(ddof, int):
-        raise ShapeError(f"{what}: ddof must be an integer, not {ddof!r}")
-    axes = normalize_axes(what, axis, x.ndim)
-    variance = make_node(VAR, (x,), {"axes": axes, "ddof": ddof})
+    axes, less = normalize_axes(what, axis, x.ndim), whole_number(what, "ddof", ddof)
+    variance = make_node(VAR, (x,), {"axes": axes, "ddof": less})
     return to_shape(variance, keep_axes(x.shape, axes)) if keepdims else variance
 
 
@@ -242,10 +238,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 @operation(
     reference=np.std,
     samples=_DDOF_SAMPLES,
-    rejects=[
-        *REDUCTION_REJECTS,
-        Reject(ShapeError, "ddof must be an integer", Arg((3,)), ddof=0.5),
-    ],
+    rejects=_DDOF_REJECTS,
     dtypes="bif",
     corner="derivative 0 where all elements are equal, as in PyTorch",
 )

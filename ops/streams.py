@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Shape, as_size
 from graphnn.core.dtypes import INT64, is_integer
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
@@ -25,6 +24,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_shape,
     cast_to,
     constant,
     operation,
@@ -218,10 +218,3 @@ def as_key(what: str, given: Any) -> Node:
     node = as_node(given)
     check_key(what, node.tensor)
     return node
-
-
-def as_shape(what: str, shape: Any) -> Shape:
-    sizes = tuple(map(as_size, shape if isinstance(shape, tuple | list) else (shape,)))
-    if any(isinstance(size, int) and size < 0 for size in sizes):
-        raise ShapeError(f"{what}: a size in {shape_text(sizes)} is negative")
-    return sizes

@@ -45,6 +45,12 @@ def test_shuffling_keeps_samples_together_and_changes_every_epoch():
     assert len({tuple(y) for _, y in epochs}) == 3
 
 
+def test_a_seed_may_be_any_integer():
+    for seed in (-1, 2**70):
+        assert len(list(gn.data.Batches(Y, batch_size=1, shuffle=True, seed=seed))) == len(Y)
+        assert len(gn.data.split(Y, test=0.5, seed=seed)[0][0]) > 0
+
+
 def test_the_order_is_a_function_of_seed_and_epoch():
     first, second = (gn.data.Batches(Y, batch_size=3, shuffle=True, seed=4) for _ in range(2))
     for _ in range(3):

@@ -46,6 +46,11 @@ def test_jacobian(x, mode, rows):
     np.testing.assert_allclose(value(jacobian, x), slope[:, None] * matrix)
 
 
+def test_jacobian_knows_its_modes(x):
+    with pytest.raises(gn.ArgumentError, match="no mode 'backward'"):
+        gn.jacobian(x, x, mode="backward")
+
+
 def test_jacobian_picks_the_cheaper_mode():
     def size(rows, columns, mode=None):
         x = gn.input("x", shape=(columns,))

@@ -111,3 +111,11 @@ def test_binding_errors():
     assert short(np.ones((5, 2), "float32")).shape == (2, 2)
     with pytest.raises(gn.ShapeError):
         short(np.ones((2, 2), "float32"))
+
+
+def test_divisions_that_no_size_has():
+    n, m = Dim.named("n"), Dim.named("m")
+    for divisor in (m, 0, -2):
+        with pytest.raises(gn.ShapeError, match=f"size n cannot be divided by {divisor}"):
+            _ = n // divisor
+    assert (2 * n * m) // m == 2 * n

@@ -38,6 +38,13 @@ def test_names_in_text_are_unique_and_on_one_line():
     assert text.splitlines()[0] == "graph(a\\nb: f32[], a\\nb#2: f32[]) {"
 
 
+def test_a_users_name_may_look_like_a_number_of_ours():
+    x = gn.input("x", shape=(2,))
+    y = gn.exp(x).named("%1") + gn.tanh(x)
+    defined = [line.split(":")[0].strip() for line in str(gn.Graph((x,), (y,))).splitlines()[1:-2]]
+    assert len(defined) == len(set(defined)) == 3
+
+
 def test_order_puts_inputs_first_and_is_deterministic(small):
     position = {node: index for index, node in enumerate(small.nodes)}
     for node in small.nodes:

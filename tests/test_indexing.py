@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphnn as gn
+from graphnn.core.errors import ShapeError
 from graphnn.core.graph import topological_order
 
 
@@ -154,3 +155,11 @@ def test_a_part_that_is_not_used_has_gradient_zero():
     _, middle, _ = gn.split(x, [1, 2, 3])
     found = run([x], gn.grad(gn.sum(middle), x), np.ones(6, np.float32))
     assert found.tolist() == [0, 1, 1, 0, 0, 0]
+
+
+def test_a_slice_of_a_named_dimension_that_is_moved_is_not_the_whole():
+    x = gn.input("x", shape=("n",))
+    size = x.shape[0]
+    assert x[0:size] is x
+    with pytest.raises(ShapeError, match="out of range for axis 0 of size 3"):
+        run(x, x[1 : size + 1], np.zeros(3, np.float32))

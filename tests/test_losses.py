@@ -160,6 +160,11 @@ def test_a_label_out_of_range_is_an_error(label, backend):
         (lambda x, t: gn.losses.cross_entropy(x, t > 0.0), DTypeError, "not bool"),
         (lambda x, t: gn.losses.cross_entropy(x, t), ShapeError, "soft labels"),
         (
+            lambda x, t: gn.losses.cross_entropy(x, gn.cast(x, "float64")),
+            DTypeError,
+            "do not mix silently",
+        ),
+        (
             lambda x, t: gn.losses.cross_entropy(x, gn.cast(x, "int64")),
             ShapeError,
             "cast one-hot labels",

@@ -229,8 +229,9 @@ def test_dropout_is_the_identity_in_evaluation():
     x = gn.input("x", shape=(2,))
     assert gn.nn.Dropout(0.5).eval()(x) is x
     assert gn.nn.Dropout(0.0)(x) is x
-    with pytest.raises(ArgumentError, match="rate"):
-        gn.nn.Dropout(1.0)
+    for rate in (1.0, -0.1, float("nan"), "half"):
+        with pytest.raises(ArgumentError, match="rate"):
+            gn.nn.Dropout(rate)
 
 
 # --------------------------------------------------------------- backpropagation, layer by layer

@@ -165,6 +165,11 @@ def test_gradient_nodes_remember_where_they_come_from():
     assert known.sources == gn.provenance(y).sources
 
 
+def test_no_dtype_is_not_float64():
+    with pytest.raises(gn.DTypeError, match="None is not supported"):
+        gn.input("x", shape=(2,), dtype=None)
+
+
 def test_parameter_value():
     w = gn.parameter([[1.0, 2.0]], name="w")
     assert w.dtype == np.float32

@@ -92,6 +92,26 @@ def test_a_broken_pass_is_named() -> None:
         after(planned, forget_the_first)
 
 
+def test_a_plan_that_overwrites_what_is_still_needed_is_refused() -> None:
+    """A kernel may write over what it reads, but exactly there; feeds are apart from the start."""
+    x, unused = vector(shape=(64,)), vector(shape=(64,))
+    unit = Unit(gn.Graph((unused, x), (gn.exp(x),)), options=Options(verify=True))
+    planned = after(unit, schedule, lower, plan_memory)
+
+    def at(*offsets: int) -> Pass:
+        def place(unit: Unit, driver: Driver) -> Unit:
+            assert unit.plan is not None
+            return replace(unit, plan=replace(unit.plan, offsets=offsets, nbytes=1024))
+
+        return place
+
+    assert [each.nbytes for each in planned.buffers] == [256, 256, 256]
+    after(planned, at(0, 256, 256))
+    for offsets in ((0, 0, 256), (0, 256, 320)):
+        with pytest.raises(gn.VerifyError, match="share memory"):
+            after(planned, at(*offsets))
+
+
 def test_an_update_must_keep_its_spec() -> None:
     w = gn.parameter([1.0, 2.0])
     unit = unit_of(updates={w: w * 2.0})

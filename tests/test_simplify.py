@@ -33,6 +33,7 @@ def test_reciprocals_that_lose_digits_are_not_taken() -> None:
     assert declined("over_constant", x / 1e38)  # 1e-38 is subnormal
     assert declined("over_constant", x / 0.0)
     assert declined("factors", (x * 1e-30) * 1e-30)
+    assert declined("terms", (x + 3e38) + 3e38)  # 6e38 is inf in float32, 3e38 + -3e38 is not
     assert declined("exact_factors", (x * 0.1) * 0.1)
     assert declined("exact_terms", (x + 1e8) + 1.0)
     assert declined("exact_terms", (vector("float64") + 1e30) + 1.0)

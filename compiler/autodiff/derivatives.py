@@ -15,7 +15,7 @@ from graphnn.compiler.autodiff.reverse import pull_back
 from graphnn.compiler.autodiff.stabilize import stabilize
 from graphnn.core.dims import is_known
 from graphnn.core.dtypes import is_floating
-from graphnn.core.errors import DTypeError, GradientError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
@@ -183,6 +183,8 @@ def jacobian(output: Node, wrt: Node, *, mode: Literal["forward", "reverse"] | N
                 f"jacobian: the shape {shape_text(node.shape)} of {_describe(node)} is not known",
                 hint="give the inputs fixed sizes",
             )
+    if mode not in (None, "forward", "reverse"):
+        raise ArgumentError(f"jacobian: no mode {mode!r}", hint="forward, reverse or None")
     shape = output.shape + wrt.shape
     rows, columns = int(output.size), int(wrt.size)
     if rows == 0 or columns == 0:

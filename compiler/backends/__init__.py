@@ -12,7 +12,6 @@ from typing import Protocol
 from graphnn.compiler.backends.numpy import NumpyExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.unit import Unit
-from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.op import Array
 
 __all__ = ["BACKENDS", "Executable", "emit"]
@@ -37,18 +36,5 @@ BACKENDS: dict[str, Callable[[Unit], Executable]] = {
 
 
 def emit(unit: Unit) -> Executable:
-    """Make a unit executable by the backend its options name.
-
-    Raises
-    ------
-    UnsupportedOpError
-        If there is no such backend.
-    """
-    backend = BACKENDS.get(unit.options.backend)
-    if backend is None:
-        raise UnsupportedOpError(
-            f"no backend {unit.options.backend!r}",
-            hint=f"there are {', '.join(map(repr, BACKENDS))}",
-            where="",
-        )
-    return backend(unit)
+    """Make a unit executable by the backend its options name."""
+    return BACKENDS[unit.options.backend](unit)

@@ -5,7 +5,8 @@ After: ``gemm arena2 <- arena0:(64, 32) state0``, ``kernel tanh arena3 <- arena2
 
 Operators that only look at memory differently (transpose, slice, broadcast) become views and
 cost nothing. Updates become writes into state: straight from the kernel that computes the new
-value where nothing reads the old one later, else by a copy at the end.
+value where nothing reads the old one later, else by a copy at the end. (A program that may stop
+at a NaN copies all of them, so that it stops before the first one.)
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def lower(unit: Unit, driver: Driver) -> Unit:
     for node in unit.schedule:
         if node not in lowering.views:
             lowering.views[node] = lowering.lower(node)
-    results = lowering.finish(unit.graph.outputs, unit.updated)
+    results = lowering.finish(
+        unit.graph.outputs, unit.updated, in_place=unit.options.debug != "nan"
+    )
     return replace(
         unit,
         instructions=tuple(lowering.instructions),
@@ -123,7 +126,9 @@ class _Lowering:
         self.instructions.append(Instruction("copy", None, {}, (view,), (target,), node))
         return target
 
-    def finish(self, outputs: Sequence[Node], parameters: Sequence[Parameter]) -> list[View]:
+    def finish(
+        self, outputs: Sequence[Node], parameters: Sequence[Parameter], *, in_place: bool
+    ) -> list[View]:
         """Write the last outputs into the state, all as if at once; where the others are."""
         targets = [self.state(parameter) for parameter in parameters]
         overwritten = {target.buffer for target in targets}
@@ -136,7 +141,7 @@ class _Lowering:
                 view = self.copy(view, node)  # an old value that is asked for: save it first
             views.append(view)
         values = views[n_results:]
-        moved = self._write_in_place(values, targets)
+        moved = self._write_in_place(values, targets) if in_place else {}
         for node, value, target in zip(outputs[n_results:], values, targets, strict=True):
             if value != target and moved.get(value.buffer) != target.buffer:
                 self.copy(value, node, into=target)

@@ -289,10 +289,11 @@ def exact_terms(x: Node, c: Any, d: Any) -> Node | None:
 
 
 @rule(REASSOCIATING, op("add", op("add", x, c), d))
-def terms(x: Node, c: Any, d: Any) -> Node:
-    """``(x + 0.1) + 0.2 -> x + 0.3``."""
+def terms(x: Node, c: Any, d: Any) -> Node | None:
+    """``(x + 0.1) + 0.2 -> x + 0.3``, unless the sum of the constants overflows."""
     with np.errstate(all="ignore"):
-        return add(x, constant(c + d))
+        total = c + d
+    return add(x, constant(total)) if np.isfinite(total) else None
 
 
 @rule(EXACT, op("multiply", op("multiply", x, c), d))

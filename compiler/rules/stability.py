@@ -242,13 +242,15 @@ def _base(value: Node) -> Node:
 
 
 _MOVES = (BROADCAST_TO, RESHAPE, TRANSPOSE, SLICE, FLIP, GATHER)
+_MOST_MOVES = 16
+"""A logarithm looks no further, so that many of them above one long chain stay cheap."""
 
 
 @rule(EXACT, op("log", y))
 def log_of_moved(y: Node) -> Node | None:
     """``log(softmax(x)[i]) -> log_softmax(x)[i]``; so for every move and for the sigmoid."""
-    moves = []
-    while y.op in _MOVES:
+    moves: list[Node] = []
+    while y.op in _MOVES and len(moves) < _MOST_MOVES:
         moves.append(y)
         y = y.inputs[0]
     is_sum_of_exp = y.op is SUM and y.inputs[0].op is exp

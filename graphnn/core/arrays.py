@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import FLOAT32, DTypeLike, as_dtype
+from graphnn.core.dtypes import FLOAT32, DType, DTypeLike, as_dtype, is_integer
 from graphnn.core.errors import DTypeError, FeedError
 from graphnn.core.op import Array
 
-__all__ = ["as_array", "to_numpy"]
+__all__ = ["as_array", "require_fit", "to_numpy"]
 
 
 def to_numpy(value: Any) -> Array:
@@ -46,11 +46,37 @@ def to_numpy(value: Any) -> Array:
 
 
 def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
-    """An array for a constant or parameter; Python floats without a dtype become float32."""
+    """An array for a constant or parameter; Python floats without a dtype become float32.
+
+    Raises
+    ------
+    DTypeError
+        As `to_numpy`, and for integers that do not fit ``dtype``.
+    """
     array = to_numpy(value)
     if dtype is not None:
+        require_fit(array, as_dtype(dtype))
         return array.astype(as_dtype(dtype))
     is_python = not hasattr(value, "dtype") and not hasattr(value, "__dlpack__")
     if is_python and array.dtype == np.float64:
         return array.astype(FLOAT32)
     return array
+
+
+def require_fit(array: Array, dtype: DType) -> None:
+    """Check that integers fit an integer dtype, so that converting them does not wrap around.
+
+    Raises
+    ------
+    DTypeError
+        Naming the first that does not fit.
+    """
+    if not (is_integer(array.dtype) and is_integer(dtype)) or np.can_cast(array.dtype, dtype):
+        return
+    limits = np.iinfo(dtype)
+    outside = array[(array < limits.min) | (array > limits.max)]
+    if outside.size:
+        raise DTypeError(
+            f"{outside.flat[0]} does not fit {dtype.name}",
+            hint=f"{dtype.name} runs from {limits.min} to {limits.max}",
+        )

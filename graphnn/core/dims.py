@@ -101,9 +101,16 @@ class Dim:
     def __rmul__(self, other: int) -> Size:
         return self * other
 
-    def __floordiv__(self, other: int) -> Size:
+    def __floordiv__(self, other: Size) -> Size:
         exact = exact_quotient(self, other)
-        return exact if exact is not None else Dim((((FloorDiv(self, other),), 1),))
+        if exact is not None:
+            return exact
+        if not isinstance(other, int) or other < 1:
+            raise ShapeError(
+                f"the size {self} cannot be divided by {other}",
+                hint="divide by a positive integer, or by what it is a multiple of",
+            )
+        return Dim((((FloorDiv(self, other),), 1),))
 
     def __bool__(self) -> bool:
         return True

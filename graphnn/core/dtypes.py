@@ -86,7 +86,7 @@ def as_dtype(dtype: DTypeLike) -> DType:
     """
     try:
         found = _BY_NAME.get(dtype)
-        if found is None:
+        if found is None and dtype is not None:  # None is float64 to NumPy
             found = _BY_NAME.get(np.dtype(dtype).newbyteorder("=").name)
     except TypeError:
         found = None

@@ -57,10 +57,7 @@ def caller() -> Source | None:
         code = frame.f_code
         internal = _is_internal.get(code)
         if internal is None:
-            internal = code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith(
-                "<frozen"
-            )
-            _is_internal[code] = internal
+            internal = _is_internal[code] = code.co_filename.startswith(_INTERNAL)
         if not internal:
             return Source(code.co_filename, frame.f_lineno, code.co_qualname)
         frame = frame.f_back

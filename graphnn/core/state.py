@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.arrays import as_array
-from graphnn.core.dtypes import DTypeLike
+from graphnn.core.arrays import as_array, require_fit
+from graphnn.core.dtypes import DTypeLike, is_integer
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array, Op, register
@@ -101,12 +101,14 @@ class Parameter(Node):
                 f"the value {shape_text(given.shape)}",
                 hint="a parameter keeps its shape for life",
             )
-        if not np.can_cast(given.dtype, self.array.dtype, casting="same_kind"):
+        are_integers = is_integer(given.dtype) and is_integer(self.dtype)
+        if not are_integers and not np.can_cast(given.dtype, self.dtype, casting="same_kind"):
             raise DTypeError(
                 f"parameter {self.name or '?'} is {self.array.dtype.name}, "
                 f"the value {given.dtype.name}",
                 hint="convert the value first",
             )
+        require_fit(given, self.dtype)
         self.array[...] = given
 
 

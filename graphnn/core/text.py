@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
     """A unique short name for every node: the user's where there is one, else ``%7``."""
     names: dict[Node, str] = {}
     taken: set[str] = set()
+    copies: Counter[str] = Counter()
     counter = 0
     for node in nodes:
         given = provenance(node).name
@@ -26,13 +28,11 @@ def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
                 names[node] = f"{node.attrs['value']!r}"
                 continue
             counter += 1
-            name = f"%{counter}"
-        else:
-            given = given.replace("\n", "\\n")
-            name, copy = given, 1
-            while name in taken:
-                copy += 1
-                name = f"{given}#{copy}"
+            given = f"%{counter}"
+        stem = name = given.replace("\n", "\\n")
+        while name in taken:
+            copies[stem] += 1  # not from the start: a loop may give one name to thousands
+            name = f"{stem}#{copies[stem] + 1}"
         taken.add(name)
         names[node] = name
     return names
@@ -60,8 +60,8 @@ def graph_text(
     inputs: Sequence[Node], outputs: Sequence[Node], nodes: Sequence[Node], *, sources: bool
 ) -> str:
     """See :meth:`graphnn.Graph.text`."""
-    names = node_names([*inputs, *(node for node in nodes if node not in set(inputs))])
     fed = set(inputs)
+    names = node_names([*inputs, *(node for node in nodes if node not in fed)])
     head = ", ".join(f"{names[node]}: {node.spec}" for node in inputs)
     lines = [f"graph({head}) {{"]
     for node in nodes:

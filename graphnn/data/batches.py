@@ -93,7 +93,7 @@ class Batches:
         """The positions of the samples in the order of an epoch."""
         if not self.shuffle:
             return np.arange(self.samples)
-        return np.random.default_rng([self.seed, epoch]).permutation(self.samples)
+        return np.random.default_rng([self.seed % 2**64, epoch]).permutation(self.samples)
 
     def __repr__(self) -> str:
         return f"<Batches {self.samples} samples, {len(self)} batches of {self.batch_size}>"

@@ -43,7 +43,7 @@ def split(*arrays: Any, test: float = 0.2, seed: int = 0) -> tuple[Parts, Parts]
     (7, 3)
     """
     listed, tests = _parts("split", arrays, test)
-    order = np.random.default_rng(seed).permutation(len(listed[0]))
+    order = np.random.default_rng(seed % 2**64).permutation(len(listed[0]))
     cut = len(order) - tests
     return tuple(a[order[:cut]] for a in listed), tuple(a[order[cut:]] for a in listed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphnn.core.errors import ArgumentError
+from graphnn.arguments import require_number
 from graphnn.core.node import Node
 from graphnn.nn.module import Module
 from graphnn.ops.arithmetic import multiply
@@ -35,9 +35,7 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float = 0.5) -> None:
-        if not 0 <= rate < 1:
-            raise ArgumentError(f"Dropout: the rate must be in [0, 1), not {rate!r}")
-        self.rate = rate
+        self.rate = require_number("Dropout", "the rate", rate, below=1.0)
 
     def forward(self, x: Any, key: Node | None = None) -> Node:
         """Apply the layer.
