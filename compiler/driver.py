@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from graphnn.compiler.unit import Unit
 from graphnn.compiler.verify import verify
@@ -79,11 +80,21 @@ class Report:
         for record in self.passes:
             nodes = f"{record.nodes_before} -> {record.nodes_after}"
             counts = Counter(rewrite.rule for rewrite in record.rewrites)
-            rules = ", ".join(f"{rule} x{count}" for rule, count in counts.most_common())
+            rules = ", ".join(
+                f"{rule} x{count} ({lines_of(rule, record.rewrites)})"
+                for rule, count in counts.most_common()
+            )
             lines.append(f"{record.name:16} {record.milliseconds:9.2f} {nodes:>15}  {rules}")
         return "\n".join(lines)
 
 
+def lines_of(rule: str, rewrites: Sequence[Rewrite], most: int = 3) -> str:
+    """The user's lines that a rule changed, the first few of them."""
+    places = list(dict.fromkeys(each.where for each in rewrites if each.rule == rule))
+    return ", ".join(places[:most]) + (", ..." if len(places) > most else "")
+
+
+T = TypeVar("T")
 Pass = Callable[[Unit, "Driver"], Unit]
 
 
@@ -115,6 +126,18 @@ class Driver:
         """The unit with another graph; the same object if the graph is the same."""
         return unit if graph is unit.graph else replace(unit, graph=graph)
 
+    def timed(self, name: str, unit: Unit, work: Callable[[Unit], T]) -> tuple[T, PassRecord]:
+        """Do one step of compilation; its result, and the record of it."""
+        size = len(unit.graph.nodes)
+        self._rewrites = []
+        start = time.perf_counter()
+        result = work(unit)
+        elapsed = (time.perf_counter() - start) * 1e3
+        return result, PassRecord(name, elapsed, size, size, tuple(self._rewrites))
+
+    def _bound(self, work: Pass) -> Callable[[Unit], Unit]:
+        return lambda unit: work(unit, self)
+
     def run(self, unit: Unit, passes: Sequence[Pass]) -> tuple[Unit, Report]:
         """Run passes in order.
 
@@ -125,16 +148,8 @@ class Driver:
         """
         records = []
         for each in passes:
-            before = len(unit.graph.nodes)
-            self._rewrites = []
-            start = time.perf_counter()
-            unit = each(unit, self)
-            elapsed = (time.perf_counter() - start) * 1e3
-            records.append(
-                PassRecord(
-                    each.__name__, elapsed, before, len(unit.graph.nodes), tuple(self._rewrites)
-                )
-            )
+            unit, record = self.timed(each.__name__, unit, self._bound(each))
+            records.append(replace(record, nodes_after=len(unit.graph.nodes)))
             if unit.options.verify:
                 try:
                     verify(unit)

@@ -99,9 +99,6 @@ class Elementwise:
 Pattern: TypeAlias = Var | Number | Scalar | Apply | Elementwise
 Binding: TypeAlias = Mapping[str, Any]
 
-_COMMUTATIVE = frozenset(
-    {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logaddexp"}
-)
 _WIDEST = 4
 """No rule looks at operators of more inputs than this."""
 
@@ -172,7 +169,7 @@ def _match_apply(pattern: Apply, node: Node, known: Binding) -> Iterator[Binding
         elif wanted != value:
             return
     yield from _match_inputs(pattern.arguments, node.inputs, known)
-    if pattern.op in _COMMUTATIVE and node.inputs[0] is not node.inputs[1]:
+    if node.op.is_commutative and node.inputs[0] is not node.inputs[1]:
         yield from _match_inputs(pattern.arguments, node.inputs[::-1], known)
 
 
@@ -192,7 +189,7 @@ def _may_match(pattern: Apply | Elementwise, head: Op, below: Sequence[str]) -> 
         return head.is_elementwise and pattern.argument.op in below
     if pattern.op != head.name or len(pattern.arguments) != len(below):
         return False
-    orders = (below, below[::-1]) if pattern.op in _COMMUTATIVE else (below,)
+    orders = (below, below[::-1]) if head.is_commutative else (below,)
     return any(all(map(_may_be, pattern.arguments, order)) for order in orders)
 
 

@@ -14,7 +14,7 @@ from graphnn.compiler.driver import Driver, Report
 from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
-from graphnn.core.dims import Dim
+from graphnn.core.dims import Dim, Size
 from graphnn.core.dtypes import is_floating, is_integer
 from graphnn.core.errors import ArgumentError, DTypeError, FeedError, GraphnnError, ShapeError
 from graphnn.core.graph import Graph, topological_order
@@ -28,6 +28,10 @@ from graphnn.ops.leaves import INPUT
 from graphnn.ops.streams import RNG_COUNTER
 
 __all__ = ["Program", "compile", "evaluate"]
+
+
+VERIFY_BY_DEFAULT = False
+"""Whether programs are checked between passes when nothing else is said; the tests set it."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,22 @@ class Program:
 
     def specialize(self, sizes: Mapping[str, int]) -> Specialization:
         """Compile for given sizes of the named dimensions; the second time from the cache."""
+        named = {name for node in self.inputs for size in node.shape for name in _names_in(size)}
+        if sizes.keys() != named:
+            raise FeedError(
+                f"the named dimensions are {', '.join(sorted(named)) or 'none'}, "
+                f"not {', '.join(map(str, sizes)) or 'none'}",
+                where="",
+            )
         key = tuple(sorted(sizes.items()))
         with self._lock:
             if key not in self._specialized:
                 unit = Unit(self.graph, tuple(self.updates), self.options, dict(key))
-                unit, report = Driver(self.options.fuel).run(unit, LEVELS[self.options.optimize])
-                self._specialized[key] = Specialization(unit, report, emit(unit))
+                driver = Driver(self.options.fuel)
+                unit, report = driver.run(unit, LEVELS[self.options.optimize])
+                executable, record = driver.timed("emit", unit, emit)
+                report = Report((*report.passes, record))
+                self._specialized[key] = Specialization(unit, report, executable)
             return self._specialized[key]
 
     # ------------------------------------------------------------------- what it looks like
@@ -122,7 +136,7 @@ class Program:
         if self._latest is None:
             raise ShapeError(
                 "the program has named dimensions and has not been called yet",
-                hint="call it, or program.specialize({'batch': 32})",
+                hint="call it, or specialize it: program.specialize({name: size, ...})",
                 where="",
             )
         return self._latest
@@ -244,6 +258,11 @@ class Program:
         return sizes
 
 
+def _names_in(size: Size) -> frozenset[str]:
+    """The named dimensions that a size depends on."""
+    return size.names if isinstance(size, Dim) else frozenset()
+
+
 def _fed(name: str, node: Node, value: Any) -> Array:
     """A feed as an array of the input's dtype and rank."""
     spec = node.tensor
@@ -300,7 +319,7 @@ def compile(
     optimize: str = "O2",
     value_unsafe: bool = False,
     fuel: int | None = None,
-    verify: bool = False,
+    verify: bool | None = None,
     debug: str = "",
 ) -> Program:
     """Compile a graph into a program.
@@ -320,8 +339,8 @@ def compile(
         Also rewrite what may drop NaN and infinities, such as ``x*0 -> 0``.
     fuel : int, optional
         Most rewrites to apply, to bisect a miscompile.
-    verify : bool, default False
-        Check the program between passes.
+    verify : bool, optional
+        Check the program between passes. Default: `VERIFY_BY_DEFAULT`, False but in our tests.
     debug : {"", "nan"}
         "nan" stops at the first operation whose result is NaN or infinite and says which one,
         and at which line of yours it was built; slower.
@@ -357,6 +376,7 @@ def compile(
             raise ArgumentError(
                 f"outputs holds {node!r}, which is no node", hint="gn.constant(...) makes one"
             )
+    verify = VERIFY_BY_DEFAULT if verify is None else verify
     options = Options(backend, optimize, value_unsafe, fuel, verify, debug)
     _check_options(options)
     changes.update(_advance_random(results, changes))

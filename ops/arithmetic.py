@@ -12,7 +12,7 @@ from graphnn.core.errors import DTypeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, cast_to, operation
+from graphnn.ops.contract import CONSTANT, Arg, Reject, Sample, as_node, cast_to, operation
 from graphnn.ops.elementwise import Partial, elementwise
 from graphnn.ops.logic import (
     equal,
@@ -48,7 +48,7 @@ __all__ = [
 _PAIRS = ((0.0, 0.0), (1.0, -0.0), (np.inf, 1.0), (np.inf, -np.inf), (np.nan, 1.0))
 
 
-@elementwise(kernel=np.add, reference=np.add, accepts="bif", special=_PAIRS)
+@elementwise(kernel=np.add, reference=np.add, accepts="bif", special=_PAIRS, commutative=True)
 def add(x: Node, y: Node) -> None:
     """Sum, ``x + y``; for bools, "or"."""
 
@@ -68,7 +68,9 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     return 1, -1
 
 
-@elementwise(kernel=np.multiply, reference=np.multiply, accepts="bif", special=_PAIRS)
+@elementwise(
+    kernel=np.multiply, reference=np.multiply, accepts="bif", special=_PAIRS, commutative=True
+)
 def multiply(x: Node, y: Node) -> None:
     """Product, ``x * y``; for bools, "and"."""
 
@@ -143,6 +145,7 @@ def sign(x: Node) -> None:
     accepts="bif",
     special=_PAIRS,
     corner="at a tie each operand gets half of the derivative; NaN wins",
+    commutative=True,
 )
 def maximum(x: Node, y: Node) -> None:
     """The larger of both; NaN if either is."""
@@ -159,6 +162,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     accepts="bif",
     special=_PAIRS,
     corner="at a tie each operand gets half of the derivative; NaN wins",
+    commutative=True,
 )
 def minimum(x: Node, y: Node) -> None:
     """The smaller of both; NaN if either is."""
@@ -226,11 +230,21 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     from graphnn.ops.exponential import log
 
     # Two choices each: an infinity in the branch not taken would spoil the second derivative.
-    is_one = equal(y, 0.0)
-    by_x = where(is_one, 0.0, y * power(x, where(is_one, 1.0, y - 1.0)))
+    is_flat = equal(y, 0.0)
+    by_x: Partial = where(is_flat, 0.0, y * power(x, where(is_flat, 1.0, y - 1.0)))
+    exponent = y.attrs["value"].array if y.op is CONSTANT else None
+    if exponent is not None and exponent.size == 1:
+        by_x = _slope_of_power(x, exponent.item())
     is_zero = logical_and(equal(x, 0.0), greater_equal(y, 0.0))
     by_y = where(is_zero, 0.0, result * log(where(is_zero, 1.0, x)))
     return by_x, by_y
+
+
+def _slope_of_power(x: Node, exponent: float) -> Partial:
+    """The derivative of ``x`` to a power that is known."""
+    if exponent in (0, 1):
+        return 1 if exponent else None
+    return 2.0 * x if exponent == 2 else exponent * power(x, exponent - 1.0)
 
 
 @elementwise(

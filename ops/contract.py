@@ -49,6 +49,7 @@ __all__ = [
     "cast_to",
     "constant",
     "fill_value",
+    "is_weak",
     "listed",
     "normalize_axes",
     "normalize_axis",
@@ -278,7 +279,7 @@ def dtype_kind(dtype: DType) -> str:
     return "b" if is_bool(dtype) else "i" if is_integer(dtype) else "f"
 
 
-def _is_weak(value: Any) -> bool:
+def is_weak(value: Any) -> bool:
     """Whether a value is a Python scalar (NumPy's float64 scalar is a Python float too)."""
     return isinstance(value, bool | int | float)
 
@@ -319,7 +320,7 @@ def operands(
     strong = {
         position: as_node(value)
         for position, value in enumerate(values)
-        if position not in masks and not _is_weak(value)
+        if position not in masks and not is_weak(value)
     }
     common = promote(what, *(node.dtype for node in strong.values())) if strong else None
     for position, value in enumerate(values):
@@ -336,6 +337,11 @@ def operands(
     result = []
     for position, value in enumerate(values):
         if position in masks:
+            if isinstance(value, bool):
+                raise DTypeError(
+                    f"{what}: argument {position} is Python's {value}, not a node",
+                    hint="x == y asks whether two nodes are the same; gn.equal compares values",
+                )
             mask = as_node(value)
             if not is_bool(mask.dtype):
                 raise DTypeError(

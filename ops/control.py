@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any
 
+from graphnn.core.dtypes import weak_dtype
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
-from graphnn.ops.contract import Arg, Sample, as_node, operation
+from graphnn.ops.contract import Arg, Sample, as_node, is_weak, operation
 
 __all__ = ["custom_jvp", "custom_vjp", "project", "stop_gradient", "straight_through"]
 
@@ -112,7 +113,12 @@ class CustomDerivativeOp(Op):
         rule: CustomRule = node.attrs["rule"]
         if rule.mode != "jvp":
             return NotImplemented
-        return rule.derivative(node.inputs[1:], rule.result(node), tuple(tangents[1:]))
+        given = rule.derivative(node.inputs[1:], rule.result(node), tuple(tangents[1:]))
+        if isinstance(node.spec, TupleSpec):
+            rule.check_direction("tangent", "result", given, node.spec.elements)
+        else:
+            rule.check_direction("tangent", "result", (given,), (node.spec,))
+        return given
 
     def vjp(self, node: Node, cotangent: Any) -> Any:
         rule: CustomRule = node.attrs["rule"]
@@ -120,11 +126,8 @@ class CustomDerivativeOp(Op):
             return NotImplemented
         given = rule.derivative(node.inputs[1:], rule.result(node), cotangent)
         listed = (given,) if isinstance(given, Node) or given is None else tuple(given)
-        if len(listed) != len(node.inputs) - 1:
-            raise ShapeError(
-                f"the vjp rule of {rule.__name__} gives {len(listed)} cotangents "
-                f"for {len(node.inputs) - 1} arguments"
-            )
+        specs = tuple(each.tensor for each in node.inputs[1:])
+        rule.check_direction("cotangent", "argument", listed, specs)
         return (None, *listed)
 
     def label(self, node: Node) -> str:
@@ -148,7 +151,12 @@ class CustomRule:
 
     def __call__(self, *args: Any) -> Any:
         """Build the function's graph, marked with the rule."""
-        arguments = tuple(map(as_node, args))
+        nodes = [each for each in args if isinstance(each, Node)]
+        among = nodes[0].dtype if nodes else None
+        arguments = tuple(
+            as_node(each, weak_dtype(each, among)) if is_weak(each) else as_node(each)
+            for each in args
+        )
         value = self.function(*arguments)
         packed = value if isinstance(value, Node) else make_node(TUPLE, tuple(value))
         node = make_node(CUSTOM_DERIVATIVE, (packed, *arguments), {"rule": self})
@@ -169,6 +177,29 @@ class CustomRule:
                 hint=f"decorate it with @{self.__name__}.def{self.mode}",
             )
         return self._derivative(arguments, result, direction)
+
+    def check_direction(
+        self, word: str, of: str, given: Sequence[Any], specs: Sequence[TensorSpec]
+    ) -> None:
+        """Check what the author's rule gave.
+
+        Raises
+        ------
+        ShapeError
+            If something is neither None nor a node of the shape and dtype it belongs to.
+        """
+        if len(given) != len(specs):
+            raise ShapeError(
+                f"the {self.mode} rule of {self.__name__} gives {len(given)} {word}s "
+                f"for {len(specs)} {of}s"
+            )
+        for number, (each, spec) in enumerate(zip(given, specs, strict=True)):
+            if each is not None and (not isinstance(each, Node) or each.spec != spec):
+                found = each.spec if isinstance(each, Node) else type(each).__name__
+                raise ShapeError(
+                    f"the {self.mode} rule of {self.__name__} gives {found} as the {word} of "
+                    f"{of} {number}, which is {spec}"
+                )
 
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Decorator for the rule ``(arguments, result, tangents) -> tangent``.

@@ -56,6 +56,7 @@ class ElementwiseOp(Op):
         accepts: str,
         result: str,
         masks: tuple[int, ...],
+        commutative: bool,
     ) -> None:
         self.name = self.__name__ = body.__name__.rstrip("_")
         self.__doc__ = body.__doc__
@@ -66,6 +67,7 @@ class ElementwiseOp(Op):
         self.accepts = accepts
         self.result = result
         self.masks = masks
+        self.is_commutative = commutative
         self._partials: Callable[..., Sequence[Partial]] | None = None
 
     @cached_property
@@ -188,6 +190,7 @@ def elementwise(
     domain: tuple[float, float] | tuple[tuple[float, float], ...] = (-2.0, 2.0),
     special: tuple[Any, ...] = (0.0, -0.0, 1.0, np.inf, -np.inf, np.nan),
     differentiable: bool = True,
+    commutative: bool = False,
     rejects: Sequence[Reject] = (),
     corner: str = "",
 ) -> Callable[[Callable[..., Any]], ElementwiseOp]:
@@ -212,6 +215,8 @@ def elementwise(
         addition to NaN and infinities.
     differentiable : bool
         Whether the tests check derivatives.
+    commutative : bool
+        Whether the two operands may change places.
     rejects, corner
         See :class:`~graphnn.ops.contract.Operation`.
 
@@ -222,7 +227,7 @@ def elementwise(
     """
 
     def declare(body: Callable[..., Any]) -> ElementwiseOp:
-        op = ElementwiseOp(body, kernel, accepts, result, masks)
+        op = ElementwiseOp(body, kernel, accepts, result, masks, commutative)
         register(op)
         add_operation(
             Operation(

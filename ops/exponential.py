@@ -182,6 +182,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(0.3, 2.0),
     special=((0.0, 0.0), (-3.0, 4.0), (1e30, 1e30), (np.inf, 1.0), (np.inf, np.nan)),
     corner="derivative 0 at (0, 0); an infinite operand wins over NaN",
+    commutative=True,
 )
 def hypot(x: Node, y: Node) -> None:
     """``sqrt(x**2 + y**2)``, without overflow or underflow of the squares."""
@@ -206,6 +207,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
         (np.nan, 1.0),
     ),
     corner="-inf stands for the log of 0; between equal infinities each derivative is one half",
+    commutative=True,
 )
 def logaddexp(x: Node, y: Node) -> Node:
     """``log(exp(x) + exp(y))``, arranged so that nothing can overflow."""

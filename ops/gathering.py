@@ -91,6 +91,7 @@ class GatherOp(LinearOp):
     """``x[indices]`` on the leading axes: every index picks a piece of ``x``."""
 
     name = "gather"
+    may_raise = True
     linear_in = (0,)
 
     def infer(self, x: TensorSpec, *indices: TensorSpec) -> TensorSpec:
@@ -120,6 +121,7 @@ class ScatterAddOp(LinearOp):
     """
 
     name = "scatter_add"
+    may_raise = True
     linear_in = (0, 1)
 
     def infer(self, x: TensorSpec, updates: TensorSpec, *indices: TensorSpec) -> TensorSpec:

@@ -32,7 +32,7 @@ INPUT = InputOp()
 register(INPUT)
 
 
-def input(name: str, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
+def input(name: Any, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
     """A value that is fed when a program is called.
 
     Parameters
@@ -55,7 +55,7 @@ def input(name: str, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
     >>> gn.input("x", shape=("batch", 64))
     <Node x = input (batch, 64) float32>
     """
-    if not name:
+    if not isinstance(name, str) or not name:
         raise ShapeError(f"an input needs a name, not {name!r}", hint='gn.input("x", shape=(2, 3))')
     sizes = as_shape(f"input {name!r}", shape)
     attrs = {"shape": sizes, "dtype": as_dtype(dtype), "number": next(_numbers)}

@@ -91,6 +91,7 @@ def greater_equal(x: Node, y: Node) -> None:
     result="bool",
     special=_PAIRS,
     differentiable=False,
+    commutative=True,
 )
 def equal(x: Node, y: Node) -> None:
     """Whether ``x`` and ``y`` are equal element by element (``==`` on nodes asks for identity)."""
@@ -103,6 +104,7 @@ def equal(x: Node, y: Node) -> None:
     result="bool",
     special=_PAIRS,
     differentiable=False,
+    commutative=True,
 )
 def not_equal(x: Node, y: Node) -> None:
     """Whether ``x`` and ``y`` differ element by element; true where either is NaN."""
@@ -116,6 +118,7 @@ def not_equal(x: Node, y: Node) -> None:
     special=_BOOL_PAIRS,
     differentiable=False,
     rejects=[_FLOAT_REFUSED],
+    commutative=True,
 )
 def logical_and(x: Node, y: Node) -> None:
     """Whether both hold."""
@@ -129,6 +132,7 @@ def logical_and(x: Node, y: Node) -> None:
     special=_BOOL_PAIRS,
     differentiable=False,
     rejects=[_FLOAT_REFUSED],
+    commutative=True,
 )
 def logical_or(x: Node, y: Node) -> None:
     """Whether one of both holds, or both."""
@@ -142,6 +146,7 @@ def logical_or(x: Node, y: Node) -> None:
     special=_BOOL_PAIRS,
     differentiable=False,
     rejects=[_FLOAT_REFUSED],
+    commutative=True,
 )
 def logical_xor(x: Node, y: Node) -> None:
     """Whether exactly one of both holds."""
@@ -167,6 +172,7 @@ def logical_not(x: Node) -> None:
     special=((6, 3), (-1, 5)),
     differentiable=False,
     rejects=[_FLOAT_REFUSED],
+    commutative=True,
 )
 def bitwise_and(x: Node, y: Node) -> None:
     """Bits set in both; for bools, "and"."""
@@ -179,6 +185,7 @@ def bitwise_and(x: Node, y: Node) -> None:
     special=((6, 3), (-1, 5)),
     differentiable=False,
     rejects=[_FLOAT_REFUSED],
+    commutative=True,
 )
 def bitwise_or(x: Node, y: Node) -> None:
     """Bits set in either; for bools, "or"."""
@@ -191,6 +198,7 @@ def bitwise_or(x: Node, y: Node) -> None:
     special=((6, 3), (-1, 5)),
     differentiable=False,
     rejects=[_FLOAT_REFUSED],
+    commutative=True,
 )
 def bitwise_xor(x: Node, y: Node) -> None:
     """Bits set in exactly one."""

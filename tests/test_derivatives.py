@@ -250,3 +250,49 @@ def test_weights_used_many_times_get_the_sum():
 def test_integers_on_the_way_carry_no_derivative(x):
     loss = gn.sum(gn.cast(gn.floor(x * 10.0), "int64") * 2) + gn.sum(x)
     np.testing.assert_allclose(value(gn.grad(gn.cast(loss, "float64"), x), x), np.ones(3))
+
+
+def test_flat_operators_have_derivative_zero(x):
+    for flat in (gn.floor, gn.sign, gn.stop_gradient, lambda x: gn.cast(gn.argmax(x), "float64")):
+        assert value(gn.grad(gn.sum(flat(x)), x), x).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_what_a_custom_rule_gives_is_checked(x):
+    @gn.custom_vjp
+    def doubled(x, factor):
+        return x * factor
+
+    for rule, words in (
+        (lambda ct: gn.sum(ct), r"gives f64\[\] as the cotangent of argument 0, which is f64\[3\]"),
+        (lambda ct: gn.cast(ct, "float32"), r"gives f32\[3\] as the cotangent"),
+        (lambda ct: 1.0, "gives float as the cotangent"),
+    ):
+        doubled.defvjp(lambda arguments, result, ct, rule=rule: (rule(ct), None))
+        with pytest.raises(gn.ShapeError, match=words):
+            gn.grad(gn.sum(doubled(x, 2.0)), x)
+
+    @gn.custom_jvp
+    def tripled(x):
+        return x * 3.0
+
+    tripled.defjvp(lambda arguments, result, tangents: gn.sum(tangents[0]))
+    with pytest.raises(gn.ShapeError, match=r"gives f64\[\] as the tangent of result 0"):
+        gn.jvp(tripled(x), x, np.ones(3))
+
+
+def test_power_with_a_known_exponent_has_a_short_gradient(x):
+    gradient = gn.grad(gn.sum(x**2), x)
+    used = {node.op.name for node in gn.Graph((x,), (gradient,)).nodes}
+    assert not used & {"power", "where", "log", "equal"}
+    for exponent in (0, 1, 2, 3, -1, 0.5):
+        derivative = gn.jacobian(x**exponent, x)
+        base = np.array([0.5, 1.5, 2.0])
+        expected = np.diag(exponent * base ** (exponent - 1.0))
+        np.testing.assert_allclose(value(derivative, x, base), expected)
+
+
+def test_structures_are_refused_where_one_node_is_meant(x):
+    with pytest.raises(gn.GradientError, match="jacobian: expected a node, not list"):
+        gn.jacobian(gn.sin(x), [x])
+    with pytest.raises(gn.GradientError, match="grad: expected a node, not float"):
+        gn.grad(1.0, x)

@@ -195,3 +195,29 @@ def test_registry_refuses_a_second_op_of_one_name():
     with pytest.raises(ValueError, match="already registered"):
         register(Copy())
     assert REGISTRY["add"] is gn.add
+
+
+def test_comparing_with_values_is_refused_because_it_would_compare_identities():
+    x = gn.input("x", shape=(3,))
+    assert x != gn.input("x", shape=(3,))
+    assert x == x
+    assert x != "x"
+    for other in (3, 0.5, True, np.ones(3), np.float32(1)):
+        with pytest.raises(TypeError, match=r"gn\.equal"):
+            x == other  # noqa: B015
+    with pytest.raises(TypeError, match=r"gn\.any"):
+        3 in x  # noqa: B015
+    with pytest.raises(gn.DTypeError, match=r"Python's False[\s\S]*gn\.equal"):
+        gn.where(x == gn.sin(x), 1.0, 2.0)
+
+
+def test_numpy_functions_on_nodes_name_ours():
+    x = gn.input("x", shape=(3,))
+    for function in (np.sum, np.mean, np.stack):
+        with pytest.raises(TypeError, match=rf"gn\.{function.__name__} does"):
+            function(x)
+
+
+def test_repr_shortens_names():
+    assert repr(gn.constant(1.0) + 2.0).count("\n") == 0
+    assert len(repr((gn.constant(2.0) + 2.0).named("n\n" * 1000))) < 120

@@ -136,7 +136,9 @@ def test_constants_fold_before_rules_look_at_them() -> None:
 
 def test_nan_and_inf_survive_products_with_zero() -> None:
     x = vector()
-    result = gn.evaluate([x * 0.0, x - x, gn.where(False, x, x * 0)], {x: [np.nan, np.inf, 1, -1]})
+    result = gn.evaluate(
+        [x * 0.0, x - x, gn.where(gn.constant(False), x, x * 0)], {x: [np.nan, np.inf, 1, -1]}
+    )
     for each in result:
         np.testing.assert_array_equal(each, [np.nan, np.nan, 0, 0])
 

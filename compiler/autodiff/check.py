@@ -9,7 +9,7 @@ import numpy as np
 
 from graphnn.compiler.autodiff.derivatives import jvp, vjp
 from graphnn.compiler.program import compile
-from graphnn.core.dtypes import FLOAT64
+from graphnn.core.dtypes import FLOAT64, is_floating
 from graphnn.core.errors import GradientError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -61,7 +61,7 @@ def check_grads(
     """
     rng = np.random.default_rng(seed)
     points = {node: np.asarray(value, dtype=node.dtype) for node, value in feeds.items()}
-    leaves = [node for node in points if node.dtype.kind == "f"]
+    leaves = [node for node in points if is_floating(node.dtype)]
     exact = all(node.dtype == FLOAT64 for node in (*leaves, output))
     tolerance = 1e-5 if exact else 2e-2
     rtol, atol = rtol if rtol is not None else tolerance, atol if atol is not None else tolerance

@@ -16,6 +16,7 @@ from graphnn.compiler.autodiff.stabilize import stabilize
 from graphnn.core.dims import is_known
 from graphnn.core.dtypes import is_floating
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
@@ -46,7 +47,9 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     wrt : Node, or nested list, tuple or dict of them
         Inputs, parameters or any nodes between.
     allow_unused : bool, default False
-        Give zeros for nodes that ``loss`` does not depend on instead of an error.
+        Give zeros for nodes that ``loss`` does not depend on instead of an error. Where it does
+        depend on them, but through operators that are flat (floor, comparisons, stop_gradient),
+        the gradient is 0 anyway.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
             f"{shape_text(loss.shape)}",
             hint="sum it (gn.sum, gn.mean), or use gn.vjp or gn.jacobian",
         )
-    return vjp(loss, wrt, constant(1.0, loss.dtype), allow_unused=allow_unused)
+    return _pulled("grad", loss, wrt, constant(1.0, loss.dtype), allow_unused)
 
 
 def value_and_grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> tuple[Node, Any]:
@@ -92,6 +95,7 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
     ----------
     outputs : Node or nested structure of Node
     wrt : Node or nested structure of Node
+        If one of them depends on another, each gets its total derivative.
     cotangents : same structure as ``outputs``
         Of their shapes and dtypes; a Python number or array is taken as a constant.
     allow_unused : bool, default False
@@ -105,10 +109,15 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
     ShapeError, DTypeError, GradientError
         As :func:`grad`.
     """
-    results, leaves = _nodes("vjp", outputs), _nodes("vjp", wrt)
-    seeds = _directions("vjp", results, cotangents, "cotangent")
+    return _pulled("vjp", outputs, wrt, cotangents, allow_unused)
+
+
+def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bool) -> Any:
+    """Reverse mode, in the structure of ``wrt``."""
+    results, leaves = _nodes(what, outputs), _nodes(what, wrt)
+    seeds = _directions(what, results, cotangents, "cotangent")
     for node in [*results, *leaves]:
-        _require_floating("vjp", node)
+        _require_floating(what, node)
     found = pull_back(stabilize(results, leaves), seeds, leaves)
     if not allow_unused:
         _require_used(results, leaves, found)
@@ -265,6 +274,8 @@ def _describe(node: Node) -> str:
 
 
 def _require_floating(what: str, node: Node) -> None:
+    if not isinstance(node, Node):
+        raise GradientError(f"{what}: expected a node, not {type(node).__name__}")
     if not isinstance(node.spec, TensorSpec) or not is_floating(node.spec.dtype):
         raise DTypeError(
             f"{what}: {_describe(node)} is {node.spec}; derivatives are of floats",
@@ -291,6 +302,11 @@ def _require_used(
     results: Sequence[Node], leaves: Sequence[Node], found: Sequence[Node | None]
 ) -> None:
     unused = [leaf for leaf, each in zip(leaves, found, strict=True) if each is None]
+    if not unused:
+        return
+    # Through floor, comparisons and the like the derivative exists and is 0.
+    reached = set(topological_order(results))
+    unused = [leaf for leaf in unused if leaf not in reached]
     if not unused:
         return
     listing = ", ".join(

@@ -54,5 +54,5 @@ def require_finite(node: Node, arrays: Iterable[Array]) -> None:
                 f"first non-finite value ({kind}): {describe(node)}",
                 where=provenance(node).where,
                 hint="look at what this operation was given: a logarithm of 0, a division by 0, "
-                "an exponential that overflows",
+                "an exponential that overflows, or NaN in what is fed",
             )

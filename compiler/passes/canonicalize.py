@@ -18,8 +18,6 @@ from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, STOP_GRADIENT, TUPLE
 
 __all__ = ["canonicalize"]
 
-COMMUTATIVE = frozenset({"add", "multiply", "maximum", "minimum"})
-
 
 def canonicalize(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
@@ -32,7 +30,7 @@ def _canonical(node: Node, inputs: tuple[Node, ...]) -> Node:
     if node.op is PROJECT and inputs[0].op is TUPLE:
         index: int = node.attrs["index"]
         return inputs[0].inputs[index]
-    if node.op.name in COMMUTATIVE and inputs[0].op is CONSTANT and inputs[1].op is not CONSTANT:
+    if node.op.is_commutative and inputs[0].op is CONSTANT and inputs[1].op is not CONSTANT:
         with made_by("canonicalize", node):
             return make_node(node.op, (inputs[1], inputs[0]), node.attrs)
     if inputs == node.inputs:

@@ -158,18 +158,23 @@ class _Lowering:
     ) -> dict[Buffer, Buffer]:
         """Which buffers of new values may be the state itself.
 
-        A kernel may write straight into the state if nothing reads the old value after it, and
-        it reads the old value itself only at the position it writes.
+        A kernel may write straight into the state if nothing reads the old value after it, it
+        reads the old value itself only at the position it writes, and nothing after it can fail.
         """
         written_by: dict[Buffer, int] = {}
         last_read: dict[Buffer, int] = {}
+        last_risk = -1
         for index, instruction in enumerate(self.instructions):
+            if instruction.op is not None and instruction.op.may_raise:
+                last_risk = index
             written_by.update((view.buffer, index) for view in instruction.outputs)
             last_read.update((view.buffer, index) for view in instruction.inputs)
         moved: dict[Buffer, Buffer] = {}
         for value, target in zip(values, targets, strict=True):
             writer = written_by.get(value.buffer)
             if writer is None or value.buffer in moved or not value.is_whole:
+                continue
+            if writer < last_risk:
                 continue
             instruction = self.instructions[writer]
             reads = [view for view in instruction.inputs if view.buffer == target.buffer]

@@ -2,7 +2,8 @@
 
 Depth first, so that what is used soon is computed late and little is live at a time. The last
 step of an update (``w - lr * g``) waits until nothing reads the parameter any more, so that it
-may overwrite it in place.
+may overwrite it in place, and until nothing can fail any more, so that a call that raises leaves
+the state as it was.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ def schedule(unit: Unit, driver: Driver) -> Unit:
         return replace(unit, schedule=order)
     position = {node: index for index, node in enumerate(order)}
     last_read = _last_reads(order, position, last_steps)
+    last_risk = max((position[node] for node in order if node.op.may_raise), default=-1)
     waiting: dict[int, list[Node]] = {}
     for node in order:
         if node in last_steps:
             after = max(
                 position[node],
                 last_read.get(target[node], -1),
+                last_risk,
                 *(position[each] for each in node.inputs),
             )
             position[node] = after

@@ -110,6 +110,24 @@ class Node(Operators):
             raise TypeError("len() of a 0-d node")
         return int(self.shape[0])
 
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, int | float | np.ndarray | np.generic):
+            raise TypeError(
+                f"{self!r} == {other!r} would compare identities\n"
+                "  hint: gn.equal(a, b) compares values"
+            )
+        return False
+
+    __hash__ = object.__hash__
+
+    def __contains__(self, value: object) -> bool:
+        raise TypeError(
+            f"whether {self!r} contains something is not known while the graph is built\n"
+            "  hint: gn.any(gn.equal(x, value))"
+        )
+
     def __bool__(self) -> bool:
         raise TypeError(
             f"the truth value of {self!r} is not known while the graph is built\n"
@@ -124,6 +142,12 @@ class Node(Operators):
         )
 
     __array_ufunc__ = None  # so that ndarray + node asks the node
+
+    def __array_function__(self, function: Any, *args: object) -> Any:
+        raise TypeError(
+            f"np.{function.__name__} does not build graphs\n"
+            f"  hint: gn.{function.__name__} does, if graphnn has it"
+        )
 
     def __float__(self) -> float:
         raise TypeError(f"{self!r} is symbolic; run it: gn.compile(inputs, node)(...)")
@@ -143,6 +167,8 @@ class Node(Operators):
 
     def __repr__(self) -> str:
         name = self.name
+        if name is not None:
+            name = shortened(name)
         label = f"{name} = {self.op.label(self)}" if name else self.op.label(self)
         if isinstance(self.spec, TupleSpec):
             return f"<Node {label} {self.spec}>"
@@ -153,6 +179,12 @@ class Node(Operators):
 
 _interned: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
+
+
+def shortened(name: str, most: int = 60) -> str:
+    """A name on one line and not too long."""
+    line = name.replace("\n", "\\n")
+    return line if len(line) <= most else line[: most - 3] + "..."
 
 
 def freeze(value: Any) -> object:

@@ -44,8 +44,13 @@ class Op:
     is_elementwise : bool
         Whether an element of the result depends on the broadcast elements of the inputs alone,
         so that the result may overwrite an input.
+    is_commutative : bool
+        Whether its two inputs may change places.
     instruction : {"kernel", "gemm", "host"}
         The kind of instruction it is lowered to; "host" calls the reference kernel.
+    may_raise : bool
+        Whether evaluating it can fail for some values (an index out of range): state is written
+        only after all of these.
     first_differentiable : int
         Inputs before this position carry no derivative.
     """
@@ -54,7 +59,9 @@ class Op:
     is_source = False
     is_view = False
     is_elementwise = False
+    is_commutative = False
     instruction = "host"
+    may_raise = False
     first_differentiable = 0
 
     def infer(self, *inputs: Any, **attrs: Any) -> Spec:

@@ -44,7 +44,9 @@ class Optimizer:
         self.slots: dict[Parameter, dict[str, Parameter]] = {}
         self.step = parameter(0, name=f"{type(self).__name__}.step", dtype=INT64, trainable=False)
 
-    def minimize(self, loss: Node, parameters: Iterable[Parameter]) -> dict[Parameter, Node]:
+    def minimize(
+        self, loss: Node, parameters: Parameter | Iterable[Parameter]
+    ) -> dict[Parameter, Node]:
         """The updates of one step, for :func:`graphnn.compile`.
 
         Parameters
@@ -139,9 +141,9 @@ class Optimizer:
             return cast_to(self.learning_rate, dtype)
         return constant(self.learning_rate, dtype)
 
-    def _checked_parameters(self, parameters: Iterable[Parameter]) -> list[Parameter]:
+    def _checked_parameters(self, parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
         what = type(self).__name__
-        listed: list[Any] = list(parameters)
+        listed: list[Any] = [parameters] if isinstance(parameters, Node) else list(parameters)
         if not listed:
             raise ArgumentError(f"{what}: there are no parameters to train")
         seen: set[Parameter] = set()

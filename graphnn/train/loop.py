@@ -88,7 +88,8 @@ def fit(
                 if not math.isfinite(measured["loss"]):
                     raise NonFiniteError(
                         f"the loss is {measured['loss']} in epoch {epoch + 1}, step {means.steps}",
-                        hint="try a smaller learning rate; are there NaNs in the data?",
+                        hint="try a smaller learning rate; are there NaNs in the data? "
+                        'gn.compile(..., debug="nan") names the first operation that gives one',
                     )
                 bar.update()
                 if interrupted():

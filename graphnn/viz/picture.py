@@ -97,6 +97,13 @@ class Picture:
         """The picture as PNG."""
         from graphnn.viz.dot import pinned_dot
 
+        if len(self.drawing.marks) > MOST_NODES_IN_PIXELS:
+            raise RenderError(
+                f"{len(self.drawing.marks):,} nodes are too many for a .png, "
+                f"which holds up to {MOST_NODES_IN_PIXELS:,}",
+                hint="write .svg, which browsers zoom",
+                where="",
+            )
         longest = max(self.drawing.width, self.drawing.height)
         scale = min(PIXELS_PER_POINT, MOST_PIXELS / longest)
         if scale < LEAST_SCALE:
@@ -150,6 +157,9 @@ class Picture:
         return f"<Picture of {len(self.scene.nodes)} nodes, {len(self.scene.edges)} edges>"
 
 
+MOST_NODES_IN_PIXELS = 5_000
+"""Beyond this Graphviz takes minutes to draw pixels, and no screen could show them."""
+
 FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
 
 
@@ -160,7 +170,9 @@ def _write_whole(target: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise RenderError(
-            f"cannot write {target}: {error.strerror}", hint="does its folder exist?", where=""
+            f"cannot write {target}: {error.strerror}",
+            hint="is its folder there and yours to write?",
+            where="",
         ) from None
     try:
         os.chmod(file.name, 0o666 & ~_umask())

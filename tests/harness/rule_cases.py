@@ -15,6 +15,8 @@ from rewriting import (
 
 import graphnn as gn
 
+TRUE, FALSE = gn.constant(True), gn.constant(False)
+
 ALGEBRA = [
     elementwise("times_one", "f", lambda x: x * 1, lambda x: x, dtypes=FLOATS + INTEGERS),
     elementwise("times_one", "f", lambda x: 1 * x, lambda x: x, dtypes=FLOATS + INTEGERS),
@@ -160,8 +162,8 @@ CHOICES = [
         lambda c, x, y: gn.where(gn.logical_not(c), x, y),
         lambda c, x, y: gn.where(c, y, x),
     ),
-    elementwise("where_true", "ff", lambda x, y: gn.where(True, x, y), lambda x, y: x),
-    elementwise("where_false", "ff", lambda x, y: gn.where(False, x, y), lambda x, y: y),
+    elementwise("where_true", "ff", lambda x, y: gn.where(TRUE, x, y), lambda x, y: x),
+    elementwise("where_false", "ff", lambda x, y: gn.where(FALSE, x, y), lambda x, y: y),
     elementwise(
         "where_then_where",
         "bff",
