@@ -102,7 +102,7 @@ def plot(path: Path, sizes: list[int], stages: dict[str, list[float]]) -> None:
         axes.set(title=title, xlabel="tanh in the chain")
         axes.grid(True, which="major", alpha=0.3)
         axes.legend(fontsize=8)
-    left.set_ylabel("seconds")
+    left.set(ylabel="seconds", ylim=(1e-4, 1e2))  # below that a pass had nothing to do
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 

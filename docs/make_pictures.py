@@ -82,8 +82,8 @@ def mlp() -> tuple[gn.Graph, list[gn.Parameter]]:
 
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
-    unrolled = bptt(4)
-    title = "Backpropagation through time: h[t+1] = tanh(x[t] Wx + h[t] Wh + b), 4 steps"
+    unrolled = bptt(3)
+    title = "Backpropagation through time: h[t+1] = tanh(x[t] Wx + h[t] Wh + b), 3 steps"
     render(unrolled, PICTURES / "bptt.svg", title=title)
     render(unrolled, PICTURES / "bptt.png", title=title)
     render(lstm(2), PICTURES / "lstm.svg", title="An LSTM over two steps")

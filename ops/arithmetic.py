@@ -203,6 +203,11 @@ def square(x: Node) -> Node:
     return multiply(x, x)
 
 
+@square.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (2.0 * x,)
+
+
 @elementwise(reference=np.reciprocal, domain=(0.5, 2.0), corner="1/±0 is ±inf")
 def reciprocal(x: Node) -> Node:
     """``1 / x``."""
