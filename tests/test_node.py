@@ -221,3 +221,16 @@ def test_numpy_functions_on_nodes_name_ours():
 def test_repr_shortens_names():
     assert repr(gn.constant(1.0) + 2.0).count("\n") == 0
     assert len(repr((gn.constant(2.0) + 2.0).named("n\n" * 1000))) < 120
+
+
+def test_values_that_an_integer_dtype_cannot_hold_are_refused():
+    for value in (1.5, [0.0, np.nan], np.array([2.5]), np.inf):
+        with pytest.raises(gn.DTypeError, match="is not an integer, but int32 was asked for"):
+            gn.constant(value, "int32")
+    assert gn.evaluate(gn.constant(2.0, "int32")) == 2
+    with pytest.raises(gn.DTypeError, match="300 does not fit int8"):
+        gn.parameter([300], dtype="int8")
+    with pytest.raises(gn.DTypeError, match=r"300\.0 does not fit int8"):
+        gn.parameter([300.0], dtype="int8")
+    with pytest.raises(gn.DTypeError, match="None is not a number or an array"):
+        gn.input("x", shape=(2,)) + None

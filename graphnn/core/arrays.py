@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import FLOAT32, DType, DTypeLike, as_dtype, is_integer
+from graphnn.core.dtypes import FLOAT32, DType, DTypeLike, as_dtype, is_floating, is_integer
 from graphnn.core.errors import DTypeError, FeedError
 from graphnn.core.op import Array
 
@@ -30,6 +30,8 @@ def to_numpy(value: Any) -> Array:
             hint="call .get() (CuPy) or .cpu() (PyTorch) first",
             where="",
         )
+    if value is None or isinstance(value, str):
+        raise DTypeError(f"{value!r} is not a number or an array")
     if isinstance(value, np.ndarray):
         array = value
     elif hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
@@ -51,7 +53,7 @@ def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
     Raises
     ------
     DTypeError
-        As `to_numpy`, and for integers that do not fit ``dtype``.
+        As `to_numpy`, and for values that an integer ``dtype`` cannot hold.
     """
     array = to_numpy(value)
     if dtype is not None:
@@ -64,15 +66,22 @@ def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
 
 
 def require_fit(array: Array, dtype: DType) -> None:
-    """Check that integers fit an integer dtype, so that converting them does not wrap around.
+    """Check that converting to an integer dtype loses nothing: no fractions, no wrapping around.
 
     Raises
     ------
     DTypeError
-        Naming the first that does not fit.
+        Naming the first value that does not fit.
     """
-    if not (is_integer(array.dtype) and is_integer(dtype)) or np.can_cast(array.dtype, dtype):
+    if not is_integer(dtype) or np.can_cast(array.dtype, dtype):
         return
+    if is_floating(array.dtype):
+        inexact = array[(array != np.trunc(array)) | ~np.isfinite(array)]
+        if inexact.size:
+            raise DTypeError(
+                f"{inexact.flat[0]} is not an integer, but {dtype.name} was asked for",
+                hint="round it first, or use gn.cast",
+            )
     limits = np.iinfo(dtype)
     outside = array[(array < limits.min) | (array > limits.max)]
     if outside.size:

@@ -91,8 +91,9 @@ def as_dtype(dtype: DTypeLike) -> DType:
     except TypeError:
         found = None
     if found is None:
+        shown = dtype.name if isinstance(dtype, np.dtype) else repr(dtype)
         raise DTypeError(
-            f"dtype {dtype!r} is not supported",
+            f"dtype {shown} is not supported",
             hint="one of " + ", ".join(dtype.name for dtype in DTYPES),
         )
     return found
