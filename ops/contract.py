@@ -27,6 +27,7 @@ from graphnn.core.dtypes import (
     DTypeLike,
     is_bool,
     is_floating,
+    is_half,
     is_integer,
     promote,
     weak_dtype,
@@ -58,6 +59,7 @@ __all__ = [
     "require_floating",
     "sum_tangents",
     "whole_number",
+    "widened",
     "zeros_like",
 ]
 
@@ -366,6 +368,11 @@ def cast_to(node: Node, dtype: DType) -> Node:
 def require_floating(what: str, node: Node) -> Node:
     """The node in a float dtype: integers and bools become float32."""
     return node if is_floating(node.dtype) else cast_to(node, FLOAT32)
+
+
+def widened(x: Node) -> Node:
+    """Half floats as float32, in which everything is computed; others as they are."""
+    return cast_to(x, FLOAT32) if is_half(x.dtype) else x
 
 
 def zeros_like(node: Node) -> Node:

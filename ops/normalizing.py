@@ -22,13 +22,15 @@ from graphnn.ops.contract import (
     normalize_axes,
     operation,
     require_floating,
+    widened,
     zeros_like,
 )
 from graphnn.ops.control import stop_gradient
 from graphnn.ops.exponential import exp, log
 from graphnn.ops.logic import equal, isinf, not_equal
-from graphnn.ops.reduction import REDUCTION_REJECTS, max, min, widened
+from graphnn.ops.reduction import REDUCTION_REJECTS, max, min
 from graphnn.ops.statistics import safe_sqrt
+from graphnn.ops.weighted import WeightedReduction
 
 __all__ = ["log_softmax", "logsumexp", "norm", "softmax"]
 
@@ -92,7 +94,7 @@ class LogSoftmaxOp(Op):
         return [cast_to(subtract(wide, multiply(exp(widened(node)), total)), node.dtype)]
 
 
-class LogSumExpOp(Op):
+class LogSumExpOp(WeightedReduction):
     """``log(sum(exp(x)))`` over axes, which disappear."""
 
     name = "logsumexp"
@@ -104,19 +106,7 @@ class LogSumExpOp(Op):
         powers, top = _scaled_powers(x, axes)
         return cast_to(add(log(sum(powers, axes)), top), x.dtype)
 
-    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
-        (tangent,) = tangents
-        if tangent is None:
-            return None
-        change = sum(multiply(self._weights(node), widened(tangent)), node.attrs["axes"])
-        return cast_to(change, node.dtype)
-
-    def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
-        (x,) = node.inputs
-        arriving = spread(widened(cotangent), node.attrs["axes"], x.shape)
-        return [cast_to(multiply(self._weights(node), arriving), x.dtype)]
-
-    def _weights(self, node: Node) -> Node:
+    def weights(self, node: Node) -> Node:
         """The softmax of the input, from what the expansion computes anyway."""
         (x,), axes = node.inputs, node.attrs["axes"]
         powers, _ = _scaled_powers(x, axes)

@@ -6,7 +6,6 @@ the softmax family in :mod:`graphnn.ops.normalizing`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +33,12 @@ from graphnn.ops.contract import (
     normalize_axes,
     normalize_axis,
     operation,
+    widened,
 )
 from graphnn.ops.cumulative import cumprod, shifted
 from graphnn.ops.logic import equal, not_equal
 from graphnn.ops.movement import inverse_permutation, permute, ravel
+from graphnn.ops.weighted import WeightedReduction
 
 __all__ = [
     "all",
@@ -92,36 +93,24 @@ def _of_empty(name: str, x: TensorSpec, axis: int) -> ShapeError:
     )
 
 
-class ExtremumOp(ReduceOp):
+class ExtremumOp(WeightedReduction, ReduceOp):
     """The largest or smallest element; elements that tie share the derivative equally."""
 
-    def _shares(self, node: Node) -> Node:
+    def weights(self, node: Node) -> Node:
         """1 at the extremum, divided among ties, else 0; NaN wherever the extremum is NaN."""
         (x,), axes = node.inputs, node.attrs["axes"]
         wins = cast_to(equal(x, spread(node, axes, x.shape)), widened(x).dtype)
         return divide(wins, sum(wins, axes, keepdims=True))
 
-    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
-        (tangent,) = tangents
-        if tangent is None:
-            return None
-        return sum(_gated(self._shares(node), tangent), node.attrs["axes"])
-
-    def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
-        (x,) = node.inputs
-        return [_gated(self._shares(node), spread(cotangent, node.attrs["axes"], x.shape))]
+    def weigh(self, weights: Node, value: Node) -> Node:
+        """0 where the weight is, also where the value is inf or NaN."""
+        return where(equal(weights, 0.0), 0.0, multiply(weights, widened(value)))
 
 
-def _gated(weights: Node, value: Node) -> Node:
-    """A product that is 0 where the weight is, also where the value is inf or NaN."""
-    weighted = multiply(weights, widened(value))
-    return cast_to(where(equal(weights, 0.0), 0.0, weighted), value.dtype)
-
-
-class ProdOp(ReduceOp):
+class ProdOp(WeightedReduction, ReduceOp):
     """The product; its derivative uses no division, so that elements may be 0."""
 
-    def _others(self, node: Node) -> Node:
+    def weights(self, node: Node) -> Node:
         """For every element of the input, the product of all others."""
         (x,), axes = node.inputs, node.attrs["axes"]
         x = widened(x)
@@ -133,18 +122,6 @@ class ProdOp(ReduceOp):
         after = shifted(cumprod(flat, lane, reverse=True), -1, lane, fill=1)
         others = to_shape(multiply(before, after), moved.shape)
         return permute(others, inverse_permutation(order))
-
-    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
-        (tangent,) = tangents
-        if tangent is None:
-            return None
-        change = sum(multiply(self._others(node), widened(tangent)), node.attrs["axes"])
-        return cast_to(change, node.dtype)
-
-    def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
-        (x,) = node.inputs
-        arriving = spread(widened(cotangent), node.attrs["axes"], x.shape)
-        return [cast_to(multiply(self._others(node), arriving), x.dtype)]
 
 
 class ArgExtremumOp(Op):
@@ -165,11 +142,6 @@ class ArgExtremumOp(Op):
 
     def flops(self, node: Node) -> int:
         return int(node.inputs[0].size)
-
-
-def widened(x: Node) -> Node:
-    """Half floats as float32, in which everything is computed; others as they are."""
-    return cast_to(x, FLOAT32) if is_half(x.dtype) else x
 
 
 MAX = ExtremumOp("max", np.maximum, has_identity=False)

@@ -14,7 +14,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import divide, multiply, square, subtract, where
-from graphnn.ops.broadcasting import SUM, keep_axes, spread, sum, to_shape
+from graphnn.ops.broadcasting import SUM, keep_axes, sum, to_shape
 from graphnn.ops.contract import (
     Arg,
     Reject,
@@ -26,11 +26,13 @@ from graphnn.ops.contract import (
     operation,
     require_floating,
     whole_number,
+    widened,
 )
 from graphnn.ops.elementwise import Partial, elementwise
 from graphnn.ops.exponential import sqrt
 from graphnn.ops.logic import equal
-from graphnn.ops.reduction import REDUCTION_REJECTS, reduction_samples, widened
+from graphnn.ops.reduction import REDUCTION_REJECTS, reduction_samples
+from graphnn.ops.weighted import WeightedReduction
 
 __all__ = ["mean", "safe_sqrt", "size_of", "std", "var"]
 
@@ -47,7 +49,7 @@ class SizeOfOp(Op):
         return np.asarray(size, dtype)
 
 
-class VarOp(Op):
+class VarOp(WeightedReduction):
     """Mean square distance from the mean.
 
     It has rules of its own because its expansion's would sum the deviations, which is 0.
@@ -62,17 +64,11 @@ class VarOp(Op):
         total = sum(square(_deviations(x, axes)), axes)
         return cast_to(divide(total, _freedom(x, axes, ddof)), x.dtype)
 
-    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
-        (x,), (tangent,) = node.inputs, tangents
-        if tangent is None:
-            return None
-        axes = node.attrs["axes"]
-        return cast_to(sum(multiply(_slope(node), widened(tangent)), axes), x.dtype)
-
-    def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
-        (x,) = node.inputs
-        arriving = spread(widened(cotangent), node.attrs["axes"], x.shape)
-        return [cast_to(multiply(_slope(node), arriving), x.dtype)]
+    def weights(self, node: Node) -> Node:
+        """Twice the deviations, over the degrees of freedom."""
+        (x,), axes = node.inputs, node.attrs["axes"]
+        freedom = _freedom(x, axes, node.attrs["ddof"])
+        return multiply(_deviations(x, axes), divide(2.0, freedom))
 
 
 SIZE_OF, VAR = SizeOfOp(), VarOp()
@@ -90,13 +86,6 @@ def _freedom(x: Node, axes: tuple[int, ...], ddof: int) -> Node:
     """The number of elements, less ``ddof``, as a value; 0 if there are not that many."""
     count = product(x.shape[axis] for axis in axes) - ddof
     return size_of(0 if isinstance(count, int) and count < 0 else count, widened(x).dtype)
-
-
-def _slope(node: Node) -> Node:
-    """The derivative of the variance by every element."""
-    (x,), axes = node.inputs, node.attrs["axes"]
-    freedom = _freedom(x, axes, node.attrs["ddof"])
-    return multiply(_deviations(x, axes), divide(2.0, freedom))
 
 
 @operation(

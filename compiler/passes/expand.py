@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
-from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.graph import rebuild, topological_order, with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import carry, made_by
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import cast_to
+from graphnn.ops.contract import cast_to, widened
 
 __all__ = ["expand", "expand_node"]
 
@@ -60,5 +59,4 @@ def expand_node(node: Node) -> Node:
 
 def _widened(node: Node) -> Node:
     """A half float in float32, so that a composite is rounded once, as a primitive is."""
-    is_half_float = isinstance(node.spec, TensorSpec) and is_half(node.spec.dtype)
-    return cast_to(node, FLOAT32) if is_half_float else node
+    return widened(node) if isinstance(node.spec, TensorSpec) else node
