@@ -120,12 +120,12 @@ def test_import_brings_in_nothing_heavy(tmp_path: Path) -> None:
 def test_import_is_fast(tmp_path: Path) -> None:
     code = """
 import time
-start = time.perf_counter()
+start = time.process_time()  # not the wall's: others may be using this machine
 import graphnn
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
     seconds = []
-    for _ in range(TRIES):  # the best of several: others may be using this machine
+    for _ in range(TRIES):
         seconds.append(in_fresh_interpreter(code, tmp_path))
         if seconds[-1] < IMPORT_SECONDS:
             break

