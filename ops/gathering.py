@@ -47,7 +47,7 @@ from graphnn.ops.creation import iota
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims, inverse_permutation, permute
 
-__all__ = ["one_hot", "scatter_add", "take_along_axis"]
+__all__ = ["gather", "one_hot", "scatter_add", "take_along_axis"]
 
 
 def _check_indices(name: str, x: TensorSpec, indices: Sequence[TensorSpec]) -> Shape:
@@ -193,9 +193,60 @@ def _index_array(index: Any) -> Array:
     return array.astype(INT64) if array.size == 0 and not hasattr(index, "dtype") else array
 
 
-def gather(x: Node, *indices: Node) -> Node:
-    """``x[indices]`` on the leading axes; the indices broadcast together."""
-    return make_node(GATHER, (x, *broadcast_indices("gather", indices)))
+@operation(
+    reference=lambda x, *indices: x[indices],
+    samples=[
+        Sample(Arg((5, 3)), Arg((4,), low=-5, high=4, kind="int")),
+        Sample(Arg((3, 4, 2)), Arg((2, 1), low=0, high=2, kind="int"), Arg((3,), 0, 3, kind="int")),
+        Sample(Arg((3,)), Arg((), low=0, high=2, kind="int")),
+        Sample(Arg((3, 2)), Arg((0,), low=0, high=2, kind="int")),
+    ],
+    rejects=[
+        Reject(ShapeError, "no indices", Arg((3,))),
+        Reject(ShapeError, "2 indices for 1 axes", Arg((3,)), [0], [0]),
+        Reject(ShapeError, "index 3 is out of range for 3 elements", Arg((3,)), [3]),
+        Reject(DTypeError, "indices must be integers", Arg((3,)), [0.5]),
+    ],
+    dtypes="bif",
+    corner="negative indices count from the end; out of range is an error",
+)
+def gather(x: Any, *indices: Any) -> Node:
+    """``x[indices]``: elements of the leading axes, picked by integer arrays.
+
+    Parameters
+    ----------
+    x : array_like or Node
+    *indices : array_like or Node
+        One integer array for each leading axis that is indexed; they broadcast together.
+
+    Returns
+    -------
+    Node
+        Of the indices' common shape, followed by the axes of ``x`` that are not indexed.
+
+    Raises
+    ------
+    ShapeError
+        If there are no indices or more than axes, or a known one is out of range.
+    DTypeError
+        If an index is not integer.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(5, 3))
+    >>> gn.evaluate(gn.gather(x, [4, 0], [2, 2]), {x: [[i, i, 10 * i] for i in range(5)]})
+    array([40.,  0.], dtype=float32)
+    """
+    node = as_node(x)
+    if not indices:
+        raise ShapeError("gather: no indices are given", hint="gn.gather(x, [0, 2])")
+    if len(indices) > node.ndim:
+        raise ShapeError(f"gather: {len(indices)} indices for {node.ndim} axes")
+    chosen = [
+        index_node("gather", index, size) for index, size in zip(indices, node.shape, strict=False)
+    ]
+    return make_node(GATHER, (node, *broadcast_indices("gather", chosen)))
 
 
 def broadcast_indices(what: str, indices: Sequence[Node]) -> list[Node]:
