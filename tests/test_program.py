@@ -314,8 +314,8 @@ def test_a_long_chain_through_everything():
     for _ in range(100_000):
         reference = np.tanh(reference)
         product = product * (1 - reference**2)
-    np.testing.assert_allclose(value, reference.sum(), rtol=1e-2)
-    np.testing.assert_allclose(slope, product, rtol=1e-1, atol=1e-12)
+    np.testing.assert_allclose(value, reference.sum(), rtol=1e-3)
+    np.testing.assert_allclose(slope, product, rtol=1e-3)
     assert program.graph.text().count("\n") > 100_000
     assert len(str(program)) > 1_000_000
 
