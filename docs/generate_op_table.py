@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.node import Node
+from graphnn.ops import load_all
 from graphnn.ops.contract import OPERATIONS, Arg, Operation
 
 PAGE = Path(__file__).with_name("ops.md")
@@ -51,6 +52,7 @@ KINDS = {"b": "bool", "i": "integer", "f": "float"}
 
 def page() -> str:
     """The whole of docs/ops.md."""
+    load_all()
     operations = sorted(OPERATIONS.values(), key=lambda each: (each.family, each.name))
     families = groupby(operations, key=lambda each: each.family)
     parts = [HEAD.format(count=len(operations))]

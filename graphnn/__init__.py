@@ -14,6 +14,7 @@ and call it with arrays::
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from graphnn import ops as ops
 from graphnn._version import __version__ as __version__
 from graphnn.compiler.autodiff.check import *
 from graphnn.compiler.autodiff.derivatives import *
@@ -53,4 +54,11 @@ def __getattr__(name: str) -> Any:
         from graphnn.viz import render
 
         return render
-    raise AttributeError(f"module 'graphnn' has no attribute {name!r}")
+    try:
+        return getattr(ops, name)
+    except AttributeError:
+        raise AttributeError(f"module 'graphnn' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, "render", *dir(ops)})

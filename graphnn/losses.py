@@ -21,7 +21,7 @@ from graphnn.ops.exponential import log
 from graphnn.ops.gathering import take_along_axis
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims, squeeze
-from graphnn.ops.normalizing import log_softmax
+from graphnn.ops.softmaxes import log_softmax
 from graphnn.ops.statistics import mean, size_of
 
 __all__ = [

@@ -1,7 +1,15 @@
-"""Every operator, defined once and in one place, one file per family."""
+"""Every operator, defined once and in one place, one file per family.
+
+What nearly every graph needs is imported with the package; a family of `LAZY` when one of its
+names is first used, so that importing graphnn stays fast. A test compares that table with the
+families' own ``__all__``.
+"""
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from graphnn.core.op import REGISTRY
 from graphnn.core.operators import bind_functions
 from graphnn.ops import (
     activation,
@@ -21,12 +29,12 @@ from graphnn.ops import (
     leaves,
     logic,
     movement,
-    normalizing,
     padding,
     products,
     random,
     reduction,
     rounding,
+    softmaxes,
     special,
     statistics,
     trigonometric,
@@ -49,15 +57,38 @@ from graphnn.ops.joining import *
 from graphnn.ops.leaves import *
 from graphnn.ops.logic import *
 from graphnn.ops.movement import *
-from graphnn.ops.normalizing import *
 from graphnn.ops.padding import *
 from graphnn.ops.products import *
 from graphnn.ops.random import seed
 from graphnn.ops.reduction import *
 from graphnn.ops.rounding import *
+from graphnn.ops.softmaxes import *
 from graphnn.ops.special import *
 from graphnn.ops.statistics import *
 from graphnn.ops.trigonometric import *
+
+if TYPE_CHECKING:
+    from graphnn.ops.attention import *
+    from graphnn.ops.complex_numbers import *
+    from graphnn.ops.convolution import *
+    from graphnn.ops.decompositions import *
+    from graphnn.ops.determinants import *
+    from graphnn.ops.fourier import *
+    from graphnn.ops.local import *
+    from graphnn.ops.lookup import *
+    from graphnn.ops.matrix_functions import *
+    from graphnn.ops.normalization import *
+    from graphnn.ops.norms import *
+    from graphnn.ops.order_statistics import *
+    from graphnn.ops.pooling import *
+    from graphnn.ops.resampling import *
+    from graphnn.ops.scattering import *
+    from graphnn.ops.searching import *
+    from graphnn.ops.segments import *
+    from graphnn.ops.solving import *
+    from graphnn.ops.sorting import *
+    from graphnn.ops.sparse import *
+    from graphnn.ops.windows import *
 
 __all__ = ["constant", "random", "seed"]
 __all__ += activation.__all__
@@ -77,13 +108,62 @@ __all__ += joining.__all__
 __all__ += leaves.__all__
 __all__ += logic.__all__
 __all__ += movement.__all__
-__all__ += normalizing.__all__
 __all__ += padding.__all__
 __all__ += products.__all__
 __all__ += reduction.__all__
 __all__ += rounding.__all__
+__all__ += softmaxes.__all__
 __all__ += special.__all__
 __all__ += statistics.__all__
 __all__ += trigonometric.__all__
 
+LAZY: dict[str, tuple[str, ...]] = {
+    "attention": (),
+    "complex_numbers": (),
+    "convolution": (),
+    "decompositions": (),
+    "determinants": (),
+    "fourier": (),
+    "local": (),
+    "lookup": (),
+    "matrix_functions": (),
+    "normalization": (),
+    "norms": (),
+    "order_statistics": (),
+    "pooling": (),
+    "resampling": (),
+    "scattering": (),
+    "searching": (),
+    "segments": (),
+    "solving": (),
+    "sorting": (),
+    "sparse": (),
+    "windows": (),
+}
+"""Families that are imported on first use, with what they export."""
+
+_FAMILY_OF = {name: family for family, names in LAZY.items() for name in names}
+
+
+def load_all() -> None:
+    """Import every family: then the registries are complete."""
+    for family in LAZY:
+        import_module(f"graphnn.ops.{family}")
+
+
+def __getattr__(name: str) -> Any:
+    """An operation of a family that is not imported yet."""
+    family = _FAMILY_OF.get(name)
+    if family is None:
+        raise AttributeError(f"module 'graphnn.ops' has no attribute {name!r}")
+    value = getattr(import_module(f"graphnn.ops.{family}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FAMILY_OF})
+
+
+REGISTRY.load_all = load_all
 bind_functions(sys.modules[__name__])

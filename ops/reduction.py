@@ -1,7 +1,7 @@
 """Reductions over axes: products, extremes and where they lie, logic.
 
 Sums are in :mod:`graphnn.ops.broadcasting`, means in :mod:`graphnn.ops.statistics`, norms and
-the softmax family in :mod:`graphnn.ops.normalizing`.
+the softmax family in :mod:`graphnn.ops.softmaxes`.
 """
 
 from __future__ import annotations

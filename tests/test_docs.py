@@ -27,6 +27,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 
 BLOCK = re.compile(r"^```(?:\{code-cell\} )?(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+graphnn.ops.load_all()  # before the registries are looked at
+
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

@@ -1,5 +1,6 @@
 """What is shipped, and what ``import graphnn`` costs and brings in."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from graphnn._version import __version__
+from graphnn.ops import LAZY
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -130,3 +132,22 @@ print(time.process_time() - start)
         if seconds[-1] < IMPORT_SECONDS:
             break
     assert min(seconds) < IMPORT_SECONDS, f"import graphnn took {seconds} s"
+
+
+def test_families_of_operators_export_what_the_table_says() -> None:
+    for family, names in LAZY.items():
+        module = importlib.import_module(f"graphnn.ops.{family}")
+        assert tuple(module.__all__) == names, family
+
+
+def test_families_of_operators_are_imported_when_they_are_used(tmp_path: Path) -> None:
+    code = """
+import json, sys, graphnn
+before = [name for name in sys.modules if name.rpartition(".")[2] in graphnn.ops.LAZY]
+listed = set(dir(graphnn))
+graphnn.ops.load_all()
+names = [name for names in graphnn.ops.LAZY.values() for name in names]
+missing = [name for name in names if name not in listed or not hasattr(graphnn, name)]
+print(json.dumps([before, missing]))
+"""
+    assert in_fresh_interpreter(code, tmp_path) == [[], []]

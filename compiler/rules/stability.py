@@ -20,8 +20,8 @@ from graphnn.ops.exponential import exp, expm1, log, log1p, logaddexp
 from graphnn.ops.gathering import GATHER
 from graphnn.ops.joining import SLICE
 from graphnn.ops.movement import FLIP, TRANSPOSE
-from graphnn.ops.normalizing import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from graphnn.ops.reduction import MAX
+from graphnn.ops.softmaxes import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from graphnn.ops.trigonometric import tanh
 
 __all__ = ["STABILITY"]

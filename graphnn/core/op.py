@@ -6,7 +6,7 @@ nothing here knows a particular operator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,21 @@ __all__ = ["REGISTRY", "Array", "Op", "register"]
 
 Array = npt.NDArray[Any]
 
-REGISTRY: dict[str, Op] = {}
+
+class Registry(dict[str, "Op"]):
+    """Operators by name; what is missing is looked for in the families not yet imported."""
+
+    load_all: Callable[[], None] | None = None
+
+    def __missing__(self, name: str) -> Op:
+        if self.load_all is not None:
+            self.load_all()
+        if name not in self:
+            raise KeyError(name)
+        return self[name]
+
+
+REGISTRY = Registry()
 """Every operator by name."""
 
 
@@ -53,6 +67,12 @@ class Op:
         only after all of these.
     first_differentiable : int
         Inputs before this position carry no derivative.
+    axis_attrs : tuple of str, or None
+        For an operator that works on every slice along other axes by itself: its attributes
+        that are axes (an int, or a tuple of them), counted from the front and the same for all
+        its inputs. Then it batches without a rule: inputs get a leading axis of examples and
+        these attributes count it. ``()`` if it works on the last axes, whatever stands before
+        them. None: it gives :meth:`batch`, or is batched as its expansion.
     """
 
     name: str
@@ -63,6 +83,7 @@ class Op:
     instruction = "host"
     may_raise = False
     first_differentiable = 0
+    axis_attrs: tuple[str, ...] | None = None
 
     def infer(self, *inputs: Any, **attrs: Any) -> Spec:
         """Spec of the result. Raises `ShapeError` or `DTypeError` for what does not fit."""
@@ -94,6 +115,26 @@ class Op:
         """A cotangent for every input of ``node``; `NotImplemented` without a rule.
 
         For a tuple of results, ``cotangent`` is a sequence with None for zeros.
+        """
+        return NotImplemented
+
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Any:
+        """``node`` for many examples at once; `NotImplemented` without a rule.
+
+        Parameters
+        ----------
+        node : Node
+            The operator applied to one example.
+        inputs : sequence of Node
+            Its inputs for all examples. Those that differ between examples have a leading axis
+            of examples; the others are as they were.
+        mapped : sequence of bool
+            Which of them do; at least one.
+
+        Returns
+        -------
+        Node
+            The result, or tuple of results, with a leading axis of examples.
         """
         return NotImplemented
 

@@ -15,7 +15,7 @@ from graphnn.core.state import parameter
 from graphnn.nn.module import Module
 from graphnn.ops import activation as ops
 from graphnn.ops.arithmetic import sign
-from graphnn.ops.normalizing import log_softmax, softmax
+from graphnn.ops.softmaxes import log_softmax, softmax
 from graphnn.ops.trigonometric import tanh
 
 __all__ = [

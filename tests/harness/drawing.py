@@ -10,7 +10,10 @@ import numpy as np
 import graphnn as gn
 from graphnn.core.dtypes import DType, as_dtype, is_bool, is_floating, is_integer
 from graphnn.core.node import Node
+from graphnn.ops import load_all
 from graphnn.ops.contract import OPERATIONS, Arg, Operation, Sample
+
+load_all()  # every operation is tested, whether or not anything here uses its family
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -1,0 +1,5 @@
+"""Determinants and their logarithms."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Medians and quantiles."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
