@@ -18,6 +18,7 @@ from graphnn import ops as ops
 from graphnn._version import __version__ as __version__
 from graphnn.compiler.autodiff.check import *
 from graphnn.compiler.autodiff.derivatives import *
+from graphnn.compiler.batching import *
 from graphnn.compiler.program import *
 from graphnn.core.dims import Dim as Dim
 from graphnn.core.errors import *

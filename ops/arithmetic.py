@@ -292,6 +292,7 @@ class CastOp(Op):
     """Conversion to another dtype; linear between floats, flat to and from integers."""
 
     name = "cast"
+    axis_attrs = ()
     is_elementwise = True
     instruction = "kernel"
 

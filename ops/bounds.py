@@ -18,6 +18,7 @@ class RequireRangeOp(Op):
     """Integers as they are, or an error for one outside of ``[low, high)``."""
 
     name = "require_range"
+    axis_attrs = ()
     may_raise = True
 
     def infer(self, x: TensorSpec, *, low: int, high: int, what: str) -> TensorSpec:

@@ -51,6 +51,10 @@ class BroadcastOp(LinearOp):
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return unbroadcast(cotangent, node.inputs[0].shape)
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        (x,) = inputs
+        return broadcast_to(behind_examples(x, node.ndim), (x.shape[0], *node.shape))
+
 
 class ReshapeOp(LinearOp):
     """The same elements in row-major order under another shape."""
@@ -72,11 +76,16 @@ class ReshapeOp(LinearOp):
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return make_node(self, (cotangent,), {"shape": node.inputs[0].shape})
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        (x,) = inputs
+        return to_shape(x, (x.shape[0], *node.shape))
+
 
 class SumOp(LinearOp):
     """Sum over axes, which disappear. Half floats accumulate in float32."""
 
     name = "sum"
+    axis_attrs = ("axes",)
 
     def infer(self, x: TensorSpec, *, axes: tuple[int, ...]) -> TensorSpec:
         kept = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
@@ -118,6 +127,12 @@ def spread(reduced: Node, axes: Sequence[int], shape: Shape) -> Node:
 def to_shape(x: Node, shape: Shape) -> Node:
     """Reshape without checking what the caller knows; the node itself if nothing changes."""
     return x if x.shape == shape else make_node(RESHAPE, (x,), {"shape": shape})
+
+
+def behind_examples(x: Node, ndim: int) -> Node:
+    """For every example ``ndim`` axes: axes of size one behind the leading axis of examples."""
+    missing = ndim - (x.ndim - 1)
+    return to_shape(x, (x.shape[0], *(1,) * missing, *x.shape[1:]))
 
 
 def unbroadcast(x: Node, shape: Shape) -> Node:

@@ -27,7 +27,7 @@ from graphnn.ops.contract import (
     operands,
     operation,
 )
-from graphnn.ops.movement import inverse_permutation, permute
+from graphnn.ops.movement import inverse_permutation, moved_to_front, permute
 
 __all__ = ["dot_general"]
 
@@ -105,6 +105,23 @@ class DotGeneralOp(LinearOp):
             order = sorted(range(len(contract[0])), key=contract[0].__getitem__)
             axes = (*batch[1], *(contract[1][each] for each in order), *free_b)
         return permute(product_, inverse_permutation(axes))
+
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        """Examples of both are one more batch axis, those of one operand a free axis of it."""
+        (a, b), attrs = inputs, node.attrs
+        pairs = [
+            tuple(
+                tuple(axis + is_mapped for axis in axes)
+                for axes, is_mapped in zip(attrs[name], mapped, strict=True)
+            )
+            for name in ("contract", "batch")
+        ]
+        contract, batch = pairs
+        if all(mapped):
+            return dot_of(a, b, contract, ((0, *batch[0]), (0, *batch[1])))
+        n_batch = len(batch[0])
+        n_free = a.ndim - n_batch - len(contract[0])
+        return moved_to_front(dot_of(a, b, contract, batch), n_batch + (0 if mapped[0] else n_free))
 
     def flops(self, node: Node) -> int:
         a = node.inputs[0]

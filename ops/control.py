@@ -67,6 +67,7 @@ class StopGradientOp(Op):
     """The identity with derivative zero."""
 
     name = "stop_gradient"
+    axis_attrs = ()
 
     def infer(self, x: TensorSpec) -> TensorSpec:
         return x

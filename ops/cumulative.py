@@ -42,6 +42,7 @@ class ShiftOp(Op):
     """Elements moved along an axis; those that leave are lost, ``fill`` takes their places."""
 
     name = "shift"
+    axis_attrs = ("axis",)
 
     def infer(self, x: TensorSpec, *, by: int, axis: int, fill: float) -> TensorSpec:
         return x
@@ -68,6 +69,7 @@ class CumsumOp(LinearOp):
     """Running sum; half floats accumulate in float32."""
 
     name = "cumsum"
+    axis_attrs = ("axis",)
 
     def infer(self, x: TensorSpec, *, axis: int, reverse: bool) -> TensorSpec:
         return x
@@ -87,6 +89,7 @@ class CumprodOp(Op):
     """Running product: ``y[t] = x[t] * y[t-1]``, so its tangent is a linear recurrence."""
 
     name = "cumprod"
+    axis_attrs = ("axis",)
 
     def infer(self, x: TensorSpec, *, axis: int, reverse: bool) -> TensorSpec:
         return x
@@ -113,6 +116,7 @@ class LinearRecurrenceOp(Op):
     """``s[t] = a[t] * s[t-1] + b[t]``, from ``s = 0``; half floats are computed in float32."""
 
     name = "linear_recurrence"
+    axis_attrs = ("axis",)
 
     def infer(self, a: TensorSpec, b: TensorSpec, *, axis: int, reverse: bool) -> TensorSpec:
         if a != b:

@@ -48,6 +48,7 @@ class DiagonalOp(LinearOp):
     """A diagonal of the last two axes, along a new last axis."""
 
     name = "diagonal"
+    axis_attrs = ()
     is_view = True
 
     def infer(self, x: TensorSpec, *, offset: int) -> TensorSpec:
@@ -67,6 +68,7 @@ class DiagonalMatrixOp(LinearOp):
     """Matrices with the last axis on a diagonal, and zeros elsewhere."""
 
     name = "diagonal_matrix"
+    axis_attrs = ()
 
     def infer(self, x: TensorSpec, *, rows: Size, columns: Size, offset: int) -> TensorSpec:
         size = _diagonal_size(rows, columns, offset)

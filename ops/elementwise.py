@@ -20,7 +20,7 @@ from graphnn.core.errors import DTypeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes
-from graphnn.ops.broadcasting import broadcast_to, unbroadcast
+from graphnn.ops.broadcasting import behind_examples, broadcast_to, unbroadcast
 from graphnn.ops.contract import (
     Arg,
     Operation,
@@ -149,6 +149,14 @@ class ElementwiseOp(Op):
             term = _scale(partial, cotangent) if is_floating(each.dtype) else None
             result.append(None if term is None else unbroadcast(term, each.shape))
         return result
+
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        """The same op: what is the same for all examples broadcasts."""
+        aligned = [
+            behind_examples(each, node.ndim) if is_mapped else each
+            for each, is_mapped in zip(inputs, mapped, strict=True)
+        ]
+        return make_node(self, aligned)
 
     def flops(self, node: Node) -> int:
         """One per element."""

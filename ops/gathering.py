@@ -25,7 +25,7 @@ from graphnn.core.dtypes import (
 )
 from graphnn.core.errors import DTypeError, FeedError, ShapeError
 from graphnn.core.node import Node, make_node
-from graphnn.core.op import Array, register
+from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
 from graphnn.ops.arithmetic import cast
 from graphnn.ops.broadcasting import broadcast_to
@@ -45,7 +45,7 @@ from graphnn.ops.contract import (
 )
 from graphnn.ops.creation import iota
 from graphnn.ops.logic import equal
-from graphnn.ops.movement import expand_dims, inverse_permutation, permute
+from graphnn.ops.movement import expand_dims, inverse_permutation, moved_to_front, permute
 
 __all__ = ["gather", "one_hot", "scatter_add", "take_along_axis"]
 
@@ -113,6 +113,15 @@ class GatherOp(LinearOp):
         x, *indices = node.inputs
         return make_node(SCATTER_ADD, (zeros_like(x), cotangent, *indices))
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        x, *indices = inputs
+        if not any(mapped[1:]):
+            n_axes, n_index = len(indices), indices[0].ndim
+            picked = make_node(self, (behind_axes(x, n_axes), *indices))
+            return moved_to_front(picked, n_index)
+        indices = mapped_indices(indices, mapped[1:], with_number=mapped[0])
+        return make_node(self, (x, *indices))
+
 
 class ScatterAddOp(LinearOp):
     """``x`` with updates added at indices of the leading axes; repeated indices add up in order.
@@ -150,10 +159,43 @@ class ScatterAddOp(LinearOp):
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return cotangent if index == 0 else make_node(GATHER, (cotangent, *node.inputs[2:]))
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        return batch_scatter(self, inputs, mapped)
+
 
 GATHER, SCATTER_ADD = GatherOp(), ScatterAddOp()
 register(GATHER)
 register(SCATTER_ADD)
+
+
+def behind_axes(x: Node, n_axes: int) -> Node:
+    """The axis of examples moved behind the axes that are indexed."""
+    return permute(x, (*range(1, n_axes + 1), 0, *range(n_axes + 1, x.ndim)))
+
+
+def mapped_indices(
+    indices: Sequence[Node], mapped: Sequence[bool], *, with_number: bool
+) -> list[Node]:
+    """Indices for every example, of one shape; if asked, with the example's number first."""
+    shape = next(each.shape for each, is_mapped in zip(indices, mapped, strict=True) if is_mapped)
+    spread = [broadcast_to(each, shape) for each in indices]
+    return [iota(shape, 0, indices[0].dtype), *spread] if with_number else spread
+
+
+def batch_scatter(op: Op, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+    """The batch rule of operators that write updates into the leading axes of an array."""
+    size = next(each.shape[0] for each, is_mapped in zip(inputs, mapped, strict=True) if is_mapped)
+    into, updates = (
+        each if is_mapped else broadcast_to(each, (size, *each.shape))
+        for each, is_mapped in zip(inputs[:2], mapped[:2], strict=True)
+    )
+    indices = inputs[2:]
+    if any(mapped[2:]):
+        indices = mapped_indices(indices, mapped[2:], with_number=True)
+        return make_node(op, (into, updates, *indices))
+    n_axes, n_index = len(indices), indices[0].ndim
+    moved = make_node(op, (behind_axes(into, n_axes), behind_axes(updates, n_index), *indices))
+    return moved_to_front(moved, n_axes)
 
 
 def index_node(what: str, index: Any, size: Size | None) -> Node:

@@ -20,7 +20,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.ops.arithmetic import where
-from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
+from graphnn.ops.broadcasting import behind_examples, broadcast_to, sum, to_shape
 from graphnn.ops.contract import (
     CONSTANT,
     Arg,
@@ -82,6 +82,11 @@ class SliceOp(LinearOp):
         ]
         return pad_with(cotangent, start, high, [stride - 1 for stride in step])
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        (x,) = inputs
+        start, size, step = (node.attrs[name] for name in ("start", "size", "step"))
+        return slice_(x, (0, *start), (x.shape[0], *size), (1, *step))
+
 
 class PadOp(LinearOp):
     """A value around (``low``, ``high``) and between (``interior``) the elements of every axis.
@@ -140,11 +145,24 @@ class PadOp(LinearOp):
         is_padding = make_node(self, (inside, constant(True)), node.attrs)
         return sum(where(is_padding, cotangent, 0.0))
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        (x, value), widths = inputs, [node.attrs[name] for name in ("low", "high", "interior")]
+        if not mapped[1]:
+            return pad_with(x, *[(0, *each) for each in widths], value=value)
+        shape = node.inputs[0].shape
+        is_padding = pad_with(broadcast_to(constant(False), shape), *widths, value=True)
+        if mapped[0]:
+            padded = pad_with(x, *[(0, *each) for each in widths])
+        else:
+            padded = pad_with(x, *widths)
+        return where(is_padding, behind_examples(value, node.ndim), padded)
+
 
 class ConcatenateOp(LinearOp):
     """Arrays one after the other along an axis."""
 
     name = "concatenate"
+    axis_attrs = ("axis",)
 
     def infer(self, *inputs: TensorSpec, axis: int) -> TensorSpec:
         first = inputs[0]
@@ -177,6 +195,7 @@ class SplitOp(Op):
     """Consecutive parts along an axis, together; a composite of slices, so views."""
 
     name = "split"
+    axis_attrs = ("axis",)
     is_view = True
 
     def infer(self, x: TensorSpec, *, axis: int, sizes: Shape) -> TupleSpec:

@@ -52,11 +52,15 @@ class TransposeOp(LinearOp):
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return permute(cotangent, inverse_permutation(node.attrs["axes"]))
 
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        return permute(inputs[0], (0, *(axis + 1 for axis in node.attrs["axes"])))
+
 
 class FlipOp(LinearOp):
     """Elements in reverse order along some axes."""
 
     name = "flip"
+    axis_attrs = ("axes",)
     is_view = True
 
     def infer(self, x: TensorSpec, *, axes: tuple[int, ...]) -> TensorSpec:
@@ -78,6 +82,11 @@ def permute(x: Node, axes: Sequence[int]) -> Node:
     """Axes in the order given, all non-negative; the node itself if nothing changes."""
     order = tuple(axes)
     return x if order == tuple(range(x.ndim)) else make_node(TRANSPOSE, (x,), {"axes": order})
+
+
+def moved_to_front(x: Node, axis: int) -> Node:
+    """One axis first, the others in their order."""
+    return permute(x, (axis, *(each for each in range(x.ndim) if each != axis)))
 
 
 def inverse_permutation(axes: Sequence[int]) -> tuple[int, ...]:

@@ -65,24 +65,28 @@ class RandomBitsOp(Op):
 
     Element ``i`` in row-major order is made of the words that Philox gives for the counter
     ``(i, stream)``: int32 is word 0, int64 has word 0 for its upper and word 1 for its lower half.
+    Of several keys, along leading axes, each gives numbers of its own.
     """
 
     name = "random_bits"
+    axis_attrs = ()
 
     def infer(self, key: TensorSpec, *, shape: Shape, dtype: DType) -> TensorSpec:
-        check_key(self.name, key)
+        check_key(self.name, TensorSpec(key.shape[-1:], key.dtype))
         if dtype not in (INT32, INT64):
             raise DTypeError(f"random_bits: int32 or int64, not {dtype.name}")
-        return TensorSpec(shape, dtype)
+        return TensorSpec((*key.shape[:-1], *shape), dtype)
 
     def evaluate(self, key: Array, *, shape: Any, dtype: DType) -> Array:
-        word, stream = np.ascontiguousarray(key).view(np.uint64)
-        bits = np.empty(math.prod(shape), dtype=np.uint32 if dtype == INT32 else np.uint64)
-        for start in range(0, bits.size, BLOCK):
-            index = np.arange(start, min(start + BLOCK, bits.size), dtype=np.uint64)
+        keys = np.ascontiguousarray(key).view(np.uint64).reshape(-1, 2)
+        word, stream = keys[:, :1], keys[:, 1:]
+        count = math.prod(shape)
+        bits = np.empty((len(keys), count), dtype=np.uint32 if dtype == INT32 else np.uint64)
+        for start in range(0, count, BLOCK):
+            index = np.arange(start, min(start + BLOCK, count), dtype=np.uint64)
             high, low, _, _ = philox((*_halves(index), *_halves(stream)), _halves(word))
-            bits[start : start + BLOCK] = high if dtype == INT32 else (high << _HALF) | low
-        return bits.view(dtype).reshape(shape)
+            bits[:, start : start + BLOCK] = high if dtype == INT32 else (high << _HALF) | low
+        return bits.view(dtype).reshape((*key.shape[:-1], *shape))
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> None:
         return None
@@ -95,10 +99,11 @@ class RandomPermutationOp(Op):
     """The numbers below ``size`` in random order: that of their int64 random bits."""
 
     name = "random_permutation"
+    axis_attrs = ()
 
     def infer(self, key: TensorSpec, *, size: Size) -> TensorSpec:
-        check_key(self.name, key)
-        return TensorSpec((size,), INT64)
+        check_key(self.name, TensorSpec(key.shape[-1:], key.dtype))
+        return TensorSpec((*key.shape[:-1], size), INT64)
 
     def evaluate(self, key: Array, *, size: int) -> Array:
         bits = RANDOM_BITS.evaluate(key, shape=(size,), dtype=INT64)

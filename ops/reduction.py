@@ -58,6 +58,8 @@ __all__ = [
 class ReduceOp(Op):
     """A ufunc over axes, which disappear; half floats are computed in float32."""
 
+    axis_attrs = ("axes",)
+
     def __init__(self, name: str, ufunc: np.ufunc, *, has_identity: bool = True) -> None:
         self.name = name
         self.ufunc = ufunc
@@ -126,6 +128,8 @@ class ProdOp(WeightedReduction, ReduceOp):
 
 class ArgExtremumOp(Op):
     """Where along an axis the extremum lies: the first of equals, or the first NaN."""
+
+    axis_attrs = ("axis",)
 
     def __init__(self, name: str, function: Any) -> None:
         self.name = name

@@ -41,6 +41,7 @@ class SoftmaxOp(Op):
     """``exp(x) / sum(exp(x))`` over axes."""
 
     name = "softmax"
+    axis_attrs = ("axes",)
 
     def infer(self, x: TensorSpec, *, axes: tuple[int, ...]) -> TensorSpec:
         return x
@@ -69,6 +70,7 @@ class LogSoftmaxOp(Op):
     """``log(softmax(x))`` over axes, which does not underflow."""
 
     name = "log_softmax"
+    axis_attrs = ("axes",)
 
     def infer(self, x: TensorSpec, *, axes: tuple[int, ...]) -> TensorSpec:
         return x

@@ -99,6 +99,7 @@ class PolygammaOp(Op):
     """A derivative of digamma; its own derivative is that of the next order."""
 
     name = "polygamma"
+    axis_attrs = ()
     is_elementwise = True
 
     def infer(self, x: TensorSpec, *, order: int) -> TensorSpec:

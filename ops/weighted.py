@@ -19,6 +19,8 @@ class WeightedReduction(Op):
     Its tangent is the weighted sum of tangents, its transpose the spread cotangent, weighted.
     """
 
+    axis_attrs = ("axes",)
+
     def weights(self, node: Node) -> Node:
         """The derivative of the result by every element of the input, in a wide float."""
         raise NotImplementedError(self.name)

@@ -1,0 +1,269 @@
+"""vmap: what is computed for one example becomes what is computed for many, graph to graph.
+
+Before: ``y = w @ x`` for one ``x`` of shape (3,).
+After: ``dot_general(x, w)`` for an ``x`` of shape (examples, 3): one product, no loop.
+
+Every node that depends on an example is built once more with a leading axis of examples; all
+others are shared. An operator says how it batches (see :class:`graphnn.core.op.Op`): it names the
+attributes that are axes, gives a rule, or is batched as its expansion. One iterative sweep,
+linear in the size of the graph; derivatives taken before or after are graphs like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from graphnn.core.dims import Size
+from graphnn.core.errors import ArgumentError, ShapeError, UnsupportedOpError
+from graphnn.core.graph import topological_order
+from graphnn.core.node import Node, make_node
+from graphnn.core.provenance import carry, made_by, provenance
+from graphnn.core.spec import TupleSpec
+from graphnn.core.structure import flatten, unflatten
+from graphnn.ops.broadcasting import broadcast_to
+from graphnn.ops.contract import as_node, normalize_axis
+from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, TUPLE, CustomRule, project
+from graphnn.ops.leaves import input
+from graphnn.ops.movement import moveaxis
+
+__all__ = ["vmap"]
+
+
+# ------------------------------------------------------------------------------------- the pass
+
+
+def batch_nodes(outputs: Sequence[Node], examples: Mapping[Node, Node]) -> list[Node]:
+    """``outputs`` for many examples at once.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+        For one example.
+    examples : mapping of Node to Node
+        What takes the place of some nodes: the same with a leading axis of examples.
+
+    Returns
+    -------
+    list of Node
+        With a leading axis of examples, also where they do not depend on the example.
+    """
+    size = next(iter(examples.values())).shape[0]
+    batched: dict[Node, Node] = dict(examples)
+    for node in topological_order(outputs, boundary=examples):
+        mapped = [each in batched for each in node.inputs]
+        if node in batched or not any(mapped):
+            continue
+        inputs = [batched.get(each, each) for each in node.inputs]
+        with made_by("vmap", node):
+            batched[node] = batch_node(node, inputs, mapped, size)
+        carry(node, batched[node])
+    return [batched[each] if each in batched else _repeated(each, size) for each in outputs]
+
+
+def batch_node(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size: Size) -> Node:
+    """A node for many examples, given its inputs for all of them; see `Op.batch`."""
+    op = node.op
+    if op is TUPLE:
+        return make_node(TUPLE, _all_mapped(inputs, mapped, size))
+    if op is PROJECT:
+        return project(inputs[0], node.attrs["index"])
+    if op is CUSTOM_DERIVATIVE:
+        rule = {"rule": BatchedRule(node.attrs["rule"])}
+        return make_node(op, _all_mapped(inputs, mapped, size), rule)
+    if op.axis_attrs is not None:
+        attrs = {
+            name: _behind_examples(value) if name in op.axis_attrs else value
+            for name, value in node.attrs.items()
+        }
+        return make_node(op, _all_mapped(inputs, mapped, size), attrs)
+    made = op.batch(node, inputs, mapped)
+    if made is not NotImplemented:
+        result: Node = made
+        return result
+    expansion = op.expand(*node.inputs, **node.attrs)
+    if expansion is None:
+        raise UnsupportedOpError(
+            f"vmap: {op.label(node)} does not say how it batches",
+            hint="give its operator axis_attrs or a batch rule",
+            where=provenance(node).where,
+        )
+    pairs = zip(node.inputs, inputs, mapped, strict=True)
+    return batch_nodes([expansion], {one: many for one, many, is_mapped in pairs if is_mapped})[0]
+
+
+def _all_mapped(inputs: Sequence[Node], mapped: Sequence[bool], size: Size) -> list[Node]:
+    """The inputs with those repeated that are the same for all examples."""
+    return [
+        each if is_mapped else _repeated(each, size)
+        for each, is_mapped in zip(inputs, mapped, strict=True)
+    ]
+
+
+def _repeated(node: Node, size: Size) -> Node:
+    """What is the same for all examples, along a leading axis of them."""
+    if isinstance(node.spec, TupleSpec):
+        parts = [project(node, index) for index in range(len(node.spec.elements))]
+        return make_node(TUPLE, [_repeated(each, size) for each in parts])
+    return broadcast_to(node, (size, *node.shape))
+
+
+def _behind_examples(axes: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """Axes, counted with the leading one of examples."""
+    return axes + 1 if isinstance(axes, int) else tuple(axis + 1 for axis in axes)
+
+
+class BatchedRule(CustomRule):
+    """A user's derivative rule, written for one example, applied to many."""
+
+    def __init__(self, rule: CustomRule) -> None:
+        super().__init__(rule.function, rule.mode)
+        self._rule = rule
+
+    def derivative(self, arguments: Sequence[Node], result: Any, direction: Any) -> Any:
+        """The rule on symbols for one example, batched over what they stand for."""
+        given = (tuple(arguments), result, direction)
+        many = flatten(given)
+        symbols = [_symbol(each) for each in many]
+        found = self._rule.derivative(*unflatten(given, symbols))
+        nodes = flatten(found)
+        examples = dict(zip(symbols, many, strict=True))
+        return unflatten(found, batch_nodes(nodes, examples)) if nodes else found
+
+
+def _symbol(many: Node) -> Node:
+    """A symbol for one example of a node."""
+    return input(many.name or "example", many.shape[1:], many.dtype)
+
+
+# ------------------------------------------------------------------------------- what users call
+
+
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+    """A function of many examples from a function of one, without a loop.
+
+    Parameters
+    ----------
+    f : callable
+        From nodes, also in nested dicts, lists and tuples, to nodes. What it uses beside its
+        arguments (parameters, random keys) is the same for all examples: random numbers too,
+        unless their key is an argument (``gn.random.split(key, n)`` makes n keys).
+    in_axes : int, None, or nested structure of them
+        Which axis of every array of an argument counts the examples; None for arguments that
+        are the same for all of them, which are handed on as they are. One for all positional
+        arguments, or a tuple with one for each; within, a structure may stop early.
+        Keyword arguments have it in front.
+    out_axes : int or nested structure of int
+        Where that axis stands in the results.
+
+    Returns
+    -------
+    callable
+        Of the same arguments, nodes or arrays, to nodes. It may be mapped again, derived, and
+        compiled by :func:`function`.
+
+    Raises
+    ------
+    ShapeError
+        If arguments differ in the number of examples, or an axis does not exist.
+    ArgumentError
+        If nothing is mapped, or the structure of ``in_axes`` is not that of the arguments.
+
+    Examples
+    --------
+    Per-example gradients:
+
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, 2.0])
+    >>> def loss(x, t):
+    ...     return (gn.sum(w * x) - t) ** 2
+    >>> x, t = gn.input("x", shape=("batch", 2)), gn.input("t", shape=("batch",))
+    >>> g = gn.vmap(lambda x, t: gn.grad(loss(x, t), w))(x, t)
+    >>> gn.evaluate(g, {x: [[1.0, 0.0], [0.0, 1.0]], t: [0.0, 0.0]})
+    array([[2., 0.],
+           [0., 4.]], dtype=float32)
+    """
+    if not callable(f):
+        raise ArgumentError(
+            f"vmap: a function is mapped, not {type(f).__name__}",
+            hint="gn.vmap(lambda x: ...)(xs)",
+        )
+
+    @wraps(f)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,) * len(args)
+        given = (args, kwargs)
+        leaves = flatten(given)
+        places = [*_spread_axes("in_axes", axes, args), *_spread_axes("in_axes", 0, kwargs)]
+        many = [
+            None if axis is None else _in_front(leaf, axis)
+            for leaf, axis in zip(leaves, places, strict=True)
+        ]
+        examples = {_symbol(each): each for each in many if each is not None}
+        _check_sizes(examples.values())
+        symbols = iter(examples)
+        one_args, one_kwargs = unflatten(
+            given,
+            [
+                leaf if each is None else next(symbols)
+                for leaf, each in zip(leaves, many, strict=True)
+            ],
+        )
+        result = f(*one_args, **one_kwargs)
+        nodes = batch_nodes([as_node(each) for each in flatten(result)], examples)
+        ends = _spread_axes("out_axes", out_axes, result)
+        moved = [_at_end(node, axis) for node, axis in zip(nodes, ends, strict=True)]
+        return unflatten(result, moved)
+
+    return mapped
+
+
+def _spread_axes(word: str, axes: Any, tree: Any) -> list[int | None]:
+    """One axis for every leaf of ``tree``, from a structure that may stop early."""
+    if tree is None:
+        return []
+    if axes is None or isinstance(axes, int):
+        return [axes] * len(flatten(tree))
+    inner: list[Any]
+    if isinstance(tree, dict) and isinstance(axes, dict) and axes.keys() == tree.keys():
+        inner = [(axes[key], each) for key, each in tree.items()]
+    elif (
+        isinstance(tree, tuple | list) and isinstance(axes, tuple | list) and len(axes) == len(tree)
+    ):
+        inner = list(zip(axes, tree, strict=True))
+    else:
+        raise ArgumentError(
+            f"vmap: {word} {axes!r} does not have the structure of what it is for",
+            hint="one axis for all, or a tuple with one (or None) for each",
+        )
+    return [axis for part in inner for axis in _spread_axes(word, *part)]
+
+
+def _in_front(value: Any, axis: int) -> Node:
+    """A node with its axis of examples in front."""
+    node = as_node(value)
+    if not node.ndim:
+        raise ShapeError(
+            f"vmap: {node!r} is 0-d and has no axis of examples",
+            hint="in_axes=None for what is the same for all examples",
+        )
+    return moveaxis(node, normalize_axis("vmap: in_axes", axis, node.ndim), 0)
+
+
+def _at_end(node: Node, axis: int | None) -> Node:
+    """A result with its axis of examples where it is wanted."""
+    return moveaxis(node, 0, normalize_axis("vmap: out_axes", axis, node.ndim))
+
+
+def _check_sizes(many: Collection[Node]) -> None:
+    """There are examples, as many in every argument."""
+    if not many:
+        raise ArgumentError("vmap: no argument is mapped", hint="give one an axis in in_axes")
+    first, *others = many
+    for each in others:
+        if each.shape[0] != first.shape[0]:
+            raise ShapeError(
+                f"vmap: {first.shape[0]} examples of {first!r} and {each.shape[0]} of {each!r}",
+                hint="the mapped axes of all arguments have one size",
+            )
