@@ -108,15 +108,8 @@ class DotGeneralOp(LinearOp):
 
     def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
         """Examples of both are one more batch axis, those of one operand a free axis of it."""
-        (a, b), attrs = inputs, node.attrs
-        pairs = [
-            tuple(
-                tuple(axis + is_mapped for axis in axes)
-                for axes, is_mapped in zip(attrs[name], mapped, strict=True)
-            )
-            for name in ("contract", "batch")
-        ]
-        contract, batch = pairs
+        a, b = inputs
+        contract, batch = (_shifted(node.attrs[name], mapped) for name in ("contract", "batch"))
         if all(mapped):
             return dot_of(a, b, contract, ((0, *batch[0]), (0, *batch[1])))
         n_batch = len(batch[0])
@@ -158,6 +151,12 @@ register(DOT_GENERAL)
 def free_axes(ndim: int, contract: Sequence[int], batch: Sequence[int]) -> tuple[int, ...]:
     """The axes that are neither contracted nor batch axes, in order."""
     return tuple(axis for axis in range(ndim) if axis not in contract and axis not in batch)
+
+
+def _shifted(pairs: AxisPairs, mapped: Sequence[bool]) -> AxisPairs:
+    """Axes of both operands, counted with a leading axis of examples where there is one."""
+    left, right = pairs
+    return tuple(axis + mapped[0] for axis in left), tuple(axis + mapped[1] for axis in right)
 
 
 def check_sizes(what: str, a: TensorSpec, b: TensorSpec, pairs: AxisPairs) -> None:

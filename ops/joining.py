@@ -141,21 +141,20 @@ class PadOp(LinearOp):
             return slice_(cotangent, node.attrs["low"], x.shape, steps)
         if value.op is CONSTANT:
             return None
-        inside = broadcast_to(constant(False), x.shape)
-        is_padding = make_node(self, (inside, constant(True)), node.attrs)
-        return sum(where(is_padding, cotangent, 0.0))
+        return sum(where(self._is_padding(node), cotangent, 0.0))
 
     def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
-        (x, value), widths = inputs, [node.attrs[name] for name in ("low", "high", "interior")]
-        if not mapped[1]:
-            return pad_with(x, *[(0, *each) for each in widths], value=value)
-        shape = node.inputs[0].shape
-        is_padding = pad_with(broadcast_to(constant(False), shape), *widths, value=True)
+        (x, value), attrs = inputs, node.attrs
         if mapped[0]:
-            padded = pad_with(x, *[(0, *each) for each in widths])
-        else:
-            padded = pad_with(x, *widths)
-        return where(is_padding, behind_examples(value, node.ndim), padded)
+            attrs = {name: (0, *widths) for name, widths in node.attrs.items()}
+        if not mapped[1]:
+            return make_node(self, (x, value), attrs)
+        padded = make_node(self, (x, zeros_like(node.inputs[1])), attrs)
+        return where(self._is_padding(node), behind_examples(value, node.ndim), padded)
+
+    def _is_padding(self, node: Node) -> Node:
+        inside = broadcast_to(constant(False), node.inputs[0].shape)
+        return make_node(self, (inside, constant(True)), node.attrs)
 
 
 class ConcatenateOp(LinearOp):

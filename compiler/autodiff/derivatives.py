@@ -6,46 +6,52 @@ Each is a function from nodes to nodes; nothing runs until a program is compiled
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from graphnn.compiler.autodiff.forward import push_forward
+from graphnn.compiler.autodiff.functions import of_functions_too
 from graphnn.compiler.autodiff.reverse import pull_back
 from graphnn.compiler.autodiff.stabilize import stabilize
-from graphnn.core.dims import is_known
+from graphnn.compiler.batching import batch_nodes
 from graphnn.core.dtypes import is_floating
-from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphnn.core.errors import DTypeError, GradientError, ShapeError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.structure import flatten, unflatten
-from graphnn.ops.broadcasting import reshape
+from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import as_node, constant, zeros_like
-from graphnn.ops.joining import stack
+from graphnn.ops.creation import eye, zeros
+from graphnn.ops.leaves import input
+from graphnn.ops.movement import moveaxis
 
 __all__ = [
     "gauss_newton_product",
     "grad",
     "hessian",
     "hvp",
+    "jacfwd",
     "jacobian",
+    "jacrev",
     "jvp",
     "value_and_grad",
     "vjp",
 ]
 
 
+@of_functions_too
 def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     """The gradient of a scalar with respect to nodes, by reverse mode.
 
     Parameters
     ----------
-    loss : Node
-        0-d, floating.
+    loss : Node, or function of nodes
+        0-d, floating. Given a function, ``grad(f, 0)`` is the function whose result is the
+        gradient of ``f`` with respect to its first argument; that may be a nested structure.
     wrt : Node, or nested list, tuple or dict of them
-        Inputs, parameters or any nodes between.
+        Inputs, parameters or any nodes between; for a function the position of an argument,
+        or a tuple of several.
     allow_unused : bool, default False
         Give zeros for nodes that ``loss`` does not depend on instead of an error. Where it does
         depend on them, but through operators that are flat (floor, comparisons, stop_gradient),
@@ -72,6 +78,8 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     >>> g = gn.grad(gn.sum(x**2), x)
     >>> gn.evaluate(g, {x: [1.0, 2.0, 3.0]})
     array([2., 4., 6.], dtype=float32)
+    >>> gn.evaluate(gn.grad(lambda x: gn.sum(x**2))(x), {x: [1.0, 2.0, 3.0]})
+    array([2., 4., 6.], dtype=float32)
     """
     _require_floating("grad", loss)
     if loss.shape != ():
@@ -83,6 +91,7 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     return _pulled("grad", loss, wrt, constant(1.0, loss.dtype), allow_unused)
 
 
+@of_functions_too
 def value_and_grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> tuple[Node, Any]:
     """A scalar and its gradient: ``(loss, grad(loss, wrt))``, ready as outputs of a program."""
     return loss, grad(loss, wrt, allow_unused=allow_unused)
@@ -168,53 +177,81 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     )
 
 
-def jacobian(output: Node, wrt: Node, *, mode: Literal["forward", "reverse"] | None = None) -> Node:
+@of_functions_too
+def jacobian(output: Node, wrt: Node) -> Node:
     """The Jacobian of a node with respect to another.
 
     Parameters
     ----------
-    output, wrt : Node
-        Of known shapes.
-    mode : {"forward", "reverse"}, optional
-        Default: forward if ``wrt`` has fewer elements than ``output``, else reverse. Both give
-        the same matrix; forward takes one sweep per element of ``wrt``, reverse one per
-        element of ``output``.
+    output : Node, or function of nodes
+        Given a function, ``jacobian(f, 0)`` is the function whose result is the Jacobian of
+        ``f`` with respect to its first argument.
+    wrt : Node, or position of an argument
 
     Returns
     -------
     Node
-        Of shape ``output.shape + wrt.shape``.
+        Of shape ``output.shape + wrt.shape``. :func:`jacfwd` if ``wrt`` is known to have fewer
+        elements than ``output``, else :func:`jacrev`; both give the same numbers.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(2,))
+    >>> gn.evaluate(gn.jacobian(x[0] * x, x), {x: [2.0, 3.0]})
+    array([[4., 0.],
+           [3., 2.]], dtype=float32)
     """
     for node in (output, wrt):
         _require_floating("jacobian", node)
-        if not is_known(node.shape):
-            raise ShapeError(
-                f"jacobian: the shape {shape_text(node.shape)} of {_describe(node)} is not known",
-                hint="give the inputs fixed sizes",
-            )
-    if mode not in (None, "forward", "reverse"):
-        raise ArgumentError(f"jacobian: no mode {mode!r}", hint="forward, reverse or None")
+    rows, columns = output.size, wrt.size
+    is_tall = isinstance(rows, int) and isinstance(columns, int) and columns < rows
+    return jacfwd(output, wrt) if is_tall else jacrev(output, wrt)
+
+
+@of_functions_too
+def jacfwd(output: Node, wrt: Node) -> Node:
+    """The Jacobian by forward mode: one sweep, batched over the elements of ``wrt``.
+
+    See :func:`jacobian`; good where ``wrt`` has fewer elements than ``output``.
+    """
+    for node in (output, wrt):
+        _require_floating("jacfwd", node)
     shape = output.shape + wrt.shape
-    rows, columns = int(output.size), int(wrt.size)
-    if rows == 0 or columns == 0:
-        return constant(np.zeros(shape), output.dtype)
-    if (mode or ("forward" if columns < rows else "reverse")) == "forward":
-        slices = [jvp(output, wrt, each) for each in _basis(wrt)]
-        return reshape(stack(slices, axis=-1), shape)
-    slices = [vjp(output, wrt, each, allow_unused=True) for each in _basis(output)]
-    return reshape(stack(slices, axis=0), shape)
+    if wrt.size == 0:
+        return zeros(shape, output.dtype)
+    direction = input("direction", wrt.shape, wrt.dtype)
+    columns = _along_basis(jvp(output, wrt, direction), direction)
+    return to_shape(moveaxis(columns, 0, -1), shape)
 
 
-def _basis(node: Node) -> list[Node]:
-    """One unit array per element of a node."""
-    size = int(node.size)
-    shape = tuple(int(each) for each in node.shape)
-    return [constant(row.reshape(shape), node.dtype) for row in np.eye(size)]
+@of_functions_too
+def jacrev(output: Node, wrt: Node) -> Node:
+    """The Jacobian by reverse mode: one sweep, batched over the elements of ``output``.
+
+    See :func:`jacobian`; good where ``output`` has no more elements than ``wrt``.
+    """
+    for node in (output, wrt):
+        _require_floating("jacrev", node)
+    shape = output.shape + wrt.shape
+    if output.size == 0:
+        return zeros(shape, output.dtype)
+    direction = input("direction", output.shape, output.dtype)
+    rows = _along_basis(vjp(output, wrt, direction, allow_unused=True), direction)
+    return to_shape(rows, shape)
 
 
+def _along_basis(product: Node, direction: Node) -> Node:
+    """A product with the Jacobian, for every unit array in place of a direction."""
+    size = direction.size
+    basis = to_shape(eye(size, dtype=direction.dtype), (size, *direction.shape))
+    return batch_nodes([product], {direction: basis})[0]
+
+
+@of_functions_too
 def hessian(loss: Node, wrt: Node) -> Node:
     """The Hessian of a scalar, forward over reverse; of shape ``wrt.shape + wrt.shape``."""
-    return jacobian(grad(loss, wrt, allow_unused=True), wrt, mode="forward")
+    return jacfwd(grad(loss, wrt, allow_unused=True), wrt)
 
 
 def hvp(loss: Node, wrt: Any, tangents: Any) -> Any:
