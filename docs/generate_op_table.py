@@ -8,6 +8,7 @@ import argparse
 import difflib
 import doctest
 import inspect
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,9 +18,14 @@ from typing import Any
 
 import numpy as np
 
+import graphnn as gn
+from graphnn.core.dtypes import is_floating
 from graphnn.core.node import Node
 from graphnn.ops import load_all
-from graphnn.ops.contract import OPERATIONS, Arg, Operation
+from graphnn.ops.contract import OPERATIONS, Arg, Operation, Sample
+from graphnn.ops.elementwise import ElementwiseOp
+
+LARGEST = 12  # elements of an argument that is written out
 
 PAGE = Path(__file__).with_name("ops.md")
 
@@ -61,15 +67,12 @@ def page() -> str:
 
 
 def section(family: str, members: list[Operation]) -> str:
-    """A heading, the table and the examples of one family."""
+    """A heading, the table and an example of every operation of one family."""
     about = inspect.getdoc(sys.modules[f"graphnn.ops.{family}"]) or ""
     text = f"## {family}\n\n{plain(about.splitlines()[0])}\n\n{COLUMNS}"
     text += "".join(map(row, members))
-    for each in members:
-        lines = list(example(each))
-        if lines:
-            text += f"\nExample of `{each.name}`:\n\n```pycon\n" + "\n".join(lines) + "\n```\n"
-    return text
+    examples = [list(written_example(each)) or computed_example(each) for each in members]
+    return f"{text}\n```pycon\n" + "\n\n".join(map("\n".join, examples)) + "\n```\n"
 
 
 def row(described: Operation) -> str:
@@ -128,7 +131,7 @@ def arrays(values: Iterable[Any]) -> Iterator[Arg]:
             yield from arrays(value)
 
 
-def example(described: Operation) -> Iterator[str]:
+def written_example(described: Operation) -> Iterator[str]:
     """The example of a docstring, line by line, without its imports."""
     for each in doctest.DocTestParser().get_examples(described.function.__doc__ or ""):
         if each.source.startswith("import "):
@@ -137,6 +140,69 @@ def example(described: Operation) -> Iterator[str]:
         yield f">>> {first}"
         yield from (f"... {line}".rstrip() for line in more)
         yield from each.want.rstrip("\n").split("\n") if each.want else ()
+
+
+def computed_example(described: Operation) -> list[str]:
+    """A call on small arrays, and what it gives, for a docstring without an example."""
+    if isinstance(described.function, ElementwiseOp):
+        call = f"gn.{described.name}({', '.join(operands_of(described))})"
+    else:
+        sample = next(each for each in described.samples if is_small(each))
+        inside = [shown(each) for each in sample.args]
+        inside += [f"{name}={shown(each)}" for name, each in sample.kwargs.items()]
+        call = f"gn.{described.name}({', '.join(inside)})"
+    call = f"gn.evaluate({call})"
+    result = eval(call, {"gn": gn, "np": np})
+    if isinstance(result, np.ndarray) and is_floating(result.dtype):
+        # The last digits depend on the processor.
+        call, result = f"{call}.round(3)", result.round(3)
+    return [f">>> {call}", *repr(result).split("\n")]
+
+
+def operands_of(described: Operation) -> Iterator[str]:
+    """Three values for every operand of an elementwise operation, across its domain."""
+    args = next(each.args for each in described.samples if is_small(each))
+    for number, arg in enumerate(args):
+        if arg.kind == "bool":
+            yield "[True, False, True]"
+            continue
+        low, high = (arg.low, arg.high) if "f" in described.dtypes else (0, 3)
+        values = [round(each, 1) for each in np.linspace(low, high, 4 + number).tolist()[1:4]]
+        if "f" not in described.dtypes:
+            values = [bool(each) if described.dtypes == "b" else int(each) for each in values]
+        yield str(values)
+
+
+def is_small(sample: Sample) -> bool:
+    """Whether a sample is short enough to read, and not empty."""
+    args = list(arrays([*sample.args, *sample.kwargs.values()]))
+    return all(0 < math.prod(arg.shape) <= LARGEST for arg in args)
+
+
+def shown(value: Any) -> str:
+    """An argument as one would write it, with values in place of every `Arg`."""
+    if isinstance(value, Arg):
+        drawn = draw_values(value)
+        return str(drawn.tolist())
+    if isinstance(value, tuple | list):
+        inside = ", ".join(map(shown, value))
+        if isinstance(value, list):
+            return f"[{inside}]"
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, np.ndarray | np.generic):
+        return f"np.{value!r}" if not repr(value).startswith("np.") else repr(value)
+    return repr(value)
+
+
+def draw_values(arg: Arg) -> np.ndarray:
+    """Values of an array argument, short to write and always the same."""
+    if arg.values is not None:
+        return np.reshape(arg.values, arg.shape)
+    places = np.random.default_rng(0).permutation(math.prod(arg.shape)).reshape(arg.shape)
+    if arg.kind == "bool":
+        return places % 2 == 0
+    spread = arg.low + (arg.high - arg.low) * (places + 0.5) / places.size
+    return spread.astype(int) if arg.kind == "int" else spread.round(1)
 
 
 def plain(text: str) -> str:

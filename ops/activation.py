@@ -18,7 +18,17 @@ from graphnn.core.dtypes import is_half
 from graphnn.core.errors import ShapeError, UnsupportedOpError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
-from graphnn.ops.arithmetic import abs, clip, maximum, minimum, negative, reciprocal, square, where
+from graphnn.ops.arithmetic import (
+    abs,
+    clip,
+    maximum,
+    minimum,
+    negative,
+    reciprocal,
+    sign,
+    square,
+    where,
+)
 from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation
 from graphnn.ops.elementwise import Partial, elementwise, scipy_special
 from graphnn.ops.exponential import exp, expm1, log1p
@@ -43,6 +53,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "softplus",
+    "softsign",
     "step",
     "swish",
 ]
@@ -220,6 +231,21 @@ def softplus(x: Node) -> Node:
 @softplus.partials
 def _(x: Node, result: Node) -> Sequence[Partial]:
     return (sigmoid(x),)
+
+
+@elementwise(
+    reference=lambda x: np.where(np.isinf(x), np.sign(x), x / (1.0 + np.abs(x))),
+    special=_SPECIAL,
+    corner="derivative 1 at 0",
+)
+def softsign(x: Node) -> Node:
+    """``x / (1 + abs(x))``, which tends to 1 and -1 more slowly than tanh."""
+    return reciprocal(reciprocal(x) + sign(x))  # the quotient would be inf / inf at infinity
+
+
+@softsign.partials
+def _(x: Node, result: Node) -> Sequence[Partial]:
+    return (square(1.0 - abs(result)),)
 
 
 @elementwise(reference=lambda x: -np.logaddexp(0.0, -x), special=_SPECIAL)
