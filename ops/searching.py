@@ -303,7 +303,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Nod
 
 def _between_knots(at: Node, knots: Node, values: Node, is_outside: Node) -> Node:
     """The polygon at places between its knots; what it is outside does not matter."""
-    last = size_of(knots.shape[0] - 2, INT64)
+    last = size_of(knots.shape[0], INT64) - 2
     # Of a single knot, the piece starts at -1 and ends at 0: both are that knot.
     start = clip(searchsorted(knots, at, side="right") - 1, 0, last)
     low, high = gather(knots, start), gather(knots, start + 1)
