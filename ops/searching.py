@@ -29,13 +29,7 @@ from graphnn.ops.contract import (
 from graphnn.ops.creation import iota
 from graphnn.ops.cumulative import cumsum
 from graphnn.ops.gathering import gather
-from graphnn.ops.logic import (
-    equal,
-    greater,
-    less,
-    logical_or,
-    not_equal,
-)
+from graphnn.ops.logic import equal, greater, less, logical_or, not_equal
 from graphnn.ops.movement import ravel
 from graphnn.ops.statistics import size_of
 
