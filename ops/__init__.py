@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from graphnn.ops.attention import *
     from graphnn.ops.complex_numbers import *
     from graphnn.ops.convolution import *
+    from graphnn.ops.counting import *
     from graphnn.ops.decompositions import *
     from graphnn.ops.determinants import *
     from graphnn.ops.fourier import *
@@ -121,6 +122,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "attention": (),
     "complex_numbers": (),
     "convolution": (),
+    "counting": ("bincount", "histogram"),
     "decompositions": (),
     "determinants": (),
     "fourier": (),
@@ -129,14 +131,14 @@ LAZY: dict[str, tuple[str, ...]] = {
     "matrix_functions": (),
     "normalization": (),
     "norms": (),
-    "order_statistics": (),
+    "order_statistics": ("median", "quantile"),
     "pooling": (),
     "resampling": (),
     "scattering": (),
-    "searching": (),
+    "searching": ("digitize", "interp", "nonzero", "searchsorted"),
     "segments": (),
     "solving": (),
-    "sorting": (),
+    "sorting": ("argsort", "sort", "top_k", "unique"),
     "sparse": (),
     "windows": (),
 }
