@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from graphnn.ops.decompositions import *
     from graphnn.ops.determinants import *
     from graphnn.ops.fourier import *
+    from graphnn.ops.least_squares import *
     from graphnn.ops.local import *
     from graphnn.ops.lookup import *
     from graphnn.ops.matrix_functions import *
@@ -124,6 +125,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "decompositions": (),
     "determinants": (),
     "fourier": (),
+    "least_squares": ("lstsq", "pinv"),
     "local": (),
     "lookup": (),
     "matrix_functions": (),
@@ -135,7 +137,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "scattering": (),
     "searching": (),
     "segments": (),
-    "solving": (),
+    "solving": ("cholesky_solve", "inv", "solve", "solve_triangular"),
     "sorting": (),
     "sparse": (),
     "windows": (),
