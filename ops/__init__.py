@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from graphnn.ops.solving import *
     from graphnn.ops.sorting import *
     from graphnn.ops.sparse import *
+    from graphnn.ops.spectral import *
     from graphnn.ops.windows import *
 
 __all__ = ["constant", "random", "seed"]
@@ -122,7 +123,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "attention": (),
     "complex_numbers": (),
     "convolution": (),
-    "decompositions": (),
+    "decompositions": ("cholesky", "qr"),
     "determinants": (),
     "fourier": (),
     "least_squares": ("lstsq", "pinv"),
@@ -140,6 +141,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "solving": ("cholesky_solve", "inv", "solve", "solve_triangular"),
     "sorting": (),
     "sparse": (),
+    "spectral": ("eigh", "eigvalsh", "svd", "svdvals"),
     "windows": (),
 }
 """Families that are imported on first use, with what they export."""

@@ -11,19 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.dims import Size
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
-from graphnn.ops.contract import Arg, as_node, require_floating
+from graphnn.ops.contract import Arg, Reject, Sample, as_node, require_floating
+from graphnn.ops.creation import iota
+from graphnn.ops.logic import equal
 from graphnn.ops.movement import permute
 
 __all__ = [
+    "SQUARE_REJECTS",
+    "SQUARE_SAMPLES",
     "each_or_nan",
     "float_matrices",
+    "is_diagonal",
     "matrices",
     "matrix_transpose",
     "regular",
+    "require_square",
+    "smaller_size",
     "square_matrices",
     "symmetric_part",
 ]
@@ -76,6 +84,24 @@ def require_square(what: str, x: Node) -> None:
         )
 
 
+def smaller_size(what: str, rows: Size, columns: Size) -> Size:
+    """The smaller of two sizes.
+
+    Raises
+    ------
+    ShapeError
+        If that is not known.
+    """
+    if rows == columns:
+        return rows
+    if not isinstance(rows, int) or not isinstance(columns, int):
+        raise ShapeError(
+            f"{what}: it is not known which of {rows} and {columns} is smaller",
+            hint="give rows and columns fixed sizes, or one name; batch axes may have any names",
+        )
+    return min(rows, columns)
+
+
 def matrix_transpose(x: Node) -> Node:
     """The matrices transposed: the last two axes change places. A view."""
     return permute(x, [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2])
@@ -84,6 +110,11 @@ def matrix_transpose(x: Node) -> Node:
 def symmetric_part(x: Node) -> Node:
     """``(x + x') / 2``: the matrix itself if it is symmetric."""
     return (x + matrix_transpose(x)) * 0.5
+
+
+def is_diagonal(x: Node) -> Node:
+    """Where the diagonal of matrices is, as a mask for one matrix."""
+    return equal(iota(x.shape[-2:], 0), iota(x.shape[-2:], 1))
 
 
 def each_or_nan(function: Callable[..., Any], first: Array, *others: Array) -> Any:
@@ -119,7 +150,21 @@ def regular(*shape: int) -> Arg:
     their singular values lie apart.
     """
     *_, rows, columns = shape
-    values = (7 * np.arange(np.prod(shape)) % 5 - 2.0).reshape(shape)
+    values = (1.0 + np.arange(np.prod(shape)) % 5 % 2).reshape(shape)
     along = np.arange(min(rows, columns))
     values[..., along, along] = 6.0 + 3.0 * along
     return Arg(shape, values=tuple(values.ravel().tolist()))
+
+
+SQUARE_SAMPLES = [
+    Sample(regular(3, 3)),
+    Sample(regular(2, 1, 3, 3)),
+    Sample(regular(4, 4)),
+    Sample(regular(1, 1)),
+    Sample(Arg((0, 0))),
+    Sample(Arg((0, 2, 2))),
+]
+SQUARE_REJECTS = [
+    Reject(ShapeError, "must be square, but (2, 3) has 2 rows and 3 columns", Arg((2, 3))),
+    Reject(ShapeError, "at least two axes", Arg((3,))),
+]

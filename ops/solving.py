@@ -31,6 +31,8 @@ from graphnn.ops.contract import (
 )
 from graphnn.ops.diagonals import tril, triu
 from graphnn.ops.matrices import (
+    SQUARE_REJECTS,
+    SQUARE_SAMPLES,
     each_or_nan,
     matrices,
     matrix_transpose,
@@ -417,17 +419,8 @@ def cholesky_solve(b: Any, factor: Any, *, upper: bool = False) -> Node:
 
 @operation(
     reference=np.linalg.inv,
-    samples=[
-        Sample(regular(3, 3)),
-        Sample(regular(2, 2, 4, 4)),
-        Sample(regular(1, 1)),
-        Sample(Arg((0, 0))),
-        Sample(Arg((0, 2, 2))),
-    ],
-    rejects=[
-        Reject(ShapeError, "must be square, but (2, 3) has 2 rows and 3 columns", Arg((2, 3))),
-        Reject(ShapeError, "at least two axes", Arg((3,))),
-    ],
+    samples=SQUARE_SAMPLES,
+    rejects=SQUARE_REJECTS,
     dtypes="if",
     corner="NaN for a singular matrix, and for no other matrix of the batch",
 )
