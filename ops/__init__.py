@@ -124,7 +124,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "complex_numbers": (),
     "convolution": (),
     "decompositions": ("cholesky", "qr"),
-    "determinants": (),
+    "determinants": ("det", "slogdet"),
     "fourier": (),
     "least_squares": ("lstsq", "pinv"),
     "local": (),
