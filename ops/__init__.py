@@ -129,7 +129,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "least_squares": ("lstsq", "pinv"),
     "local": (),
     "lookup": (),
-    "matrix_functions": (),
+    "matrix_functions": ("expm", "kron", "matrix_power"),
     "normalization": (),
     "norms": (),
     "order_statistics": (),
