@@ -131,7 +131,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "lookup": (),
     "matrix_functions": ("expm", "kron", "matrix_power"),
     "normalization": (),
-    "norms": (),
+    "norms": ("norm",),
     "order_statistics": (),
     "pooling": (),
     "resampling": (),

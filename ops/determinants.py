@@ -64,6 +64,7 @@ class CofactorOp(Op):
     """
 
     name = "cofactor"
+    axis_attrs = ()
 
     def infer(self, a: TensorSpec) -> TensorSpec:
         return a
