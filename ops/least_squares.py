@@ -62,12 +62,6 @@ class LstsqOp(SolverOp):
 
     name = "lstsq"
 
-    def infer(self, a: TensorSpec, b: TensorSpec, *, rtol: float | None) -> TensorSpec:
-        *batch, rows, columns = a.shape
-        if (*batch, rows) != b.shape[:-1]:
-            raise ShapeError(f"{self.name}: {a} and {b} differ before the last axis")
-        return TensorSpec((*batch, columns, b.shape[-1]), b.dtype)
-
     def evaluate(self, a: Array, b: Array, *, rtol: float | None) -> Array:
         result: Array = each_or_nan(partial(_least_squares, rtol=rtol), a, b)
         return result
