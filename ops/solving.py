@@ -73,7 +73,7 @@ class SolveOp(SolverOp):
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         a, _ = node.inputs
-        change = right_side_tangent(node, *tangents)
+        change = _right_side_tangent(node, *tangents)
         return None if change is None else make_node(self, (a, change))
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
@@ -105,7 +105,7 @@ class SolveTriangularOp(SolverOp):
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (a, _), (tangent_a, tangent_b) = node.inputs, tangents
         of_triangle = None if tangent_a is None else _triangle(node, tangent_a)
-        change = right_side_tangent(node, of_triangle, tangent_b)
+        change = _right_side_tangent(node, of_triangle, tangent_b)
         return None if change is None else make_node(self, (a, change), node.attrs)
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
@@ -139,7 +139,7 @@ for _op in (SOLVE, SOLVE_TRIANGULAR, INV):
     register(_op)
 
 
-def right_side_tangent(node: Node, tangent_a: Node | None, tangent_b: Node | None) -> Node | None:
+def _right_side_tangent(node: Node, tangent_a: Node | None, tangent_b: Node | None) -> Node | None:
     """``db - da @ x``: what the tangent of the solution ``x`` is the solution for."""
     by_a = None if tangent_a is None else negative(matmul(tangent_a, node))
     return sum_tangents([tangent_b, by_a])
@@ -264,7 +264,8 @@ def solve(a: Any, b: Any) -> Node:
     >>> gn.evaluate(gn.solve([[2.0, 0.0], [1.0, 4.0]], [2.0, 9.0]))
     array([1., 2.], dtype=float32)
     """
-    require_square("solve", matrices("solve", a))
+    a = matrices("solve", a)
+    require_square("solve", a)
     return solution(SOLVE, a, b)
 
 

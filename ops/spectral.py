@@ -194,7 +194,29 @@ def eigh(a: Any) -> tuple[Node, Node]:
     corner=_EIGH_CORNER,
 )
 def eigvalsh(a: Any) -> Node:
-    """Ascending eigenvalues of the symmetric part of matrices; see :func:`eigh`."""
+    """Ascending eigenvalues of the symmetric part of matrices, ``eigh(a)[0]``.
+
+    Parameters
+    ----------
+    a : array_like or Node
+        As in :func:`eigh`.
+
+    Returns
+    -------
+    Node
+        Of shape ``(..., n)``.
+
+    Raises
+    ------
+    ShapeError
+        If the matrices are not square.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.eigvalsh([[2.0, 1.0], [1.0, 2.0]]))
+    array([1., 3.], dtype=float32)
+    """
     return eigh(a)[0]
 
 
@@ -287,6 +309,28 @@ def svd(a: Any, full_matrices: bool = False) -> tuple[Node, Node, Node]:
     corner=_SVD_CORNER,
 )
 def svdvals(a: Any) -> Node:
-    """Descending singular values of matrices; see :func:`svd`."""
+    """Descending singular values of matrices, ``svd(a)[1]``.
+
+    Parameters
+    ----------
+    a : array_like or Node
+        As in :func:`svd`.
+
+    Returns
+    -------
+    Node
+        Of shape ``(..., min(m, n))``.
+
+    Raises
+    ------
+    ShapeError
+        If it is not known which of ``m`` and ``n`` is smaller.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.svdvals([[3.0, 0.0], [0.0, -5.0]]))
+    array([5., 3.], dtype=float32)
+    """
     a = float_matrices("svdvals", a)
     return cast_to(singular_values(widened(a)), a.dtype)

@@ -396,11 +396,15 @@ def test_named_dimensions() -> None:
 @pytest.mark.parametrize("name", ["solve", "solve_triangular", "lstsq"])
 def test_one_matrix_is_decomposed_once(name: str) -> None:
     """Right-hand sides that share a matrix become columns."""
-    a, b = gn.input("a", (3, 3)), gn.input("b", (5, "batch", 3, 2))
+    a = gn.input("a", (3, 3), "float64")
+    b = gn.input("b", (5, "batch", 3, 2), "float64")
     x = getattr(gn, name)(a, b)
     (node,) = [each for each in topological_order([x]) if each.op is REGISTRY[name]]
     assert [each.ndim for each in node.inputs] == [2, 2]
     assert x.shape == b.shape
+    program = gn.compile([a, b], x)
+    program(random(3, 3), random(5, 4, 3, 2))
+    assert [each.op.name for each in program.instructions if each.op].count(name) == 1
 
 
 @pytest.mark.parametrize("name", ["solve", "solve_triangular", "lstsq"])
