@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from graphnn.ops.decompositions import *
     from graphnn.ops.determinants import *
     from graphnn.ops.fourier import *
+    from graphnn.ops.least_squares import *
     from graphnn.ops.local import *
     from graphnn.ops.lookup import *
     from graphnn.ops.matrix_functions import *
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from graphnn.ops.solving import *
     from graphnn.ops.sorting import *
     from graphnn.ops.sparse import *
+    from graphnn.ops.spectral import *
     from graphnn.ops.windows import *
 
 __all__ = ["constant", "random", "seed"]
@@ -123,23 +125,25 @@ LAZY: dict[str, tuple[str, ...]] = {
     "complex_numbers": (),
     "convolution": (),
     "counting": ("bincount", "histogram"),
-    "decompositions": (),
-    "determinants": (),
+    "decompositions": ("cholesky", "qr"),
+    "determinants": ("det", "slogdet"),
     "fourier": (),
+    "least_squares": ("lstsq", "pinv"),
     "local": (),
     "lookup": (),
-    "matrix_functions": (),
+    "matrix_functions": ("expm", "kron", "matrix_power"),
     "normalization": (),
-    "norms": (),
+    "norms": ("norm",),
     "order_statistics": ("median", "quantile"),
     "pooling": (),
     "resampling": (),
     "scattering": (),
     "searching": ("digitize", "interp", "nonzero", "searchsorted"),
     "segments": (),
-    "solving": (),
+    "solving": ("cholesky_solve", "inv", "solve", "solve_triangular"),
     "sorting": ("argsort", "sort", "top_k", "unique"),
     "sparse": (),
+    "spectral": ("eigh", "eigvalsh", "svd", "svdvals"),
     "windows": (),
 }
 """Families that are imported on first use, with what they export."""

@@ -26,6 +26,7 @@ from graphnn.ops.contract import (
 )
 from graphnn.ops.creation import iota
 from graphnn.ops.logic import greater_equal, less_equal
+from graphnn.ops.matrices import matrices
 from graphnn.ops.movement import permute
 
 __all__ = ["diag", "diagonal", "trace", "tril", "triu"]
@@ -97,13 +98,6 @@ register(DIAGONAL)
 register(DIAGONAL_MATRIX)
 
 
-def _matrix(what: str, x: Any) -> Node:
-    node = as_node(x)
-    if node.ndim < 2:
-        raise ShapeError(f"{what}: at least two axes are needed, not {shape_text(node.shape)}")
-    return node
-
-
 @operation(
     reference=np.diagonal,
     samples=[
@@ -141,7 +135,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     >>> gn.diagonal(gn.input("x", shape=(3, 4)), offset=1).shape
     (3,)
     """
-    x = _matrix("diagonal", x)
+    x = matrices("diagonal", x)
     rows = normalize_axis("diagonal", axis1, x.ndim)
     columns = normalize_axis("diagonal", axis2, x.ndim)
     if rows == columns:
@@ -226,7 +220,7 @@ def diag(x: Any, k: int = 0) -> Node:
 )
 def tril(x: Any, k: int = 0) -> Node:
     """The lower triangle of matrices, zeros above diagonal ``k``."""
-    x, k = _matrix("tril", x), whole_number("tril", "k", k)
+    x, k = matrices("tril", x), whole_number("tril", "k", k)
     return where(less_equal(iota(x.shape[-2:], 1), iota(x.shape[-2:], 0) + k), x, _zero(x))
 
 
@@ -244,7 +238,7 @@ def tril(x: Any, k: int = 0) -> Node:
 )
 def triu(x: Any, k: int = 0) -> Node:
     """The upper triangle of matrices, zeros below diagonal ``k``."""
-    x, k = _matrix("triu", x), whole_number("triu", "k", k)
+    x, k = matrices("triu", x), whole_number("triu", "k", k)
     return where(greater_equal(iota(x.shape[-2:], 1), iota(x.shape[-2:], 0) + k), x, _zero(x))
 
 

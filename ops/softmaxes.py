@@ -1,4 +1,4 @@
-"""The softmax family, which is safe from overflow, and vector norms."""
+"""The softmax family, which is safe from overflow."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.errors import ShapeError, UnsupportedOpError
+from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.arithmetic import abs, add, divide, multiply, power, square, subtract, where
+from graphnn.ops.arithmetic import add, divide, multiply, subtract, where
 from graphnn.ops.broadcasting import SUM, keep_axes, spread, sum, to_shape
 from graphnn.ops.contract import (
     Arg,
@@ -27,12 +27,11 @@ from graphnn.ops.contract import (
 )
 from graphnn.ops.control import stop_gradient
 from graphnn.ops.exponential import exp, log
-from graphnn.ops.logic import equal, isinf, not_equal
-from graphnn.ops.reduction import REDUCTION_REJECTS, max, min
-from graphnn.ops.statistics import safe_sqrt
+from graphnn.ops.logic import isinf
+from graphnn.ops.reduction import REDUCTION_REJECTS, max
 from graphnn.ops.weighted import WeightedReduction
 
-__all__ = ["log_softmax", "logsumexp", "norm", "softmax"]
+__all__ = ["log_softmax", "logsumexp", "softmax"]
 
 # Half floats are widened first and rounded once at the end, here and in every rule.
 
@@ -277,99 +276,3 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
         return given
     result = make_node(LOGSUMEXP, (given,), {"axes": axes})
     return to_shape(result, keep_axes(given.shape, axes)) if keepdims else result
-
-
-def _norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x, np.float64)
-    return np.linalg.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
-
-
-_AWAY_FROM_0 = Arg((2, 3), low=0.3, distinct=True)
-
-
-@operation(
-    reference=_norm,
-    samples=[
-        Sample(Arg((3, 4))),
-        Sample(Arg((3, 4)), axis=-1),
-        Sample(Arg((2, 3, 4)), axis=(0, 2), keepdims=True),
-        Sample(_AWAY_FROM_0, 1, axis=0),
-        Sample(_AWAY_FROM_0, np.inf, axis=-1),
-        Sample(_AWAY_FROM_0, -np.inf),
-        Sample(_AWAY_FROM_0, 3, axis=1),
-        Sample(_AWAY_FROM_0, np.float32(0.5)),
-        Sample(Arg((3,), values=(0.0, 2.0, 0.0)), 0),
-        Sample(Arg((0, 3)), axis=0),
-        Sample(Arg(low=0.3)),
-    ],
-    rejects=[
-        *(
-            Reject(reject.error, reject.words, reject.args[0], 2, reject.args[1])
-            for reject in REDUCTION_REJECTS
-        ),
-        Reject(UnsupportedOpError, "order -1", Arg((3,)), -1),
-        Reject(UnsupportedOpError, "order 'fro'", Arg((3,)), "fro"),
-        Reject(ShapeError, "max of empty", Arg((0,)), np.inf),
-    ],
-    dtypes="bif",
-    corner="derivative 0 at the zero vector, as in PyTorch; ties of the largest share it equally",
-)
-def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Node:
-    """Length of vectors, ``sum(abs(x)**ord) ** (1/ord)``, over axes.
-
-    Parameters
-    ----------
-    x : array_like or Node
-        Integers become float32; half floats are computed in float32.
-    ord : float, default 2
-        2 is the Euclidean norm; 1, any positive number, ``inf`` (the largest absolute value),
-        ``-inf`` (the smallest) and 0 (how many are not 0).
-    axis : int or tuple of int, optional
-        Default: all elements are one vector. (For matrix norms of two axes see NumPy.)
-    keepdims : bool, default False
-        Keep the reduced axes with size one.
-
-    Returns
-    -------
-    Node
-
-    Raises
-    ------
-    UnsupportedOpError
-        For negative orders and names.
-
-    Examples
-    --------
-    >>> import graphnn as gn
-    >>> gn.norm(gn.input("x", shape=("batch", 3)), axis=-1).shape
-    (Dim(batch),)
-    """
-    x = require_floating("norm", as_node(x))
-    axes = normalize_axes("norm", axis, x.ndim)
-    return cast_to(_norm_of(widened(x), ord, axes, keepdims), x.dtype)
-
-
-def _norm_of(x: Node, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
-    is_number = isinstance(ord, int | float | np.number) and not isinstance(ord, bool)
-    if not is_number or not (ord >= 0 or ord == -np.inf):
-        raise UnsupportedOpError(
-            f"norm: order {ord!r} is not supported", hint="0, a positive number, inf or -inf"
-        )
-    if ord == 2:
-        return safe_sqrt(sum(square(x), axes, keepdims))
-    if ord == 0:
-        return sum(cast_to(not_equal(x, 0.0), x.dtype), axes, keepdims)
-    size = abs(x)
-    if ord == 1:
-        return sum(size, axes, keepdims)
-    if ord == np.inf:
-        return max(size, axes, keepdims)
-    if ord == -np.inf:
-        return min(size, axes, keepdims)
-    return _power_or_zero(sum(_power_or_zero(size, float(ord)), axes, keepdims), 1.0 / float(ord))
-
-
-def _power_or_zero(base: Node, exponent: float) -> Node:
-    """A positive power whose derivative at 0 is 0, to any order."""
-    is_zero = equal(base, 0.0)
-    return where(is_zero, 0.0, power(where(is_zero, 1.0, base), exponent))
