@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from graphnn.ops.solving import *
     from graphnn.ops.sorting import *
     from graphnn.ops.sparse import *
+    from graphnn.ops.transposed_convolution import *
     from graphnn.ops.windows import *
 
 __all__ = ["constant", "random", "seed"]
@@ -120,11 +121,11 @@ __all__ += trigonometric.__all__
 LAZY: dict[str, tuple[str, ...]] = {
     "attention": (),
     "complex_numbers": (),
-    "convolution": (),
+    "convolution": ("conv",),
     "decompositions": (),
     "determinants": (),
     "fourier": (),
-    "local": (),
+    "local": ("locally_connected",),
     "lookup": (),
     "matrix_functions": (),
     "normalization": (),
@@ -138,6 +139,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "solving": (),
     "sorting": (),
     "sparse": (),
+    "transposed_convolution": ("conv_transpose",),
     "windows": (),
 }
 """Families that are imported on first use, with what they export."""
