@@ -14,9 +14,10 @@ F. Visin, "A guide to convolution arithmetic for deep learning", 2016.)
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -94,25 +95,20 @@ class ConvOp(LinearOp):
             return
         if is_half(out.dtype):
             x, kernel = x.astype(FLOAT32), kernel.astype(FLOAT32)
-        window = kernel.shape[3:]
-        reach = [(k - 1) * d for k, d in zip(window, dilation, strict=True)]
         if flip:
             kernel = np.flip(kernel, tuple(range(3, kernel.ndim)))
+            reach = [(k - 1) * d for k, d in zip(kernel.shape[3:], dilation, strict=True)]
             low = tuple(far - before for far, before in zip(reach, low, strict=True))
-        ends = [(n - 1) * s + far + 1 for n, s, far in zip(size, stride, reach, strict=True)]
-        padded = _spread(x, low, ends, x_dilation)
-        steps = padded.strides[3:]
-        seen = as_strided(
-            padded,
-            (*padded.shape[:3], *window, *size),
-            (
-                *padded.strides[:3],
-                *(d * step for d, step in zip(dilation, steps, strict=True)),
-                *(s * step for s, step in zip(stride, steps, strict=True)),
-            ),
-            writeable=False,
-        )
-        _multiply(out, kernel, seen)
+        if max(x_dilation) > 1:
+            out[...] = 0
+        axes = zip(stride, low, x_dilation, dilation, strict=True)
+        for parts in itertools.product(*itertools.starmap(_phases, axes)):
+            whole = [slice(None)] * 3
+            places = tuple(whole + [part.places for part in parts])
+            taps = tuple(whole + [part.taps for part in parts])
+            if out[places].size and kernel[taps].size:
+                lows, gaps = [part.low for part in parts], [part.dilation for part in parts]
+                _correlate(out[places], x, kernel[taps], stride, lows, gaps)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         x, kernel = node.inputs
@@ -149,7 +145,8 @@ class ConvOp(LinearOp):
         return with_axes(_divide(merged, 1, x.shape[0], groups), 1, 0)
 
     def flops(self, node: Node) -> int:
-        return 2 * output_size(node) * int(product(node.inputs[1].shape[2:]))
+        seen = int(product(node.inputs[1].shape[2:])) // math.prod(node.attrs["x_dilation"])
+        return 2 * output_size(node) * seen
 
     def label(self, node: Node) -> str:
         """With the number of spatial axes: ``conv2d``."""
@@ -170,25 +167,76 @@ CONV = ConvOp()
 register(CONV)
 
 
-def _spread(x: Array, low: Numbers, ends: Sequence[int], gaps: Numbers) -> Array:
-    """Zeros up to ``ends`` along every spatial axis, but for element ``q`` at ``gap * q + low``.
+class Phase(NamedTuple):
+    """Places of the result along one axis, and what of the kernel sees something there."""
 
-    The array itself if those are its first elements.
+    places: slice
+    taps: slice
+    low: int
+    dilation: int
+
+
+def _phases(stride: int, low: int, x_dilation: int, dilation: int) -> list[Phase]:
+    """An axis without the zeros between the elements of the array, which are not worth multiplying.
+
+    Where ``x_dilation`` is 3, every third place of the result sees the elements of the array by
+    the same elements of the kernel: by themselves, these are a convolution without ``x_dilation``.
+    """
+    common = math.gcd(x_dilation, dilation)
+    step = x_dilation // common
+    phases = []
+    for place, tap in itertools.product(range(x_dilation), range(step)):
+        before, rest = divmod(low - stride * place - dilation * tap, x_dilation)
+        if rest == 0:
+            every = slice(place, None, x_dilation), slice(tap, None, step)
+            phases.append(Phase(*every, before, dilation // common))
+    return phases
+
+
+def _correlate(
+    out: Array,
+    x: Array,
+    kernel: Array,
+    stride: Sequence[int],
+    low: Sequence[int],
+    dilation: Sequence[int],
+) -> None:
+    """``out[i] = sum_j(x[stride * i + dilation * j - low] * kernel[j])``."""
+    size, window = out.shape[3:], kernel.shape[3:]
+    ends = [
+        (n - 1) * s + (k - 1) * d + 1
+        for n, s, k, d in zip(size, stride, window, dilation, strict=True)
+    ]
+    padded = _padded(x, low, ends)
+    steps = padded.strides[3:]
+    seen = as_strided(
+        padded,
+        (*padded.shape[:3], *window, *size),
+        (
+            *padded.strides[:3],
+            *(d * step for d, step in zip(dilation, steps, strict=True)),
+            *(s * step for s, step in zip(stride, steps, strict=True)),
+        ),
+        writeable=False,
+    )
+    _multiply(out, kernel, seen)
+
+
+def _padded(x: Array, low: Sequence[int], ends: Sequence[int]) -> Array:
+    """``low`` zeros before the elements of every spatial axis, and what follows up to ``ends``.
+
+    The array itself if it begins with that.
     """
     spatial = x.shape[3:]
-    if (
-        not any(low)
-        and all(gap == 1 for gap in gaps)
-        and all(n >= end for n, end in zip(spatial, ends, strict=True))
-    ):
+    if not any(low) and all(n >= end for n, end in zip(spatial, ends, strict=True)):
         return x
     padded = np.zeros((*x.shape[:3], *ends), x.dtype)
     sources, targets = [slice(None)] * 3, [slice(None)] * 3
-    for n, before, end, gap in zip(spatial, low, ends, gaps, strict=True):
-        first = max(0, -(before // gap))  # the first that does not lie before place 0
-        stop = max(first, min(n, -((before - end) // gap)))
+    for n, before, end in zip(spatial, low, ends, strict=True):
+        first = max(0, -before)
+        stop = max(first, min(n, end - before))
         sources.append(slice(first, stop))
-        targets.append(slice(gap * first + before, gap * stop + before, gap))
+        targets.append(slice(first + before, stop + before))
     padded[tuple(targets)] = x[tuple(sources)]
     return padded
 

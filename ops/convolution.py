@@ -86,7 +86,10 @@ def parts_of(what: str, word: str, size: Size, groups: int) -> Size:
     """
     part = exact_quotient(size, groups)
     if part is None:
-        raise ShapeError(f"{what}: {size} {word} do not divide into {groups} groups")
+        raise ShapeError(
+            f"{what}: {size} {word} do not divide into {groups} groups",
+            hint="groups must divide the channels and the filters",
+        )
     return part
 
 
@@ -202,6 +205,7 @@ _X, _K = Arg((2, 3, 5, 6)), Arg((4, 3, 2, 3))
         Sample(_X, Arg((4, 3, 3, 3)), padding=1, padding_mode="reflect"),
         Sample(_X, Arg((4, 3, 3, 3)), padding=(2, 1), padding_mode="edge", stride=2),
         Sample(_X, Arg((4, 3, 3, 3)), padding=(2, 1), padding_mode="circular", dilation=2),
+        Sample(_X, _K, padding=((1, 2), (0, 1)), padding_mode="wrap", stride=2, flip=True),
         Sample(Arg((2, 4, 5, 5)), Arg((6, 2, 2, 2)), Arg((6,)), groups=2, stride=2, padding=1),
         Sample(Arg((2, 3, 7)), Arg((6, 1, 3)), groups=3, padding="same", dilation=2),
         Sample(Arg((1, 2, 3, 4, 3)), Arg((2, 2, 2, 1, 3)), Arg((2,)), padding=(1, 0, 1), stride=2),
@@ -247,7 +251,7 @@ _X, _K = Arg((2, 3, 5, 6)), Arg((4, 3, 2, 3))
         Reject(ShapeError, "pads at most 4", _X, _K, padding=(5, 0), padding_mode="reflect"),
     ],
     dtypes="if",
-    corner="padding is multiplied like other zeros: next to it, an infinite weight gives NaN",
+    corner="padding is zeros, which are multiplied: an infinite weight there gives NaN",
 )
 def conv(
     x: Any,

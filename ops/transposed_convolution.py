@@ -104,7 +104,7 @@ _TX, _TK = Arg((2, 3, 4, 3)), Arg((3, 2, 3, 2))
         Reject(ArgumentError, "padding 'same'", _TX, _TK, padding="same"),
     ],
     dtypes="if",
-    corner="padding is multiplied like other zeros: next to it, an infinite weight gives NaN",
+    corner="beyond the array are zeros, which are multiplied: an infinite weight there gives NaN",
 )
 def conv_transpose(
     x: Any,
