@@ -145,7 +145,7 @@ class ConvOp(LinearOp):
         return with_axes(_divide(merged, 1, x.shape[0], groups), 1, 0)
 
     def flops(self, node: Node) -> int:
-        seen = int(product(node.inputs[1].shape[2:])) // math.prod(node.attrs["x_dilation"])
+        seen: int = int(product(node.inputs[1].shape[2:])) // math.prod(node.attrs["x_dilation"])
         return 2 * output_size(node) * seen
 
     def label(self, node: Node) -> str:
