@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from graphnn.ops.sorting import *
     from graphnn.ops.sparse import *
     from graphnn.ops.spectral import *
+    from graphnn.ops.transposed_convolution import *
     from graphnn.ops.windows import *
 
 __all__ = ["constant", "random", "seed"]
@@ -123,13 +124,13 @@ __all__ += trigonometric.__all__
 LAZY: dict[str, tuple[str, ...]] = {
     "attention": (),
     "complex_numbers": (),
-    "convolution": (),
+    "convolution": ("conv",),
     "counting": ("bincount", "histogram"),
     "decompositions": ("cholesky", "qr"),
     "determinants": ("det", "slogdet"),
     "fourier": (),
     "least_squares": ("lstsq", "pinv"),
-    "local": (),
+    "local": ("locally_connected",),
     "lookup": (),
     "matrix_functions": ("expm", "kron", "matrix_power"),
     "normalization": (),
@@ -144,6 +145,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "sorting": ("argsort", "sort", "top_k", "unique"),
     "sparse": (),
     "spectral": ("eigh", "eigvalsh", "svd", "svdvals"),
+    "transposed_convolution": ("conv_transpose",),
     "windows": (),
 }
 """Families that are imported on first use, with what they export."""
