@@ -80,6 +80,11 @@ def permute(x: Node, axes: Sequence[int]) -> Node:
     return x if order == tuple(range(x.ndim)) else make_node(TRANSPOSE, (x,), {"axes": order})
 
 
+def moved_to_front(x: Node, axis: int) -> Node:
+    """One axis first, the others in their order."""
+    return permute(x, (axis, *(each for each in range(x.ndim) if each != axis)))
+
+
 def inverse_permutation(axes: Sequence[int]) -> tuple[int, ...]:
     """The order of axes that undoes another."""
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
