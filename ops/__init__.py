@@ -149,7 +149,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     ),
     "solving": (),
     "sorting": (),
-    "sparse": (),
+    "sparse": ("CSR", "csr", "csr_matmul"),
     "windows": (),
 }
 """Families that are imported on first use, with what they export."""
