@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Shape
-from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
@@ -29,9 +28,9 @@ __all__ = ["products_of_others"]
 class ChainOp(Op):
     """Works along chains, each by itself.
 
-    Inputs are ``n_values`` arrays of one shape, then the indices of their leading axes: the axes
-    of ``sizes`` elements that a scatter would write to. ``reverse`` runs from the last to the
-    first element of a chain.
+    Inputs are ``n_values`` arrays of one shape, in a wide float, then indices of the shape that
+    theirs starts with. These point into axes of ``sizes`` elements; what they bring to one place
+    is a chain. ``reverse`` runs from its last element to its first.
     """
 
     n_values: int
@@ -90,8 +89,7 @@ class ChainRecurrenceOp(ChainOp):
 
     def evaluate(self, a: Array, b: Array, *indices: Array, sizes: Any, reverse: bool) -> Array:
         order, place = _chains(self.name, sizes, indices, reverse)
-        wide = FLOAT32 if is_half(b.dtype) else b.dtype
-        factor, state = (_rows(each, order)[order].astype(wide) for each in (a, b))
+        factor, state = (_rows(each, order)[order] for each in (a, b))
         # Hillis and Steele's scan: factor and state of an element speak for the ``reach``
         # elements up to it, and then for twice as many, until every chain has been walked.
         reach = 1
@@ -99,7 +97,7 @@ class ChainRecurrenceOp(ChainOp):
             state[later] += factor[later] * state[later - reach]
             factor[later] *= factor[later - reach]
             reach *= 2
-        result = np.empty(state.shape, b.dtype)
+        result = np.empty_like(state)
         result[order] = state
         return result.reshape(b.shape)
 

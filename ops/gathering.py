@@ -115,7 +115,10 @@ class GatherOp(LinearOp):
 
 
 class ScatterOp(Op):
-    """``x`` with updates written at indices of the leading axes; half floats in float32."""
+    """``x`` with updates at indices of the leading axes brought in, in order, by a ufunc.
+
+    Half floats are computed in float32.
+    """
 
     may_raise = True
     ufunc: np.ufunc
@@ -153,10 +156,7 @@ class ScatterOp(Op):
 
 
 class ScatterAddOp(ScatterOp, LinearOp):
-    """``x`` with updates added at indices of the leading axes; repeated indices add up in order.
-
-    Half floats accumulate in float32.
-    """
+    """``x`` with updates added at indices of the leading axes; repeated indices add up in order."""
 
     name = "scatter_add"
     ufunc = np.add

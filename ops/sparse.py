@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Shape, product
-from graphnn.core.dtypes import FLOAT32, INT32, INT64, DType, is_half, is_integer
+from graphnn.core.dtypes import FLOAT32, INT32, INT64, DType, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.literal import Literal
 from graphnn.core.node import Node, make_node
@@ -338,9 +338,9 @@ def csr(entries: Any, shape: Any = None) -> CSR:
     (data,) = operands("csr", entries[:1], "if")
     indices, indptr = _known("indices", entries[1]), _known("indptr", entries[2])
     _check_pattern(data.shape, indices, indptr, rows, columns)
-    narrow = max(indices.size, rows, columns) < 2**31  # SciPy's kernels want both in one dtype
-    ends, places = (each.astype(INT32 if narrow else INT64) for each in (indptr, indices))
-    return CSR(data, Pattern(Literal(places), Literal(ends), (rows, columns)))
+    if max(indices.size, rows, columns) < 2**31:  # SciPy would narrow both at every product
+        indices, indptr = indices.astype(INT32), indptr.astype(INT32)
+    return CSR(data, Pattern(Literal(indices), Literal(indptr), (rows, columns)))
 
 
 def _known(word: str, given: Any) -> Array:
@@ -351,11 +351,11 @@ def _known(word: str, given: Any) -> Array:
             hint="else gather, multiply and sum: gn.segment_sum(data * x[columns], rows, count)",
         )
     array = np.asarray(given)
-    if array.size and not is_integer(array.dtype):
+    if array.size and not np.issubdtype(array.dtype, np.integer):
         raise DTypeError(f"csr: {word} must be integers, not {array.dtype.name}")
     if array.ndim != 1:
         raise ShapeError(f"csr: {word} must have one axis, not shape {shape_text(array.shape)}")
-    return array
+    return array.astype(INT64)
 
 
 def _check_pattern(entries: Shape, indices: Array, indptr: Array, rows: int, columns: int) -> None:
