@@ -255,8 +255,9 @@ CHAINS = {"sizes": (3, 2), "reverse": False}
 )
 def test_batching_is_a_stacked_loop(name, n_values, attrs):
     rng = np.random.default_rng(0)
-    indices = [rng.integers(-3, 3, (4, 2, 5)), rng.integers(-2, 2, (4, 2, 5))]
-    values = [rng.uniform(-2.0, 2.0, (4, 2, 5, 3)) for _ in range(n_values)]
+    # Fewer axes of indices than axes that they index: the two numbers must not be mixed up.
+    indices = [rng.integers(-3, 3, (4, 7)), rng.integers(-2, 2, (4, 7))]
+    values = [rng.uniform(-2.0, 2.0, (4, 7, 3)) for _ in range(n_values)]
     if name.startswith("scatter"):
         values[0] = rng.uniform(-2.0, 2.0, (4, 3, 2, 3))
     feeds = [*values, *indices]
