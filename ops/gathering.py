@@ -50,7 +50,7 @@ from graphnn.ops.movement import expand_dims, inverse_permutation, moved_to_fron
 __all__ = ["gather", "one_hot", "scatter_add", "take_along_axis"]
 
 
-def _check_indices(name: str, x: TensorSpec, indices: Sequence[TensorSpec]) -> Shape:
+def check_indices(name: str, x: TensorSpec, indices: Sequence[TensorSpec]) -> Shape:
     """The common shape of the indices of the leading axes."""
     shape = indices[0].shape
     for index in indices:
@@ -65,8 +65,8 @@ def _check_indices(name: str, x: TensorSpec, indices: Sequence[TensorSpec]) -> S
     return shape
 
 
-def _wrapped(name: str, x: Array, indices: Sequence[Array]) -> tuple[Array, ...]:
-    """Indices with negative ones counted from the end.
+def wrapped(name: str, sizes: Shape, indices: Sequence[Array]) -> tuple[Array, ...]:
+    """Indices of the leading axes, of ``sizes``, with negative ones counted from the end.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def _wrapped(name: str, x: Array, indices: Sequence[Array]) -> tuple[Array, ...]
         If one is out of range.
     """
     result = []
-    for axis, (index, size) in enumerate(zip(indices, x.shape, strict=False)):
+    for axis, (index, size) in enumerate(zip(indices, sizes, strict=False)):
         outside = (index < -size) | (index >= size)
         if outside.any():
             raise FeedError(
@@ -95,15 +95,15 @@ class GatherOp(LinearOp):
     linear_in = (0,)
 
     def infer(self, x: TensorSpec, *indices: TensorSpec) -> TensorSpec:
-        shape = _check_indices(self.name, x, indices)
+        shape = check_indices(self.name, x, indices)
         return TensorSpec((*shape, *x.shape[len(indices) :]), x.dtype)
 
     def evaluate(self, x: Array, *indices: Array) -> Array:
-        return np.array(x[_wrapped(self.name, x, indices)], copy=not indices[0].ndim or None)
+        return np.array(x[wrapped(self.name, x.shape, indices)], copy=not indices[0].ndim or None)
 
     def evaluate_into(self, out: Array, x: Array, *indices: Array) -> None:
         if len(indices) == 1:
-            (index,) = _wrapped(self.name, x, indices)
+            (index,) = wrapped(self.name, x.shape, indices)
             # They are in range: with "clip", NumPy writes straight into the result.
             np.take(x, index, axis=0, out=out, mode="clip")
         else:
@@ -123,30 +123,30 @@ class GatherOp(LinearOp):
         return make_node(self, (x, *indices))
 
 
-class ScatterAddOp(LinearOp):
-    """``x`` with updates added at indices of the leading axes; repeated indices add up in order.
+class ScatterOp(Op):
+    """``x`` with updates at indices of the leading axes brought in, in order, by a ufunc.
 
-    Half floats accumulate in float32.
+    Half floats are computed in float32.
     """
 
-    name = "scatter_add"
     may_raise = True
-    linear_in = (0, 1)
+    ufunc: np.ufunc
 
     def infer(self, x: TensorSpec, updates: TensorSpec, *indices: TensorSpec) -> TensorSpec:
-        shape = (*_check_indices(self.name, x, indices), *x.shape[len(indices) :])
+        shape = (*check_indices(self.name, x, indices), *x.shape[len(indices) :])
         if updates.shape != shape:
             raise ShapeError(
-                f"scatter_add: updates have shape {shape_text(updates.shape)}, "
+                f"{self.name}: updates have shape {shape_text(updates.shape)}, "
                 f"the indices need {shape_text(shape)}"
             )
         if updates.dtype != x.dtype:
-            raise DTypeError(f"scatter_add: {updates.dtype.name} into {x.dtype.name}")
+            raise DTypeError(f"{self.name}: {updates.dtype.name} into {x.dtype.name}")
         return x
 
     def evaluate(self, x: Array, updates: Array, *indices: Array) -> Array:
         total = x.astype(FLOAT32 if is_half(x.dtype) else x.dtype)
-        np.add.at(total, _wrapped(self.name, x, indices), updates.astype(total.dtype, copy=False))
+        places = wrapped(self.name, x.shape, indices)
+        self.write(total, places, updates.astype(total.dtype, copy=False))
         return total.astype(x.dtype, copy=False)
 
     def evaluate_into(self, out: Array, x: Array, updates: Array, *indices: Array) -> None:
@@ -154,13 +154,38 @@ class ScatterAddOp(LinearOp):
             out[...] = self.evaluate(x, updates, *indices)
         else:
             out[...] = x
-            np.add.at(out, _wrapped(self.name, x, indices), updates)
+            self.write(out, wrapped(self.name, x.shape, indices), updates)
+
+    def write(self, out: Array, places: tuple[Array, ...], updates: Array) -> None:
+        """Bring the updates to their places, one after the other."""
+        self.ufunc.at(out, places, updates)
+
+    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
+        size = next(x.shape[0] for x, is_mapped in zip(inputs, mapped, strict=True) if is_mapped)
+        into, updates = (
+            each if is_mapped else broadcast_to(each, (size, *each.shape))
+            for each, is_mapped in zip(inputs[:2], mapped[:2], strict=True)
+        )
+        indices = inputs[2:]
+        if any(mapped[2:]):
+            indices = mapped_indices(indices, mapped[2:], with_number=True)
+            return make_node(self, (into, updates, *indices))
+        n_axes, n_index = len(indices), indices[0].ndim
+        moved = make_node(
+            self, (behind_axes(into, n_axes), behind_axes(updates, n_index), *indices)
+        )
+        return moved_to_front(moved, n_axes)
+
+
+class ScatterAddOp(ScatterOp, LinearOp):
+    """``x`` with updates added at indices of the leading axes; repeated indices add up in order."""
+
+    name = "scatter_add"
+    ufunc = np.add
+    linear_in = (0, 1)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return cotangent if index == 0 else make_node(GATHER, (cotangent, *node.inputs[2:]))
-
-    def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
-        return batch_scatter(self, inputs, mapped)
 
 
 GATHER, SCATTER_ADD = GatherOp(), ScatterAddOp()
@@ -180,22 +205,6 @@ def mapped_indices(
     shape = next(each.shape for each, is_mapped in zip(indices, mapped, strict=True) if is_mapped)
     spread = [broadcast_to(each, shape) for each in indices]
     return [iota(shape, 0, indices[0].dtype), *spread] if with_number else spread
-
-
-def batch_scatter(op: Op, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
-    """The batch rule of operators that write updates into the leading axes of an array."""
-    size = next(each.shape[0] for each, is_mapped in zip(inputs, mapped, strict=True) if is_mapped)
-    into, updates = (
-        each if is_mapped else broadcast_to(each, (size, *each.shape))
-        for each, is_mapped in zip(inputs[:2], mapped[:2], strict=True)
-    )
-    indices = inputs[2:]
-    if any(mapped[2:]):
-        indices = mapped_indices(indices, mapped[2:], with_number=True)
-        return make_node(op, (into, updates, *indices))
-    n_axes, n_index = len(indices), indices[0].ndim
-    moved = make_node(op, (behind_axes(into, n_axes), behind_axes(updates, n_index), *indices))
-    return moved_to_front(moved, n_axes)
 
 
 def index_node(what: str, index: Any, size: Size | None) -> Node:
@@ -341,39 +350,62 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
     (Dim(batch), 1)
     """
     x = as_node(x)
-    axis = normalize_axis("take_along_axis", axis, x.ndim)
-    chosen = index_node("take_along_axis", indices, x.shape[axis])
+    return gather(x, *along_axis("take_along_axis", x, indices, axis))
+
+
+def along_axis(what: str, x: Node, indices: Any, axis: int) -> tuple[Node, ...]:
+    """Indices of all axes from those of one axis, of its own for every row."""
+    axis = normalize_axis(what, axis, x.ndim)
+    chosen = index_node(what, indices, x.shape[axis])
     if chosen.ndim != x.ndim:
-        raise ShapeError(f"take_along_axis: the array has {x.ndim} axes, the indices {chosen.ndim}")
+        raise ShapeError(f"{what}: the array has {x.ndim} axes, the indices {chosen.ndim}")
     every: list[Node] = []
     for each, size in enumerate(x.shape):
         shape = [1] * each + [size] + [1] * (x.ndim - each - 1)
         every.append(chosen if each == axis else iota(shape, each, chosen.dtype))
-    return gather(x, *every)
+    return tuple(every)
 
 
 def _scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Any:
     result = np.array(x)
-    place = (slice(None),) * (axis % result.ndim) + (indices,)
-    np.add.at(result, place, updates)
+    given = indices if isinstance(indices, tuple) else (indices,)
+    np.add.at(result, (*(slice(None),) * (axis % result.ndim), *given), updates)
     return result
+
+
+def scatter_samples(*, distinct: bool = False) -> list[Sample]:
+    """What every scatter operation is tested with."""
+
+    def values(*shape: int) -> Arg:
+        return Arg(shape, distinct=distinct)
+
+    return [
+        Sample(values(4, 3), Arg((2,), -4, 3, kind="int"), values(2, 3)),
+        Sample(values(4), [1, 1, 1], values(3)),
+        Sample(values(2, 4), [[0, 3], [3, 3]], values(2, 2, 2), -1),
+        Sample(values(4, 3), 2, values(3)),
+        Sample(values(4, 3), [0, 2], values()),
+        Sample(values(4, 3), Arg((0,), 0, 3, kind="int"), values(0, 3)),
+        Sample(values(2, 3), (Arg((4,), -2, 1, kind="int"), [2]), values(4)),
+        Sample(values(2, 3, 2), ([[0], [2]], [1, 1, -1]), values(2, 2, 3), axis=1),
+        Sample(values(0, 2), Arg((0,), 0, 1, kind="int"), values(0, 2)),
+    ]
+
+
+SCATTER_REJECTS = (
+    Reject(ShapeError, "index 4 is out of range", Arg((4, 3)), [4], Arg((1, 3))),
+    Reject(ShapeError, "do not broadcast", Arg((4, 3)), [0, 1], Arg((3, 3))),
+    Reject(ShapeError, "axis 2 is out of range", Arg((4, 3)), [0], Arg((1, 3)), 2),
+    Reject(ShapeError, "3 indices for 2 axes", Arg((4, 3)), (0, 0, 0), Arg()),
+    Reject(ShapeError, "0 indices", Arg((4, 3)), (), Arg((4, 3))),
+    Reject(DTypeError, "must be integers", Arg((4,)), [0.5], Arg((1,))),
+)
 
 
 @operation(
     reference=_scatter_add,
-    samples=[
-        Sample(Arg((4, 3)), Arg((2,), -4, 3, kind="int"), Arg((2, 3))),
-        Sample(Arg((4,)), [1, 1, 1], Arg((3,))),
-        Sample(Arg((2, 4)), [[0, 3], [3, 3]], Arg((2, 2, 2)), -1),
-        Sample(Arg((4, 3)), 2, Arg((3,))),
-        Sample(Arg((4, 3)), [0, 2], Arg(())),
-        Sample(Arg((4, 3)), Arg((0,), 0, 3, kind="int"), Arg((0, 3))),
-    ],
-    rejects=[
-        Reject(ShapeError, "index 4 is out of range", Arg((4, 3)), [4], Arg((1, 3))),
-        Reject(ShapeError, "do not broadcast", Arg((4, 3)), [0, 1], Arg((3, 3))),
-        Reject(ShapeError, "axis 2 is out of range", Arg((4, 3)), [0], Arg((1, 3)), 2),
-    ],
+    samples=scatter_samples(),
+    rejects=SCATTER_REJECTS,
     dtypes="if",
 )
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
@@ -384,8 +416,9 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     Parameters
     ----------
     x : array_like or Node
-    indices : array_like or Node
-        Integers of any shape.
+    indices : array_like or Node, or a tuple of them
+        Integers of any shape. Of a tuple, each indexes an axis, from ``axis`` on; they
+        broadcast together, as in ``x[i, j]``.
     updates : array_like or Node
         Broadcast to the shape of ``take(x, indices, axis)``.
     axis : int, default 0
@@ -404,16 +437,35 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     >>> gn.scatter_add(gn.zeros(10), bins, 1.0).shape
     (10,)
     """
-    into, added = operands("scatter_add", [x, updates], "if")
-    axis = normalize_axis("scatter_add", axis, into.ndim)
-    places = index_node("scatter_add", indices, into.shape[axis])
-    shape = (*into.shape[:axis], *places.shape, *into.shape[axis + 1 :])
-    added = broadcast_to(added, shape)
-    from_axes = range(axis, axis + places.ndim)
-    added = permute(added, [*from_axes, *(i for i in range(added.ndim) if i not in from_axes)])
-    order = [axis, *(i for i in range(into.ndim) if i != axis)]
-    result = make_node(SCATTER_ADD, (permute(into, order), added, places))
+    return scattered(SCATTER_ADD, x, indices, updates, axis, accepts="if")
+
+
+def scattered(
+    op: ScatterOp, x: Any, indices: Any, updates: Any, axis: int, accepts: str = "bif"
+) -> Node:
+    """What users call a scatter operator with; see :func:`scatter_add`."""
+    into, updates = operands(op.name, [x, updates], accepts)
+    first = normalize_axis(op.name, axis, into.ndim)
+    given = indices if isinstance(indices, tuple) else (indices,)
+    if not 0 < len(given) <= into.ndim - first:
+        raise ShapeError(
+            f"{op.name}: {len(given)} indices for {into.ndim - first} axes",
+            hint="a tuple has one index for every axis; a list is one index",
+        )
+    sizes = into.shape[first : first + len(given)]
+    chosen = [index_node(op.name, *pair) for pair in zip(given, sizes, strict=True)]
+    places = broadcast_indices(op.name, chosen)
+    last, n_index = first + len(given), places[0].ndim
+    updates = broadcast_to(updates, (*into.shape[:first], *places[0].shape, *into.shape[last:]))
+    updates = permute(updates, _to_front(updates.ndim, first, n_index))
+    order = _to_front(into.ndim, first, len(given))
+    result = make_node(op, (permute(into, order), updates, *places))
     return permute(result, inverse_permutation(order))
+
+
+def _to_front(ndim: int, first: int, count: int) -> list[int]:
+    """The order of axes that brings some neighbours to the front."""
+    return [*range(first, first + count), *range(first), *range(first + count, ndim)]
 
 
 def _one_hot(indices: Any, depth: int, dtype: Any = "float32", axis: int = -1) -> Any:

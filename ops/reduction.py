@@ -22,7 +22,7 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, shape_text
-from graphnn.ops.arithmetic import divide, multiply, where
+from graphnn.ops.arithmetic import divide, multiply
 from graphnn.ops.broadcasting import keep_axes, spread, sum, to_shape
 from graphnn.ops.contract import (
     Arg,
@@ -38,7 +38,7 @@ from graphnn.ops.contract import (
 from graphnn.ops.cumulative import cumprod, shifted
 from graphnn.ops.logic import equal, not_equal
 from graphnn.ops.movement import inverse_permutation, permute, ravel
-from graphnn.ops.weighted import WeightedReduction
+from graphnn.ops.weighted import WeightedReduction, gated
 
 __all__ = [
     "all",
@@ -106,7 +106,7 @@ class ExtremumOp(WeightedReduction, ReduceOp):
 
     def weigh(self, weights: Node, value: Node) -> Node:
         """0 where the weight is, also where the value is inf or NaN."""
-        return where(equal(weights, 0.0), 0.0, multiply(weights, widened(value)))
+        return gated(weights, value)
 
 
 class ProdOp(WeightedReduction, ReduceOp):

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 from graphnn.core.node import Node
 from graphnn.core.op import Op
-from graphnn.ops.arithmetic import multiply
+from graphnn.ops.arithmetic import multiply, where
 from graphnn.ops.broadcasting import spread, sum
 from graphnn.ops.contract import cast_to, widened
+from graphnn.ops.logic import equal
 
-__all__ = ["WeightedReduction"]
+__all__ = ["WeightedReduction", "gated"]
+
+
+def gated(weights: Node, value: Node) -> Node:
+    """Weights times a value, but 0 where the weight is, also where the value is inf or NaN."""
+    return where(equal(weights, 0.0), 0.0, multiply(weights, widened(value)))
 
 
 class WeightedReduction(Op):

@@ -77,6 +77,8 @@ class Operators:
         return _call("power", other, self)
 
     def __matmul__(self, other: Any) -> Node:
+        if getattr(other, "__array_ufunc__", True) is None and not isinstance(other, Operators):
+            return NotImplemented  # NumPy's convention: it multiplies in a way of its own
         return _call("matmul", self, other)
 
     def __rmatmul__(self, other: Any) -> Node:
