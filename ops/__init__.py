@@ -69,6 +69,8 @@ from graphnn.ops.trigonometric import *
 
 if TYPE_CHECKING:
     from graphnn.ops.attention import *
+    from graphnn.ops.batch_normalization import *
+    from graphnn.ops.channel_normalization import *
     from graphnn.ops.complex_numbers import *
     from graphnn.ops.convolution import *
     from graphnn.ops.decompositions import *
@@ -118,16 +120,18 @@ __all__ += statistics.__all__
 __all__ += trigonometric.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
-    "attention": (),
+    "attention": ("scaled_dot_product_attention",),
+    "batch_normalization": ("batch_norm", "batch_norm_train"),
+    "channel_normalization": ("group_norm", "instance_norm", "local_response_norm"),
     "complex_numbers": (),
     "convolution": (),
     "decompositions": (),
     "determinants": (),
     "fourier": (),
     "local": (),
-    "lookup": (),
+    "lookup": ("embedding",),
     "matrix_functions": (),
-    "normalization": (),
+    "normalization": ("layer_norm", "rms_norm", "standardize"),
     "norms": (),
     "order_statistics": (),
     "pooling": (),
