@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Size
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
-from graphnn.ops.arithmetic import where
+from graphnn.ops.arithmetic import add, where
 from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation, whole_number
 from graphnn.ops.control import stop_gradient
 from graphnn.ops.gathering import gather, index_node
@@ -101,6 +100,6 @@ def _is_row(codes: Node, index: int, table: Node) -> Node:
             f"embedding: padding_index {index} is out of range for {size} rows",
             hint=f"it runs from {-size} to {size - 1}" if size else None,
         )
-    from_start: Size = index if index >= 0 else size + index
-    from_end: Size = index - size if index >= 0 else index
-    return logical_or(*(equal(codes, _number(each, codes)) for each in (from_start, from_end)))
+    row = size_of(index if index >= 0 else size + index, codes.dtype)
+    from_end = add(codes, size_of(size, codes.dtype))
+    return logical_or(equal(codes, row), equal(from_end, row))
