@@ -149,7 +149,7 @@ def _group(what: str, left: Shape, right: Shape) -> Size:
     group = exact_quotient(left[-3], right[-3])
     if group is None:
         raise ShapeError(
-            f"{what}: {left[-3]} heads of the query do not divide among {right[-3]} heads",
+            f"{what}: the query has {left[-3]} heads, keys or values have {right[-3]}, no divisor",
             hint="keys and values need as many heads as the query, or a divisor of their number",
         )
     return group
@@ -251,7 +251,7 @@ _BLIND = np.array([[True, False, True], [False, False, False], [False, True, Tru
         Reject(ShapeError, "in length, 4 != 5", Arg((2, 3)), Arg((4, 3)), Arg((5, 3))),
         Reject(
             ShapeError,
-            "4 heads of the query do not divide among 3 heads",
+            "the query has 4 heads, keys or values have 3, no divisor",
             Arg((4, 2, 2)),
             Arg((3, 2, 2)),
             Arg((3, 2, 2)),
