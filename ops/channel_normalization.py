@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from graphnn.ops.contract import (
     normalize_axis,
     operation,
     require_floating,
-    sum_tangents,
     widened,
 )
 from graphnn.ops.joining import pad_with, slice_axis
@@ -60,10 +60,8 @@ class LocalResponseNormOp(Op):
         low, high = [0] * x.ndim, [0] * x.ndim
         low[axis], high[axis] = size // 2, (size - 1) // 2
         padded = pad_with(square(wide), low, high)
-        total = sum_tangents(
-            slice_axis(padded, axis, start, x.shape[axis]) for start in range(size)
-        )
-        assert total is not None
+        neighbours = (slice_axis(padded, axis, start, x.shape[axis]) for start in range(size))
+        total = functools.reduce(add, neighbours)
         divisor = power(add(multiply(total, alpha / size), k), beta)
         return cast_to(divide(wide, divisor), x.dtype)
 

@@ -56,8 +56,8 @@ class StandardizeOp(Op):
         return x
 
     def expand(self, x: Node, *, axes: Axes, eps: float, centered: bool) -> Node:
-        numerator = deviations(x, axes) if centered else widened(x)
-        return cast_to(multiply(numerator, _inverse_spread(numerator, axes, eps)), x.dtype)
+        numerator, factor = _quotient(x, axes, eps, centered)
+        return cast_to(multiply(numerator, factor), x.dtype)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
@@ -69,14 +69,12 @@ class StandardizeOp(Op):
     def _product(self, node: Node, direction: Node) -> Node:
         """The Jacobian times a direction."""
         (x,), axes, centered = node.inputs, node.attrs["axes"], node.attrs["centered"]
-        result = make_node(self, (widened(x),), node.attrs)
-        wide = widened(direction)
+        result, wide = make_node(self, (widened(x),), node.attrs), widened(direction)
         along = multiply(result, mean(multiply(result, wide), axes, keepdims=True))
         if centered:
             wide = subtract(wide, mean(wide, axes, keepdims=True))
-        numerator = deviations(x, axes) if centered else widened(x)
-        inverse_spread = _inverse_spread(numerator, axes, node.attrs["eps"])
-        return cast_to(multiply(inverse_spread, subtract(wide, along)), x.dtype)
+        _, factor = _quotient(x, axes, node.attrs["eps"], centered)
+        return cast_to(multiply(factor, subtract(wide, along)), x.dtype)
 
 
 class NormOp(Op):
@@ -103,17 +101,18 @@ for _op in (STANDARDIZE, LAYER_NORM, RMS_NORM):
 def deviations(x: Node, axes: Axes) -> Node:
     """Distances from the mean, in a wide float.
 
-    The mean is subtracted twice. The first one is rounded: beside 10,000, float32 is off by up
-    to 0.0005. But the first differences are exact, so the second mean is what was missing.
+    The mean is subtracted twice. The first one is rounded: at 10,000, float32 is off by up to
+    0.0005. But differences of numbers that close are exact, and their mean is what was missing.
     """
     wide = widened(x)
     once = subtract(wide, mean(wide, axes, keepdims=True))
     return subtract(once, mean(once, axes, keepdims=True))
 
 
-def _inverse_spread(numerator: Node, axes: Axes, eps: float) -> Node:
-    """``1 / sqrt(mean square + eps)``, with the axes kept."""
-    return rsqrt(add(mean(square(numerator), axes, keepdims=True), eps))
+def _quotient(x: Node, axes: Axes, eps: float, centered: bool) -> tuple[Node, Node]:
+    """What is standardized, and the factor ``1 / sqrt(mean square + eps)``."""
+    numerator = deviations(x, axes) if centered else widened(x)
+    return numerator, rsqrt(add(mean(square(numerator), axes, keepdims=True), eps))
 
 
 def standardized(x: Node, axes: Axes, eps: float, *, centered: bool = True) -> Node:
