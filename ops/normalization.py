@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.arguments import require_number
-from graphnn.core.dims import Shape
+from graphnn.core.dims import Shape, product
 from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec, shape_text
-from graphnn.ops.arithmetic import add, multiply, square, subtract
-from graphnn.ops.broadcasting import keep_axes, to_shape
+from graphnn.ops.arithmetic import add, divide, multiply, negative, square, subtract
+from graphnn.ops.broadcasting import SUM, keep_axes, spread, to_shape
 from graphnn.ops.contract import (
     Arg,
     Reject,
@@ -35,11 +35,37 @@ from graphnn.ops.contract import (
 )
 from graphnn.ops.creation import ones
 from graphnn.ops.exponential import rsqrt
-from graphnn.ops.statistics import mean
+from graphnn.ops.statistics import mean, size_of
+from graphnn.ops.weighted import WeightedReduction
 
 __all__ = ["layer_norm", "rms_norm", "standardize"]
 
 Axes = tuple[int, ...]
+
+
+class InverseSpreadOp(WeightedReduction):
+    """``1 / sqrt(variance + eps)`` over axes; with ``centered=False``, of the mean square.
+
+    An operator of its own so that value and derivatives of `StandardizeOp` share it.
+    """
+
+    name = "inverse_spread"
+    axis_attrs = ("axes",)
+
+    def infer(self, x: TensorSpec, *, axes: Axes, eps: float, centered: bool) -> TensorSpec:
+        return SUM.infer(x, axes=axes)
+
+    def expand(self, x: Node, *, axes: Axes, eps: float, centered: bool) -> Node:
+        mean_square = mean(square(_numerator(x, axes, centered)), axes)
+        return cast_to(rsqrt(add(mean_square, eps)), x.dtype)
+
+    def weights(self, node: Node) -> Node:
+        """``-r**2 y / n``, with the result ``r`` and the standardized values ``y``."""
+        (x,), axes = node.inputs, node.attrs["axes"]
+        count = size_of(product(x.shape[axis] for axis in axes), widened(x).dtype)
+        slope = divide(negative(square(widened(node))), count)
+        result = make_node(STANDARDIZE, (widened(x),), node.attrs)
+        return multiply(spread(slope, axes, x.shape), result)
 
 
 class StandardizeOp(Op):
@@ -56,8 +82,8 @@ class StandardizeOp(Op):
         return x
 
     def expand(self, x: Node, *, axes: Axes, eps: float, centered: bool) -> Node:
-        numerator, factor = _quotient(x, axes, eps, centered)
-        return cast_to(multiply(numerator, factor), x.dtype)
+        inverse_spread = _inverse_spread(x, axes, eps, centered)
+        return cast_to(multiply(_numerator(x, axes, centered), inverse_spread), x.dtype)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
@@ -73,8 +99,8 @@ class StandardizeOp(Op):
         along = multiply(result, mean(multiply(result, wide), axes, keepdims=True))
         if centered:
             wide = subtract(wide, mean(wide, axes, keepdims=True))
-        _, factor = _quotient(x, axes, node.attrs["eps"], centered)
-        return cast_to(multiply(factor, subtract(wide, along)), x.dtype)
+        inverse_spread = _inverse_spread(x, axes, node.attrs["eps"], centered)
+        return cast_to(multiply(inverse_spread, subtract(wide, along)), x.dtype)
 
 
 class NormOp(Op):
@@ -92,9 +118,9 @@ class NormOp(Op):
         return cast_to(scaled_and_shifted(result, parameters, along), x.dtype)
 
 
-STANDARDIZE = StandardizeOp()
+INVERSE_SPREAD, STANDARDIZE = InverseSpreadOp(), StandardizeOp()
 LAYER_NORM, RMS_NORM = NormOp("layer_norm"), NormOp("rms_norm", centered=False)
-for _op in (STANDARDIZE, LAYER_NORM, RMS_NORM):
+for _op in (INVERSE_SPREAD, STANDARDIZE, LAYER_NORM, RMS_NORM):
     register(_op)
 
 
@@ -109,10 +135,15 @@ def deviations(x: Node, axes: Axes) -> Node:
     return subtract(once, mean(once, axes, keepdims=True))
 
 
-def _quotient(x: Node, axes: Axes, eps: float, centered: bool) -> tuple[Node, Node]:
-    """What is standardized, and the factor ``1 / sqrt(mean square + eps)``."""
-    numerator = deviations(x, axes) if centered else widened(x)
-    return numerator, rsqrt(add(mean(square(numerator), axes, keepdims=True), eps))
+def _numerator(x: Node, axes: Axes, centered: bool) -> Node:
+    return deviations(x, axes) if centered else widened(x)
+
+
+def _inverse_spread(x: Node, axes: Axes, eps: float, centered: bool) -> Node:
+    """The factor of what is standardized, with the axes kept."""
+    attrs = {"axes": axes, "eps": eps, "centered": centered}
+    factor = make_node(INVERSE_SPREAD, (widened(x),), attrs)
+    return to_shape(factor, keep_axes(x.shape, axes))
 
 
 def standardized(x: Node, axes: Axes, eps: float, *, centered: bool = True) -> Node:
