@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
-from graphnn.ops.arithmetic import add, multiply, where
-from graphnn.ops.broadcasting import to_shape
+from graphnn.ops.arithmetic import add, multiply, subtract, where
+from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
 from graphnn.ops.contract import (
     Arg,
     Reject,
@@ -26,6 +27,7 @@ from graphnn.ops.contract import (
     constant,
     operands,
     operation,
+    sum_tangents,
     widened,
 )
 from graphnn.ops.creation import iota
@@ -39,14 +41,77 @@ from graphnn.ops.statistics import size_of
 
 __all__ = ["scaled_dot_product_attention"]
 
+WHAT = "scaled_dot_product_attention"
 
-class AttentionOp(Op):
-    """Means of values, weighted by the softmax of scaled products of queries and keys.
 
-    The attribute ``given`` names the inputs that follow queries, keys and values.
+class AttentionWeightsOp(Op):
+    """How much every query takes of every key: the softmax of their scaled products.
+
+    The attribute ``given`` names the inputs that follow queries and keys: a mask, a bias. All
+    weights of a query that sees no key are 0.
     """
 
-    name = "scaled_dot_product_attention"
+    name = "attention_weights"
+
+    def infer(
+        self,
+        query: TensorSpec,
+        key: TensorSpec,
+        *others: TensorSpec,
+        given: tuple[str, ...],
+        is_causal: bool,
+        scale: float | None,
+    ) -> TensorSpec:
+        scores = _product_shape(query.shape, _transposed(key.shape))
+        for word, each in zip(given, others, strict=True):
+            _check_broadcast(word, each.shape, scores)
+        return TensorSpec(scores, query.dtype)
+
+    def expand(
+        self,
+        query: Node,
+        key: Node,
+        *others: Node,
+        given: tuple[str, ...],
+        is_causal: bool,
+        scale: float | None,
+    ) -> Node:
+        options = dict(zip(given, others, strict=True))
+        mask, bias = options.get("mask"), options.get("bias")
+        scores = _scores(widened(query), widened(key), scale)
+        if bias is not None:
+            scores = add(scores, widened(bias))
+        return cast_to(_masked_softmax(scores, mask, bias, is_causal), query.dtype)
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
+        # A key that is not seen has weight 0: no mask is needed here.
+        query, key, *others = map(widened, node.inputs)
+        by_query, by_key, *by_others = (
+            None if tangent is None else widened(tangent) for tangent in tangents
+        )
+        scale = node.attrs["scale"]
+        terms = [
+            None if by_query is None else _scores(by_query, key, scale),
+            None if by_key is None else _scores(query, by_key, scale),
+            *by_others,
+        ]
+        change = sum_tangents(terms)
+        if change is None:
+            return None
+        weights = make_node(self, (query, key, *others), node.attrs)
+        change = broadcast_to(change, node.shape)
+        along = sum(multiply(weights, change), -1, keepdims=True)
+        return cast_to(multiply(weights, subtract(change, along)), node.dtype)
+
+
+class AttentionOp(Op):
+    """Means of values, weighted by `AttentionWeightsOp`.
+
+    The attribute ``given`` names the inputs that follow queries, keys and values; the last may
+    be factors of dropout.
+    """
+
+    name = WHAT
 
     def infer(
         self,
@@ -58,15 +123,10 @@ class AttentionOp(Op):
         is_causal: bool,
         scale: float | None,
     ) -> TensorSpec:
-        _check_sizes(self.name, query.shape, key.shape, value.shape)
-        scores = _product_shape(self.name, query.shape, _transposed(key.shape))
+        scores = _product_shape(query.shape, _transposed(key.shape))
         for word, each in zip(given, others, strict=True):
-            if broadcast_shapes(f"{self.name}: {word}", scores, each.shape) != scores:
-                raise ShapeError(
-                    f"{self.name}: {word} of shape {shape_text(each.shape)} does not broadcast to "
-                    f"the scores of shape {shape_text(scores)}"
-                )
-        return TensorSpec(_product_shape(self.name, scores, value.shape), query.dtype)
+            _check_broadcast(word, each.shape, scores)
+        return TensorSpec(_product_shape(scores, value.shape), query.dtype)
 
     def expand(
         self,
@@ -78,19 +138,24 @@ class AttentionOp(Op):
         is_causal: bool,
         scale: float | None,
     ) -> Node:
-        options = dict(zip(given, others, strict=True))
-        wide = widened(query)
-        scores = _product(multiply(wide, _scale(wide, scale)), swapaxes(widened(key), -1, -2))
-        if "bias" in options:
-            scores = add(scores, widened(options["bias"]))
-        weights = _masked_softmax(scores, options.get("mask"), options.get("bias"), is_causal)
-        if "dropout" in options:
-            weights = multiply(weights, options["dropout"])
+        options = dict(zip(given, map(widened, others), strict=True))
+        dropout = options.pop("dropout", None)
+        attrs = {"given": tuple(options), "is_causal": is_causal, "scale": scale}
+        inputs = (widened(query), widened(key), *options.values())
+        weights = make_node(ATTENTION_WEIGHTS, inputs, attrs)
+        if dropout is not None:
+            weights = multiply(weights, dropout)
         return cast_to(_product(weights, widened(value)), query.dtype)
 
 
-ATTENTION = AttentionOp()
+ATTENTION_WEIGHTS, ATTENTION = AttentionWeightsOp(), AttentionOp()
+register(ATTENTION_WEIGHTS)
 register(ATTENTION)
+
+
+def _scores(query: Node, key: Node, scale: float | None) -> Node:
+    """The scaled products of queries and keys."""
+    return _product(multiply(query, _scale(query, scale)), swapaxes(key, -1, -2))
 
 
 def _scale(query: Node, scale: float | None) -> Any:
@@ -126,7 +191,7 @@ def _masked_softmax(scores: Node, mask: Node | None, bias: Node | None, is_causa
 
 def _product(left: Node, right: Node) -> Node:
     """The matrix product; one head on the right may serve a group of heads on the left."""
-    group = _group("", left.shape, right.shape)
+    group = _group(left.shape, right.shape)
     if group == 1:
         return matmul(left, right)
     shape = (*left.shape[:-3], right.shape[-3], group, *left.shape[-2:])
@@ -134,22 +199,22 @@ def _product(left: Node, right: Node) -> Node:
     return to_shape(result, (*result.shape[:-4], left.shape[-3], *result.shape[-2:]))
 
 
-def _product_shape(what: str, left: Shape, right: Shape) -> Shape:
+def _product_shape(left: Shape, right: Shape) -> Shape:
     """The shape of `_product`."""
-    if _group(what, left, right) != 1:
+    if _group(left, right) != 1:
         right = (*right[:-3], left[-3], *right[-2:])
-    lead = broadcast_shapes(f"{what}: leading axes", left[:-2], right[:-2])
+    lead = broadcast_shapes(f"{WHAT}: leading axes", left[:-2], right[:-2])
     return (*lead, left[-2], right[-1])
 
 
-def _group(what: str, left: Shape, right: Shape) -> Size:
+def _group(left: Shape, right: Shape) -> Size:
     """How many heads on the left share one on the right; 1 also where one is broadcast."""
     if min(len(left), len(right)) < 3 or left[-3] == 1 or right[-3] == 1:
         return 1
     group = exact_quotient(left[-3], right[-3])
     if group is None:
         raise ShapeError(
-            f"{what}: the query has {left[-3]} heads, keys or values have {right[-3]}, no divisor",
+            f"{WHAT}: the query has {left[-3]} heads, keys or values have {right[-3]}, no divisor",
             hint="keys and values need as many heads as the query, or a divisor of their number",
         )
     return group
@@ -159,20 +224,28 @@ def _transposed(shape: Shape) -> Shape:
     return (*shape[:-2], shape[-1], shape[-2])
 
 
-def _check_sizes(what: str, query: Shape, key: Shape, value: Shape) -> None:
+def _check_broadcast(word: str, shape: Shape, scores: Shape) -> None:
+    if broadcast_shapes(f"{WHAT}: {word}", scores, shape) != scores:
+        raise ShapeError(
+            f"{WHAT}: {word} of shape {shape_text(shape)} does not broadcast to "
+            f"the scores of shape {shape_text(scores)}"
+        )
+
+
+def _check_sizes(query: Shape, key: Shape, value: Shape) -> None:
     for word, shape in (("query", query), ("key", key), ("value", value)):
         if len(shape) < 2:
             raise ShapeError(
-                f"{what}: {word} of shape {shape_text(shape)} needs axes of length and features"
+                f"{WHAT}: {word} of shape {shape_text(shape)} needs axes of length and features"
             )
     if query[-1] != key[-1]:
         raise ShapeError(
-            f"{what}: query {shape_text(query)} and key {shape_text(key)} differ in features, "
+            f"{WHAT}: query {shape_text(query)} and key {shape_text(key)} differ in features, "
             f"{query[-1]} != {key[-1]}"
         )
     if key[-2] != value[-2]:
         raise ShapeError(
-            f"{what}: key {shape_text(key)} and value {shape_text(value)} differ in length, "
+            f"{WHAT}: key {shape_text(key)} and value {shape_text(value)} differ in length, "
             f"{key[-2]} != {value[-2]}"
         )
 
@@ -334,31 +407,31 @@ def scaled_dot_product_attention(
     >>> gn.scaled_dot_product_attention(q, kv, kv, is_causal=True)
     <Node scaled_dot_product_attention (batch, 8, time, 64) float32>
     """
-    what = ATTENTION.name
-    inputs = operands(what, [query, key, value], "f")
+    inputs = operands(WHAT, [query, key, value], "f")
+    query, key, value = inputs
+    _check_sizes(query.shape, key.shape, value.shape)
     options: dict[str, Node] = {}
     if mask is not None:
-        options["mask"] = _condition(what, mask)
+        options["mask"] = _condition(mask)
     if bias is not None:
-        _, options["bias"] = operands(f"{what}: bias", [inputs[0], bias], "f")
-    attrs = {
-        "is_causal": bool(is_causal),
-        "scale": None if scale is None else require_number(what, "scale", scale),
-    }
-    if require_number(what, "dropout_rate", dropout_rate, below=1.0):
-        query, key, value = inputs
-        _check_sizes(what, query.shape, key.shape, value.shape)
-        scores = _product_shape(what, query.shape, _transposed(key.shape))
+        _, options["bias"] = operands(f"{WHAT}: bias", [query, bias], "f")
+    if require_number(WHAT, "dropout_rate", dropout_rate, below=1.0):
+        scores = _product_shape(query.shape, _transposed(key.shape))
         dtype = widened(query).dtype
         options["dropout"] = dropout_mask(dropout_key, dropout_rate, scores, dtype)
-    return make_node(ATTENTION, (*inputs, *options.values()), {**attrs, "given": tuple(options)})
+    attrs = {
+        "given": tuple(options),
+        "is_causal": bool(is_causal),
+        "scale": None if scale is None else require_number(WHAT, "scale", scale),
+    }
+    return make_node(ATTENTION, (*inputs, *options.values()), attrs)
 
 
-def _condition(what: str, mask: Any) -> Node:
+def _condition(mask: Any) -> Node:
     node = as_node(mask)
     if not is_bool(node.dtype):
         raise DTypeError(
-            f"{what}: mask must be bool, not {node.dtype.name}",
+            f"{WHAT}: mask must be bool, not {node.dtype.name}",
             hint="what is added to the scores is given as bias=",
         )
     return node

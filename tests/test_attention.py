@@ -190,6 +190,17 @@ def test_large_scores_do_not_overflow() -> None:
     assert np.isfinite(slope).all()
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_gradients_reuse_the_weights(is_causal: bool) -> None:
+    _, inputs, _ = example()
+    result = attention(*inputs, bias=gn.ones((3, 4), "float64"), is_causal=is_causal)
+    slopes = gn.grad(gn.sum(result * result), inputs)
+    program = gn.compile(inputs, [result, *slopes])
+    names = [each.op.name for each in program.instructions]
+    assert names.count("exp") == 1
+    assert names.count("dot_general") == 6  # two forward, and two for each of them backward
+
+
 def test_sizes_may_have_names() -> None:
     arrays, fixed, scores = example()
     query = gn.input("query", ("batch", 4, "length", "features"), "float64")

@@ -259,6 +259,19 @@ def test_a_norm_is_one_node(name: str) -> None:
     assert [node.op.name for node in made if node.inputs and node.op.name == name] == [name]
 
 
+@pytest.mark.parametrize("name", OFFSET_FREE)
+def test_gradients_reuse_the_statistics(name: str) -> None:
+    arrays, _ = feeds(name)
+    inputs = [gn.input(f"x{i}", each.shape, "float64") for i, each in enumerate(arrays)]
+    result = NORMS[name][2](*inputs)
+    cotangent = gn.input("cotangent", result.shape, "float64")
+    program = gn.compile([*inputs, cotangent], [result, *gn.vjp(result, inputs, cotangent)])
+    names = [each.op.name for each in program.instructions]
+    assert names.count("sqrt") == 1
+    # Three for the value, two for the gradient by x, and one for that by each parameter.
+    assert names.count("sum") == 4 + len(arrays)
+
+
 # ------------------------------------------------------------------------------------- corners
 
 
