@@ -69,6 +69,8 @@ from graphnn.ops.trigonometric import *
 
 if TYPE_CHECKING:
     from graphnn.ops.attention import *
+    from graphnn.ops.batch_normalization import *
+    from graphnn.ops.channel_normalization import *
     from graphnn.ops.complex_numbers import *
     from graphnn.ops.convolution import *
     from graphnn.ops.counting import *
@@ -122,7 +124,9 @@ __all__ += statistics.__all__
 __all__ += trigonometric.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
-    "attention": (),
+    "attention": ("scaled_dot_product_attention",),
+    "batch_normalization": ("batch_norm", "batch_norm_train"),
+    "channel_normalization": ("group_norm", "instance_norm", "local_response_norm"),
     "complex_numbers": (),
     "convolution": ("conv",),
     "counting": ("bincount", "histogram"),
@@ -131,9 +135,9 @@ LAZY: dict[str, tuple[str, ...]] = {
     "fourier": (),
     "least_squares": ("lstsq", "pinv"),
     "local": ("locally_connected",),
-    "lookup": (),
+    "lookup": ("embedding",),
     "matrix_functions": ("expm", "kron", "matrix_power"),
-    "normalization": (),
+    "normalization": ("layer_norm", "rms_norm", "standardize"),
     "norms": ("norm",),
     "order_statistics": ("median", "quantile"),
     "pooling": (),

@@ -5,38 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from beside_torch import RTOL, compare, random
 
 import graphnn as gn
 from graphnn.core.node import Node
 
 torch = pytest.importorskip("torch", reason="PyTorch is the second opinion of these tests")
-
-Array = np.ndarray[Any, np.dtype[Any]]
-
-RTOL = 1e-12
-"""Both compute in float64; sums and transcendental functions differ by some units."""
-
-
-def random(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).uniform(-2.0, 2.0, shape)
-
-
-def compare(
-    ours: Callable[..., Node], theirs: Callable[..., Any], *arrays: Any, rtol: float = RTOL
-) -> None:
-    """The same value, and the same gradient of a weighted sum by every array."""
-    given = [np.asarray(array, np.float64) for array in arrays]
-    inputs = [gn.input(f"x{i}", array.shape, "float64") for i, array in enumerate(given)]
-    tensors = [torch.tensor(array, requires_grad=True) for array in given]
-    node, tensor = ours(*inputs), theirs(*tensors)
-    weights = random(*node.shape, seed=1)
-    slopes = gn.vjp(node, inputs, weights, allow_unused=True)
-    value, found = gn.compile(inputs, (node, slopes), verify=True)(*given)
-    np.testing.assert_allclose(value, tensor.detach().numpy(), rtol=rtol, atol=rtol)
-    tensor.backward(torch.tensor(weights))
-    for slope, each in zip(found, tensors, strict=True):
-        wanted = np.zeros(each.shape) if each.grad is None else each.grad.numpy()
-        np.testing.assert_allclose(slope, wanted, rtol=rtol, atol=rtol)
 
 
 # ------------------------------------------------------------------------------- the softmax

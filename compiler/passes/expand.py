@@ -11,10 +11,11 @@ from __future__ import annotations
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import rebuild, topological_order, with_inputs
-from graphnn.core.node import Node
+from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by
-from graphnn.core.spec import TensorSpec
+from graphnn.core.spec import Spec, TensorSpec
 from graphnn.ops.contract import cast_to, widened
+from graphnn.ops.control import TUPLE, project
 
 __all__ = ["expand", "expand_node"]
 
@@ -48,13 +49,20 @@ def expand_node(node: Node) -> Node:
     body = node.op.expand(*inputs, **node.attrs)
     if body is None:
         return node
-    if isinstance(node.spec, TensorSpec):
-        body = cast_to(body, node.spec.dtype)
+    body = _stored(body, node.spec)
     expanded = {each: each for each in node.inputs}
     order = topological_order([body], boundary=expanded)
     expanded = rebuild(order, lambda each, inputs: expand_node(with_inputs(each, inputs)), expanded)
     carry(node, expanded[body])
     return expanded[body]
+
+
+def _stored(body: Node, spec: Spec) -> Node:
+    """A result, or several, in the dtypes that the composite has."""
+    if isinstance(spec, TensorSpec):
+        return cast_to(body, spec.dtype)
+    parts = (cast_to(project(body, index), each.dtype) for index, each in enumerate(spec.elements))
+    return make_node(TUPLE, tuple(parts))
 
 
 def _widened(node: Node) -> Node:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.arguments import require_positive
+from graphnn.core.arguments import require_positive
 from graphnn.core.arrays import as_array
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.op import Array

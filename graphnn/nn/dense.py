@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import graphnn.init as initializers
-from graphnn.arguments import require_positive
+from graphnn.core.arguments import require_positive
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node

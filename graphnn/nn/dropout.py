@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphnn.arguments import require_number
+from graphnn.core.arguments import require_number
 from graphnn.core.node import Node
 from graphnn.nn.module import Module
 from graphnn.ops.arithmetic import multiply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from graphnn.arguments import require_number
+from graphnn.core.arguments import require_number
 from graphnn.core.dtypes import DType
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.arguments import require_number
 from graphnn.compiler.autodiff.derivatives import grad
+from graphnn.core.arguments import require_number
 from graphnn.core.dtypes import FLOAT32, INT64, DType, is_floating, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphnn.core.node import Node

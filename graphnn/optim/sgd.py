@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphnn.arguments import require_number
+from graphnn.core.arguments import require_number
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter

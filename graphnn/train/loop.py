@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from graphnn.arguments import require_positive
+from graphnn.core.arguments import require_positive
 from graphnn.core.errors import ArgumentError, NonFiniteError, ShapeError
 from graphnn.train.history import History
 

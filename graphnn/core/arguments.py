@@ -1,4 +1,4 @@
-"""Checks of numbers that users pass to layers, optimizers and training loops."""
+"""Checks of numbers that users pass to operations, layers, optimizers and training loops."""
 
 from __future__ import annotations
 
