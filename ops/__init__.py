@@ -138,7 +138,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "solving": (),
     "sorting": (),
     "sparse": (),
-    "windows": (),
+    "windows": ("fold", "patches"),
 }
 """Families that are imported on first use, with what they export."""
 
