@@ -89,8 +89,8 @@ class OverlapAddOp(LinearOp):
         counts = x.shape[-2 * len(spatial) : -len(spatial)]
         out[...] = 0
         for tap in np.ndindex(*window.size):
-            seen = map(tap_slice, tap, counts, window.stride, window.dilation)
-            out[(..., *seen)] += x[(..., *tap)]
+            place: Any = tuple(map(tap_slice, tap, counts, window.stride, window.dilation))
+            out[(..., *place)] += x[(..., *tap)]
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return make_node(WINDOWS, (cotangent,), {"window": node.attrs["window"]})
@@ -111,19 +111,17 @@ class WindowSumOp(LinearOp):
 
     def evaluate(self, x: Array, *, window: Window) -> Array:
         total = x.astype(FLOAT32) if is_half(x.dtype) else x
-        _, counts = split_shape(
-            self.infer(TensorSpec(x.shape, x.dtype), window=window).shape, window
-        )
-        for axis in reversed(range(len(counts))):
-            step = window.stride[axis], window.dilation[axis]
-            behind = (slice(None),) * (len(counts) - axis - 1)
-            taps = [
-                total[(..., tap_slice(tap, int(counts[axis]), *step), *behind)]
-                for tap in range(window.size[axis])
-            ]
-            total = taps[0].copy()
-            for each in taps[1:]:
-                total += each
+        lead, spatial = split_shape(x.shape, window)
+        counts = [int(each) for each in window_count(self.name, window, spatial)]
+        for each in reversed(range(len(counts))):
+            count, stride, dilation = counts[each], window.stride[each], window.dilation[each]
+            first, *others = (
+                along(total, len(lead) + each, tap_slice(tap, count, stride, dilation))
+                for tap in range(window.size[each])
+            )
+            total = first.copy()
+            for other in others:
+                total += other
         return total.astype(x.dtype, copy=False)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
@@ -134,7 +132,7 @@ class WindowSumOp(LinearOp):
         return make_node(OVERLAP_ADD, (spread,), {"window": window, "spatial": spatial})
 
     def flops(self, node: Node) -> int:
-        return output_size(node) * sum(node.attrs["window"].size)
+        return output_size(node) * int(sum(node.attrs["window"].size))
 
 
 WINDOWS, OVERLAP_ADD, WINDOW_SUM = WindowsOp(), OverlapAddOp(), WindowSumOp()
@@ -146,6 +144,12 @@ def split_shape(shape: Sequence[Any], window: Window) -> tuple[tuple[Any, ...], 
     """What belongs to the leading axes, and to the last ones, over which the window slides."""
     at = len(shape) - len(window.size)
     return tuple(shape[:at]), tuple(shape[at:])
+
+
+def along(x: Array, axis: int, part: slice) -> Array:
+    """Part of an array along one axis."""
+    view: Array = x[(slice(None),) * axis + (part,)]
+    return view
 
 
 def tap_slice(tap: int, count: int, stride: int, dilation: int) -> slice:
@@ -276,7 +280,8 @@ def _fold(x: Any, size: Any, window: Any, **options: Any) -> Array:
     sizes = np.broadcast_to(size, np.ndim(x) - 2)
     numbers = np.arange(1, channels * prod(sizes.tolist()) + 1).reshape(1, channels, *sizes)
     folded = np.zeros((len(x), numbers.size + 1))  # number 0 is the padding
-    np.add.at(folded, (slice(None), _patches(numbers, window, **options)[0]), x)
+    places = _patches(numbers, window, **options)
+    np.add.at(folded, (np.arange(len(x)).reshape(-1, *(1,) * (np.ndim(x) - 1)), places), x)
     return folded[:, 1:].reshape(len(x), channels, *sizes)
 
 
