@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from graphnn.ops.local import *
     from graphnn.ops.lookup import *
     from graphnn.ops.matrix_functions import *
+    from graphnn.ops.mean_pooling import *
     from graphnn.ops.normalization import *
     from graphnn.ops.norms import *
     from graphnn.ops.order_statistics import *
@@ -127,10 +128,11 @@ LAZY: dict[str, tuple[str, ...]] = {
     "local": (),
     "lookup": (),
     "matrix_functions": (),
+    "mean_pooling": ("avg_pool", "lp_pool"),
     "normalization": (),
     "norms": (),
     "order_statistics": (),
-    "pooling": (),
+    "pooling": ("max_pool", "max_unpool"),
     "resampling": (),
     "scattering": (),
     "searching": (),

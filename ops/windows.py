@@ -246,9 +246,19 @@ def without_padding(window: Window) -> Window:
 
 
 def seen_windows(
-    x: Any, window: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, fill: Any = 0
+    x: Any,
+    window: Any,
+    stride: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    fill: Any = 0,
+    beyond: Any = 0,
 ) -> Array:
-    """For references: what windows see as ``(batch, channels, *places, *window)``, by indexing."""
+    """For references: what windows see as ``(batch, channels, *places, *window)``, by indexing.
+
+    ``fill`` is in the padding, ``beyond`` behind it where ``ceil_mode`` lets windows reach.
+    """
     n = np.array(np.shape(x)[2:])
     size, stride, dilation = (np.broadcast_to(each, n.shape) for each in (window, stride, dilation))
     reach = (size - 1) * dilation
@@ -259,10 +269,16 @@ def seen_windows(
     else:
         column = np.reshape(padding, (-1, 2 if np.ndim(padding) == 2 else 1))
         pairs = np.broadcast_to(column, (len(n), 2))
+    count = (n + pairs.sum(1) - reach - 1) // stride + 1
+    if ceil_mode:  # in the words of PyTorch's documentation
+        count = -(-(n + pairs.sum(1) - reach - 1) // stride) + 1
+        count -= (count - 1) * stride >= n + pairs[:, 0]
+    behind = np.maximum((count - 1) * stride + reach + 1 - (n + pairs.sum(1)), 0)
     seen = np.pad(x, [(0, 0), (0, 0), *map(tuple, pairs)], constant_values=fill)
+    seen = np.pad(seen, [(0, 0), (0, 0), *((0, each) for each in behind)], constant_values=beyond)
     for axis in range(len(n)):
-        starts = np.arange(0, n[axis] + pairs[axis].sum() - reach[axis], stride[axis])
-        taps = np.arange(0, reach[axis] + 1, dilation[axis])
+        starts = np.arange(count[axis]) * stride[axis]
+        taps = np.arange(size[axis]) * dilation[axis]
         seen = np.take(seen, np.add.outer(starts, taps), axis=2 + 2 * axis)
     return np.moveaxis(seen, range(3, seen.ndim, 2), range(-len(n), 0))
 
