@@ -68,6 +68,7 @@ from graphnn.ops.statistics import *
 from graphnn.ops.trigonometric import *
 
 if TYPE_CHECKING:
+    from graphnn.ops.adaptive_pooling import *
     from graphnn.ops.attention import *
     from graphnn.ops.complex_numbers import *
     from graphnn.ops.convolution import *
@@ -119,6 +120,12 @@ __all__ += statistics.__all__
 __all__ += trigonometric.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
+    "adaptive_pooling": (
+        "adaptive_avg_pool",
+        "adaptive_max_pool",
+        "global_avg_pool",
+        "global_max_pool",
+    ),
     "attention": (),
     "complex_numbers": (),
     "convolution": (),

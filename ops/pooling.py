@@ -105,21 +105,35 @@ class MaxPoolIndicesOp(Op):
         return TensorSpec(MAX_POOL.infer(x, window=window).shape, INT64)
 
     def evaluate(self, x: Array, *, window: Window) -> Array:
-        top = x.astype(FLOAT32) if is_half(x.dtype) else x
-        index: Array = np.broadcast_to(np.int64(0), x.shape)
+        taps = self._largest_taps(x, window)
+        index = np.zeros(taps.shape, INT64)
         for axis, places in _places_by_axis(x.shape, window):
-            step = prod(x.shape[axis + 1 :])
-            shift = (step * places).reshape(len(places), *(1,) * (x.ndim - axis - 1), -1)
-            for tap, column in enumerate(places.T):
-                value, at = _at(top, axis, column), _at(index, axis, column) + shift[..., tap]
-                if tap == 0:
-                    best, best_at = value.copy(), at
-                    continue
-                better = (value > best) | np.isnan(value)
-                np.copyto(best, value, where=better)
-                np.copyto(best_at, at, where=better)
-            top, index = best, best_at
+            count, size = places.shape
+            taps, tap = np.divmod(taps, taps.dtype.type(size))
+            at_place = (size * np.arange(count)).reshape(-1, *(1,) * (x.ndim - axis - 1))
+            index += np.take(prod(x.shape[axis + 1 :]) * places, at_place + tap)
         return index
+
+    def _largest_taps(self, x: Array, window: Window) -> Array:
+        """Which element of its window is the largest, counted row-major, at every place.
+
+        Small numbers, and no masks: a later element has a larger number, so that the maximum of
+        the numbers is that of the last one that was better.
+        """
+        top = x.astype(FLOAT32) if is_half(x.dtype) else x
+        kind = np.min_scalar_type(prod(window.size)).type
+        number: Array = np.broadcast_to(kind(0), x.shape)
+        n_behind = 1
+        for axis, places in _places_by_axis(x.shape, window):
+            best, best_number = _at(top, axis, places[:, 0]).copy(), _at(number, axis, places[:, 0])
+            for tap, column in enumerate(places.T[1:], start=1):
+                value = _at(top, axis, column)
+                better = (value > best) | np.isnan(value)
+                own = _at(number, axis, column) + kind(n_behind * tap)
+                best_number = np.maximum(best_number, own * better)
+                np.maximum(best, value, out=best)
+            top, number, n_behind = best, best_number, n_behind * places.shape[1]
+        return number
 
     def flops(self, node: Node) -> int:
         return output_size(node) * int(sum(node.attrs["window"].size))
