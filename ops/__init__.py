@@ -140,7 +140,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "norms": (),
     "order_statistics": (),
     "pooling": ("max_pool", "max_unpool"),
-    "resampling": (),
+    "resampling": ("pixel_shuffle", "pixel_unshuffle", "resize"),
     "scattering": (),
     "searching": (),
     "segments": (),
