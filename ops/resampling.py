@@ -55,8 +55,8 @@ def _reference_places(n: int, m: int, step: float, method: str, align_corners: b
         elif method == "nearest-exact":
             matrix[i, min(math.floor((i + 0.5) * step + 1e-9), n - 1)] = 1.0
         else:
-            at = i * (n - 1) / max(m - 1, 1) if align_corners else max((i + 0.5) * step - 0.5, 0.0)
-            at = min(at, n - 1.0)
+            at = i * (n - 1) / max(m - 1, 1) if align_corners else (i + 0.5) * step - 0.5
+            at = min(max(at, 0.0), n - 1.0) if n != m else i
             for j in range(n):
                 matrix[i, j] = max(0.0, 1.0 - abs(at - j))
     return matrix
@@ -95,6 +95,7 @@ def _resize(
         Sample(Arg((1, 2, 5, 3)), (3, 7), method="linear"),
         Sample(Arg((1, 1, 2, 3, 2)), (4, 1, 3), method="linear", align_corners=True),
         Sample(Arg((1, 2, 5, 4)), scale=(1.7, 0.5), method="linear"),
+        Sample(Arg((1, 2, 5, 4)), scale=1.2, method="linear"),
         Sample(Arg((0, 2, 4)), 3, method="linear"),
     ],
     rejects=[
@@ -130,8 +131,9 @@ def resize(
     - ``(i + 0.5) * n / m - 0.5`` for "linear", not below 0, between its two neighbours,
     - ``i * (n - 1) / (m - 1)`` if corners are aligned.
 
-    If ``scale`` is given, it stands for ``m / n`` there. There is no smoothing before an image
-    is made smaller; use :func:`adaptive_avg_pool` for that.
+    If ``scale`` is given, it stands for ``m / n`` there; but an axis that keeps its size is not
+    interpolated. There is no smoothing before an image is made smaller; use
+    :func:`adaptive_avg_pool` for that.
 
     Parameters
     ----------
@@ -255,11 +257,10 @@ def _resize_axis(
     x: Node, axis: int, n: Size, m: Size, step: Fraction | None, method: str, align_corners: bool
 ) -> Node:
     factor = exact_quotient(m, n)
-    if isinstance(factor, int) and (step is None or step * factor == 1):
-        if factor == 1:
-            return x
-        if method != "linear":
-            return repeat(x, factor, axis)
+    if factor == 1 and (method == "linear" or step in (None, 1)):
+        return x
+    if isinstance(factor, int) and method != "linear" and step in (None, Fraction(1, factor)):
+        return repeat(x, factor, axis)
     if not isinstance(n, int) or not isinstance(m, int) or step is None:
         raise _unknown(n, m)
     if method == "linear":
@@ -306,8 +307,9 @@ def _pixel_shuffle(x: Any, factor: Any) -> Array:
     out = np.empty((len(x), channels, *sizes), np.asarray(x).dtype)
     for channel in range(channels):
         for number, phase in enumerate(np.ndindex(*factors)):
-            cells = tuple(slice(i, None, each) for i, each in zip(phase, factors, strict=True))
-            out[(slice(None), channel, *cells)] = x[:, channel * math.prod(factors) + number]
+            cells = [slice(i, None, each) for i, each in zip(phase, factors, strict=True)]
+            place: tuple[Any, ...] = (slice(None), channel, *cells)
+            out[place] = x[:, channel * math.prod(factors) + number]
     return out
 
 
