@@ -208,7 +208,7 @@ def _adaptive_max_pool(x: Any, size: Any, return_indices: bool = False) -> Any:
         Reject(ShapeError, "size must be an integer, not 2.0", Arg((1, 2, 4)), 2.0),
         Reject(ShapeError, "a spatial axis has no elements", Arg((1, 2, 0)), 3),
     ],
-    dtypes="if",
+    dtypes="bif",
     corner="as max_pool: the first of equals has the derivative; NaN wins",
 )
 def adaptive_max_pool(x: Any, size: Any, return_indices: bool = False) -> Any:

@@ -161,6 +161,7 @@ def _lp_pool(x: Any, p: float, window: Any, stride: Any = None, **options: Any) 
         Reject(ShapeError, "the array has 2 axes", Arg((3, 4)), 2, 2),
         Reject(ShapeError, "the window does not fit along spatial axis 0", Arg((1, 2, 3)), 2, 4),
         Reject(ArgumentError, "p must be a positive number, not 0", Arg((1, 2, 4)), 0, 2),
+        Reject(ArgumentError, "p must be a positive number, not 'fro'", Arg((1, 2, 4)), "fro", 2),
         Reject(ArgumentError, "p must be a positive number, not inf", Arg((1, 2, 4)), math.inf, 2),
     ],
     dtypes="bif",
@@ -209,21 +210,32 @@ def lp_pool(
     >>> gn.evaluate(gn.lp_pool([[[3.0, -4.0, 5.0, 12.0]]], 2, 2))
     array([[[ 5., 13.]]], dtype=float32)
     """
-    if isinstance(p, bool) or not 0 < p < math.inf:
-        raise ArgumentError(
-            f"lp_pool: p must be a positive number, not {p!r}",
-            hint="for the largest absolute value use gn.max_pool(gn.abs(x), window)",
-        )
+    order = _order(p)
     given = require_floating("lp_pool", as_node(x))
     seen = pooling_window("lp_pool", given, window, stride, padding, dilation)
     seen = rounded_up(seen) if ceil_mode else seen
     wide = widened(given)
-    if p == 2:
-        length = safe_sqrt(window_sum(square(wide), seen))
-    else:
-        powers = window_sum(_power_or_zero(abs(wide), float(p)), seen)
-        length = _power_or_zero(powers, 1.0 / float(p))
-    return cast_to(length, given.dtype)
+    if order == 2:
+        return cast_to(safe_sqrt(window_sum(square(wide), seen)), given.dtype)
+    powers = window_sum(_power_or_zero(abs(wide), order), seen)
+    return cast_to(_power_or_zero(powers, 1.0 / order), given.dtype)
+
+
+def _order(p: Any) -> float:
+    """The order of a norm.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no positive number.
+    """
+    is_number = isinstance(p, int | float | np.number) and not isinstance(p, bool)
+    if not is_number or not 0 < p < math.inf:
+        raise ArgumentError(
+            f"lp_pool: p must be a positive number, not {p!r}",
+            hint="for the largest absolute value use gn.max_pool(gn.abs(x), window)",
+        )
+    return float(p)
 
 
 def _power_or_zero(base: Node, exponent: float) -> Node:

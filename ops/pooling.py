@@ -29,6 +29,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    operands,
     operation,
     zeros_like,
 )
@@ -273,7 +274,8 @@ def _max_pool(
 ) -> Any:
     x = np.asarray(x)
     step = window if stride is None else stride
-    least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    least = {"f": -np.inf, "b": False}.get(x.dtype.kind)
+    least = np.iinfo(x.dtype).min if least is None else least
     seen = seen_windows(x, window, step, fill=least, beyond=least, **options)
     ndim = x.ndim - 2
     flat = seen.reshape(*seen.shape[:-ndim], prod(seen.shape[-ndim:]))
@@ -305,7 +307,7 @@ def _max_pool(
         Reject(ShapeError, "sees nothing but padding", Arg((1, 2, 4)), 2, padding=2),
         Reject(ShapeError, "dilation must be at least 1", Arg((1, 2, 4)), 2, dilation=0),
     ],
-    dtypes="if",
+    dtypes="bif",
     corner="the first of equals has the derivative; NaN wins, and the last NaN has it; padding "
     "is never the largest; as in PyTorch",
 )
@@ -391,6 +393,7 @@ def _max_unpool(x: Any, indices: Any, size: Any) -> Array:
         Reject(ShapeError, "index 6 is out of range", Arg((1, 1, 2)), [[[0, 6]]], 6),
         Reject(ShapeError, "index -1 is negative", Arg((1, 1, 2)), [[[0, -1]]], 6),
         Reject(DTypeError, "must be integers", Arg((1, 1, 2)), [[[0.0, 1.0]]], 6),
+        Reject(DTypeError, "bool is not supported", Arg((1, 1, 2), kind="bool"), [[[0, 1]]], 6),
     ],
     dtypes="if",
     corner="of elements with the same index the last one stays, and has the derivative",
@@ -426,7 +429,7 @@ def max_unpool(x: Any, indices: Any, size: Any) -> Node:
     >>> gn.evaluate(gn.max_unpool(top, indices, 4))
     array([[[0., 4., 3., 0.]]], dtype=float32)
     """
-    x = as_node(x)
+    (x,) = operands("max_unpool", [x], "if")
     ndim = spatial_axes("max_unpool", x)
     spatial = spatial_sizes("max_unpool", size, ndim)
     places = index_node("max_unpool", indices, product(spatial))

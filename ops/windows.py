@@ -17,12 +17,21 @@ from numpy.lib.stride_tricks import as_strided
 
 from graphnn.core.dims import Shape, exact_quotient, product
 from graphnn.core.dtypes import FLOAT32, is_half
-from graphnn.core.errors import ArgumentError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, output_size, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.broadcasting import broadcast_to, to_shape
-from graphnn.ops.contract import Arg, LinearOp, Reject, Sample, as_node, as_shape, operation
+from graphnn.ops.contract import (
+    Arg,
+    LinearOp,
+    Reject,
+    Sample,
+    as_node,
+    as_shape,
+    operands,
+    operation,
+)
 from graphnn.ops.geometry import Window, per_axis, sliding_window, window_count
 from graphnn.ops.joining import pad_with, slice_
 from graphnn.ops.movement import permute
@@ -387,6 +396,7 @@ def patches(
         Reject(ShapeError, "5 channels are no multiple of 2 * 2 = 4", Arg((1, 5, 3, 3)), 4, 2),
         Reject(ShapeError, "(3, 3) places, the array has (2, 3)", Arg((1, 4, 2, 3)), 4, 2),
         Reject(ShapeError, "3 sizes for 2 spatial axes", Arg((1, 4, 3, 3)), (4, 4, 4), 2),
+        Reject(DTypeError, "fold: bool is not supported", Arg((1, 2, 3), kind="bool"), 4, 2),
     ],
     dtypes="if",
 )
@@ -421,6 +431,8 @@ def fold(
     ------
     ShapeError
         If ``patches`` of an array of that size has another shape.
+    DTypeError
+        For bool.
 
     Examples
     --------
@@ -429,7 +441,7 @@ def fold(
     >>> gn.evaluate(gn.fold(gn.patches(ones, 2), 4, 2))
     array([[[1., 2., 2., 1.]]], dtype=float32)
     """
-    x = as_node(x)
+    (x,) = operands("fold", [x], "if")
     ndim = spatial_axes("fold", x)
     spatial = spatial_sizes("fold", size, ndim)
     seen = window_over("fold", spatial, window, stride, padding, dilation)

@@ -356,6 +356,23 @@ def test_windows_are_views() -> None:
     assert "windows" not in [each.op.name for each in program.instructions if each.op]
 
 
+def test_windows_look_at_any_memory() -> None:
+    x = gn.input("x", (2, 6, 3, 5), "float64")
+    backwards = gn.flip(gn.transpose(x, (0, 2, 3, 1)), (2, 3))[:, :, ::2]
+    feed = np.random.default_rng(0).uniform(-2.0, 2.0, x.shape)
+    found = gn.compile(x, gn.patches(backwards, 2, stride=(1, 2)))(feed)
+    copied = feed.transpose(0, 2, 3, 1)[:, :, ::-1, ::-1][:, :, ::2].copy()
+    wanted = gn.evaluate(gn.patches(copied, 2, stride=(1, 2)))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_dumps_show_windows_in_short() -> None:
+    x = gn.input("x", (1, 1, 8, 8))
+    assert "window=2x2 stride 2x2)" in str(gn.Graph((x,), (gn.max_pool(x, 2),)))
+    top = gn.max_pool(x, 3, stride=1, padding=((1, 0), (0, 2)), dilation=(1, 2))
+    assert "window=3x3 dilation 1x2 padding 1+0x0+2)" in str(gn.Graph((x,), (top,)))
+
+
 def test_operators_work_on_the_last_axes_whatever_stands_before() -> None:
     """As their ``axis_attrs`` says; batching relies on it."""
     x = gn.input("x", (2, 3, 5, 6), "float64")
