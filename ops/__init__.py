@@ -68,6 +68,7 @@ from graphnn.ops.statistics import *
 from graphnn.ops.trigonometric import *
 
 if TYPE_CHECKING:
+    from graphnn.ops.adaptive_pooling import *
     from graphnn.ops.attention import *
     from graphnn.ops.batch_normalization import *
     from graphnn.ops.channel_normalization import *
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from graphnn.ops.local import *
     from graphnn.ops.lookup import *
     from graphnn.ops.matrix_functions import *
+    from graphnn.ops.mean_pooling import *
     from graphnn.ops.normalization import *
     from graphnn.ops.norms import *
     from graphnn.ops.order_statistics import *
@@ -124,6 +126,12 @@ __all__ += statistics.__all__
 __all__ += trigonometric.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
+    "adaptive_pooling": (
+        "adaptive_avg_pool",
+        "adaptive_max_pool",
+        "global_avg_pool",
+        "global_max_pool",
+    ),
     "attention": ("scaled_dot_product_attention",),
     "batch_normalization": ("batch_norm", "batch_norm_train"),
     "channel_normalization": ("group_norm", "instance_norm", "local_response_norm"),
@@ -137,11 +145,12 @@ LAZY: dict[str, tuple[str, ...]] = {
     "local": ("locally_connected",),
     "lookup": ("embedding",),
     "matrix_functions": ("expm", "kron", "matrix_power"),
+    "mean_pooling": ("avg_pool", "lp_pool"),
     "normalization": ("layer_norm", "rms_norm", "standardize"),
     "norms": ("norm",),
     "order_statistics": ("median", "quantile"),
-    "pooling": (),
-    "resampling": (),
+    "pooling": ("max_pool", "max_unpool"),
+    "resampling": ("pixel_shuffle", "pixel_unshuffle", "resize"),
     "scattering": (
         "put_along_axis",
         "scatter_max",
@@ -156,7 +165,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "sparse": ("CSR", "csr", "csr_matmul"),
     "spectral": ("eigh", "eigvalsh", "svd", "svdvals"),
     "transposed_convolution": ("conv_transpose",),
-    "windows": (),
+    "windows": ("fold", "patches"),
 }
 """Families that are imported on first use, with what they export."""
 

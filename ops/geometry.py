@@ -10,7 +10,7 @@ times into ``n`` elements. Arrays have the axes ``(batch, channels, *spatial)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,15 @@ class Window:
     low: tuple[int, ...]
     high: tuple[int, ...]
 
+    def __str__(self) -> str:
+        """The size and what is not as by default, for dumps: ``3x3 stride 2x2 padding 1+1x0+1``."""
+        plain = {"stride": self.stride, "dilation": self.dilation}
+        text = [_times(self.size)]
+        text += [f"{word} {_times(each)}" for word, each in plain.items() if max(each) > 1]
+        sides = zip(self.low, self.high, strict=True)
+        text += [f"padding {_times(f'{low}+{high}' for low, high in sides)}"] if self.pads else []
+        return " ".join(text)
+
     @property
     def extent(self) -> tuple[int, ...]:
         """How many elements the window spans, with the gaps between those it sees."""
@@ -49,6 +58,10 @@ class Window:
     def pads(self) -> bool:
         """Whether there is any padding."""
         return any((*self.low, *self.high))
+
+
+def _times(each: Iterable[object]) -> str:
+    return "x".join(map(str, each))
 
 
 def per_axis(what: str, word: str, given: Any, ndim: int, least: int = 1) -> tuple[int, ...]:
