@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Shape
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -14,9 +13,9 @@ from graphnn.core.spec import shape_text
 from graphnn.ops.contract import Arg, Reject, Sample, cast_to, operation
 from graphnn.ops.contraction import dot_of
 from graphnn.ops.convolution import computed, dilated, padding_pairs, window_of, with_bias
-from graphnn.ops.geometry import Window, window_count
-from graphnn.ops.joining import pad_with, slice_axis, stack
-from graphnn.ops.movement import moveaxis, permute
+from graphnn.ops.geometry import window_count
+from graphnn.ops.movement import permute
+from graphnn.ops.windows import windows
 
 __all__ = ["locally_connected"]
 
@@ -151,8 +150,8 @@ def locally_connected(
             f"the window fits {shape_text(fits)} times",
             hint="the kernel has the axes (filters, channels, *window, *places)",
         )
-    summed, kept = (tuple(range(*each)) for each in ((1, 2 + ndim), (2 + ndim, 2 + 2 * ndim)))
-    sums = dot_of(_seen(x, window, places), kernel, (summed, summed), (kept, kept))
+    inner, outer = tuple(range(2, 2 + ndim)), tuple(range(2 + ndim, 2 + 2 * ndim))
+    sums = dot_of(windows(x, window), kernel, ((1, *outer), (1, *inner)), (inner, outer))
     y = permute(sums, (ndim, ndim + 1, *range(ndim)))
     if bias is not None and bias.ndim > 1:
         if bias.shape != (filters, *places):
@@ -162,16 +161,3 @@ def locally_connected(
             )
         return cast_to(y + bias, dtype)
     return with_bias("locally_connected", y, bias, dtype)
-
-
-def _seen(x: Node, window: Window, places: Shape) -> Node:
-    """What the window sees at every place: ``(batch, channels, *window, *places)``."""
-    low, high = ((0, 0, *each) for each in (window.low, window.high))
-    seen = pad_with(x, low, high)
-    for axis, count in enumerate(places, start=2):
-        # So far: (batch, channels, *window[:axis], *spatial[axis:], *places[:axis]).
-        spacing, stride = window.dilation[axis - 2], window.stride[axis - 2]
-        steps = range(window.size[axis - 2])
-        shifted = [slice_axis(seen, axis, step * spacing, count, stride) for step in steps]
-        seen = moveaxis(stack(shifted, axis), axis + 1, -1)
-    return seen

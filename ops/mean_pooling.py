@@ -18,7 +18,7 @@ from graphnn.core.dtypes import DType
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
-from graphnn.ops.arithmetic import abs, divide, power, square, where
+from graphnn.ops.arithmetic import abs, divide, square
 from graphnn.ops.contract import (
     Arg,
     Reject,
@@ -32,9 +32,8 @@ from graphnn.ops.contract import (
 )
 from graphnn.ops.creation import ones
 from graphnn.ops.geometry import Window
-from graphnn.ops.logic import equal
 from graphnn.ops.pooling import pooling_window, refuse_padding_alone, rounded_up
-from graphnn.ops.statistics import safe_sqrt
+from graphnn.ops.statistics import safe_power, safe_sqrt
 from graphnn.ops.windows import pad_spatial, seen_windows, window_sum, without_padding
 
 __all__ = ["avg_pool", "lp_pool"]
@@ -217,8 +216,8 @@ def lp_pool(
     wide = widened(given)
     if order == 2:
         return cast_to(safe_sqrt(window_sum(square(wide), seen)), given.dtype)
-    powers = window_sum(_power_or_zero(abs(wide), order), seen)
-    return cast_to(_power_or_zero(powers, 1.0 / order), given.dtype)
+    powers = window_sum(safe_power(abs(wide), order), seen)
+    return cast_to(safe_power(powers, 1.0 / order), given.dtype)
 
 
 def _order(p: Any) -> float:
@@ -236,9 +235,3 @@ def _order(p: Any) -> float:
             hint="for the largest absolute value use gn.max_pool(gn.abs(x), window)",
         )
     return float(p)
-
-
-def _power_or_zero(base: Node, exponent: float) -> Node:
-    """A positive power whose derivative at 0 is 0, to any order."""
-    is_zero = equal(base, 0.0)
-    return where(is_zero, 0.0, power(where(is_zero, 1.0, base), exponent))

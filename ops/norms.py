@@ -9,7 +9,7 @@ import numpy as np
 from graphnn.core.errors import ShapeError, UnsupportedOpError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
-from graphnn.ops.arithmetic import abs, power, square, where
+from graphnn.ops.arithmetic import abs, square
 from graphnn.ops.broadcasting import keep_axes, sum, to_shape
 from graphnn.ops.contract import (
     Arg,
@@ -24,12 +24,12 @@ from graphnn.ops.contract import (
     require_floating,
     widened,
 )
-from graphnn.ops.logic import equal, not_equal
+from graphnn.ops.logic import not_equal
 from graphnn.ops.matrices import regular
 from graphnn.ops.movement import permute
 from graphnn.ops.reduction import REDUCTION_REJECTS, max, min
 from graphnn.ops.spectral import singular_values
-from graphnn.ops.statistics import safe_sqrt
+from graphnn.ops.statistics import safe_power, safe_sqrt
 
 __all__ = ["norm"]
 
@@ -166,7 +166,7 @@ def _of_vectors(x: Node, ord: Any, axis: int) -> Node:
         return max(size, axis)
     if ord == -np.inf:
         return min(size, axis)
-    return _power_or_zero(sum(_power_or_zero(size, float(ord)), axis), 1.0 / float(ord))
+    return safe_power(sum(safe_power(size, float(ord)), axis), 1.0 / float(ord))
 
 
 def _of_matrices(x: Node, ord: Any) -> Node:
@@ -187,9 +187,3 @@ def _of_matrices(x: Node, ord: Any) -> Node:
 def _extreme(x: Node, ord: float) -> Node:
     """The largest along the last axis, or the smallest for a negative order."""
     return max(x, -1) if ord > 0 else min(x, -1)
-
-
-def _power_or_zero(base: Node, exponent: float) -> Node:
-    """A positive power whose derivative at 0 is 0, to any order."""
-    is_zero = equal(base, 0.0)
-    return where(is_zero, 0.0, power(where(is_zero, 1.0, base), exponent))

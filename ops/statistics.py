@@ -13,7 +13,7 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.arithmetic import divide, multiply, square, subtract, where
+from graphnn.ops.arithmetic import divide, multiply, power, square, subtract, where
 from graphnn.ops.broadcasting import SUM, keep_axes, sum, to_shape
 from graphnn.ops.contract import (
     Arg,
@@ -222,6 +222,12 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     is_zero = equal(result, 0.0)
     # Two choices: a quotient by 0 in the branch not taken would spoil the second derivative.
     return (where(is_zero, 0.0, divide(0.5, where(is_zero, 1.0, result))),)
+
+
+def safe_power(base: Node, exponent: float) -> Node:
+    """A positive power of a number that is not negative; its derivative at 0 is 0, to any order."""
+    is_zero = equal(base, 0.0)
+    return where(is_zero, 0.0, power(where(is_zero, 1.0, base), exponent))
 
 
 @operation(
