@@ -10,6 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from family_cases import FAMILIES
 from rewriting import BY_NAME, Case, apply_alone
 from rule_cases import ALGEBRA, CHOICES, MOVEMENT
 from stability_cases import STABLE
@@ -19,7 +20,7 @@ from graphnn.compiler.pattern import Exactness
 from graphnn.compiler.rules import RULES, STABILITY
 from graphnn.core.dtypes import as_dtype
 
-CASES = [*ALGEBRA, *CHOICES, *MOVEMENT, *STABLE]
+CASES = [*ALGEBRA, *CHOICES, *MOVEMENT, *STABLE, *FAMILIES]
 EACH = pytest.mark.parametrize("case", CASES, ids=str)
 
 
