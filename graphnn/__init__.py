@@ -31,7 +31,10 @@ from graphnn.core.spec import TensorSpec as TensorSpec
 from graphnn.core.spec import TupleSpec as TupleSpec
 from graphnn.core.state import Parameter as Parameter
 from graphnn.core.state import parameter as parameter
+from graphnn.functions import *
 from graphnn.ops import *
+from graphnn.tracing import TracedGraph as TracedGraph
+from graphnn.tracing import trace as trace
 
 if TYPE_CHECKING:
     from graphnn import data as data

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphnn.core.dtypes import DType, DTypeLike, as_dtype, is_floating
 from graphnn.core.errors import DTypeError
-from graphnn.core.node import Node
+from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.contract import CONSTANT, Arg, Reject, Sample, as_node, cast_to, operation
@@ -295,10 +295,10 @@ class CastOp(Op):
     is_elementwise = True
     instruction = "kernel"
 
-    def infer(self, x: TensorSpec, *, dtype: DType) -> TensorSpec:
-        return TensorSpec(x.shape, dtype)
+    def infer(self, x: TensorSpec, *, dtype: DType, weak: bool = False) -> TensorSpec:
+        return TensorSpec(x.shape, dtype, weak)
 
-    def evaluate(self, x: Array, *, dtype: DType) -> Array:
+    def evaluate(self, x: Array, *, dtype: DType, weak: bool = False) -> Array:
         return x.astype(dtype)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
@@ -309,8 +309,11 @@ class CastOp(Op):
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
         (x,) = node.inputs
-        both = is_floating(x.dtype) and is_floating(node.dtype)
-        return [cast(cotangent, x.dtype) if both else None]
+        if not (is_floating(x.dtype) and is_floating(node.dtype)):
+            return [None]
+        if x.spec.weak:  # the derivative by a Python number is as weak as that
+            return [make_node(self, (cotangent,), {"dtype": x.dtype, "weak": True})]
+        return [cast(cotangent, x.dtype)]
 
     def flops(self, node: Node) -> int:
         return output_size(node)
