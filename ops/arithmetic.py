@@ -303,9 +303,9 @@ class CastOp(Op):
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
-        return (
-            cast(tangent, node.dtype) if tangent is not None and is_floating(node.dtype) else None
-        )
+        if tangent is None or not is_floating(node.dtype):
+            return None
+        return make_node(self, (tangent,), node.attrs)
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
         (x,) = node.inputs

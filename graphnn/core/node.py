@@ -143,8 +143,6 @@ class Node(Operators):
             "or run it: gn.compile(inputs, node)(...)",
         )
 
-    __array_ufunc__ = None  # so that ndarray + node asks the node
-
     def __array_function__(self, function: Any, *args: object) -> Any:
         raise SymbolicError(
             f"np.{function.__name__} does not build graphs",
