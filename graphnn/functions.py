@@ -98,7 +98,7 @@ class Function:
         )
 
     def trace(self, *args: Any, **kwargs: Any) -> TracedGraph:
-        """The graph for these arguments, or specs of them; see :func:`trace`."""
+        """The graph for these arguments, or specs of them; see :func:`make_graph`."""
         arguments = self._bind(args, kwargs)
         return self._trace(arguments, self._specs_for(self._traced(arguments)))
 
@@ -203,11 +203,11 @@ class Function:
 
     def _programs_of(self, instance: Any) -> _Programs:
         with self._programs.lock:
+            # By identity: an object with an == of its own need not be hashable.
             known = self._methods.get(id(instance))
             if known is None:
+                weakref.finalize(instance, self._methods.pop, id(instance), None).atexit = False
                 known = self._methods[id(instance)] = _Programs()
-                # By identity, for objects with an == of their own need not be hashable.
-                weakref.finalize(instance, self._methods.pop, id(instance)).atexit = False
             return known
 
 
@@ -265,7 +265,7 @@ def function(
         are, and compiled for each value.
     signature : mapping of str to spec, or sequence of spec, optional
         For these parameters (or the first ones) a :class:`TensorSpec`, or a structure of them:
-        whatever is given must fit, and one graph serves all sizes of named dimensions.
+        what is fed must fit, and one graph serves all sizes of named dimensions.
     **options
         Those of :func:`compile`: ``backend``, ``optimize``, ``debug`` and so on.
 

@@ -10,6 +10,7 @@ import math
 import re
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -146,6 +147,9 @@ def test_structure_functions():
     assert again["b"] == Line(2, {})
     assert (again["c"].w, again["c"].b, again["c"].name) == (3, 4, 5)
     assert outline(tree) == outline(again)
+    ordered = unflatten(OrderedDict(b=1, a=2), [3, 4])
+    assert isinstance(ordered, OrderedDict)
+    assert list(ordered.items()) == [("b", 3), ("a", 4)]
     assert outline([1, 2]) != outline((1, 2)) != outline([1, [2]])
     assert outline({"a": 1}) != outline({"b": 1}) != outline({"b": None})
     assert flatten_like({"a": 0, "b": (0, 0)}, {"b": ([1, 2], 3), "a": 4}) == [4, [1, 2], 3]
@@ -185,7 +189,7 @@ def test_results_that_are_no_nodes():
     with pytest.raises(gn.ArgumentError, match=r"<lambda> returns a set, which is no array"):
         gn.function(lambda x: {x})(1.0)
     with pytest.raises(gn.ArgumentError, match=r"returns Dim\(n\) as result 0[\s\S]*gn\.size_of"):
-        gn.trace(lambda x: x.shape, gn.TensorSpec(("n",)))
+        gn.make_graph(lambda x: x.shape, gn.TensorSpec(("n",)))
 
 
 # ----------------------------------------------------------------------------------- the cache
@@ -345,7 +349,7 @@ def test_trace():
 
     x = gn.input("anything", shape=("batch", 3))
     params = [gn.TensorSpec((3, 2)), array(2)]
-    graph = gn.trace(affine, x, params, scale=2.0)
+    graph = gn.make_graph(affine, x, params, scale=2.0)
     assert isinstance(graph, gn.Graph)
     assert [f"{node.name}: {node.spec}" for node in graph.inputs] == [
         "x: f32[batch, 3]",
@@ -362,19 +366,27 @@ def test_trace():
     wanted = (given[0] @ given[1] + given[2]) * np.float32(2.0)
     np.testing.assert_allclose(y, wanted, rtol=1e-5)
     np.testing.assert_allclose(measures["mean"], wanted.mean(), rtol=1e-5)
-    assert len(gn.trace(affine, x, params, scale=1.0, kind="short").outputs) == 1
-    assert len(gn.trace(gn.exp, gn.TensorSpec((2,), "float64")).nodes) == 2
+    assert len(gn.make_graph(affine, x, params, scale=1.0, kind="short").outputs) == 1
+    assert len(gn.make_graph(gn.exp, gn.TensorSpec((2,), "float64")).nodes) == 2
+
+
+def test_pictures_and_dumps_of_traced_graphs():
+    f = gn.function(lambda x, rate: gn.sum(x) * rate)
+    spec = gn.TensorSpec((3,))
+    assert str(f.trace(spec, 0.1)).startswith("graph(x: f32[3], rate: f64[]) {\n")
+    assert "rate" in gn.render(f.trace(spec, 0.1)).svg
+    assert "rate" in str(f.program(spec, 0.1))
 
 
 def test_trace_knows_the_static_arguments_of_a_function():
     f = gn.function(gn.sum, static_argnames="axis")
-    graph = gn.trace(f, gn.TensorSpec((2, 3)), axis=0)
+    graph = gn.make_graph(f, gn.TensorSpec((2, 3)), axis=0)
     assert str(graph) == str(f.trace(gn.TensorSpec((2, 3)), axis=0))
     assert graph.outputs[0].shape == (3,)
 
 
 def test_names_of_inputs_are_unique():
-    graph = gn.trace(lambda p: p["a.b"] + p["a"]["b"], {"a.b": 1.0, "a": {"b": 2.0}})
+    graph = gn.make_graph(lambda p: p["a.b"] + p["a"]["b"], {"a.b": 1.0, "a": {"b": 2.0}})
     assert [node.name for node in graph.inputs] == ["p.a.b", "p.a.b#2"]
     assert gn.function(lambda p: p["a.b"] - p["a"]["b"])({"a.b": 1.0, "a": {"b": 3.0}}) == -2.0
 
@@ -461,6 +473,20 @@ def test_derivatives_by_a_number(backend):
         np.float32(6 * a),
     )
     expect(gn.function(f, backend=backend)(x, a), wanted)
+
+
+def test_numbers_meet_a_derivative_rule_of_the_users():
+    @gn.custom_vjp
+    def times(x, a):
+        return x * a
+
+    @times.defvjp
+    def _(arguments, result, cotangent):
+        _, a = arguments
+        return 2.0 * a * cotangent, None
+
+    f = gn.function(lambda x, a: gn.grad(gn.sum(times(x, a)), x))
+    expect(f(array(3), 0.5), np.ones(3, "float32"))
 
 
 def test_a_large_integer_does_not_fit():
@@ -836,9 +862,9 @@ def test_statements_cannot_ask_for_values():
             gn.function(f)(array(3))
     assert len(gn.function(walk)(array(3))) == 3
     with pytest.raises(gn.ShapeError, match=r"size n is not known[\s\S]*fixed size"):
-        gn.trace(walk, gn.TensorSpec(("n",)))
+        gn.make_graph(walk, gn.TensorSpec(("n",)))
     with pytest.raises(gn.ShapeError, match=r"size n is not known"):
-        gn.trace(lambda x: list(x), gn.TensorSpec(("n",)))
+        gn.make_graph(lambda x: list(x), gn.TensorSpec(("n",)))
 
 
 def test_hints_name_what_exists():
@@ -858,7 +884,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(gn.DTypeError, match=r"argument x: dtype"):
         f(np.array(["a"]), {})
     with pytest.raises(gn.ShapeError, match=r"argument x: dimension name 'a b'"):
-        gn.trace(lambda x: x, gn.TensorSpec(("a b",)))
+        gn.make_graph(lambda x: x, gn.TensorSpec(("a b",)))
 
 
 def test_leaked_nodes_are_only_nodes():
@@ -872,3 +898,8 @@ def test_leaked_nodes_are_only_nodes():
     leaky(3.0)
     with pytest.raises(gn.FeedError, match="depend on inputs that are not listed"):
         gn.evaluate(kept[0])
+
+
+def test_no_public_name_hides_an_operation():
+    for name in {*gn.ops.__all__, *(name for names in gn.ops.LAZY.values() for name in names)}:
+        assert getattr(gn, name) is getattr(gn.ops, name), name

@@ -35,7 +35,9 @@ def parts(tree: Any) -> dict[Any, Any] | None:
 def _with_parts(tree: Any, values: list[Any]) -> Any:
     """The same container with other parts, in order."""
     if isinstance(tree, dict):
-        return dict(zip(tree, values, strict=True))
+        filled = copy(tree)  # also of an OrderedDict or defaultdict
+        filled.update(zip(tree, values, strict=True))
+        return filled
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*values)
     if isinstance(tree, list | tuple):
