@@ -9,7 +9,7 @@ import numpy as np
 
 from graphnn.core.dtypes import DType, DTypeLike, as_dtype, is_floating
 from graphnn.core.errors import DTypeError
-from graphnn.core.node import Node, make_node
+from graphnn.core.node import Node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.contract import CONSTANT, Arg, Reject, Sample, as_node, cast_to, operation
@@ -303,17 +303,14 @@ class CastOp(Op):
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
-        if tangent is None or not is_floating(node.dtype):
-            return None
-        return make_node(self, (tangent,), node.attrs)
+        return (
+            cast(tangent, node.dtype) if tangent is not None and is_floating(node.dtype) else None
+        )
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
         (x,) = node.inputs
-        if not (is_floating(x.dtype) and is_floating(node.dtype)):
-            return [None]
-        if x.spec.weak:  # the derivative by a Python number is as weak as that
-            return [make_node(self, (cotangent,), {"dtype": x.dtype, "weak": True})]
-        return [cast(cotangent, x.dtype)]
+        both = is_floating(x.dtype) and is_floating(node.dtype)
+        return [cast(cotangent, x.dtype) if both else None]
 
     def flops(self, node: Node) -> int:
         return output_size(node)

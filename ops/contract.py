@@ -48,6 +48,7 @@ __all__ = [
     "Sample",
     "as_node",
     "as_shape",
+    "as_weak_as",
     "cast_to",
     "constant",
     "fill_value",
@@ -387,6 +388,13 @@ def cast_to(node: Node, dtype: DType) -> Node:
     if node.dtype == dtype:
         return node
     return make_node(REGISTRY["cast"], (node,), {"dtype": dtype})
+
+
+def as_weak_as(model: Node, node: Any) -> Any:
+    """The node, made weak if the model is: a derivative by a Python number is one, too."""
+    if not model.spec.weak or not isinstance(node, Node) or node.spec.weak:
+        return node
+    return make_node(REGISTRY["cast"], (node,), {"dtype": node.dtype, "weak": True})
 
 
 def require_floating(what: str, node: Node) -> Node:

@@ -168,9 +168,10 @@ def test_derivatives_by_a_number(backend):
             gn.grad(loss, a),
             gn.jvp(loss, a, 1.0),
             gn.grad(gn.grad(loss, a), a),
-            gn.jvp(gn.grad(loss, a), a, 1.0),
+            gn.hessian(loss, a),
             gn.grad(a**3, a) * x,
             gn.grad(gn.grad(a**3, a), a),
+            gn.hessian(a**3, a),
         )
 
     x, a = array(4), 0.3
@@ -182,10 +183,9 @@ def test_derivatives_by_a_number(backend):
         -np.sum(np.sin(with_a) * x * x),
         np.float32(3 * a**2) * x,
         np.float32(6 * a),
+        np.float32(6 * a),
     )
     expect(gn.function(f, backend=backend)(x, a), wanted)
-    hessian = gn.function(lambda x, a: gn.hessian(gn.sum(gn.sin(a * x)), a), backend=backend)
-    np.testing.assert_allclose(hessian(x, a), wanted[2], rtol=1e-5)
 
 
 def test_numbers_meet_a_derivative_rule_of_the_users():
