@@ -42,19 +42,28 @@ if TYPE_CHECKING:
     from graphnn import optim as optim
     from graphnn import train as train
     from graphnn import viz as viz
+    from graphnn.functions import Function as Function
+    from graphnn.functions import function as function
+    from graphnn.tracing import TracedGraph as TracedGraph
+    from graphnn.tracing import make_graph as make_graph
     from graphnn.viz import render as render
 
 _LAZY = ("data", "init", "losses", "nn", "optim", "train", "viz")
+_LAZY_NAMES = {
+    "Function": "functions",
+    "TracedGraph": "tracing",
+    "function": "functions",
+    "render": "viz",
+    "make_graph": "tracing",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Load what stands on the engine when it is first used, so that importing it stays fast."""
     if name in _LAZY:
         return importlib.import_module(f"graphnn.{name}")
-    if name == "render":
-        from graphnn.viz import render
-
-        return render
+    if name in _LAZY_NAMES:
+        return getattr(importlib.import_module(f"graphnn.{_LAZY_NAMES[name]}"), name)
     try:
         return getattr(ops, name)
     except AttributeError:
@@ -62,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "render", *dir(ops)})
+    return sorted({*globals(), *_LAZY, *_LAZY_NAMES, *dir(ops)})

@@ -296,10 +296,10 @@ class CastOp(Op):
     is_elementwise = True
     instruction = "kernel"
 
-    def infer(self, x: TensorSpec, *, dtype: DType) -> TensorSpec:
-        return TensorSpec(x.shape, dtype)
+    def infer(self, x: TensorSpec, *, dtype: DType, weak: bool = False) -> TensorSpec:
+        return TensorSpec(x.shape, dtype, weak)
 
-    def evaluate(self, x: Array, *, dtype: DType) -> Array:
+    def evaluate(self, x: Array, *, dtype: DType, weak: bool = False) -> Array:
         return x.astype(dtype)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:

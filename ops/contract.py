@@ -23,6 +23,7 @@ from graphnn.core.arrays import as_array
 from graphnn.core.dims import Shape, as_size
 from graphnn.core.dtypes import (
     FLOAT32,
+    FLOAT64,
     DType,
     DTypeLike,
     is_bool,
@@ -47,6 +48,7 @@ __all__ = [
     "Sample",
     "as_node",
     "as_shape",
+    "as_weak_as",
     "cast_to",
     "constant",
     "fill_value",
@@ -286,6 +288,11 @@ def is_weak(value: Any) -> bool:
     return isinstance(value, bool | int | float)
 
 
+def gives_way(value: Any) -> bool:
+    """Whether a value takes the dtype of what it meets: a Python scalar, or a weak node."""
+    return is_weak(value) or (isinstance(value, Node) and value.spec.weak)
+
+
 def operands(
     what: str, values: Sequence[Any], accepts: str = "bif", masks: Sequence[int] = ()
 ) -> list[Node]:
@@ -322,12 +329,12 @@ def operands(
     strong = {
         position: as_node(value)
         for position, value in enumerate(values)
-        if position not in masks and not is_weak(value)
+        if position not in masks and not gives_way(value)
     }
     common = promote(what, *(node.dtype for node in strong.values())) if strong else None
     for position, value in enumerate(values):
         if position not in masks and position not in strong:
-            common = weak_dtype(value, common)
+            common = weak_dtype(_number_like(value), common)
     assert common is not None
     if dtype_kind(common) not in accepts:
         if accepts != "f":
@@ -336,6 +343,8 @@ def operands(
                 hint="cast it with gn.cast(x, dtype)",
             )
         common = FLOAT32
+    if is_floating(common) and not strong and _has_nodes(values, masks):
+        common = FLOAT64  # traced Python numbers alone: as precise as Python computes
     result = []
     for position, value in enumerate(values):
         if position in masks:
@@ -354,8 +363,24 @@ def operands(
         elif position in strong:
             result.append(cast_to(strong[position], common))
         else:
-            result.append(constant(value, common))
+            result.append(_weak_operand(value, common))
     return result
+
+
+def _has_nodes(values: Sequence[Any], masks: Sequence[int]) -> bool:
+    """Whether there is a node among the operands that are no masks."""
+    return any(isinstance(each, Node) for i, each in enumerate(values) if i not in masks)
+
+
+def _number_like(value: Any) -> bool | int | float:
+    """A Python number of the kind of a weak operand."""
+    number: bool | int | float = value.dtype.type(0).item() if isinstance(value, Node) else value
+    return number
+
+
+def _weak_operand(value: Any, dtype: DType) -> Node:
+    """A Python number, or a node that stands for one, in the dtype that it takes."""
+    return cast_to(value, dtype) if isinstance(value, Node) else constant(value, dtype)
 
 
 def cast_to(node: Node, dtype: DType) -> Node:
@@ -363,6 +388,13 @@ def cast_to(node: Node, dtype: DType) -> Node:
     if node.dtype == dtype:
         return node
     return make_node(REGISTRY["cast"], (node,), {"dtype": dtype})
+
+
+def as_weak_as(model: Node, node: Any) -> Any:
+    """The node, made weak if the model is: a derivative by a Python number is one, too."""
+    if not model.spec.weak or not isinstance(node, Node) or node.spec.weak:
+        return node
+    return make_node(REGISTRY["cast"], (node,), {"dtype": node.dtype, "weak": True})
 
 
 def require_floating(what: str, node: Node) -> Node:
@@ -437,7 +469,7 @@ def normalize_axis(what: str, axis: Any, ndim: int) -> int:
     ShapeError
         If it is out of range.
     """
-    if isinstance(axis, bool) or not hasattr(axis, "__index__") or isinstance(axis, Node):
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise ShapeError(f"{what}: axis must be an integer, not {axis!r}")
     index = int(axis.__index__())
     if not -ndim <= index < ndim:

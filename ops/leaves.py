@@ -25,7 +25,7 @@ class InputOp(Op):
     is_source = True
 
     def infer(self, **attrs: Any) -> TensorSpec:
-        return TensorSpec(attrs["shape"], attrs["dtype"])
+        return TensorSpec(attrs["shape"], attrs["dtype"], attrs.get("weak", False))
 
 
 INPUT = InputOp()
@@ -57,8 +57,14 @@ def input(name: Any, shape: Any = (), dtype: DTypeLike = FLOAT32) -> Node:
     """
     if not isinstance(name, str) or not name:
         raise ShapeError(f"an input needs a name, not {name!r}", hint='gn.input("x", shape=(2, 3))')
-    sizes = as_shape(f"input {name!r}", shape)
-    attrs = {"shape": sizes, "dtype": as_dtype(dtype), "number": next(_numbers)}
+    return input_like(name, TensorSpec(as_shape(f"input {name!r}", shape), as_dtype(dtype)))
+
+
+def input_like(name: str, spec: TensorSpec) -> Node:
+    """An input of a spec, weak if that is: it may stand for a node of that spec."""
+    attrs = {"shape": spec.shape, "dtype": spec.dtype, "number": next(_numbers)}
+    if spec.weak:
+        attrs["weak"] = True
     node = make_node(INPUT, (), attrs)
     set_name(node, name)
     return node

@@ -11,6 +11,7 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
 from graphnn.core.spec import TensorSpec
+from graphnn.ops.contract import as_weak_as
 
 __all__ = ["push_forward"]
 
@@ -39,4 +40,4 @@ def push_forward(
             tangent = jvp_of_node(node, arriving)
         if tangent is not None:
             tangents[node] = tangent
-    return [tangents.get(output) for output in outputs]
+    return [as_weak_as(output, tangents.get(output)) for output in outputs]

@@ -14,7 +14,7 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import sum_tangents
+from graphnn.ops.contract import as_weak_as, sum_tangents
 from graphnn.ops.control import PROJECT
 
 __all__ = ["pull_back"]
@@ -68,7 +68,7 @@ def pull_back(
         # Wanted nodes on the boundary are not in the order, but contributions reach them.
         with derived_from(node, "backward"):
             found[node] = pending.take(node)
-    return [found[node] for node in wrt]
+    return [as_weak_as(node, found[node]) for node in wrt]
 
 
 def _depending_on(wanted: set[Node], order: Sequence[Node]) -> set[Node]:

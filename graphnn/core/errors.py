@@ -19,6 +19,7 @@ __all__ = [
     "NonFiniteError",
     "RenderError",
     "ShapeError",
+    "SymbolicError",
     "UnsupportedOpError",
     "VerifyError",
 ]
@@ -71,6 +72,10 @@ class UnsupportedOpError(GraphnnError, NotImplementedError):
 
 class GradientError(GraphnnError, ValueError):
     """A derivative was asked for that does not exist: of a non-scalar, or of what is not used."""
+
+
+class SymbolicError(GraphnnError, TypeError):
+    """Python asked a node for its value, which is not known while the graph is built."""
 
 
 class FeedError(GraphnnError, ValueError):

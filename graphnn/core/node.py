@@ -9,14 +9,15 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from graphnn.core.dims import Shape, Size
-from graphnn.core.dtypes import DType
-from graphnn.core.errors import ShapeError, UnsupportedOpError
+from graphnn.core.dtypes import BOOL, FLOAT64, INT64, DType
+from graphnn.core.errors import ShapeError, SymbolicError, UnsupportedOpError
 from graphnn.core.op import Op
 from graphnn.core.operators import Operators
 from graphnn.core.provenance import note_creation, provenance, set_name
@@ -114,45 +115,63 @@ class Node(Operators):
         if self is other:
             return True
         if isinstance(other, int | float | np.ndarray | np.generic):
-            raise TypeError(
-                f"{self!r} == {other!r} would compare identities\n"
-                "  hint: gn.equal(a, b) compares values"
+            raise SymbolicError(
+                f"{self!r} == {other!r} would compare identities",
+                hint="gn.equal(a, b) compares values",
             )
         return False
 
     __hash__ = object.__hash__
 
     def __contains__(self, value: object) -> bool:
-        raise TypeError(
-            f"whether {self!r} contains something is not known while the graph is built\n"
-            "  hint: gn.any(gn.equal(x, value))"
+        raise SymbolicError(
+            f"whether {self!r} contains something is not known while the graph is built",
+            hint="gn.any(gn.equal(x, value))",
         )
 
     def __bool__(self) -> bool:
-        raise TypeError(
-            f"the truth value of {self!r} is not known while the graph is built\n"
-            "  hint: choose between values with gn.where(condition, a, b)"
+        raise SymbolicError(
+            f"the truth value of {self!r} is not known while the graph is built",
+            hint="choose between values with gn.where(condition, a, b), and combine conditions "
+            "with gn.logical_and and gn.logical_or, not with if, while, and, or",
         )
 
     def __array__(self, *args: object, **kwargs: object) -> Any:
-        raise TypeError(
-            f"{self!r} is symbolic and has no value to convert to an array\n"
-            "  hint: use graphnn's function of the same name (gn.exp, not np.exp), "
-            "or run it: gn.compile(inputs, node)(...)"
+        raise SymbolicError(
+            f"{self!r} is symbolic and has no value to convert to an array",
+            hint="use graphnn's function of the same name (gn.exp, not np.exp), "
+            "or run it: gn.compile(inputs, node)(...)",
         )
 
-    __array_ufunc__ = None  # so that ndarray + node asks the node
-
     def __array_function__(self, function: Any, *args: object) -> Any:
-        raise TypeError(
-            f"np.{function.__name__} does not build graphs\n"
-            f"  hint: gn.{function.__name__} does, if graphnn has it"
+        raise SymbolicError(
+            f"np.{function.__name__} does not build graphs",
+            hint=f"gn.{function.__name__} does, if graphnn has it",
         )
 
     def __float__(self) -> float:
-        raise TypeError(f"{self!r} is symbolic; run it: gn.compile(inputs, node)(...)")
+        raise SymbolicError(
+            f"{self!r} is symbolic and has no value to convert to a number",
+            hint="use graphnn's function (gn.sqrt, not math.sqrt), "
+            "or run it: gn.compile(inputs, node)(...)",
+        )
 
-    __int__ = __index__ = __float__
+    __complex__ = __float__
+
+    def __index__(self) -> int:
+        raise SymbolicError(
+            f"{self!r} is symbolic, and a number is needed here",
+            hint="give a Python integer; gn.function(f, static_argnames=...) hands the arguments "
+            "that it names on as they are",
+        )
+
+    __int__ = __index__
+
+    def __setitem__(self, index: object, value: object) -> None:
+        raise SymbolicError(
+            f"{self!r} cannot be written to: nodes are immutable",
+            hint="build a new one, for example with gn.where(mask, value, x)",
+        )
 
     def __copy__(self) -> Node:
         return self
@@ -201,6 +220,20 @@ def freeze(value: Any) -> object:
     return value
 
 
+_WEAK_DTYPES = (BOOL, INT64, FLOAT64)
+"""The dtypes that Python computes in."""
+
+
+def _of_numbers(spec: Spec, inputs: Sequence[Node]) -> Spec:
+    """The spec, weak if only Python numbers went into the result: traced ones and constants."""
+    are_numbers = all(
+        each.spec.weak or (each.op.name == "constant" and each.shape == ()) for each in inputs
+    )
+    if are_numbers and isinstance(spec, TensorSpec) and spec.dtype in _WEAK_DTYPES:
+        return replace(spec, weak=True)
+    return spec
+
+
 def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
     """The node for ``op`` on ``inputs``: the existing one, or a new one with an inferred spec."""
     inputs = tuple(inputs)
@@ -214,6 +247,8 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = 
     is_new = node is None
     if node is None:
         spec = op.infer(*(each.spec for each in inputs), **attrs)
+        if any(each.spec.weak for each in inputs):
+            spec = _of_numbers(spec, inputs)
         if attrs is not _NO_ATTRS:
             attrs = MappingProxyType(dict(attrs))
         with _lock:

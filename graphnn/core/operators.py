@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from graphnn.core.errors import SymbolicError
+
 if TYPE_CHECKING:
     from graphnn.core.dtypes import DTypeLike
     from graphnn.core.node import Node
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["Operators", "bind_functions"]
 
 _functions: list[ModuleType] = []
+
+_OPERATOR_UFUNCS = frozenset(
+    {
+        *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul"),
+        *("less", "less_equal", "greater", "greater_equal"),
+        *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
+    }
+)
+"""NumPy's ufuncs that stand for Python's binary operators."""
 
 
 def bind_functions(module: ModuleType) -> None:
@@ -131,6 +142,16 @@ class Operators:
 
     def __ge__(self, other: Any) -> Node:
         return _call("greater_equal", self, other)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Node:
+        # NumPy asks this for ``array + node``, too.
+        name = ufunc.__name__
+        if name not in _OPERATOR_UFUNCS or method != "__call__" or options:
+            raise SymbolicError(
+                f"np.{name} does not build graphs, and {self!r} is symbolic",
+                hint=f"gn.{name} does, if graphnn has it",
+            )
+        return _call("mod" if name == "remainder" else name, *operands)
 
     def __getitem__(self, index: Any) -> Node:
         return _call("getitem", self, index)

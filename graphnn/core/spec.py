@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
 
 from graphnn.core.dims import Shape, Size, bind_size, is_known, product
-from graphnn.core.dtypes import DType, short_name
+from graphnn.core.dtypes import FLOAT32, DType, short_name
 from graphnn.core.errors import ShapeError
 
 __all__ = ["Spec", "TensorSpec", "TupleSpec", "broadcast_shapes", "shape_text"]
@@ -26,11 +26,16 @@ class TensorSpec:
     Attributes
     ----------
     shape : tuple of int or Dim
-    dtype : numpy.dtype
+        Where a user gives a spec (:func:`graphnn.make_graph`), names such as ``"batch"`` will do.
+    dtype : numpy.dtype, default float32
+    weak : bool
+        Whether it gives way to every array's dtype of its kind, as a Python number does: what
+        traced functions are given in place of Python numbers. No part of equality.
     """
 
     shape: Shape
-    dtype: DType
+    dtype: DType = FLOAT32
+    weak: bool = field(default=False, compare=False)
 
     @property
     def ndim(self) -> int:
@@ -65,6 +70,8 @@ class TupleSpec:
     """Several values that one operator gives together."""
 
     elements: tuple[TensorSpec, ...]
+
+    weak: ClassVar[bool] = False
 
     @property
     def is_known(self) -> bool:

@@ -1,39 +1,109 @@
-"""Nested dicts, lists and tuples of leaves: how results keep the structure they were asked in."""
+"""Nested containers of leaves: how arguments are taken apart and results keep their structure.
+
+Containers are dicts, lists, tuples, NamedTuples and instances of dataclasses. ``None`` has no
+leaves, so an absent output stays absent. Anything else is a leaf.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["flatten", "unflatten"]
+from graphnn.core.dims import Dim
+from graphnn.core.spec import TensorSpec
+
+__all__ = ["flatten", "flatten_like", "leaf_paths", "map_leaves", "outline", "parts", "unflatten"]
+
+
+def parts(tree: Any) -> dict[Any, Any] | None:
+    """What a container holds, by key, index or name of field; None for a leaf."""
+    if isinstance(tree, dict):
+        return tree
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return dict(zip(tree._fields, tree, strict=True))
+    if isinstance(tree, list | tuple):
+        return dict(enumerate(tree))
+    if tree is None:
+        return {}
+    if is_dataclass(tree) and not isinstance(tree, type | TensorSpec | Dim):
+        return {field.name: getattr(tree, field.name) for field in fields(tree)}
+    return None
+
+
+def _with_parts(tree: Any, values: list[Any]) -> Any:
+    """The same container with other parts, in order."""
+    if isinstance(tree, dict):
+        filled = copy(tree)  # also of an OrderedDict or defaultdict
+        filled.update(zip(tree, values, strict=True))
+        return filled
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*values)
+    if isinstance(tree, list | tuple):
+        return type(tree)(values)
+    if tree is None:
+        return None
+    # Not by its constructor: that may look at values, and nodes have none.
+    made = copy(tree)
+    for field, value in zip(fields(tree), values, strict=True):
+        object.__setattr__(made, field.name, value)
+    return made
 
 
 def flatten(tree: Any) -> list[Any]:
-    """The leaves of nested dicts, lists and tuples, in order.
-
-    ``None`` has no leaves, so an absent output stays absent.
-    """
-    if tree is None:
-        return []
-    if isinstance(tree, dict):
-        return [leaf for value in tree.values() for leaf in flatten(value)]
-    if isinstance(tree, list | tuple):
-        return [leaf for value in tree for leaf in flatten(value)]
-    return [tree]
+    """The leaves of nested containers, in order."""
+    inside = parts(tree)
+    if inside is None:
+        return [tree]
+    return [leaf for value in inside.values() for leaf in flatten(value)]
 
 
-def unflatten(tree: Any, leaves: list[Any]) -> Any:
+def unflatten(tree: Any, leaves: Iterable[Any]) -> Any:
     """The same structure as ``tree`` with other leaves."""
-    return _rebuild(tree, iter(leaves))
+    remaining = iter(leaves)
+    return map_leaves(lambda _: next(remaining), tree)
 
 
-def _rebuild(tree: Any, leaves: Iterator[Any]) -> Any:
-    if tree is None:
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The same structure with ``function(leaf)`` in place of every leaf."""
+    inside = parts(tree)
+    if inside is None:
+        return function(tree)
+    return _with_parts(tree, [map_leaves(function, value) for value in inside.values()])
+
+
+def leaf_paths(tree: Any, path: str = "") -> Iterator[str]:
+    """For every leaf how to get there, such as ``layers.0.weight``; in order."""
+    inside = parts(tree)
+    if inside is None:
+        yield path
+        return
+    for name, value in inside.items():
+        yield from leaf_paths(value, f"{path}.{name}" if path else str(name))
+
+
+def outline(tree: Any) -> Hashable:
+    """The structure without its leaves, to compare and to look up by."""
+    inside = parts(tree)
+    if inside is None:
         return None
-    if isinstance(tree, dict):
-        return {key: _rebuild(value, leaves) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_rebuild(value, leaves) for value in tree))
-    if isinstance(tree, list | tuple):
-        return type(tree)(_rebuild(value, leaves) for value in tree)
-    return next(leaves)
+    return (type(tree), tuple(inside), tuple(map(outline, inside.values())))
+
+
+def flatten_like(pattern: Any, tree: Any) -> list[Any]:
+    """What lies in ``tree`` at the places of the leaves of ``pattern``.
+
+    Raises
+    ------
+    ValueError
+        If the containers of ``pattern`` are not in ``tree``.
+    """
+    expected = parts(pattern)
+    if expected is None:
+        return [tree]
+    found = parts(tree)
+    if found is None or found.keys() != expected.keys():
+        inside = ", ".join(map(repr, expected))
+        raise ValueError(f"{tree!r} in place of a {type(pattern).__name__} of {inside}")
+    return [leaf for name, value in expected.items() for leaf in flatten_like(value, found[name])]
