@@ -12,6 +12,7 @@ linear in the size of the graph; derivatives taken before or after are graphs li
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -25,7 +26,7 @@ from graphnn.core.structure import flatten, unflatten
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.contract import as_node, normalize_axis
 from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, TUPLE, CustomRule, project
-from graphnn.ops.leaves import input
+from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
 
 __all__ = ["vmap"]
@@ -134,7 +135,8 @@ class BatchedRule(CustomRule):
 
 def _symbol(many: Node) -> Node:
     """A symbol for one example of a node."""
-    return input(many.name or "example", many.shape[1:], many.dtype)
+    spec = many.tensor
+    return input_like(many.name or "example", replace(spec, shape=spec.shape[1:]))
 
 
 # ------------------------------------------------------------------------------- what users call

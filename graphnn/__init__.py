@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from graphnn.functions import Function as Function
     from graphnn.functions import function as function
     from graphnn.tracing import TracedGraph as TracedGraph
-    from graphnn.tracing import make_graph as make_graph
+    from graphnn.tracing import trace as trace
     from graphnn.viz import render as render
 
 _LAZY = ("data", "init", "losses", "nn", "optim", "train", "viz")
@@ -54,7 +54,7 @@ _LAZY_NAMES = {
     "TracedGraph": "tracing",
     "function": "functions",
     "render": "viz",
-    "make_graph": "tracing",
+    "trace": "tracing",
 }
 
 

@@ -98,7 +98,7 @@ class Function:
         )
 
     def trace(self, *args: Any, **kwargs: Any) -> TracedGraph:
-        """The graph for these arguments, or specs of them; see :func:`make_graph`."""
+        """The graph for these arguments, or specs of them; see :func:`trace`."""
         arguments = self._bind(args, kwargs)
         return self._trace(arguments, self._specs_for(self._traced(arguments)))
 

@@ -1,6 +1,6 @@
 """Tracing: a Python function of arrays, called with symbols in their place, gives a graph.
 
-:func:`make_graph` is for users; the rest is what :mod:`graphnn.functions` is built of.
+:func:`trace` is for users; the rest is what :mod:`graphnn.functions` is built of.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = [
     "bind",
     "is_array",
     "is_tracing",
-    "make_graph",
     "name_of",
     "signature_of",
     "specs_of",
+    "trace",
     "trace_call",
 ]
 
@@ -54,7 +54,7 @@ class TracedGraph(Graph):
     results: Any = field(compare=False)
 
 
-def make_graph(f: Callable[..., Any], /, *specs: Any, **named_specs: Any) -> TracedGraph:
+def trace(f: Callable[..., Any], /, *specs: Any, **named_specs: Any) -> TracedGraph:
     """The graph of a function.
 
     ``f`` is called once, with an input node in place of every array. Its inputs are named after
@@ -89,7 +89,7 @@ def make_graph(f: Callable[..., Any], /, *specs: Any, **named_specs: Any) -> Tra
     >>> def affine(x, params):
     ...     return {"y": x @ params["w"] + params["b"]}
     >>> params = {"w": gn.TensorSpec((3, 2)), "b": gn.TensorSpec((2,))}
-    >>> graph = gn.make_graph(affine, gn.TensorSpec(("batch", 3)), params)
+    >>> graph = gn.trace(affine, gn.TensorSpec(("batch", 3)), params)
     >>> print(graph)
     graph(x: f32[batch, 3], params.w: f32[3, 2], params.b: f32[2]) {
       %1: f32[batch, 2] = matmul(x, params.w)
@@ -99,6 +99,11 @@ def make_graph(f: Callable[..., Any], /, *specs: Any, **named_specs: Any) -> Tra
     >>> graph.results
     {'y': <Node add (batch, 2) float32>}
     """
+    if not callable(f):
+        raise ArgumentError(
+            f"trace: a function is traced, not {type(f).__name__}",
+            hint="gn.matrix_trace(x) is the trace of a matrix",
+        )
     # A gn.function knows which of its arguments are static.
     static = frozenset(getattr(f, "static_argnames", ()))
     signature = signature_of(f)

@@ -29,7 +29,7 @@ from graphnn.ops.logic import greater_equal, less_equal
 from graphnn.ops.matrices import matrices
 from graphnn.ops.movement import permute
 
-__all__ = ["diag", "diagonal", "trace", "tril", "triu"]
+__all__ = ["diag", "diagonal", "matrix_trace", "tril", "triu"]
 
 
 def _diagonal_size(rows: Size, columns: Size, offset: int) -> Size:
@@ -156,8 +156,8 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     rejects=[Reject(ShapeError, "at least two axes", Arg((3,)))],
     dtypes="if",
 )
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
-    """Sum of a diagonal; see :func:`diagonal`."""
+def matrix_trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
+    """Sum of a diagonal, ``numpy.trace``; see :func:`diagonal`."""
     return sum(diagonal(x, offset, axis1, axis2), -1)
 
 

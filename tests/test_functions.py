@@ -150,7 +150,7 @@ def test_results_that_are_no_nodes():
     with pytest.raises(gn.ArgumentError, match=r"<lambda> returns a set, which is no array"):
         gn.function(lambda x: {x})(1.0)
     with pytest.raises(gn.ArgumentError, match=r"returns Dim\(n\) as result 0[\s\S]*gn\.size_of"):
-        gn.make_graph(lambda x: x.shape, gn.TensorSpec(("n",)))
+        gn.trace(lambda x: x.shape, gn.TensorSpec(("n",)))
 
 
 # ----------------------------------------------------------------------------------- the cache

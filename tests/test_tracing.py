@@ -27,7 +27,7 @@ def test_graph_of_a_function():
 
     x = gn.input("anything", shape=("batch", 3))
     params = [gn.TensorSpec((3, 2)), array(2)]
-    graph = gn.make_graph(affine, x, params, scale=2.0)
+    graph = gn.trace(affine, x, params, scale=2.0)
     assert isinstance(graph, gn.Graph)
     assert [f"{node.name}: {node.spec}" for node in graph.inputs] == [
         "x: f32[batch, 3]",
@@ -44,8 +44,8 @@ def test_graph_of_a_function():
     wanted = (given[0] @ given[1] + given[2]) * np.float32(2.0)
     np.testing.assert_allclose(y, wanted, rtol=1e-5)
     np.testing.assert_allclose(measures["mean"], wanted.mean(), rtol=1e-5)
-    assert len(gn.make_graph(affine, x, params, scale=1.0, kind="short").outputs) == 1
-    assert len(gn.make_graph(gn.exp, gn.TensorSpec((2,), "float64")).nodes) == 2
+    assert len(gn.trace(affine, x, params, scale=1.0, kind="short").outputs) == 1
+    assert len(gn.trace(gn.exp, gn.TensorSpec((2,), "float64")).nodes) == 2
 
 
 def test_pictures_and_dumps_of_traced_graphs():
@@ -58,13 +58,13 @@ def test_pictures_and_dumps_of_traced_graphs():
 
 def test_a_graph_knows_the_static_arguments_of_a_function():
     f = gn.function(gn.sum, static_argnames="axis")
-    graph = gn.make_graph(f, gn.TensorSpec((2, 3)), axis=0)
+    graph = gn.trace(f, gn.TensorSpec((2, 3)), axis=0)
     assert str(graph) == str(f.trace(gn.TensorSpec((2, 3)), axis=0))
     assert graph.outputs[0].shape == (3,)
 
 
 def test_names_of_inputs_are_unique():
-    graph = gn.make_graph(lambda p: p["a.b"] + p["a"]["b"], {"a.b": 1.0, "a": {"b": 2.0}})
+    graph = gn.trace(lambda p: p["a.b"] + p["a"]["b"], {"a.b": 1.0, "a": {"b": 2.0}})
     assert [node.name for node in graph.inputs] == ["p.a.b", "p.a.b#2"]
     assert gn.function(lambda p: p["a.b"] - p["a"]["b"])({"a.b": 1.0, "a": {"b": 3.0}}) == -2.0
 
@@ -449,9 +449,9 @@ def test_statements_cannot_ask_for_values():
             gn.function(f)(array(3))
     assert len(gn.function(walk)(array(3))) == 3
     with pytest.raises(gn.ShapeError, match=r"size n is not known[\s\S]*fixed size"):
-        gn.make_graph(walk, gn.TensorSpec(("n",)))
+        gn.trace(walk, gn.TensorSpec(("n",)))
     with pytest.raises(gn.ShapeError, match=r"size n is not known"):
-        gn.make_graph(lambda x: list(x), gn.TensorSpec(("n",)))
+        gn.trace(lambda x: list(x), gn.TensorSpec(("n",)))
 
 
 def test_hints_name_what_exists():
@@ -471,7 +471,12 @@ def test_wrong_arguments_are_named():
     with pytest.raises(gn.DTypeError, match=r"argument x: dtype"):
         f(np.array(["a"]), {})
     with pytest.raises(gn.ShapeError, match=r"argument x: dimension name 'a b'"):
-        gn.make_graph(lambda x: x, gn.TensorSpec(("a b",)))
+        gn.trace(lambda x: x, gn.TensorSpec(("a b",)))
+
+
+def test_trace_of_a_matrix_is_another_function():
+    with pytest.raises(gn.ArgumentError, match=r"not Node\n[\s\S]*gn\.matrix_trace"):
+        gn.trace(gn.input("x", shape=(2, 2)))
 
 
 def test_leaked_nodes_are_only_nodes():

@@ -11,7 +11,7 @@ from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten, unflatten
 from graphnn.ops.contract import as_node
-from graphnn.ops.leaves import input
+from graphnn.ops.leaves import input_like
 
 __all__ = ["of_functions_too"]
 
@@ -35,7 +35,7 @@ def of_functions_too(derivative: F) -> F:
             positions = _positions(derivative.__name__, wrt, len(args))
             # Symbols stand for the arguments, for two of them may be one node.
             given = [as_node(leaf) for leaf in flatten([args[each] for each in positions])]
-            symbols = [input(each.name or "argument", each.shape, each.dtype) for each in given]
+            symbols = [input_like(each.name or "argument", each.tensor) for each in given]
             chosen = unflatten([args[each] for each in positions], list(symbols))
             moved = dict(zip(positions, chosen, strict=True))
             value = outputs(*(moved.get(i, each) for i, each in enumerate(args)), **kwargs)

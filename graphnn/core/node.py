@@ -144,9 +144,10 @@ class Node(Operators):
         )
 
     def __array_function__(self, function: Any, *args: object) -> Any:
+        name = function.__name__
+        ours = "matrix_trace" if name == "trace" else name
         raise SymbolicError(
-            f"np.{function.__name__} does not build graphs",
-            hint=f"gn.{function.__name__} does, if graphnn has it",
+            f"np.{name} does not build graphs", hint=f"gn.{ours} does, if graphnn has it"
         )
 
     def __float__(self) -> float:

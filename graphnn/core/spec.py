@@ -26,7 +26,7 @@ class TensorSpec:
     Attributes
     ----------
     shape : tuple of int or Dim
-        Where a user gives a spec (:func:`graphnn.make_graph`), names such as ``"batch"`` will do.
+        Where a user gives a spec (:func:`graphnn.trace`), names such as ``"batch"`` will do.
     dtype : numpy.dtype, default float32
     weak : bool
         Whether it gives way to every array's dtype of its kind, as a Python number does: what
