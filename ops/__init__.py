@@ -119,7 +119,7 @@ __all__ += trigonometric.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
     "attention": (),
-    "complex_numbers": (),
+    "complex_numbers": ("angle", "complex", "conj", "imag", "real"),
     "convolution": (),
     "decompositions": (),
     "determinants": (),

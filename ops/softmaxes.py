@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.dtypes import is_complex, real_dtype
 from graphnn.core.errors import ShapeError, UnsupportedOpError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
@@ -22,6 +23,7 @@ from graphnn.ops.contract import (
     normalize_axes,
     operation,
     require_floating,
+    require_inexact,
     widened,
     zeros_like,
 )
@@ -278,7 +280,8 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 
 
 def _norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x, np.float64)
+    x = np.asarray(x)
+    x = x if np.iscomplexobj(x) else x.astype(np.float64)
     return np.linalg.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
 
 
@@ -309,7 +312,7 @@ _AWAY_FROM_0 = Arg((2, 3), low=0.3, distinct=True)
         Reject(UnsupportedOpError, "order 'fro'", Arg((3,)), "fro"),
         Reject(ShapeError, "max of empty", Arg((0,)), np.inf),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="derivative 0 at the zero vector, as in PyTorch; ties of the largest share it equally",
 )
 def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Node:
@@ -318,7 +321,8 @@ def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> No
     Parameters
     ----------
     x : array_like or Node
-        Integers become float32; half floats are computed in float32.
+        Integers become float32; half floats are computed in float32. Of complex numbers the
+        absolute values count, and the norm is real.
     ord : float, default 2
         2 is the Euclidean norm; 1, any positive number, ``inf`` (the largest absolute value),
         ``-inf`` (the smallest) and 0 (how many are not 0).
@@ -342,9 +346,9 @@ def norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> No
     >>> gn.norm(gn.input("x", shape=("batch", 3)), axis=-1).shape
     (Dim(batch),)
     """
-    x = require_floating("norm", as_node(x))
+    x = require_inexact(as_node(x))
     axes = normalize_axes("norm", axis, x.ndim)
-    return cast_to(_norm_of(widened(x), ord, axes, keepdims), x.dtype)
+    return cast_to(_norm_of(widened(x), ord, axes, keepdims), real_dtype(x.dtype))
 
 
 def _norm_of(x: Node, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
@@ -354,9 +358,9 @@ def _norm_of(x: Node, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
             f"norm: order {ord!r} is not supported", hint="0, a positive number, inf or -inf"
         )
     if ord == 2:
-        return safe_sqrt(sum(square(x), axes, keepdims))
+        return safe_sqrt(sum(_squared_size(x), axes, keepdims))
     if ord == 0:
-        return sum(cast_to(not_equal(x, 0.0), x.dtype), axes, keepdims)
+        return sum(cast_to(not_equal(x, 0.0), real_dtype(x.dtype)), axes, keepdims)
     size = abs(x)
     if ord == 1:
         return sum(size, axes, keepdims)
@@ -365,6 +369,15 @@ def _norm_of(x: Node, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
     if ord == -np.inf:
         return min(size, axes, keepdims)
     return _power_or_zero(sum(_power_or_zero(size, float(ord)), axes, keepdims), 1.0 / float(ord))
+
+
+def _squared_size(x: Node) -> Node:
+    """``abs(x)**2``, with a derivative that is smooth at 0."""
+    if not is_complex(x.dtype):
+        return square(x)
+    from graphnn.ops.complex_numbers import imag, real
+
+    return add(square(real(x)), square(imag(x)))
 
 
 def _power_or_zero(base: Node, exponent: float) -> Node:
