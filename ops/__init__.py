@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from graphnn.ops.decompositions import *
     from graphnn.ops.determinants import *
     from graphnn.ops.fourier import *
+    from graphnn.ops.fourier_axes import *
     from graphnn.ops.local import *
     from graphnn.ops.lookup import *
     from graphnn.ops.matrix_functions import *
@@ -123,7 +124,21 @@ LAZY: dict[str, tuple[str, ...]] = {
     "convolution": (),
     "decompositions": (),
     "determinants": (),
-    "fourier": (),
+    "fourier": ("fft", "ifft", "irfft", "rfft"),
+    "fourier_axes": (
+        "fft2",
+        "fftfreq",
+        "fftn",
+        "fftshift",
+        "ifft2",
+        "ifftn",
+        "ifftshift",
+        "irfft2",
+        "irfftn",
+        "rfft2",
+        "rfftfreq",
+        "rfftn",
+    ),
     "local": (),
     "lookup": (),
     "matrix_functions": (),
