@@ -54,14 +54,17 @@ def test_promotion(one: str, other: str, expected: str) -> None:
         ("float64", "complex64", "float32"),
         ("float16", "complex64", "float32"),
         ("bfloat16", "complex128", "float64"),
-        ("complex64", "complex128", "complex64"),
+        ("complex64", "complex128", "complex64|complex128"),
     ],
 )
 def test_precisions_do_not_mix(one: str, other: str, cast: str) -> None:
+    words = rf"do not mix silently[\s\S]*gn\.cast\(x, '({cast})'\)"
     for pair in ((one, other), (other, one)):
-        with pytest.raises(DTypeError, match="do not mix silently") as caught:
+        with pytest.raises(DTypeError, match=words):
             vector(pair[0]) * vector(pair[1])
-    assert f"gn.cast(x, '{cast}')" in str(caught.value) or cast == "complex64"
+
+
+def test_precisions_do_not_mix_behind_an_integer() -> None:
     with pytest.raises(DTypeError, match="do not mix"):
         promote("sum", *map(np.dtype, ("int64", "complex64", "float64")))
 

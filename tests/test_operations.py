@@ -133,6 +133,7 @@ def test_wrong_arguments_are_refused(operation: Operation, reject: Reject) -> No
     check_reject(operation, reject)
 
 
+# A cast takes them if it makes others of them; test_complex.py has what it refuses.
 @pytest.mark.parametrize(
     "operation",
     [each for each in OPERATIONS.values() if "c" not in each.dtypes and each.name != "cast"],
