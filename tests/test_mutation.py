@@ -13,6 +13,7 @@ from derivatives import (
     check_no_wrong_derivative,
     check_not_vacuous,
     check_second_order,
+    precise_dtypes,
 )
 from drawing import Case
 from random_graphs import OPERATORS, Leaf, Recipe, Step, check_compilation
@@ -61,6 +62,26 @@ def test_partial_that_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
         check_not_vacuous(OPERATIONS["sin"])
     with fails:
         check_first_order(case("sin"), "float64", "reference")
+
+
+def test_partial_of_complex_numbers_that_is_conjugated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gn.sin, "_partials", lambda x, y: (gn.conj(gn.cos(x)),))
+    check_first_order(case("sin", 0), "float64", "reference")
+    with fails:
+        check_first_order(case("sin", 0), "complex128", "reference")
+
+
+@pytest.mark.parametrize("operator", ["imag", "rfft", "irfft"])
+def test_adjoint_instead_of_a_transpose(operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type(REGISTRY[operator])
+    right = kind.transpose
+
+    def adjoint(self: Any, node: Node, cotangent: Node, index: int) -> Node:
+        return gn.conj(right(self, node, gn.conj(cotangent), index))
+
+    monkeypatch.setattr(kind, "transpose", adjoint)
+    with fails:
+        check_first_order(case(operator, 0), precise_dtypes(OPERATIONS[operator])[-1], "reference")
 
 
 def test_partial_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

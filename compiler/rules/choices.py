@@ -137,6 +137,8 @@ def holds(wide: DType, narrow: DType) -> bool:
         return True
     if is_complex(wide):
         return holds(real_dtype(wide), real_dtype(narrow))
+    if is_complex(narrow):
+        return False
     if narrow in DIGITS:
         return wide in (FLOAT32, FLOAT64) and DIGITS[narrow] <= DIGITS[wide]
     bits = 8 * narrow.itemsize - (narrow != UINT8)
