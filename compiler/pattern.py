@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from graphnn.core.dtypes import is_complex
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op
@@ -39,6 +40,7 @@ __all__ = [
     "RuleBook",
     "Scalar",
     "Var",
+    "for_complex",
     "op",
     "rule",
     "scalar_value",
@@ -139,7 +141,7 @@ def match(pattern: Pattern, node: Node, known: Binding) -> Iterator[Binding]:
             yield known
     elif isinstance(pattern, Number):
         value = scalar_value(node)
-        if value is not None and _is_number(float(value), pattern.value):
+        if value is not None and _is_number(complex(value), complex(pattern.value)):
             yield known
     elif isinstance(pattern, Scalar):
         value = scalar_value(node)
@@ -153,8 +155,11 @@ def match(pattern: Pattern, node: Node, known: Binding) -> Iterator[Binding]:
         yield from _match_apply(pattern, node, known)
 
 
-def _is_number(value: float, wanted: float) -> bool:
-    return value == wanted and bool(np.signbit(value) == np.signbit(wanted))
+def _is_number(value: complex, wanted: complex) -> bool:
+    return all(
+        one == other and np.signbit(one) == np.signbit(other)
+        for one, other in ((value.real, wanted.real), (value.imag, wanted.imag))
+    )
 
 
 def _match_apply(pattern: Apply, node: Node, known: Binding) -> Iterator[Binding]:
@@ -216,6 +221,9 @@ class Rule:
         From what the variables stand for to the new node, or None to decline.
     wants_node : bool
         Whether it also gets the matched node, as ``node``.
+    of_complex : bool, default False
+        Whether it holds for complex numbers too, see `for_complex`; without, it is not applied
+        where one is matched.
     """
 
     name: str
@@ -223,6 +231,7 @@ class Rule:
     patterns: tuple[Apply | Elementwise, ...]
     build: Callable[..., Node | None]
     wants_node: bool
+    of_complex: bool = False
 
     def apply(self, node: Node, by: str) -> Node | None:
         """What replaces a node, of its shape and dtype; None if the rule does not apply.
@@ -232,6 +241,8 @@ class Rule:
         given = {"node": node} if self.wants_node else {}
         for pattern in self.patterns:
             for found in match(pattern, node, {}):
+                if not self.of_complex and any(map(_is_complex, (node, *found.values()))):
+                    continue
                 with made_by(by, node):
                     made = self.build(**found, **given)
                     if made is not None and made is not node:
@@ -245,6 +256,21 @@ class Rule:
         if isinstance(made.spec, TensorSpec) and made.dtype == node.dtype:
             return make_node(BROADCAST_TO, (made,), {"shape": node.shape})
         raise VerifyError(f"rule {self.name} turns {node.spec} into {made.spec}", where="")
+
+
+def _is_complex(found: Any) -> bool:
+    """Whether what a variable stands for is a complex node, or a complex number."""
+    spec = found.spec if isinstance(found, Node) else found
+    return isinstance(spec, TensorSpec | np.generic) and is_complex(spec.dtype)
+
+
+def for_complex(rewrite: Rule) -> Rule:
+    """The same rule, which holds for complex numbers too.
+
+    A product or quotient with a real number is then that of both parts: rules come closer to the
+    true value where the kernel computes ``inf * 0`` on the way.
+    """
+    return replace(rewrite, of_complex=True)
 
 
 def rule(

@@ -15,7 +15,7 @@ from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
 from graphnn.core.dims import Dim, Size
-from graphnn.core.dtypes import is_floating, is_integer
+from graphnn.core.dtypes import is_inexact, is_integer
 from graphnn.core.errors import ArgumentError, DTypeError, FeedError, GraphnnError, ShapeError
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
@@ -24,6 +24,7 @@ from graphnn.core.provenance import provenance
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.structure import flatten, unflatten
+from graphnn.ops.contract import is_weak
 from graphnn.ops.leaves import INPUT
 from graphnn.ops.streams import RNG_COUNTER
 
@@ -269,7 +270,7 @@ def _fed(name: str, node: Node, value: Any) -> Array:
     where = provenance(node).where
     if isinstance(value, Node):
         raise FeedError(f"{name!r} is fed a node; feed an array", where=where)
-    is_python = isinstance(value, bool | int | float | list | tuple)
+    is_python = is_weak(value) or isinstance(value, list | tuple)
     try:
         array = to_numpy(value)
         if is_python:
@@ -288,7 +289,7 @@ def _fed(name: str, node: Node, value: Any) -> Array:
             np.can_cast(array.dtype, spec.dtype) if is_integer(spec.dtype) else False
         )
         widths_only = is_python and (
-            is_floating(spec.dtype) or (is_integer(spec.dtype) and not is_floating(array.dtype))
+            is_inexact(spec.dtype) or (is_integer(spec.dtype) and not is_inexact(array.dtype))
         )
         if not (lossless or widths_only):
             raise FeedError(

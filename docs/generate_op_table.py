@@ -53,7 +53,7 @@ The examples share these imports:
 
 COLUMNS = "| Operation | Value | Dtypes | Derivative | Conventions |\n|---|---|---|---|---|\n"
 
-KINDS = {"b": "bool", "i": "integer", "f": "float"}
+KINDS = {"b": "bool", "i": "integer", "f": "float", "c": "complex"}
 
 
 def page() -> str:

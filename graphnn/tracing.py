@@ -15,7 +15,16 @@ import numpy as np
 
 from graphnn.core.arrays import to_numpy
 from graphnn.core.dims import Dim
-from graphnn.core.dtypes import FLOAT32, FLOAT64, INT64, as_dtype, is_floating
+from graphnn.core.dtypes import (
+    COMPLEX64,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    as_dtype,
+    is_complex,
+    is_inexact,
+)
 from graphnn.core.errors import ArgumentError, GraphnnError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -231,11 +240,13 @@ def _spec_of(value: Any) -> Any:
         return value
     if isinstance(value, int | float):  # np.float64 is a Python float, here as everywhere
         return TensorSpec((), INT64 if isinstance(value, int) else FLOAT64, weak=True)
+    if isinstance(value, complex):
+        return TensorSpec((), COMPLEX128, weak=True)
     if isinstance(value, TensorSpec):
         return TensorSpec(as_shape("a spec", value.shape), as_dtype(value.dtype), value.weak)
     if isinstance(value, Node):
         return value.tensor
-    if not is_array(value) and not isinstance(value, complex):
+    if not is_array(value):
         raise ArgumentError(
             f"a {type(value).__name__} is neither a number nor an array",
             hint="name it in static_argnames, and the function gets it as it is",
@@ -262,7 +273,8 @@ def _as_results(f: Callable[..., Any], value: Any) -> Any:
                 else "return nodes, arrays and numbers, in dicts, lists, tuples or dataclasses",
             )
         node = as_node(leaf)
-        if node.spec.weak and is_floating(node.dtype):
-            node = cast_to(node, FLOAT32)  # what a Python float becomes where it must be an array
+        if node.spec.weak and is_inexact(node.dtype):
+            # What Python's numbers become where they must be arrays.
+            node = cast_to(node, COMPLEX64 if is_complex(node.dtype) else FLOAT32)
         found.append(node)
     return unflatten(value, found)

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from graphnn.ops.decompositions import *
     from graphnn.ops.determinants import *
     from graphnn.ops.fourier import *
+    from graphnn.ops.fourier_axes import *
     from graphnn.ops.least_squares import *
     from graphnn.ops.local import *
     from graphnn.ops.lookup import *
@@ -135,12 +136,26 @@ LAZY: dict[str, tuple[str, ...]] = {
     "attention": ("scaled_dot_product_attention",),
     "batch_normalization": ("batch_norm", "batch_norm_train"),
     "channel_normalization": ("group_norm", "instance_norm", "local_response_norm"),
-    "complex_numbers": (),
+    "complex_numbers": ("angle", "complex", "conj", "imag", "real"),
     "convolution": ("conv",),
     "counting": ("bincount", "histogram"),
     "decompositions": ("cholesky", "qr"),
     "determinants": ("det", "slogdet"),
-    "fourier": (),
+    "fourier": ("fft", "ifft", "irfft", "rfft"),
+    "fourier_axes": (
+        "fft2",
+        "fftfreq",
+        "fftn",
+        "fftshift",
+        "ifft2",
+        "ifftn",
+        "ifftshift",
+        "irfft2",
+        "irfftn",
+        "rfft2",
+        "rfftfreq",
+        "rfftn",
+    ),
     "least_squares": ("lstsq", "pinv"),
     "local": ("locally_connected",),
     "lookup": ("embedding",),

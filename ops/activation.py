@@ -84,7 +84,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (None,)
 
 
-@operation(reference=np.positive, samples=[Sample(Arg((3,))), Sample(Arg())])
+@operation(reference=np.positive, samples=[Sample(Arg((3,))), Sample(Arg())], dtypes="ifc")
 def linear(x: Any) -> Node:
     """The identity, for an output that is not squashed: the node itself."""
     return as_node(x)

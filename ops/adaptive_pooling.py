@@ -26,6 +26,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_real,
     cast_to,
     constant,
     listed,
@@ -240,7 +241,7 @@ def adaptive_max_pool(x: Any, size: Any, return_indices: bool = False) -> Any:
     >>> gn.evaluate(gn.adaptive_max_pool([[[1.0, 2.0, 3.0, 4.0, 5.0]]], 2))
     array([[[3., 5.]]], dtype=float32)
     """
-    x = as_node(x)
+    x = as_real("adaptive_max_pool", x)
     apart, tables = x, []
     hint = "give the input a fixed size; for one place use gn.global_max_pool"
     for axis, n, wanted in _target_sizes("adaptive_max_pool", x, size):
@@ -309,7 +310,7 @@ def global_avg_pool(x: Any, keepdims: bool = False) -> Node:
     >>> gn.evaluate(gn.global_avg_pool([[[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]]]))
     array([[2., 4.]], dtype=float32)
     """
-    x = as_node(x)
+    x = as_real("global_avg_pool", x)
     spatial_axes("global_avg_pool", x)
     return mean(x, tuple(range(2, x.ndim)), keepdims)
 
@@ -345,6 +346,6 @@ def global_max_pool(x: Any, keepdims: bool = False) -> Node:
     >>> gn.evaluate(gn.global_max_pool([[[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]]]))
     array([[3., 4.]], dtype=float32)
     """
-    x = as_node(x)
+    x = as_real("global_max_pool", x)
     spatial_axes("global_max_pool", x)
     return max(x, tuple(range(2, x.ndim)), keepdims)

@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import DType, DTypeLike, as_dtype, is_floating
+from graphnn.core.dtypes import DType, DTypeLike, as_dtype, is_complex, is_inexact
 from graphnn.core.errors import DTypeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import CONSTANT, Arg, Reject, Sample, as_node, cast_to, operation
+from graphnn.ops.contract import (
+    CONSTANT,
+    Arg,
+    Reject,
+    Sample,
+    as_node,
+    cast_to,
+    operation,
+    to_domain,
+)
 from graphnn.ops.elementwise import Partial, elementwise
 from graphnn.ops.logic import (
     equal,
@@ -48,7 +57,7 @@ __all__ = [
 _PAIRS = ((0.0, 0.0), (1.0, -0.0), (np.inf, 1.0), (np.inf, -np.inf), (np.nan, 1.0))
 
 
-@elementwise(kernel=np.add, reference=np.add, accepts="bif", special=_PAIRS, commutative=True)
+@elementwise(kernel=np.add, reference=np.add, accepts="bifc", special=_PAIRS, commutative=True)
 def add(x: Node, y: Node) -> None:
     """Sum, ``x + y``; for bools, "or"."""
 
@@ -58,7 +67,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     return 1, 1
 
 
-@elementwise(kernel=np.subtract, reference=np.subtract, accepts="if", special=_PAIRS)
+@elementwise(kernel=np.subtract, reference=np.subtract, accepts="ifc", special=_PAIRS)
 def subtract(x: Node, y: Node) -> None:
     """Difference, ``x - y``."""
 
@@ -69,7 +78,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
 
 
 @elementwise(
-    kernel=np.multiply, reference=np.multiply, accepts="bif", special=_PAIRS, commutative=True
+    kernel=np.multiply, reference=np.multiply, accepts="bifc", special=_PAIRS, commutative=True
 )
 def multiply(x: Node, y: Node) -> None:
     """Product, ``x * y``; for bools, "and"."""
@@ -83,6 +92,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
 @elementwise(
     kernel=np.divide,
     reference=np.divide,
+    accepts="fc",
     domain=((-2.0, 2.0), (0.5, 2.0)),
     special=(*_PAIRS, (1.0, 0.0), (-1.0, 0.0), (1.0, np.inf)),
     corner="x/0 is ±inf, 0/0 is NaN; integers are divided in float32",
@@ -96,7 +106,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     return reciprocal(y), -result / y
 
 
-@elementwise(kernel=np.negative, reference=np.negative, accepts="if")
+@elementwise(kernel=np.negative, reference=np.negative, accepts="ifc")
 def negative(x: Node) -> None:
     """Negation, ``-x``."""
 
@@ -109,7 +119,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 @elementwise(
     kernel=np.where,
     reference=np.where,
-    accepts="bif",
+    accepts="bifc",
     masks=(0,),
     special=((True, 1.0, np.nan), (False, np.nan, 2.0), (True, np.inf, 0.0)),
     rejects=[Reject(DTypeError, "must be bool", Arg((3,)), Arg((3,)), Arg((3,)))],
@@ -124,14 +134,24 @@ def _(condition: Node, x: Node, y: Node, result: Node) -> Sequence[Partial]:
     return None, condition, logical_not(condition)
 
 
-@elementwise(kernel=np.absolute, reference=np.abs, accepts="if", corner="derivative 0 at 0")
+@elementwise(
+    kernel=np.absolute,
+    reference=np.abs,
+    accepts="ifc",
+    result="real",
+    corner="derivative 0 at 0",
+)
 def abs(x: Node) -> None:
-    """Absolute value."""
+    """Absolute value; of a complex number it is real."""
 
 
 @abs.partials
 def _(x: Node, result: Node) -> Sequence[Partial]:
-    return (sign(x),)
+    if not is_complex(x.dtype):
+        return (sign(x),)
+    from graphnn.ops.complex_numbers import conj
+
+    return (divide(conj(x), where(equal(result, 0.0), 1.0, result)),)
 
 
 @elementwise(kernel=np.sign, reference=np.sign, accepts="if", corner="derivative 0 everywhere")
@@ -197,7 +217,7 @@ def _(x: Node, low: Node, high: Node, result: Node) -> Sequence[Partial]:
     return inside, logical_and(less(x, low), less_equal(low, high)), greater(maximum(x, low), high)
 
 
-@elementwise(reference=np.square, accepts="if")
+@elementwise(reference=np.square, accepts="ifc")
 def square(x: Node) -> Node:
     """``x * x``."""
     return multiply(x, x)
@@ -208,7 +228,9 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (2.0 * x,)
 
 
-@elementwise(reference=np.reciprocal, domain=(0.5, 2.0), corner="1/±0 is ±inf")
+@elementwise(
+    reference=np.reciprocal, accepts="fc", domain=(0.5, 2.0), corner="1/±0 is ±inf if it is real"
+)
 def reciprocal(x: Node) -> Node:
     """``1 / x``."""
     return divide(as_node(1.0, x.dtype), x)
@@ -222,9 +244,11 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 @elementwise(
     kernel=np.power,
     reference=np.power,
+    accepts="fc",
     domain=((0.5, 2.0), (-2.0, 2.0)),
     special=((0.0, 0.0), (0.0, 2.0), (0.0, -1.0), (-2.0, 3.0), (-2.0, 0.5), (np.inf, 0.0)),
-    corner="0**0 is 1; the derivative of x**0 is 0, that of 0**y by y is 0 for y >= 0",
+    corner="0**0 is 1; the derivative of x**0 is 0, that of 0**y by y is 0 for y >= 0; "
+    "a complex power has its cut along the negative real axis",
 )
 def power(x: Node, y: Node) -> None:
     """``x`` to the power ``y``; integers are raised in float32."""
@@ -240,12 +264,14 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     exponent = y.attrs["value"].array if y.op is CONSTANT else None
     if exponent is not None and exponent.size == 1:
         by_x = _slope_of_power(x, exponent.item())
-    is_zero = logical_and(equal(x, 0.0), greater_equal(y, 0.0))
+    is_zero = equal(x, 0.0)
+    if not is_complex(y.dtype):
+        is_zero = logical_and(is_zero, greater_equal(y, 0.0))
     by_y = where(is_zero, 0.0, result * log(where(is_zero, 1.0, x)))
     return by_x, by_y
 
 
-def _slope_of_power(x: Node, exponent: float) -> Partial:
+def _slope_of_power(x: Node, exponent: complex) -> Partial:
     """The derivative of ``x`` to a power that is known."""
     if exponent in (0, 1):
         return 1 if exponent else None
@@ -282,14 +308,17 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     return 1, negative(floor_divide(x, y))
 
 
-@operation(reference=lambda x: x, samples=[Sample(Arg((3,))), Sample(Arg())], dtypes="bif")
+@operation(reference=lambda x: x, samples=[Sample(Arg((3,))), Sample(Arg())], dtypes="bifc")
 def positive(x: Any) -> Node:
     """``+x``: the node itself."""
     return as_node(x)
 
 
 class CastOp(Op):
-    """Conversion to another dtype; linear between floats, flat to and from integers."""
+    """Conversion to another dtype; linear between floats, flat to and from integers.
+
+    A complex number can only become another one: real numbers lack a place for its other part.
+    """
 
     name = "cast"
     axis_attrs = ()
@@ -297,6 +326,11 @@ class CastOp(Op):
     instruction = "kernel"
 
     def infer(self, x: TensorSpec, *, dtype: DType, weak: bool = False) -> TensorSpec:
+        if is_complex(x.dtype) and not is_complex(dtype):
+            raise DTypeError(
+                f"cast: {x.dtype.name} to {dtype.name} would lose the imaginary part",
+                hint="gn.real(x), gn.abs(x), or for truth gn.not_equal(x, 0)",
+            )
         return TensorSpec(x.shape, dtype, weak)
 
     def evaluate(self, x: Array, *, dtype: DType, weak: bool = False) -> Array:
@@ -304,14 +338,12 @@ class CastOp(Op):
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
-        return (
-            cast(tangent, node.dtype) if tangent is not None and is_floating(node.dtype) else None
-        )
+        return cast(tangent, node.dtype) if tangent is not None and is_inexact(node.dtype) else None
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
         (x,) = node.inputs
-        both = is_floating(x.dtype) and is_floating(node.dtype)
-        return [cast(cotangent, x.dtype) if both else None]
+        both = is_inexact(x.dtype) and is_inexact(node.dtype)
+        return [to_domain(cotangent, x.dtype) if both else None]
 
     def flops(self, node: Node) -> int:
         return output_size(node)
@@ -327,8 +359,10 @@ register(CastOp())
         Sample(Arg((3, 4)), "float32"),
         Sample(Arg((0, 2)), "float64"),
         Sample(Arg(()), "float64"),
+        Sample(Arg((3, 4)), "complex64"),
+        Sample(Arg((2,)), "complex128"),
     ],
-    rejects=[Reject(DTypeError, "not supported", Arg((3,)), "complex64")],
+    rejects=[Reject(DTypeError, "not supported", Arg((3,)), "object")],
     dtypes="bif",
     corner="floats to integers truncate toward zero; anything but 0 is True",
 )
@@ -344,6 +378,11 @@ def cast(x: Any, dtype: DTypeLike) -> Node:
     -------
     Node
         The node itself if it has the dtype already.
+
+    Raises
+    ------
+    DTypeError
+        If a complex number should become a real one.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Shape, Size, as_size, exact_quotient, product
-from graphnn.core.dtypes import INT64, is_floating, is_half
+from graphnn.core.dtypes import INT64, is_half, is_inexact
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
@@ -158,7 +158,7 @@ def unbroadcast(x: Node, shape: Shape) -> Node:
         Reject(ShapeError, "broadcast", Arg((3, 2)), (3, 4)),
         Reject(ShapeError, "size -1 is negative", Arg((3,)), (-1, 3)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def broadcast_to(x: Any, shape: Any) -> Node:
     """Repeat an array along new leading axes and axes of size one.
@@ -203,7 +203,7 @@ def broadcast_to(x: Any, shape: Any) -> Node:
         Reject(ShapeError, "more than one -1", Arg((3, 4)), (-1, -1)),
         Reject(ShapeError, "12 elements", Arg((3, 4)), (5, -1)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def reshape(x: Any, shape: Any) -> Node:
     """The same elements in row-major order under another shape.
@@ -277,7 +277,7 @@ def _remaining(x: Node, sizes: list[Size]) -> Size:
         Reject(ShapeError, "axis 2 is out of range", Arg((3, 4)), 2),
         Reject(ShapeError, "twice", Arg((3, 4)), (1, -1)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     """Sum over axes; the empty sum is 0.
@@ -302,7 +302,7 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     <Node sum (3,) float32>
     """
     terms = as_node(x)
-    if not is_floating(terms.dtype):
+    if not is_inexact(terms.dtype):
         terms = cast_to(terms, INT64)
     axes = normalize_axes("sum", axis, terms.ndim)
     if not axes:

@@ -22,13 +22,15 @@ import numpy as np
 from graphnn.core.arrays import as_array
 from graphnn.core.dims import Shape, as_size
 from graphnn.core.dtypes import (
+    COMPLEX128,
     FLOAT32,
     FLOAT64,
     DType,
     DTypeLike,
     is_bool,
-    is_floating,
+    is_complex,
     is_half,
+    is_inexact,
     is_integer,
     promote,
     weak_dtype,
@@ -47,10 +49,12 @@ __all__ = [
     "Reject",
     "Sample",
     "as_node",
+    "as_real",
     "as_shape",
     "as_weak_as",
     "cast_to",
     "constant",
+    "dtype_kind",
     "fill_value",
     "is_weak",
     "listed",
@@ -59,7 +63,9 @@ __all__ = [
     "operands",
     "operation",
     "require_floating",
+    "require_inexact",
     "sum_tangents",
+    "to_domain",
     "whole_number",
     "widened",
     "zeros_like",
@@ -79,9 +85,10 @@ class Arg:
     ----------
     shape : tuple of int
     low, high : float
-        Values are uniform between them.
+        Values are uniform between them; so are the real parts of complex numbers, whose
+        imaginary parts lie between -1 and 1.
     kind : {"float", "int", "bool", "same-int"}
-        ``float`` arguments are drawn in every float dtype under test; ``int`` are int64
+        ``float`` arguments are drawn in every dtype under test; ``int`` are int64
         between ``low`` and ``high`` inclusive; ``bool`` are coin tosses.
     distinct : bool
         Whether values must lie apart (no ties within 0.01), for max, sort and the like.
@@ -133,8 +140,9 @@ class Operation:
     samples : tuple of Sample
     rejects : tuple of Reject
     dtypes : str
-        Kinds that :class:`Arg` of kind "float" may also be drawn in: a subset of ``"bif"``
-        (bool, integer, float).
+        Kinds that :class:`Arg` of kind "float" may also be drawn in: a subset of ``"bifc"``
+        (bool, integer, float, complex). What is not among them and not silently converted is
+        refused: an operation without ``"c"`` takes no complex numbers.
     differentiable : bool
         Whether the derivative is checked (in both modes, to second order).
     family : str
@@ -256,17 +264,21 @@ def constant(value: Any, dtype: DTypeLike | None = None) -> Node:
     return make_node(CONSTANT, (), {"value": Literal(as_array(value, dtype))})
 
 
-def fill_value(what: str, value: bool | int | float, dtype: DType) -> Node:
+def fill_value(what: str, value: bool | int | float | complex, dtype: DType) -> Node:
     """A number that is put among elements of a dtype, as a constant of that dtype.
 
     Raises
     ------
     DTypeError
-        If the dtype cannot hold it: 0.5 among integers, 2 among bools.
+        If the dtype cannot hold it: 1j among floats, 0.5 among integers, 2 among bools.
     """
     number = value.item() if isinstance(value, np.generic) else value
-    is_whole = float(number).is_integer() and (number in (0, 1) or not is_bool(dtype))
-    if not is_whole and not is_floating(dtype):
+    if isinstance(number, complex):
+        fits = is_complex(dtype)
+    else:
+        is_whole = float(number).is_integer() and (number in (0, 1) or not is_bool(dtype))
+        fits = is_whole or is_inexact(dtype)
+    if not fits:
         raise DTypeError(f"{what}: {number!r} is no {dtype.name}", hint="cast the array first")
     return constant(number, dtype)
 
@@ -279,13 +291,15 @@ def as_node(value: Any, dtype: DTypeLike | None = None) -> Node:
 
 
 def dtype_kind(dtype: DType) -> str:
-    """The letter of a dtype's kind: ``"b"``, ``"i"`` or ``"f"``."""
+    """The letter of a dtype's kind: ``"b"``, ``"i"``, ``"f"`` or ``"c"``."""
+    if is_complex(dtype):
+        return "c"
     return "b" if is_bool(dtype) else "i" if is_integer(dtype) else "f"
 
 
 def is_weak(value: Any) -> bool:
-    """Whether a value is a Python scalar (NumPy's float64 scalar is a Python float too)."""
-    return isinstance(value, bool | int | float)
+    """Whether it is a Python scalar (NumPy's float64 and complex128 scalars are such too)."""
+    return isinstance(value, bool | int | float | complex)
 
 
 def gives_way(value: Any) -> bool:
@@ -305,8 +319,8 @@ def operands(
     values : sequence
         Nodes, arrays and Python numbers.
     accepts : str
-        Kinds of dtype it can compute in: a subset of ``"bif"`` (bool, integer, float). If it
-        computes in floats alone, integers become float32.
+        Kinds of dtype it can compute in: a subset of ``"bifc"`` (bool, integer, float, complex).
+        If it computes in floats or complex numbers alone, integers become float32.
     masks : sequence of int
         Positions that must be bool and take no part in the promotion.
 
@@ -336,15 +350,19 @@ def operands(
         if position not in masks and position not in strong:
             common = weak_dtype(_number_like(value), common)
     assert common is not None
-    if dtype_kind(common) not in accepts:
-        if accepts != "f":
+    kind = dtype_kind(common)
+    if kind not in accepts:
+        if kind == "c":
+            raise no_complex(what, common)
+        if accepts not in ("f", "fc"):
             raise DTypeError(
                 f"{what}: {common.name} is not supported",
                 hint="cast it with gn.cast(x, dtype)",
             )
         common = FLOAT32
-    if is_floating(common) and not strong and _has_nodes(values, masks):
-        common = FLOAT64  # traced Python numbers alone: as precise as Python computes
+    if is_inexact(common) and not strong and _has_nodes(values, masks):
+        # Traced Python numbers alone: as precise as Python computes.
+        common = COMPLEX128 if is_complex(common) else FLOAT64
     result = []
     for position, value in enumerate(values):
         if position in masks:
@@ -372,15 +390,23 @@ def _has_nodes(values: Sequence[Any], masks: Sequence[int]) -> bool:
     return any(isinstance(each, Node) for i, each in enumerate(values) if i not in masks)
 
 
-def _number_like(value: Any) -> bool | int | float:
+def _number_like(value: Any) -> complex:
     """A Python number of the kind of a weak operand."""
-    number: bool | int | float = value.dtype.type(0).item() if isinstance(value, Node) else value
+    number: complex = value.dtype.type(0).item() if isinstance(value, Node) else value
     return number
 
 
 def _weak_operand(value: Any, dtype: DType) -> Node:
     """A Python number, or a node that stands for one, in the dtype that it takes."""
     return cast_to(value, dtype) if isinstance(value, Node) else constant(value, dtype)
+
+
+def no_complex(what: str, dtype: DType) -> DTypeError:
+    """The refusal of complex numbers by an operation on real ones."""
+    return DTypeError(
+        f"{what}: {dtype.name} is not supported",
+        hint="gn.real, gn.imag, gn.abs and gn.angle make real numbers of complex ones",
+    )
 
 
 def cast_to(node: Node, dtype: DType) -> Node:
@@ -397,9 +423,36 @@ def as_weak_as(model: Node, node: Any) -> Any:
     return make_node(REGISTRY["cast"], (node,), {"dtype": node.dtype, "weak": True})
 
 
+def as_real(what: str, value: Any) -> Node:
+    """A node from a node, an array or a number that is not complex.
+
+    Raises
+    ------
+    DTypeError
+        If it is.
+    """
+    node = as_node(value)
+    if is_complex(node.dtype):
+        raise no_complex(what, node.dtype)
+    return node
+
+
 def require_floating(what: str, node: Node) -> Node:
-    """The node in a float dtype: integers and bools become float32."""
-    return node if is_floating(node.dtype) else cast_to(node, FLOAT32)
+    """The node in a float dtype: integers and bools become float32.
+
+    Raises
+    ------
+    DTypeError
+        If it is complex.
+    """
+    if is_complex(node.dtype):
+        raise no_complex(what, node.dtype)
+    return require_inexact(node)
+
+
+def require_inexact(node: Node) -> Node:
+    """The node in a float or complex dtype: integers and bools become float32."""
+    return node if is_inexact(node.dtype) else cast_to(node, FLOAT32)
 
 
 def widened(x: Node) -> Node:
@@ -413,6 +466,18 @@ def zeros_like(node: Node) -> Node:
     if node.shape == ():
         return zero
     return make_node(REGISTRY["broadcast_to"], (zero,), {"shape": node.shape})
+
+
+def to_domain(direction: Node, dtype: DType) -> Node:
+    """A tangent or cotangent as one of a value of ``dtype``.
+
+    Of a complex one the real part counts where the value is real; see ``docs/complex.md``.
+    """
+    if is_complex(direction.dtype) and not is_complex(dtype):
+        from graphnn.ops.complex_numbers import real
+
+        direction = real(direction)
+    return cast_to(direction, dtype)
 
 
 def sum_tangents(terms: Iterable[Node | None]) -> Node | None:
@@ -547,7 +612,7 @@ class LinearOp(Op):
         positions = self._linear(node)
         return [
             self.transpose(node, cotangent, index)
-            if index in positions and is_floating(each.dtype)
+            if index in positions and is_inexact(each.dtype)
             else None
             for index, each in enumerate(node.inputs)
         ]

@@ -186,7 +186,7 @@ def dot_of(a: Node, b: Node, contract: AxisPairs, batch: AxisPairs = ((), ())) -
 
 
 def numbers(what: str, *values: Any) -> list[Node]:
-    return operands(what, values, "if")
+    return operands(what, values, "ifc")
 
 
 def axis_pairs(what: str, word: str, given: Any, a: Node, b: Node) -> AxisPairs:
@@ -258,7 +258,7 @@ def _dot_general(a: Any, b: Any, *, contract: Any, batch: Any = ((), ())) -> Any
         Reject(ShapeError, "2 contracted axes", Arg((2, 2)), Arg((2,)), contract=((0, 1), (0,))),
         Reject(ShapeError, "out of range", Arg((2,)), Arg((2,)), contract=((1,), (0,))),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def dot_general(a: Any, b: Any, *, contract: Any, batch: Any = ((), ())) -> Node:
     """Product of two arrays summed over some axes, side by side along others.

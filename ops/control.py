@@ -5,11 +5,11 @@ None of these computes anything; canonicalization removes them once derivatives 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from typing import Any
 
-from graphnn.core.dtypes import weak_dtype
+from graphnn.core.dtypes import is_complex, weak_dtype
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
@@ -89,7 +89,7 @@ register(STOP_GRADIENT)
 @operation(
     reference=lambda x: x,
     samples=[Sample(Arg((3,))), Sample(Arg())],
-    dtypes="bif",
+    dtypes="bifc",
     differentiable=False,
     corner="derivative 0 by definition",
 )
@@ -125,11 +125,16 @@ class CustomDerivativeOp(Op):
         rule: CustomRule = node.attrs["rule"]
         if rule.mode != "vjp":
             return NotImplemented
-        given = rule.derivative(node.inputs[1:], rule.result(node), cotangent)
+        several = isinstance(node.spec, TupleSpec)
+        # A rule is written in the convention of gn.vjp, see docs/complex.md.
+        arriving = conjugated(cotangent if several else (cotangent,))
+        given = rule.derivative(
+            node.inputs[1:], rule.result(node), arriving if several else arriving[0]
+        )
         listed = (given,) if isinstance(given, Node) or given is None else tuple(given)
         specs = tuple(each.tensor for each in node.inputs[1:])
         rule.check_direction("cotangent", "argument", listed, specs)
-        return (None, *listed)
+        return (None, *conjugated(listed))
 
     def label(self, node: Node) -> str:
         return str(node.attrs["rule"].__name__)
@@ -137,6 +142,20 @@ class CustomDerivativeOp(Op):
 
 CUSTOM_DERIVATIVE = CustomDerivativeOp()
 register(CUSTOM_DERIVATIVE)
+
+
+def conjugated(cotangents: Iterable[Node | None]) -> list[Node | None]:
+    """Cotangents of the sweep as those that users see, and the other way round.
+
+    The sweeps pair ``sum(cotangent * tangent)``; users' cotangents are conjugated, so that a
+    gradient is a direction of ascent. Real ones are the same in both.
+    """
+    listed = list(cotangents)
+    if not any(each is not None and is_complex(each.dtype) for each in listed):
+        return listed
+    from graphnn.ops.complex_numbers import conj
+
+    return [None if each is None else conj(each) for each in listed]
 
 
 class CustomRule:
@@ -257,6 +276,7 @@ def custom_vjp(function: Callable[..., Any]) -> CustomRule:
 @operation(
     reference=lambda forward, backward: forward,
     samples=[Sample(Arg((3,)), Arg((3,)))],
+    dtypes="bifc",
     differentiable=False,
     corner="value of the first argument, derivative of the second",
 )

@@ -122,6 +122,7 @@ def iota(shape: Any, axis: int = 0, dtype: DTypeLike = INT64) -> Node:
         Reject(ShapeError, "size -1 is negative", (2, -1), 0.0),
         Reject(ShapeError, "do not broadcast", (2, 3), Arg((2,))),
     ],
+    dtypes="fc",
 )
 def full(shape: Any, fill_value: Any, dtype: DTypeLike | None = None) -> Node:
     """An array of one value.
@@ -175,14 +176,14 @@ def ones(shape: Any, dtype: DTypeLike = FLOAT32) -> Node:
 _LIKE = (Sample(Arg((2, 3))), Sample(Arg()), Sample(Arg((0, 2))), Sample(Arg((2,)), "int64"))
 
 
-@operation(reference=np.zeros_like, samples=_LIKE, dtypes="bif", differentiable=False)
+@operation(reference=np.zeros_like, samples=_LIKE, dtypes="bifc", differentiable=False)
 def zeros_like(x: Any, dtype: DTypeLike | None = None) -> Node:
     """Zeros of the shape, and by default the dtype, of another array."""
     x = as_node(x)
     return zeros(x.shape, x.dtype if dtype is None else dtype)
 
 
-@operation(reference=np.ones_like, samples=_LIKE, dtypes="bif", differentiable=False)
+@operation(reference=np.ones_like, samples=_LIKE, dtypes="bifc", differentiable=False)
 def ones_like(x: Any, dtype: DTypeLike | None = None) -> Node:
     """Ones of the shape, and by default the dtype, of another array."""
     x = as_node(x)
@@ -192,6 +193,7 @@ def ones_like(x: Any, dtype: DTypeLike | None = None) -> Node:
 @operation(
     reference=np.full_like,
     samples=[Sample(Arg((2, 3)), 0.5), Sample(Arg(), 2.0), Sample(Arg((2, 3)), Arg((3,)))],
+    dtypes="fc",
     differentiable=False,
 )
 def full_like(x: Any, fill_value: Any, dtype: DTypeLike | None = None) -> Node:

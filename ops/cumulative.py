@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import FLOAT32, INT64, is_floating, is_half
+from graphnn.core.dtypes import FLOAT32, INT64, is_half, is_inexact
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
@@ -44,10 +44,10 @@ class ShiftOp(Op):
     name = "shift"
     axis_attrs = ("axis",)
 
-    def infer(self, x: TensorSpec, *, by: int, axis: int, fill: float) -> TensorSpec:
+    def infer(self, x: TensorSpec, *, by: int, axis: int, fill: complex) -> TensorSpec:
         return x
 
-    def expand(self, x: Node, *, by: int, axis: int, fill: float) -> Node:
+    def expand(self, x: Node, *, by: int, axis: int, fill: complex) -> Node:
         size = x.shape[axis]
         gap = min(abs(by), size) if isinstance(size, int) else abs(by)
         kept = slice_axis(x, axis, gap if by < 0 else 0, size - gap)
@@ -169,12 +169,12 @@ def _accumulate(function: np.ufunc, x: Array, axis: int, reverse: bool) -> Array
     return np.flip(running, axis) if reverse else running
 
 
-def shifted(x: Node, by: int, axis: int, fill: float = 0) -> Node:
+def shifted(x: Node, by: int, axis: int, fill: complex = 0) -> Node:
     """:func:`shift` without checks; the node itself if nothing moves."""
     return make_node(SHIFT, (x,), {"by": by, "axis": axis, "fill": fill}) if by else x
 
 
-def _previous(node: Node, fill: float = 0) -> Node:
+def _previous(node: Node, fill: complex = 0) -> Node:
     """For every element of a running result, the one computed before it."""
     return shifted(node, -1 if node.attrs["reverse"] else 1, node.attrs["axis"], fill)
 
@@ -187,7 +187,7 @@ def _adjoint(node: Node, factor: Node, cotangent: Node) -> Node:
     return make_node(LINEAR_RECURRENCE, (following, cotangent), attrs)
 
 
-def _shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Array:
+def _shift(x: Any, by: int, axis: int = 0, fill: complex = 0) -> Array:
     result: Array = np.roll(x, by, axis)
     steps = np.moveaxis(result, axis, 0)
     if by > 0:
@@ -211,9 +211,9 @@ def _shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Array:
         Reject(ShapeError, "places must be an integer", Arg((3,)), 0.5),
         Reject(DTypeError, "1.5 is no int64", Arg((3,), kind="int"), 1, fill=1.5),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
-def shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Node:
+def shift(x: Any, by: int, axis: int = 0, fill: complex = 0) -> Node:
     """Elements moved along an axis, for instance to see the time step before.
 
     Parameters
@@ -222,7 +222,7 @@ def shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Node:
     by : int
         Element ``t`` comes to ``t + by``; what leaves the array is lost.
     axis : int, default 0
-    fill : float, default 0
+    fill : number, default 0
         Takes the places that become free.
 
     Returns
@@ -245,7 +245,7 @@ def shift(x: Any, by: int, axis: int = 0, fill: float = 0) -> Node:
 def _running(op: Op, x: Any, axis: int | None, reverse: bool) -> Node:
     """A running sum or product; integers are accumulated in int64."""
     x = as_node(x)
-    if not is_floating(x.dtype):
+    if not is_inexact(x.dtype):
         x = cast_to(x, INT64)
     if axis is None:
         x, axis = ravel(x), 0
@@ -258,7 +258,7 @@ def _along(function: Any) -> Any:
 
     def reference(x: Any, axis: int | None = None, reverse: bool = False) -> Any:
         x = np.asarray(x)
-        if not np.issubdtype(x.dtype, np.floating):
+        if not np.issubdtype(x.dtype, np.inexact):
             x = x.astype(np.int64)
         if axis is None:
             x, axis = x.ravel(), 0
@@ -282,7 +282,7 @@ _RUNNING_SAMPLES = [
     reference=_along(np.cumsum),
     samples=_RUNNING_SAMPLES,
     rejects=[Reject(ShapeError, "axis 2 is out of range", Arg((3, 4)), axis=2)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def cumsum(x: Any, axis: int | None = None, reverse: bool = False) -> Node:
     """Running sum along an axis.
@@ -317,7 +317,7 @@ def cumsum(x: Any, axis: int | None = None, reverse: bool = False) -> Node:
         Sample(Arg((5,), values=(2.0, 0.0, -1.5, 0.0, 3.0)), reverse=True),
     ],
     rejects=[Reject(ShapeError, "axis 2 is out of range", Arg((3, 4)), axis=2)],
-    dtypes="bif",
+    dtypes="bifc",
     corner="the derivative is right also where elements are 0, to any order",
 )
 def cumprod(x: Any, axis: int | None = None, reverse: bool = False) -> Node:
@@ -372,7 +372,7 @@ def _recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = False) -> Array:
         Reject(ShapeError, "do not broadcast", Arg((3,)), Arg((4,))),
         Reject(ShapeError, "axis 1 is out of range", Arg((3,)), Arg((3,)), axis=1),
     ],
-    dtypes="if",
+    dtypes="ifc",
     corner="the first factor meets no state and is not used, whatever its value",
 )
 def linear_recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = False) -> Node:
@@ -408,7 +408,7 @@ def linear_recurrence(a: Any, b: Any, axis: int = 0, reverse: bool = False) -> N
     >>> x = gn.input("x", shape=("time", 8))
     >>> average = gn.linear_recurrence(0.9, 0.1 * x)
     """
-    a, b = operands("linear_recurrence", (a, b), "if")
+    a, b = operands("linear_recurrence", (a, b), "ifc")
     shape = broadcast_shapes("linear_recurrence", a.shape, b.shape)
     axis = normalize_axis("linear_recurrence", axis, len(shape))
     attrs = {"axis": axis, "reverse": bool(reverse)}

@@ -112,7 +112,7 @@ register(DIAGONAL_MATRIX)
         Reject(ShapeError, "at least two axes", Arg((3,))),
         Reject(ShapeError, "axis 1 is given twice", Arg((3, 4)), 0, 1, -1),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     """A diagonal of the matrices that two axes span, along a new last axis.
@@ -154,7 +154,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
         Sample(Arg((0, 0))),
     ],
     rejects=[Reject(ShapeError, "at least two axes", Arg((3,)))],
-    dtypes="if",
+    dtypes="ifc",
 )
 def matrix_trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Node:
     """Sum of a diagonal, ``numpy.trace``; see :func:`diagonal`."""
@@ -174,7 +174,7 @@ def matrix_trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Nod
         Reject(ShapeError, "one or two axes", Arg((2, 3, 4))),
         Reject(ShapeError, "k must be an integer", Arg((3,)), 0.5),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def diag(x: Any, k: int = 0) -> Node:
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector.
@@ -215,7 +215,7 @@ def diag(x: Any, k: int = 0) -> Node:
         Sample(Arg((0, 3))),
     ],
     rejects=[Reject(ShapeError, "at least two axes", Arg((3,)))],
-    dtypes="bif",
+    dtypes="bifc",
     corner="what is dropped may be inf or NaN",
 )
 def tril(x: Any, k: int = 0) -> Node:
@@ -233,7 +233,7 @@ def tril(x: Any, k: int = 0) -> Node:
         Sample(Arg((0, 3))),
     ],
     rejects=[Reject(ShapeError, "at least two axes", Arg((3,)))],
-    dtypes="bif",
+    dtypes="bifc",
     corner="what is dropped may be inf or NaN",
 )
 def triu(x: Any, k: int = 0) -> Node:

@@ -77,7 +77,7 @@ class Term(NamedTuple):
         Reject(ShapeError, "more than one '...'", "...i...", Arg((2,))),
         Reject(ShapeError, "axes of '...' are not in the result", "i...->i", Arg((2, 3))),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def einsum(subscripts: str, *operands: Any) -> Node:
     """Sum of products in Einstein's notation: labels not in the result are summed.

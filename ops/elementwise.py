@@ -15,7 +15,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphnn.core.dtypes import BOOL, FLOAT32, is_bool, is_floating, is_half
+from graphnn.core.dtypes import (
+    BOOL,
+    FLOAT32,
+    DType,
+    complex_dtype,
+    is_bool,
+    is_complex,
+    is_half,
+    is_inexact,
+    real_dtype,
+)
 from graphnn.core.errors import DTypeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array, Op, output_size, register
@@ -27,16 +37,30 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     add_operation,
+    cast_to,
     constant,
     operands,
     sum_tangents,
+    to_domain,
 )
 
 __all__ = ["ElementwiseOp", "Partial", "elementwise", "scipy_special"]
 
 Partial: TypeAlias = "Node | int | None"
 """A partial derivative: a node, 1 or -1, or None for zero. A *bool* node is a gate: where it is
-False the derivative is zero, whatever (inf, NaN) arrives from the other side."""
+False the derivative is zero, whatever (inf, NaN) arrives from the other side.
+
+Of a function of a complex number it is the complex derivative. Where one side alone is complex it
+is the number ``p`` of which ``real(p * tangent)`` is the real tangent of the result, or
+``p * tangent`` the complex one."""
+
+_RESULTS: dict[str, Callable[[DType], DType]] = {
+    "same": lambda dtype: dtype,
+    "bool": lambda dtype: BOOL,
+    "real": real_dtype,
+    "complex": complex_dtype,
+}
+"""The dtype of the result from that of the operands, for each kind of result."""
 
 
 class ElementwiseOp(Op):
@@ -96,14 +120,12 @@ class ElementwiseOp(Op):
         return self.kernel is not None
 
     def infer(self, *inputs: TensorSpec) -> TensorSpec:
-        """Broadcast shapes; the common dtype, or bool for a predicate."""
+        """Broadcast shapes; the dtype that belongs to the common one."""
         shape = broadcast_shapes(self.name, *(spec.shape for spec in inputs))
-        if self.result == "bool":
-            return TensorSpec(shape, BOOL)
         dtypes = {spec.dtype for index, spec in enumerate(inputs) if index not in self.masks}
         if len(dtypes) != 1:
             raise DTypeError(f"{self.name}: operands of {sorted(map(str, dtypes))} do not mix")
-        return TensorSpec(shape, dtypes.pop())
+        return TensorSpec(shape, _RESULTS[self.result](dtypes.pop()))
 
     def expand(self, *inputs: Node) -> Node | None:
         """The body applied to the inputs, for a composite."""
@@ -119,7 +141,7 @@ class ElementwiseOp(Op):
         if is_half(stored):
             arrays = tuple(a.astype(FLOAT32) if a.dtype == stored else a for a in arrays)
         result = np.asarray(self.kernel(*arrays))
-        return result.astype(BOOL if self.result == "bool" else stored, copy=False)
+        return result.astype(_RESULTS[self.result](stored), copy=False)
 
     def evaluate_into(self, out: Array, *arrays: Array) -> None:
         """The kernel, writing straight into ``out`` where it is a ufunc of that dtype."""
@@ -133,7 +155,7 @@ class ElementwiseOp(Op):
         if self._partials is None:
             return NotImplemented if not self.has_kernel else None
         terms = [
-            _scale(partial, tangent)
+            _scale(partial, tangent, node.dtype)
             for partial, tangent in zip(self._partials(*node.inputs, node), tangents, strict=True)
             if tangent is not None
         ]
@@ -146,7 +168,7 @@ class ElementwiseOp(Op):
             return NotImplemented if not self.has_kernel else [None] * len(node.inputs)
         result: list[Node | None] = []
         for partial, each in zip(self._partials(*node.inputs, node), node.inputs, strict=True):
-            term = _scale(partial, cotangent) if is_floating(each.dtype) else None
+            term = _scale(partial, cotangent, each.dtype) if is_inexact(each.dtype) else None
             result.append(None if term is None else unbroadcast(term, each.shape))
         return result
 
@@ -163,17 +185,23 @@ class ElementwiseOp(Op):
         return output_size(node)
 
 
-def _scale(partial: Partial, tangent: Node) -> Node | None:
-    """A partial derivative times a tangent or cotangent; see `Partial` for bool partials."""
+def _scale(partial: Partial, tangent: Node, dtype: DType) -> Node | None:
+    """A partial derivative times a tangent or cotangent, for a value of ``dtype``.
+
+    See `Partial` for bool partials.
+    """
     if partial is None:
         return None
     if not isinstance(partial, Node):
         assert partial in (1, -1), "write other constant partials as nodes"
-        return tangent if partial == 1 else make_node(REGISTRY["negative"], (tangent,))
-    if is_bool(partial.dtype):
+        scaled = tangent if partial == 1 else make_node(REGISTRY["negative"], (tangent,))
+    elif is_bool(partial.dtype):
         zero = constant(0.0, tangent.dtype)
-        return make_node(REGISTRY["where"], (partial, tangent, zero))
-    return make_node(REGISTRY["multiply"], (partial, tangent))
+        scaled = make_node(REGISTRY["where"], (partial, tangent, zero))
+    else:
+        wide = cast_to(tangent, partial.dtype) if is_complex(partial.dtype) else tangent
+        scaled = make_node(REGISTRY["multiply"], (partial, wide))
+    return to_domain(scaled, dtype)
 
 
 def scipy_special(name: str) -> Callable[..., Any]:
@@ -211,9 +239,11 @@ def elementwise(
     kernel : callable, optional
         Makes it a primitive; the body is then a docstring only.
     accepts : str
-        Dtype kinds it computes in, of ``"bif"``; integers given to a float-only op become
-        float32.
-    result : {"same", "bool"}
+        Dtype kinds it computes in, of ``"bifc"``; integers given to an op of ``"f"`` or ``"fc"``
+        become float32.
+    result : {"same", "bool", "real", "complex"}
+        The dtype of the result: that of the operands, bool, that of their real parts, or the
+        complex one whose parts they are.
     masks : tuple of int
         Operands that are conditions (bool).
     domain : (low, high), or one per operand

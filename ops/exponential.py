@@ -30,7 +30,12 @@ __all__ = [
 _LOG_SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, np.nan)
 
 
-@elementwise(kernel=np.exp, reference=np.exp, special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4))
+@elementwise(
+    kernel=np.exp,
+    reference=np.exp,
+    accepts="fc",
+    special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4),
+)
 def exp(x: Node) -> None:
     """``e**x``."""
 
@@ -67,9 +72,10 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 @elementwise(
     kernel=np.log,
     reference=np.log,
+    accepts="fc",
     domain=(0.1, 3.0),
     special=_LOG_SPECIAL,
-    corner="-inf at 0, NaN below",
+    corner="-inf at 0, NaN below; for complex numbers the cut is the negative real axis",
 )
 def log(x: Node) -> None:
     """Natural logarithm."""
@@ -131,9 +137,11 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 @elementwise(
     kernel=np.sqrt,
     reference=np.sqrt,
+    accepts="fc",
     domain=(0.1, 3.0),
     special=(0.0, -0.0, -1.0, np.inf, np.nan),
-    corner="derivative inf at 0, as in JAX and PyTorch",
+    corner="derivative inf at 0, as in JAX and PyTorch; NaN below, but for complex numbers, "
+    "whose cut is the negative real axis",
 )
 def sqrt(x: Node) -> None:
     """Square root."""

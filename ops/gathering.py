@@ -258,7 +258,7 @@ def _index_array(index: Any) -> Array:
         Reject(ShapeError, "index 3 is out of range for 3 elements", Arg((3,)), [3]),
         Reject(DTypeError, "indices must be integers", Arg((3,)), [0.5]),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="negative indices count from the end; out of range is an error",
 )
 def gather(x: Any, *indices: Any) -> Node:
@@ -322,7 +322,7 @@ def broadcast_indices(what: str, indices: Sequence[Node]) -> list[Node]:
         Reject(DTypeError, "must be integers", Arg((2, 4)), [[0.0], [1.0]]),
         Reject(ShapeError, "do not broadcast", Arg((3, 4)), [[0], [1]]),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="derivatives at an index that is given twice add up",
 )
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Node:
@@ -406,7 +406,7 @@ SCATTER_REJECTS = (
     reference=_scatter_add,
     samples=scatter_samples(),
     rejects=SCATTER_REJECTS,
-    dtypes="if",
+    dtypes="ifc",
 )
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     """``x`` with ``updates`` added at ``indices`` along an axis; repeated indices add up.
@@ -437,7 +437,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     >>> gn.scatter_add(gn.zeros(10), bins, 1.0).shape
     (10,)
     """
-    return scattered(SCATTER_ADD, x, indices, updates, axis, accepts="if")
+    return scattered(SCATTER_ADD, x, indices, updates, axis, accepts="ifc")
 
 
 def scattered(

@@ -108,7 +108,7 @@ _X = Arg((4, 3, 5))
         Reject(DTypeError, "must be integers", _X, Arg((2,))),
         Reject(ShapeError, "do not broadcast", _X, ([0, 1], [0, 1, 2])),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="derivatives at an index that is given twice add up",
 )
 def getitem(x: Any, index: Any) -> Node:
@@ -278,7 +278,7 @@ def _gather_axes(x: Node, plan: _Plan) -> Node:
         Reject(ShapeError, "axis 2 is out of range", Arg((4, 3)), [0], 2),
         Reject(DTypeError, "must be integers", Arg((4, 3)), [0.5], 0),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="derivatives at an index that is given twice add up",
 )
 def take(x: Any, indices: Any, axis: int | None = None) -> Node:

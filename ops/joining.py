@@ -279,7 +279,7 @@ def pad_with(
 def _joined(what: str, arrays: Any) -> list[Node]:
     if isinstance(arrays, Node) or not isinstance(arrays, tuple | list) or not arrays:
         raise ShapeError(f"{what}: a list of at least one array is needed, not {arrays!r}")
-    return operands(what, arrays)
+    return operands(what, arrays, "bifc")
 
 
 @operation(
@@ -295,7 +295,7 @@ def _joined(what: str, arrays: Any) -> list[Node]:
         Reject(ShapeError, "0-d", [Arg(), Arg()]),
         Reject(ShapeError, "2 and 1 axes", [Arg((2, 3)), Arg((3,))]),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Node:
     """Arrays one after the other along an axis.
@@ -340,7 +340,7 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Node:
         Reject(ShapeError, "(2, 3) and (2, 4)", [Arg((2, 3)), Arg((2, 4))]),
         Reject(ShapeError, "out of range", [Arg((2,)), Arg((2,))], 2),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def stack(arrays: Sequence[Any], axis: int = 0) -> Node:
     """Arrays of one shape side by side along a new axis.
@@ -391,7 +391,7 @@ def _split(x: Any, sizes_or_count: Any, axis: int = 0) -> Any:
         Reject(ShapeError, "at least one part", Arg((6, 2)), 0),
         Reject(ShapeError, "negative", Arg((6, 2)), (7, -1)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def split(x: Any, sizes_or_count: Any, axis: int = 0) -> list[Node]:
     """Consecutive parts along an axis.
@@ -453,7 +453,7 @@ def _part_sizes(total: Size, sizes_or_count: Any, axis: int) -> Shape:
         Reject(ShapeError, "0-d", Arg()),
         Reject(ShapeError, "at least one part", Arg((0, 2))),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def unstack(x: Any, axis: int = 0) -> list[Node]:
     """The pieces of an array along an axis, which they no longer have: the inverse of `stack`.

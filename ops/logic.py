@@ -87,7 +87,7 @@ def greater_equal(x: Node, y: Node) -> None:
 @elementwise(
     kernel=np.equal,
     reference=np.equal,
-    accepts="bif",
+    accepts="bifc",
     result="bool",
     special=_PAIRS,
     differentiable=False,
@@ -100,7 +100,7 @@ def equal(x: Node, y: Node) -> None:
 @elementwise(
     kernel=np.not_equal,
     reference=np.not_equal,
-    accepts="bif",
+    accepts="bifc",
     result="bool",
     special=_PAIRS,
     differentiable=False,
@@ -242,16 +242,18 @@ def right_shift(x: Node, y: Node) -> None:
     """Bits of ``x`` moved down by ``y`` places; the sign is kept."""
 
 
-@elementwise(kernel=np.isnan, reference=np.isnan, result="bool", differentiable=False)
+@elementwise(kernel=np.isnan, reference=np.isnan, accepts="fc", result="bool", differentiable=False)
 def isnan(x: Node) -> None:
-    """Whether it is not a number."""
+    """Whether it is not a number; of a complex number, whether a part of it is not."""
 
 
-@elementwise(kernel=np.isinf, reference=np.isinf, result="bool", differentiable=False)
+@elementwise(kernel=np.isinf, reference=np.isinf, accepts="fc", result="bool", differentiable=False)
 def isinf(x: Node) -> None:
-    """Whether it is infinite."""
+    """Whether it is infinite; of a complex number, whether a part of it is."""
 
 
-@elementwise(kernel=np.isfinite, reference=np.isfinite, result="bool", differentiable=False)
+@elementwise(
+    kernel=np.isfinite, reference=np.isfinite, accepts="fc", result="bool", differentiable=False
+)
 def isfinite(x: Node) -> None:
-    """Whether it is neither infinite nor NaN."""
+    """Whether it, and of a complex number each part, is neither infinite nor NaN."""

@@ -38,7 +38,7 @@ __all__ = ["embedding"]
         Reject(ShapeError, "padding_index 4 is out of range", [0], Arg((4, 3)), padding_index=4),
         Reject(ShapeError, "padding_index must be an integer", [0], Arg((4, 3)), padding_index=0.5),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="derivatives of a row that is looked up twice add up; that of the padding row is 0",
 )
 def embedding(codes: Any, table: Any, *, padding_index: int | None = None) -> Node:

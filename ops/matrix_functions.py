@@ -16,6 +16,7 @@ from graphnn.ops.contract import (
     Arg,
     Reject,
     Sample,
+    as_real,
     cast_to,
     operation,
     require_floating,
@@ -203,7 +204,7 @@ def matrix_power(a: Any, n: int) -> Node:
            [55., 34.]], dtype=float32)
     """
     exponent = whole_number("matrix_power", "the exponent", n)
-    (given,) = numbers("matrix_power", matrices("matrix_power", a))
+    (given,) = numbers("matrix_power", matrices("matrix_power", as_real("matrix_power", a)))
     require_square("matrix_power", given)
     if exponent < 0:
         given = require_floating("matrix_power", given)
@@ -242,7 +243,7 @@ def _power(base: Node, exponent: int) -> Node:
     rejects=[
         Reject(DTypeError, "bool is not supported", Arg((2,), kind="bool"), Arg((2,), kind="bool")),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def kron(a: Any, b: Any) -> Node:
     """Kronecker product: every element of ``a`` times all of ``b``, as blocks.

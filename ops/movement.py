@@ -109,7 +109,7 @@ def inverse_permutation(axes: Sequence[int]) -> tuple[int, ...]:
         Reject(ShapeError, "every axis once", Arg((3, 4)), 1),
         Reject(ShapeError, "out of range", Arg((3, 4)), (0, 2)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def transpose(x: Any, axes: Any = None) -> Node:
     """Axes in another order; by default reversed.
@@ -145,7 +145,7 @@ def transpose(x: Any, axes: Any = None) -> Node:
     reference=np.swapaxes,
     samples=[Sample(Arg((2, 3, 4)), 0, -1), Sample(Arg((2, 0)), 1, 0), Sample(Arg((3,)), 0, 0)],
     rejects=[Reject(ShapeError, "out of range", Arg((3, 4)), 0, 2)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def swapaxes(x: Any, axis1: int, axis2: int) -> Node:
     """Two axes in each other's place."""
@@ -168,7 +168,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Node:
         Reject(ShapeError, "twice", Arg((3, 4)), (0, 0), (0, 1)),
         Reject(ShapeError, "1 axes move to 2 places", Arg((3, 4)), 0, (0, 1)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def moveaxis(x: Any, source: Any, destination: Any) -> Node:
     """Axes moved to new places; the others keep their order.
@@ -214,7 +214,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Node:
         Sample(Arg((0,)), 1),
     ],
     rejects=[Reject(ShapeError, "axis 4 is out of range", Arg((3, 4)), 4)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def expand_dims(x: Any, axis: Any) -> Node:
     """New axes of size one; ``axis`` is where they stand in the result."""
@@ -235,7 +235,7 @@ def expand_dims(x: Any, axis: Any) -> Node:
         Sample(Arg()),
     ],
     rejects=[Reject(ShapeError, "axis 1 has size 3, not 1", Arg((1, 3)), 1)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def squeeze(x: Any, axis: Any = None) -> Node:
     """Drop axes of size one: those given, or all (named dimensions are kept)."""
@@ -266,7 +266,7 @@ def _flattened(x: Any, start_axis: int = 0, end_axis: int = -1) -> Any:
         Sample(Arg()),
     ],
     rejects=[Reject(ShapeError, "comes before", Arg((2, 3, 4)), 2, 1)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Node:
     """Several neighbouring axes as one, by default all; a 0-d array gets an axis of size one.
@@ -288,7 +288,7 @@ def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Node:
     return to_shape(x, (*x.shape[:start], merged, *x.shape[end + 1 :]))
 
 
-@operation(reference=np.ravel, samples=[Sample(Arg((2, 3))), Sample(Arg())], dtypes="bif")
+@operation(reference=np.ravel, samples=[Sample(Arg((2, 3))), Sample(Arg())], dtypes="bifc")
 def ravel(x: Any) -> Node:
     """All elements in row-major order along one axis."""
     return flatten(x)
@@ -304,7 +304,7 @@ def ravel(x: Any) -> Node:
         Sample(Arg()),
     ],
     rejects=[Reject(ShapeError, "axis 2 is out of range", Arg((3, 4)), 2)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def flip(x: Any, axis: Any = None) -> Node:
     """Elements in reverse order along some axes, by default all."""

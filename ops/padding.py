@@ -19,6 +19,7 @@ from graphnn.ops.contract import (
     as_node,
     cast_to,
     fill_value,
+    is_weak,
     listed,
     normalize_axis,
     operation,
@@ -62,7 +63,7 @@ _X = Arg((3, 4))
         Reject(ShapeError, "0-d", _X, 1, "constant", Arg((2,))),
         Reject(DTypeError, "0.5 is no int64", Arg((3,), kind="int"), 1, "constant", 0.5),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Node:
     """More elements at both ends of the axes.
@@ -134,7 +135,7 @@ def _pad_widths(x: Node, pad_width: Any) -> Widths:
 
 def _pad_value(x: Node, value: Any) -> Node:
     """The value as a 0-d node of the array's dtype, if that holds it."""
-    if isinstance(value, bool | int | float):
+    if is_weak(value):
         return fill_value("pad", value, x.dtype)
     node = as_node(value)
     if node.shape != ():
@@ -196,7 +197,7 @@ def _repeat_slice(x: Node, axis: int, position: Size, count: Size) -> Node:
         Sample(Arg((2, 3)), (0, 1)),
     ],
     rejects=[Reject(ShapeError, "negative", Arg((3,)), -1)],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def tile(x: Any, reps: Any) -> Node:
     """Copies of the whole array side by side along every axis.
@@ -249,7 +250,7 @@ def _counts(what: str, given: Any) -> list[Size]:
         Reject(ShapeError, "negative", Arg((3,)), -1),
         Reject(ShapeError, "2 counts for 3 elements", Arg((3,)), (1, 2)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
     """Every element several times in a row.
@@ -306,7 +307,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Node:
         Reject(ShapeError, "axis 1 is out of range", Arg((3,)), 1, 1),
         Reject(ShapeError, "the shift must be an integer", Arg((3,)), 1.5),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def roll(x: Any, shift: Any, axis: Any = None) -> Node:
     """Elements moved along axes; what falls off one end comes in at the other.

@@ -28,7 +28,7 @@ from graphnn.ops.contract import (
     Arg,
     Reject,
     Sample,
-    as_node,
+    as_real,
     operands,
     operation,
     zeros_like,
@@ -362,7 +362,7 @@ def max_pool(
     >>> gn.max_pool(gn.input("x", shape=("batch", 8, 28, 28)), 3, stride=2, padding=1).shape
     (Dim(batch), 8, 14, 14)
     """
-    x = as_node(x)
+    x = as_real("max_pool", x)
     seen = pooling_window("max_pool", x, window, stride, padding, dilation)
     attrs = {"window": rounded_up(seen) if ceil_mode else seen}
     top = make_node(MAX_POOL, (x,), attrs)

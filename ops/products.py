@@ -72,7 +72,7 @@ def _check_inner(what: str, a: Node, b: Node, sign: str) -> None:
             DTypeError, "bool is not supported", Arg((2, 2), kind="bool"), Arg((2, 2), kind="bool")
         ),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def matmul(a: Any, b: Any) -> Node:
     """Matrix product, ``a @ b``.
@@ -132,7 +132,7 @@ def matmul(a: Any, b: Any) -> Node:
             Arg((6,)),
         ),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def dot(a: Any, b: Any) -> Node:
     """Inner product of vectors, matrix product of matrices; in general as :func:`numpy.dot`.
@@ -162,7 +162,7 @@ def dot(a: Any, b: Any) -> Node:
         Sample(Arg(), Arg((2, 3))),
     ],
     rejects=[Reject(ShapeError, "inner: last sizes differ", Arg((2, 3)), Arg((3, 2)))],
-    dtypes="if",
+    dtypes="ifc",
 )
 def inner(a: Any, b: Any) -> Node:
     """Sum of products over the last axis of both. A 0-d operand multiplies."""
@@ -182,7 +182,7 @@ def inner(a: Any, b: Any) -> Node:
         Sample(Arg(), Arg((2,))),
         Sample(Arg((0,)), Arg((2,))),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def outer(a: Any, b: Any) -> Node:
     """Every element of ``a`` (rows) times every element of ``b`` (columns)."""
@@ -205,7 +205,7 @@ def outer(a: Any, b: Any) -> Node:
         Reject(ShapeError, "a number of axes or a pair", Arg((2, 3)), Arg((2, 3)), (1, 2, 3)),
         Reject(ShapeError, "twice", Arg((2, 2)), Arg((2, 2)), ((0, 0), (0, 1))),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Node:
     """Sum of products over several axes.

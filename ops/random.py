@@ -428,6 +428,7 @@ def _reference_permutation(of: Any, x: Any) -> Any:
         Reject(ShapeError, "a key has shape (2,)", 5, 7),
         Reject(ShapeError, "negative", KEY, -1),
     ],
+    dtypes="bifc",
 )
 def permutation(key: Any = None, x: Any = 1) -> Node:
     """The numbers below ``x``, or the rows of an array, in random order.

@@ -15,8 +15,8 @@ from graphnn.core.dtypes import (
     FLOAT32,
     INT64,
     is_bool,
-    is_floating,
     is_half,
+    is_inexact,
 )
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
@@ -32,6 +32,7 @@ from graphnn.ops.contract import (
     cast_to,
     normalize_axes,
     normalize_axis,
+    operands,
     operation,
     widened,
 )
@@ -168,6 +169,12 @@ def _reduced(op: Op, x: Node, axis: Any, keepdims: bool) -> Node:
     return to_shape(reduced, keep_axes(x.shape, axes)) if keepdims else reduced
 
 
+def _ordered(what: str, x: Any) -> Node:
+    """The node, if its elements have an order: complex numbers have none."""
+    (node,) = operands(what, (x,), "bif")
+    return node
+
+
 def reduction_samples(*, distinct: bool = False, empty: bool = True) -> list[Sample]:
     """What every reduction is tested with; ``empty``: whether it can reduce no elements."""
     samples = [
@@ -196,7 +203,7 @@ REDUCTION_REJECTS = (
         Sample(Arg((4,), values=(2.0, 0.0, 0.0, 3.0))),
     ],
     rejects=REDUCTION_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     corner="the derivative is right also where elements are 0, to any order",
 )
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
@@ -222,7 +229,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     <Node prod (3,) float32>
     """
     x = as_node(x)
-    return _reduced(PROD, x if is_floating(x.dtype) else cast_to(x, INT64), axis, keepdims)
+    return _reduced(PROD, x if is_inexact(x.dtype) else cast_to(x, INT64), axis, keepdims)
 
 
 _EXTREMUM_CORNER = "elements that tie share the derivative equally; NaN wins"
@@ -261,7 +268,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     >>> gn.max(gn.input("x", shape=(3, 4)), axis=1)
     <Node max (3,) float32>
     """
-    return _reduced(MAX, as_node(x), axis, keepdims)
+    return _reduced(MAX, _ordered("max", x), axis, keepdims)
 
 
 @operation(
@@ -273,11 +280,11 @@ def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 )
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     """The smallest element over axes, like :func:`max`."""
-    return _reduced(MIN, as_node(x), axis, keepdims)
+    return _reduced(MIN, _ordered("min", x), axis, keepdims)
 
 
 def _where_extreme(op: Op, x: Any, axis: Any, keepdims: bool) -> Node:
-    x = as_node(x)
+    x = _ordered(op.name, x)
     flat, along = (ravel(x), 0) if axis is None else (x, normalize_axis(op.name, axis, x.ndim))
     position = make_node(op, (flat,), {"axis": along})
     if not keepdims:
@@ -369,7 +376,7 @@ _TRUTH_SAMPLES = [
     reference=np.any,
     samples=_TRUTH_SAMPLES,
     rejects=REDUCTION_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     differentiable=False,
 )
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
@@ -381,7 +388,7 @@ def any(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     reference=np.all,
     samples=_TRUTH_SAMPLES,
     rejects=REDUCTION_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     differentiable=False,
 )
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
@@ -393,7 +400,7 @@ def all(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     reference=np.count_nonzero,
     samples=[*_TRUTH_SAMPLES[:2], Sample(Arg((4,), values=(0.0, 2.0, np.nan, -0.0)))],
     rejects=REDUCTION_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     differentiable=False,
 )
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Node:

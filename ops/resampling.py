@@ -25,6 +25,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_real,
     cast_to,
     constant,
     listed,
@@ -172,7 +173,7 @@ def resize(
     >>> gn.evaluate(gn.resize(x, 5, method="linear", align_corners=True))
     array([[[0., 1., 2., 3., 4.]]], dtype=float32)
     """
-    given = as_node(x)
+    given = as_real("resize", x)
     if method not in METHODS:
         raise ArgumentError(
             f"resize: there is no method {method!r}",
@@ -327,7 +328,7 @@ def _pixel_shuffle(x: Any, factor: Any) -> Array:
         Reject(ShapeError, "6 channels are no multiple of 2 * 2 = 4", Arg((1, 6, 3, 3)), 2),
         Reject(ShapeError, "factor must be at least 1", Arg((1, 4, 3, 3)), 0),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def pixel_shuffle(x: Any, factor: Any) -> Node:
     """Channels become finer pixels: ``prod(factor)`` of them one block of space.
@@ -400,7 +401,7 @@ def _pixel_unshuffle(x: Any, factor: Any) -> Array:
         Reject(ShapeError, "the array has 2 axes", Arg((3, 4)), 2),
         Reject(ShapeError, "size 3 of spatial axis 1 is no multiple of 2", Arg((1, 6, 4, 3)), 2),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def pixel_unshuffle(x: Any, factor: Any) -> Node:
     """Blocks of pixels become channels of one coarser pixel; undoes :func:`pixel_shuffle`.

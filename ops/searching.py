@@ -328,7 +328,7 @@ def _nonzero(x: Any, size: int, fill_value: int = 0) -> Any:
         Reject(ShapeError, "size -1 is negative", Arg((3,)), -1),
         Reject(ShapeError, "fill_value must be an integer", Arg((3,)), 2, 0.5),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     differentiable=False,
     corner="NaN is not 0",
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import INT64, DType, is_bool, is_floating
+from graphnn.core.dtypes import INT64, DType, is_bool, is_floating, is_inexact
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.spec import shape_text
@@ -21,6 +21,7 @@ from graphnn.ops.contract import (
     Reject,
     Sample,
     as_node,
+    as_real,
     as_shape,
     cast_to,
     operation,
@@ -55,7 +56,7 @@ def _reduced(op: ScatterOp, x: Node, numbers: Node, count: Any, start: Any) -> N
 
 def _counted(x: Node) -> Node:
     """Integers and bools are summed and multiplied in int64."""
-    return x if is_floating(x.dtype) else cast_to(x, INT64)
+    return x if is_inexact(x.dtype) else cast_to(x, INT64)
 
 
 # ---------------------------------------------------------------------- references and samples
@@ -121,7 +122,7 @@ _REJECTS = (
     reference=_by_segment(lambda rows: np.sum(rows, axis=0)),
     samples=_samples(),
     rejects=_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     corner="an empty segment gives 0",
 )
 def segment_sum(x: Any, segments: Any, count: Any) -> Node:
@@ -223,7 +224,7 @@ def segment_max(x: Any, segments: Any, count: Any) -> Node:
     >>> gn.evaluate(gn.segment_max([1.0, 2.0, 5.0], [0, 2, 0], 3), {})
     array([  5., -inf,   2.], dtype=float32)
     """
-    x = as_node(x)
+    x = as_real("segment_max", x)
     numbers = _numbers("segment_max", x, segments, count)
     return _reduced(SCATTER_MAX, x, numbers, count, _lowest(x.dtype))
 
@@ -238,7 +239,7 @@ def segment_max(x: Any, segments: Any, count: Any) -> Node:
 )
 def segment_min(x: Any, segments: Any, count: Any) -> Node:
     """The smallest of the rows of every segment; arguments as those of :func:`segment_sum`."""
-    x = as_node(x)
+    x = as_real("segment_min", x)
     numbers = _numbers("segment_min", x, segments, count)
     return _reduced(SCATTER_MIN, x, numbers, count, _highest(x.dtype))
 
@@ -263,6 +264,6 @@ def segment_prod(x: Any, segments: Any, count: Any) -> Node:
     >>> gn.evaluate(gn.segment_prod([3.0, 2.0, 5.0], [0, 2, 0], 3), {})
     array([15.,  1.,  2.], dtype=float32)
     """
-    x = _counted(as_node(x))
+    x = _counted(as_real("segment_prod", x))
     numbers = _numbers("segment_prod", x, segments, count)
     return _reduced(SCATTER_MULTIPLY, x, numbers, count, 1)

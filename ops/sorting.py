@@ -26,7 +26,7 @@ from graphnn.ops.contract import (
     LinearOp,
     Reject,
     Sample,
-    as_node,
+    as_real,
     as_shape,
     normalize_axis,
     operation,
@@ -167,7 +167,7 @@ def _order(
     what: str, x: Any, axis: int | None, descending: bool, stable: bool
 ) -> tuple[Node, Node, int]:
     """What is sorted, its order, and along which axis."""
-    x = as_node(x)
+    x = as_real(what, x)
     if axis is None:
         x, axis = ravel(x), 0
     along = normalize_axis(what, axis, x.ndim)
@@ -348,7 +348,7 @@ def top_k(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Node, N
     >>> gn.evaluate(values), gn.evaluate(indices)
     (array([0.7, 0.2], dtype=float32), array([1, 3]))
     """
-    x, k = as_node(x), whole_number("top_k", "k", k)
+    x, k = as_real("top_k", x), whole_number("top_k", "k", k)
     if k < 0:
         raise ShapeError(f"top_k: k = {k} is negative")
     along = normalize_axis("top_k", axis, x.ndim)
@@ -451,7 +451,7 @@ def unique(
     >>> gn.evaluate(values), gn.evaluate(counts)
     (array([ 1,  2,  3, -1, -1]), array([1, 1, 2, 0, 0]))
     """
-    x = as_node(x)
+    x = as_real("unique", x)
     (length,) = as_shape("unique", size)
     if x.size == 0:
         raise ShapeError("unique of no elements", hint="concatenate a value to find then")

@@ -25,6 +25,7 @@ from graphnn.ops.contract import (
     normalize_axes,
     operation,
     require_floating,
+    require_inexact,
     whole_number,
     widened,
 )
@@ -123,7 +124,7 @@ def size_of(size: Any, dtype: DTypeLike = FLOAT32) -> Node:
     reference=np.mean,
     samples=reduction_samples(empty=False),
     rejects=REDUCTION_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     corner="the mean of nothing is NaN",
 )
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
@@ -148,7 +149,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     >>> gn.mean(gn.input("x", shape=("batch", 4)), axis=0)
     <Node divide (4,) float32>
     """
-    given = require_floating("mean", as_node(x))
+    given = require_inexact(as_node(x))
     axes = normalize_axes("mean", axis, given.ndim)
     if not axes:
         return given

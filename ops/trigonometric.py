@@ -56,7 +56,7 @@ _UNIT = (0.0, -0.0, 1.0, -1.0, 1.5, np.nan)
 _LARGE = (0.0, -0.0, 1e-12, 1e4, -1e4, np.inf, -np.inf, np.nan)
 
 
-@elementwise(kernel=np.sin, reference=np.sin, special=_ANGLES, corner="NaN at ±inf")
+@elementwise(kernel=np.sin, reference=np.sin, accepts="fc", special=_ANGLES, corner="NaN at ±inf")
 def sin(x: Node) -> None:
     """Sine of an angle in radians."""
 
@@ -66,7 +66,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (cos(x),)
 
 
-@elementwise(kernel=np.cos, reference=np.cos, special=_ANGLES, corner="NaN at ±inf")
+@elementwise(kernel=np.cos, reference=np.cos, accepts="fc", special=_ANGLES, corner="NaN at ±inf")
 def cos(x: Node) -> None:
     """Cosine of an angle in radians."""
 
@@ -77,7 +77,12 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 
 
 @elementwise(
-    kernel=np.tan, reference=np.tan, domain=(-1.2, 1.2), special=_ANGLES, corner="NaN at ±inf"
+    kernel=np.tan,
+    reference=np.tan,
+    accepts="fc",
+    domain=(-1.2, 1.2),
+    special=_ANGLES,
+    corner="NaN at ±inf",
 )
 def tan(x: Node) -> None:
     """Tangent of an angle in radians."""
@@ -157,7 +162,7 @@ def _(y: Node, x: Node, result: Node) -> Sequence[Partial]:
     return x / length / length, negative(y) / length / length
 
 
-@elementwise(kernel=np.sinh, reference=np.sinh, special=_LARGE)
+@elementwise(kernel=np.sinh, reference=np.sinh, accepts="fc", special=_LARGE)
 def sinh(x: Node) -> None:
     """Hyperbolic sine."""
 
@@ -167,7 +172,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (cosh(x),)
 
 
-@elementwise(kernel=np.cosh, reference=np.cosh, special=_LARGE)
+@elementwise(kernel=np.cosh, reference=np.cosh, accepts="fc", special=_LARGE)
 def cosh(x: Node) -> None:
     """Hyperbolic cosine."""
 
@@ -177,7 +182,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (sinh(x),)
 
 
-@elementwise(kernel=np.tanh, reference=np.tanh, special=_LARGE)
+@elementwise(kernel=np.tanh, reference=np.tanh, accepts="fc", special=_LARGE)
 def tanh(x: Node) -> None:
     """Hyperbolic tangent, the activation of plain recurrent nets."""
 

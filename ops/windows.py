@@ -304,7 +304,7 @@ def _fold(x: Any, size: Any, window: Any, **options: Any) -> Array:
     channels = np.shape(x)[1] // prod(np.broadcast_to(window, np.ndim(x) - 2).tolist())
     sizes = np.broadcast_to(size, np.ndim(x) - 2)
     numbers = np.arange(1, channels * prod(sizes.tolist()) + 1).reshape(1, channels, *sizes)
-    folded = np.zeros((len(x), numbers.size + 1))  # number 0 is the padding
+    folded = np.zeros((len(x), numbers.size + 1), np.asarray(x).dtype)  # number 0 is the padding
     places = _patches(numbers, window, **options)
     np.add.at(folded, (np.arange(len(x)).reshape(-1, *(1,) * (np.ndim(x) - 1)), places), x)
     return folded[:, 1:].reshape(len(x), channels, *sizes)
@@ -328,7 +328,7 @@ def _fold(x: Any, size: Any, window: Any, **options: Any) -> Array:
         Reject(ShapeError, "stride must be at least 1, not 0", Arg((1, 2, 5)), 2, stride=0),
         Reject(ArgumentError, "no padding 'some'", Arg((1, 2, 5)), 2, padding="some"),
     ],
-    dtypes="bif",
+    dtypes="bifc",
 )
 def patches(
     x: Any, window: Any, *, stride: Any = 1, padding: Any = "valid", dilation: Any = 1
@@ -398,7 +398,7 @@ def patches(
         Reject(ShapeError, "3 sizes for 2 spatial axes", Arg((1, 4, 3, 3)), (4, 4, 4), 2),
         Reject(DTypeError, "fold: bool is not supported", Arg((1, 2, 3), kind="bool"), 4, 2),
     ],
-    dtypes="if",
+    dtypes="ifc",
 )
 def fold(
     x: Any,
@@ -441,7 +441,7 @@ def fold(
     >>> gn.evaluate(gn.fold(gn.patches(ones, 2), 4, 2))
     array([[[1., 2., 2., 1.]]], dtype=float32)
     """
-    (x,) = operands("fold", [x], "if")
+    (x,) = operands("fold", [x], "ifc")
     ndim = spatial_axes("fold", x)
     spatial = spatial_sizes("fold", size, ndim)
     seen = window_over("fold", spatial, window, stride, padding, dilation)

@@ -3,12 +3,14 @@
 import pytest
 from checks import (
     BACKENDS,
+    check_complex_refused,
     check_constants,
     check_feeds,
     check_forward,
     check_reject,
     check_special,
     dtypes_of,
+    main_dtypes,
 )
 from derivatives import (
     BY_DEFINITION,
@@ -18,6 +20,7 @@ from derivatives import (
     check_second_order,
     has_derivative,
     operators_of,
+    precise_dtypes,
 )
 from drawing import Case, cases, is_drawable
 
@@ -25,9 +28,22 @@ from graphnn.core.op import REGISTRY
 from graphnn.ops.contract import OPERATIONS, Operation, Reject
 from graphnn.ops.elementwise import ElementwiseOp
 
-every_case = pytest.mark.parametrize("case", cases(), ids=str)
+every_case = pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        for case in cases()
+        for dtype in main_dtypes(case.operation)
+    ],
+)
 differentiable = pytest.mark.parametrize(
-    "case", [case for case in cases(differentiable=True) if has_derivative(case)], ids=str
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        for case in cases(differentiable=True)
+        for dtype in precise_dtypes(case.operation)
+        if has_derivative(case, dtype)
+    ],
 )
 on_both = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -47,25 +63,25 @@ def test_values_are_those_of_the_reference(case: Case, dtype: str, backend: str)
 
 
 @every_case
-def test_constants_give_what_feeds_give(case: Case) -> None:
-    check_constants(case)
+def test_constants_give_what_feeds_give(case: Case, dtype: str) -> None:
+    check_constants(case, dtype)
 
 
 @every_case
 @on_both
-def test_layout_of_feeds_does_not_matter(case: Case, backend: str) -> None:
-    check_feeds(case, backend)
+def test_layout_of_feeds_does_not_matter(case: Case, dtype: str, backend: str) -> None:
+    check_feeds(case, dtype, backend)
 
 
 @differentiable
 @on_both
-def test_first_derivative(case: Case, backend: str) -> None:
-    check_first_order(case, backend)
+def test_first_derivative(case: Case, dtype: str, backend: str) -> None:
+    check_first_order(case, dtype, backend)
 
 
 @differentiable
-def test_second_derivative(case: Case) -> None:
-    check_second_order(case)
+def test_second_derivative(case: Case, dtype: str) -> None:
+    check_second_order(case, dtype)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +94,16 @@ def test_derivative_is_not_vacuous(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize(
-    "case",
-    [case for case in cases(differentiable=False) if case.operation.name not in BY_DEFINITION],
-    ids=str,
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        for case in cases(differentiable=False)
+        for dtype in precise_dtypes(case.operation)
+        if case.operation.name not in BY_DEFINITION
+    ],
 )
-def test_what_is_not_differentiable_has_no_wrong_derivative(case: Case) -> None:
-    check_no_wrong_derivative(case)
+def test_what_is_not_differentiable_has_no_wrong_derivative(case: Case, dtype: str) -> None:
+    check_no_wrong_derivative(case, dtype)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +131,16 @@ def test_special_values(operation: Operation, dtype: str, backend: str) -> None:
 )
 def test_wrong_arguments_are_refused(operation: Operation, reject: Reject) -> None:
     check_reject(operation, reject)
+
+
+# A cast takes them if it makes others of them; test_complex.py has what it refuses.
+@pytest.mark.parametrize(
+    "operation",
+    [each for each in OPERATIONS.values() if "c" not in each.dtypes and each.name != "cast"],
+    ids=lambda each: each.name,
+)
+def test_complex_numbers_are_refused_where_they_are_not_supported(operation: Operation) -> None:
+    check_complex_refused(operation)
 
 
 UNREACHED = {

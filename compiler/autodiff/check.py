@@ -9,7 +9,7 @@ import numpy as np
 
 from graphnn.compiler.autodiff.derivatives import jvp, vjp
 from graphnn.compiler.program import compile
-from graphnn.core.dtypes import FLOAT64, is_floating
+from graphnn.core.dtypes import FLOAT64, is_complex, is_inexact, real_dtype
 from graphnn.core.errors import GradientError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -32,12 +32,16 @@ def check_grads(
 ) -> None:
     """Compare derivatives with central differences in a random direction, up to an order.
 
+    Directions of complex inputs are complex; the two modes are compared by the real inner
+    product ``real(sum(conj(u) * v))``.
+
     Parameters
     ----------
     output : Node
-        Floating, of any shape.
+        Floating or complex, of any shape.
     feeds : mapping of input Node to array_like
-        The point; derivatives are taken with respect to its floating inputs.
+        The point; derivatives are taken with respect to its floating and complex
+        inputs.
     order : int, default 2
         Also check the derivative of the derivative, and so on.
     modes : sequence of {"forward", "reverse"}
@@ -61,8 +65,8 @@ def check_grads(
     """
     rng = np.random.default_rng(seed)
     points = {node: np.asarray(value, dtype=node.dtype) for node, value in feeds.items()}
-    leaves = [node for node in points if is_floating(node.dtype)]
-    exact = all(node.dtype == FLOAT64 for node in (*leaves, output))
+    leaves = [node for node in points if is_inexact(node.dtype)]
+    exact = all(real_dtype(node.dtype) == FLOAT64 for node in (*leaves, output))
     tolerance = 1e-5 if exact else 2e-2
     rtol, atol = rtol if rtol is not None else tolerance, atol if atol is not None else tolerance
     step = STEP["float64" if exact else "float32"]
@@ -91,7 +95,7 @@ def _check(
             value + (sign * step * by[node]).astype(node.dtype) if node in by else value
             for node, value in points.items()
         ]
-        return np.asarray(run(*fed), dtype=np.float64)
+        return _wide(run(*fed))
 
     numeric = (moved(1) - moved(-1)) / (2 * step)
     weights = _unit(rng, output)
@@ -104,10 +108,10 @@ def _check(
         elif mode == "reverse":
             derivatives = vjp(output, leaves, weights, allow_unused=True)
             along = sum(
-                float(np.sum(_value(each, points) * direction))
+                _inner(_value(each, points), direction)
                 for each, direction in zip(derivatives, directions, strict=True)
             )
-            expected = np.asarray(np.sum(weights * numeric))
+            expected = np.asarray(_inner(weights, numeric))
             _compare(np.asarray(along), expected, rtol, atol, f"{path}{mode}")
         else:
             raise GradientError(f"no mode {mode!r}", hint="forward or reverse")
@@ -130,12 +134,25 @@ def _check(
 def _unit(rng: np.random.Generator, node: Node) -> Array:
     """A random direction of the shape of a node."""
     shape = tuple(int(size) for size in node.shape)
-    return rng.standard_normal(shape).astype(node.dtype)
+    direction = rng.standard_normal(shape)
+    if is_complex(node.dtype):
+        direction = direction + 1j * rng.standard_normal(shape)
+    return np.asarray(direction, node.dtype)
+
+
+def _inner(left: Array, right: Array) -> float:
+    """The real inner product, under which reverse mode is the adjoint of forward mode."""
+    return float(np.sum(np.conj(left) * right).real)
+
+
+def _wide(array: Any) -> Array:
+    """In double precision, real or complex."""
+    return np.asarray(array, np.result_type(array, np.float64))
 
 
 def _value(node: Node, points: Mapping[Node, Array]) -> Array:
     run = compile(tuple(points), node, backend="reference")
-    return np.asarray(run(*points.values()), dtype=np.float64)
+    return _wide(run(*points.values()))
 
 
 def _compare(symbolic: Array, numeric: Array, rtol: float, atol: float, where: str) -> None:

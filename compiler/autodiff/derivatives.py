@@ -1,6 +1,9 @@
 """The derivatives users ask for: gradients, Jacobians, Hessians and products with them.
 
 Each is a function from nodes to nodes; nothing runs until a program is compiled.
+
+The sweeps conjugate nothing. Here is the border at which complex cotangents are conjugated, so
+that users get gradients to descend along: see ``docs/complex.md``.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from graphnn.compiler.autodiff.functions import of_functions_too
 from graphnn.compiler.autodiff.reverse import pull_back
 from graphnn.compiler.autodiff.stabilize import stabilize
 from graphnn.compiler.batching import batch_nodes
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import is_complex, is_inexact
 from graphnn.core.errors import DTypeError, GradientError, ShapeError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
@@ -22,6 +25,7 @@ from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.structure import flatten, unflatten
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import as_node, constant, zeros_like
+from graphnn.ops.control import conjugated
 from graphnn.ops.creation import eye, zeros
 from graphnn.ops.leaves import input
 from graphnn.ops.movement import moveaxis
@@ -47,8 +51,9 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     Parameters
     ----------
     loss : Node, or function of nodes
-        0-d, floating. Given a function, ``grad(f, 0)`` is the function whose result is the
-        gradient of ``f`` with respect to its first argument; that may be a nested structure.
+        0-d, floating. It may depend on complex numbers, but must be real itself. Given a
+        function, ``grad(f, 0)`` is the function whose result is the gradient of ``f`` with
+        respect to its first argument; that may be a nested structure.
     wrt : Node, or nested list, tuple or dict of them
         Inputs, parameters or any nodes between; for a function the position of an argument,
         or a tuple of several.
@@ -60,14 +65,15 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     Returns
     -------
     same structure as ``wrt``
-        Nodes of the shapes and dtypes of ``wrt``. They can be differentiated again.
+        Nodes of the shapes and dtypes of ``wrt``. They can be differentiated again. For complex
+        ``z = a + 1j * b``, ``dL/da + 1j * dL/db``: the direction of steepest ascent.
 
     Raises
     ------
     ShapeError
         If ``loss`` is not a scalar.
     DTypeError
-        If ``loss`` or one of ``wrt`` is not floating.
+        If ``loss`` is not floating, or one of ``wrt`` neither floating nor complex.
     GradientError
         If ``loss`` does not depend on one of ``wrt``.
 
@@ -81,7 +87,12 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     >>> gn.evaluate(gn.grad(lambda x: gn.sum(x**2))(x), {x: [1.0, 2.0, 3.0]})
     array([2., 4., 6.], dtype=float32)
     """
-    _require_floating("grad", loss)
+    _require_inexact("grad", loss)
+    if is_complex(loss.dtype):
+        raise DTypeError(
+            f"grad: {_describe(loss)} is {loss.spec}; a gradient is that of a real number",
+            hint="take gn.real, gn.abs or another real function of it, or use gn.vjp",
+        )
     if loss.shape != ():
         raise ShapeError(
             f"grad: the gradient of a scalar was asked for, but {_describe(loss)} has shape "
@@ -112,6 +123,7 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
     Returns
     -------
     same structure as ``wrt``
+        The adjoint of :func:`jvp` under the inner product ``real(sum(conj(u) * v))``.
 
     Raises
     ------
@@ -122,19 +134,19 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
 
 
 def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bool) -> Any:
-    """Reverse mode, in the structure of ``wrt``."""
+    """Reverse mode, in the structure of ``wrt``; complex cotangents are conjugated at its ends."""
     results, leaves = _nodes(what, outputs), _nodes(what, wrt)
     seeds = _directions(what, results, cotangents, "cotangent")
     for node in [*results, *leaves]:
-        _require_floating(what, node)
-    found = pull_back(stabilize(results, leaves), seeds, leaves)
+        _require_inexact(what, node)
+    found = pull_back(stabilize(results, leaves), conjugated(seeds), leaves)
     if not allow_unused:
         _require_used(results, leaves, found)
     return unflatten(
         wrt,
         [
             zeros_like(leaf) if each is None else each
-            for leaf, each in zip(leaves, found, strict=True)
+            for leaf, each in zip(leaves, conjugated(found), strict=True)
         ],
     )
 
@@ -166,7 +178,7 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     results, leaves = _nodes("jvp", outputs), _nodes("jvp", wrt)
     seeds = _directions("jvp", leaves, tangents, "tangent")
     for node in leaves:
-        _require_floating("jvp", node)
+        _require_inexact("jvp", node)
     found = push_forward(stabilize(results, leaves), dict(zip(leaves, seeds, strict=True)))
     return unflatten(
         outputs,
@@ -203,7 +215,7 @@ def jacobian(output: Node, wrt: Node) -> Node:
            [3., 2.]], dtype=float32)
     """
     for node in (output, wrt):
-        _require_floating("jacobian", node)
+        _require_real("jacobian", node)
     rows, columns = output.size, wrt.size
     is_tall = isinstance(rows, int) and isinstance(columns, int) and columns < rows
     return jacfwd(output, wrt) if is_tall else jacrev(output, wrt)
@@ -216,7 +228,7 @@ def jacfwd(output: Node, wrt: Node) -> Node:
     See :func:`jacobian`; good where ``wrt`` has fewer elements than ``output``.
     """
     for node in (output, wrt):
-        _require_floating("jacfwd", node)
+        _require_real("jacfwd", node)
     shape = output.shape + wrt.shape
     if wrt.size == 0:
         return zeros(shape, output.dtype)
@@ -232,7 +244,7 @@ def jacrev(output: Node, wrt: Node) -> Node:
     See :func:`jacobian`; good where ``output`` has no more elements than ``wrt``.
     """
     for node in (output, wrt):
-        _require_floating("jacrev", node)
+        _require_real("jacrev", node)
     shape = output.shape + wrt.shape
     if output.size == 0:
         return zeros(shape, output.dtype)
@@ -250,7 +262,13 @@ def _along_basis(product: Node, direction: Node) -> Node:
 
 @of_functions_too
 def hessian(loss: Node, wrt: Node) -> Node:
-    """The Hessian of a scalar, forward over reverse; of shape ``wrt.shape + wrt.shape``."""
+    """The Hessian of a scalar, forward over reverse; of shape ``wrt.shape + wrt.shape``.
+
+    Raises
+    ------
+    DTypeError
+        If ``wrt`` is complex: use :func:`hvp`.
+    """
     return jacfwd(grad(loss, wrt, allow_unused=True), wrt)
 
 
@@ -310,13 +328,23 @@ def _describe(node: Node) -> str:
     return node.name or node.op.label(node)
 
 
-def _require_floating(what: str, node: Node) -> None:
+def _require_inexact(what: str, node: Node) -> None:
     if not isinstance(node, Node):
         raise GradientError(f"{what}: expected a node, not {type(node).__name__}")
-    if not isinstance(node.spec, TensorSpec) or not is_floating(node.spec.dtype):
+    if not isinstance(node.spec, TensorSpec) or not is_inexact(node.spec.dtype):
         raise DTypeError(
             f"{what}: {_describe(node)} is {node.spec}; derivatives are of floats",
             hint="cast integer inputs to float32 before they enter the function",
+        )
+
+
+def _require_real(what: str, node: Node) -> None:
+    _require_inexact(what, node)
+    if is_complex(node.dtype):
+        raise DTypeError(
+            f"{what}: {_describe(node)} is {node.spec}; of complex numbers it is not one "
+            "matrix unless the function is holomorphic",
+            hint="use gn.jvp or gn.vjp, or differentiate real and imaginary parts",
         )
 
 

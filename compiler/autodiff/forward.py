@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphnn.compiler.autodiff.rules import differentiable_inputs, jvp_of_node
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import is_inexact
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
@@ -31,7 +31,7 @@ def push_forward(
     """
     tangents: dict[Node, Any] = dict(seeds)
     for node in topological_order(outputs, {*boundary, *seeds}, differentiable_inputs):
-        if isinstance(node.spec, TensorSpec) and not is_floating(node.spec.dtype):
+        if isinstance(node.spec, TensorSpec) and not is_inexact(node.spec.dtype):
             continue
         arriving = [tangents.get(each) for each in node.inputs]
         if all(each is None for each in arriving):

@@ -9,7 +9,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from graphnn.compiler.autodiff.rules import differentiable_inputs, vjp_of_node
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import is_inexact
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
@@ -81,7 +81,7 @@ def _depending_on(wanted: set[Node], order: Sequence[Node]) -> set[Node]:
 
 
 def _may_flow(node: Node) -> bool:
-    return not isinstance(node.spec, TensorSpec) or is_floating(node.spec.dtype)
+    return not isinstance(node.spec, TensorSpec) or is_inexact(node.spec.dtype)
 
 
 class _Pending:

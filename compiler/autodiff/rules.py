@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import is_inexact
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
@@ -87,10 +87,10 @@ def _expansion(node: Node) -> Node:
 
 
 def _probe(spec: Spec) -> list[Node | None]:
-    """A symbol for every floating array of a spec: the direction that a rule is linear in."""
+    """A symbol for every float or complex array of a spec: what a rule is linear in."""
     elements = spec.elements if isinstance(spec, TupleSpec) else (spec,)
     return [
-        input("direction", each.shape, each.dtype) if is_floating(each.dtype) else None
+        input("direction", each.shape, each.dtype) if is_inexact(each.dtype) else None
         for each in elements
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import is_inexact
 from graphnn.core.errors import NonFiniteError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -48,7 +48,7 @@ def require_finite(node: Node, arrays: Iterable[Array]) -> None:
         Naming the node and the user's line.
     """
     for array in arrays:
-        if is_floating(array.dtype) and not np.isfinite(array).all():
+        if is_inexact(array.dtype) and not np.isfinite(array).all():
             kind = "NaN" if np.isnan(array).any() else "infinity"
             raise NonFiniteError(
                 f"first non-finite value ({kind}): {describe(node)}",

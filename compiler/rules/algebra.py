@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.pattern import Exactness, Rule, Scalar, Var, op, rule
-from graphnn.core.dtypes import FLOAT16, FLOAT64, is_floating
+from graphnn.compiler.pattern import Exactness, Rule, Scalar, Var, for_complex, op, rule
+from graphnn.core.dtypes import FLOAT16, FLOAT64, is_inexact
 from graphnn.core.node import Node
 from graphnn.ops.arithmetic import (
     abs,
@@ -41,7 +41,7 @@ def exact_for_integers(rewrite: Rule) -> Rule:
     """The same rule for integers and bools alone, for which it is exact."""
 
     def build(node: Node, **found: Any) -> Node | None:
-        if is_floating(node.dtype):
+        if is_inexact(node.dtype):
             return None
         given = {**found, "node": node} if rewrite.wants_node else found
         return rewrite.build(**given)
@@ -173,7 +173,7 @@ def abs_of_sign(x: Node) -> Node:
 @rule(EXACT, op("abs", op("square", x)))
 def abs_of_square(x: Node, node: Node) -> Node | None:
     """``abs(x**2) -> x**2``; integer squares may wrap around to below 0."""
-    return node.inputs[0] if is_floating(node.dtype) else None
+    return node.inputs[0] if is_inexact(node.dtype) else None
 
 
 @rule(EXACT, op("square", op("negative", x)), op("square", op("abs", x)))
@@ -315,7 +315,7 @@ def _combined(operation: np.ufunc, c: Any, d: Any) -> Any:
     """The result for two constants if it is exact, else None; integers wrap around."""
     with np.errstate(all="ignore"):
         result = operation(c, d)
-    if not is_floating(result.dtype):
+    if not is_inexact(result.dtype):
         return result
     if not all(map(_is_normal, (c, d, result))):
         return None
@@ -327,7 +327,6 @@ _FOR_ALL = (
     times_one,
     over_one,
     minus_zero,
-    plus_negative_zero,
     times_minus_one,
     negative_of_negative,
     plus_negative,
@@ -335,17 +334,20 @@ _FOR_ALL = (
     product_of_negatives,
     quotient_of_negatives,
     abs_of_sign,
-    abs_of_square,
-    square_of_sign,
     power_zero,
     power_one,
     power_two,
     power_minus_one,
+    reciprocal_of_reciprocal,
+)
+_FOR_REALS = (
+    plus_negative_zero,
+    abs_of_square,
+    square_of_sign,
     power_half,
     power_half_of_any,
     sqrt_of_square,
     one_over_sqrt,
-    reciprocal_of_reciprocal,
     exp_of_log,
     over_power_of_two,
     over_constant,
@@ -364,4 +366,9 @@ _EXACT_FOR_INTEGERS = (
     minus_itself,
 )
 
-ALGEBRA = (*_FOR_ALL, *_EXACT_FOR_INTEGERS, *map(exact_for_integers, _EXACT_FOR_INTEGERS))
+ALGEBRA = (
+    *map(for_complex, _FOR_ALL),
+    *_FOR_REALS,
+    *map(for_complex, _EXACT_FOR_INTEGERS),
+    *map(exact_for_integers, _EXACT_FOR_INTEGERS),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphnn.compiler.pattern import Exactness, Rule, Var, op, rule
+from graphnn.compiler.pattern import Exactness, Rule, Var, for_complex, op, rule
 from graphnn.core.dtypes import (
     BFLOAT16,
     BOOL,
@@ -15,7 +15,9 @@ from graphnn.core.dtypes import (
     INT64,
     UINT8,
     DType,
+    is_complex,
     is_integer,
+    real_dtype,
 )
 from graphnn.core.node import Node
 from graphnn.ops.arithmetic import where
@@ -133,6 +135,10 @@ def holds(wide: DType, narrow: DType) -> bool:
     """Whether every value of a dtype is also one of another."""
     if wide == narrow or narrow == BOOL:
         return True
+    if is_complex(wide):
+        return holds(real_dtype(wide), real_dtype(narrow))
+    if is_complex(narrow):
+        return False
     if narrow in DIGITS:
         return wide in (FLOAT32, FLOAT64) and DIGITS[narrow] <= DIGITS[wide]
     bits = 8 * narrow.itemsize - (narrow != UINT8)
@@ -143,19 +149,23 @@ def holds(wide: DType, narrow: DType) -> bool:
     return wide in (INT8, INT16, INT32, INT64) and bits <= 8 * wide.itemsize - 1
 
 
-CHOICES: tuple[Rule, ...] = (
+_FOR_ALL = (
     where_same,
     where_not,
     where_true,
     where_false,
     where_then_where,
     where_else_where,
+    cast_to_same,
+    cast_of_cast,
+)
+_FOR_REALS = (
     with_itself,
     extreme_again,
     relu_of_relu,
     not_not,
     logical_neutral,
     logical_decided,
-    cast_to_same,
-    cast_of_cast,
 )
+
+CHOICES: tuple[Rule, ...] = (*map(for_complex, _FOR_ALL), *_FOR_REALS)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphnn.compiler.pattern import Elementwise, Exactness, Rule, Var, op, rule
+from graphnn.compiler.pattern import Elementwise, Exactness, Rule, Var, for_complex, op, rule
 from graphnn.compiler.rules.algebra import exact_for_integers
 from graphnn.compiler.rules.choices import DIGITS
 from graphnn.core.dims import product
-from graphnn.core.dtypes import DType, is_bool
+from graphnn.core.dtypes import DType, is_bool, real_dtype
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import multiply
 from graphnn.ops.broadcasting import BROADCAST_TO, SUM, broadcast_to, to_shape
@@ -198,6 +198,7 @@ def _most_exact(dtype: DType) -> int:
     """The largest number up to which every integer is a value of the dtype; 0 for bools."""
     if is_bool(dtype):
         return 0
+    dtype = real_dtype(dtype)
     return 2 ** DIGITS[dtype] if dtype in DIGITS else int(np.iinfo(dtype).max)
 
 
@@ -219,4 +220,7 @@ _EXACT: tuple[Rule, ...] = (
 )
 _EXACT_FOR_INTEGERS = (sum_of_sum, sum_of_one, sum_of_broadcast)
 
-MOVEMENT = (*_EXACT, *_EXACT_FOR_INTEGERS, *map(exact_for_integers, _EXACT_FOR_INTEGERS))
+MOVEMENT = (
+    *map(for_complex, (*_EXACT, *_EXACT_FOR_INTEGERS)),
+    *map(exact_for_integers, _EXACT_FOR_INTEGERS),
+)

@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dtypes import FLOAT32, DType, DTypeLike, as_dtype, is_floating, is_integer
+from graphnn.core.dtypes import (
+    COMPLEX64,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    DType,
+    DTypeLike,
+    as_dtype,
+    is_complex,
+    is_floating,
+    is_integer,
+)
 from graphnn.core.errors import DTypeError, FeedError
 from graphnn.core.op import Array
 
@@ -48,31 +59,39 @@ def to_numpy(value: Any) -> Array:
 
 
 def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
-    """An array for a constant or parameter; Python floats without a dtype become float32.
+    """An array for a constant or parameter.
+
+    Python floats without a dtype become float32, complex numbers complex64.
 
     Raises
     ------
     DTypeError
-        As `to_numpy`, and for values that an integer ``dtype`` cannot hold.
+        As `to_numpy`, and for values that an integer or real ``dtype`` cannot hold.
     """
     array = to_numpy(value)
     if dtype is not None:
         require_fit(array, as_dtype(dtype))
         return array.astype(as_dtype(dtype))
     is_python = not hasattr(value, "dtype") and not hasattr(value, "__dlpack__")
-    if is_python and array.dtype == np.float64:
-        return array.astype(FLOAT32)
-    return array
+    narrow = {FLOAT64: FLOAT32, COMPLEX128: COMPLEX64}.get(array.dtype) if is_python else None
+    return array if narrow is None else array.astype(narrow)
 
 
 def require_fit(array: Array, dtype: DType) -> None:
-    """Check that converting to an integer dtype loses nothing: no fractions, no wrapping around.
+    """Check that converting loses nothing but digits.
+
+    No fractions and no wrapping around of integers, no imaginary parts.
 
     Raises
     ------
     DTypeError
-        Naming the first value that does not fit.
+        Naming the first value that does not fit, or that complex numbers do not.
     """
+    if is_complex(array.dtype) and not is_complex(dtype):
+        raise DTypeError(
+            f"these are complex numbers, but {dtype.name} was asked for",
+            hint="take their real part or absolute value first",
+        )
     if not is_integer(dtype) or np.can_cast(array.dtype, dtype):
         return
     if is_floating(array.dtype):

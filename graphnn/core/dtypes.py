@@ -1,8 +1,9 @@
 """The dtypes graphnn knows, their short names, and the one promotion rule.
 
-The rule: ``bool`` gives way to integers, integers to floats; between integers the narrowest
-that holds both wins; two *different* floats never mix silently. Python scalars are weak: they
-take the dtype of what they meet, unless their kind is higher (``int_node + 0.5`` is float32).
+The rule: ``bool`` gives way to integers, integers to floats, floats to complex numbers of the same
+precision; between integers the narrowest that holds both wins; two *different* precisions never
+mix silently. Python scalars are weak: they take the dtype of what they meet, unless their kind is
+higher (``int_node + 0.5`` is float32).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from graphnn.core.errors import DTypeError
 __all__ = [
     "BFLOAT16",
     "BOOL",
+    "COMPLEX64",
+    "COMPLEX128",
     "DTYPES",
     "FLOAT16",
     "FLOAT32",
@@ -29,11 +32,15 @@ __all__ = [
     "DType",
     "DTypeLike",
     "as_dtype",
+    "complex_dtype",
     "is_bool",
+    "is_complex",
     "is_floating",
     "is_half",
+    "is_inexact",
     "is_integer",
     "promote",
+    "real_dtype",
     "short_name",
     "weak_dtype",
 ]
@@ -51,6 +58,8 @@ FLOAT16: DType = np.dtype("float16")
 BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
 FLOAT32: DType = np.dtype("float32")
 FLOAT64: DType = np.dtype("float64")
+COMPLEX64: DType = np.dtype("complex64")
+COMPLEX128: DType = np.dtype("complex128")
 
 _SHORT = {
     BOOL: "bool",
@@ -63,26 +72,31 @@ _SHORT = {
     BFLOAT16: "bf16",
     FLOAT32: "f32",
     FLOAT64: "f64",
+    COMPLEX64: "c64",
+    COMPLEX128: "c128",
 }
 DTYPES: tuple[DType, ...] = tuple(_SHORT)
 _FLOATS = frozenset({FLOAT16, BFLOAT16, FLOAT32, FLOAT64})
+_REAL = {COMPLEX64: FLOAT32, COMPLEX128: FLOAT64}
+_COMPLEX = {FLOAT16: COMPLEX64, BFLOAT16: COMPLEX64, FLOAT32: COMPLEX64, FLOAT64: COMPLEX128}
 _INTEGERS = frozenset({INT8, INT16, INT32, INT64, UINT8})
 _BY_NAME: dict[Any, DType] = {dtype.name: dtype for dtype in DTYPES} | {
     bool: BOOL,
     int: INT64,
     float: FLOAT32,
+    complex: COMPLEX64,
 }
 
 
 def as_dtype(dtype: DTypeLike) -> DType:
     """The NumPy dtype that a name, a Python or NumPy type, or a dtype stands for.
 
-    Python's ``int`` is int64, ``float`` is float32 (graphnn's default).
+    Python's ``int`` is int64, ``float`` is float32 (graphnn's default), ``complex`` complex64.
 
     Raises
     ------
     DTypeError
-        If graphnn does not support it (object, string, complex, other widths).
+        If graphnn does not support it (object, string, other widths).
     """
     try:
         found = _BY_NAME.get(dtype)
@@ -104,6 +118,16 @@ def is_floating(dtype: DType) -> bool:
     return dtype in _FLOATS
 
 
+def is_complex(dtype: DType) -> bool:
+    """Whether the dtype is complex."""
+    return dtype in _REAL
+
+
+def is_inexact(dtype: DType) -> bool:
+    """Whether the dtype is a float or complex: derivatives flow through these."""
+    return dtype in _FLOATS or dtype in _REAL
+
+
 def is_integer(dtype: DType) -> bool:
     """Whether the dtype is an integer (bool is not)."""
     return dtype in _INTEGERS
@@ -119,13 +143,24 @@ def is_half(dtype: DType) -> bool:
     return dtype in (FLOAT16, BFLOAT16)
 
 
+def real_dtype(dtype: DType) -> DType:
+    """The dtype of the real part of a complex number; other dtypes as they are."""
+    return _REAL.get(dtype, dtype)
+
+
+def complex_dtype(dtype: DType) -> DType:
+    """The dtype of complex numbers whose parts hold a float; complex dtypes as they are."""
+    return _COMPLEX.get(dtype, dtype)
+
+
 def short_name(dtype: DType) -> str:
     """The name used in dumps and pictures: ``f32``, ``i64``, ``bool``."""
     return _SHORT[dtype]
 
 
 def _rank(dtype: DType) -> int:
-    return 0 if is_bool(dtype) else 1 if is_integer(dtype) else 2
+    kinds = (is_bool, is_integer, is_floating, is_complex)
+    return next(rank for rank, is_kind in enumerate(kinds) if is_kind(dtype))
 
 
 def promote(what: str, *dtypes: DType) -> DType:
@@ -141,16 +176,17 @@ def promote(what: str, *dtypes: DType) -> DType:
     Raises
     ------
     DTypeError
-        If two different floats meet.
+        If two floats (or the parts of complex numbers) of different dtypes meet.
     """
     common = dtypes[0]
     for dtype in dtypes[1:]:
         if dtype == common:
             continue
-        if is_floating(common) and is_floating(dtype):
+        are_inexact = is_inexact(common) and is_inexact(dtype)
+        if are_inexact and real_dtype(common) != real_dtype(dtype):
             raise DTypeError(
                 f"{what}: {common.name} and {dtype.name} do not mix silently",
-                hint=f"cast one of them, e.g. gn.cast(x, {common.name!r})",
+                hint=_how_to_mix(common, dtype),
             )
         if _rank(common) == _rank(dtype):
             common = np.promote_types(common, dtype)
@@ -159,9 +195,31 @@ def promote(what: str, *dtypes: DType) -> DType:
     return common
 
 
-def weak_dtype(value: bool | int | float, among: DType | None) -> DType:
-    """The dtype that a Python scalar takes beside arrays of dtype ``among`` (None: alone)."""
-    own = BOOL if isinstance(value, bool) else INT64 if isinstance(value, int) else FLOAT32
-    if among is not None and _rank(among) >= _rank(own):
-        return among
-    return own
+def _how_to_mix(one: DType, other: DType) -> str:
+    """A cast that loses nothing but digits: never of a complex number to a float."""
+    target = one
+    if is_complex(one) != is_complex(other):
+        target = real_dtype(one if is_complex(one) else other)
+    return f"cast one of them, e.g. gn.cast(x, {target.name!r})"
+
+
+def weak_dtype(value: bool | int | float | complex, among: DType | None) -> DType:
+    """The dtype that a Python scalar takes beside arrays of dtype ``among`` (None: alone).
+
+    Raises
+    ------
+    DTypeError
+        For a complex number beside a half float: there is no complex dtype of that precision.
+    """
+    own = next(kind for kind in (bool, int, float, complex) if isinstance(value, kind))
+    dtype = as_dtype(own)
+    if among is None:
+        return dtype
+    if own is complex and is_half(among):
+        raise DTypeError(
+            f"there are no complex numbers of the precision of {among.name}",
+            hint="cast the half float first, e.g. gn.cast(x, 'float32')",
+        )
+    if own is complex and is_floating(among):
+        return complex_dtype(among)
+    return among if _rank(among) >= _rank(dtype) else dtype

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Shape, Size
-from graphnn.core.dtypes import BOOL, FLOAT64, INT64, DType
+from graphnn.core.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, DType
 from graphnn.core.errors import ShapeError, SymbolicError, UnsupportedOpError
 from graphnn.core.op import Op
 from graphnn.core.operators import Operators
@@ -221,7 +221,7 @@ def freeze(value: Any) -> object:
     return value
 
 
-_WEAK_DTYPES = (BOOL, INT64, FLOAT64)
+_WEAK_DTYPES = (BOOL, INT64, FLOAT64, COMPLEX128)
 """The dtypes that Python computes in."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphnn.compiler.autodiff.derivatives import grad
 from graphnn.core.arguments import require_number
-from graphnn.core.dtypes import FLOAT32, INT64, DType, is_floating, is_half
+from graphnn.core.dtypes import FLOAT32, INT64, DType, is_complex, is_floating, is_half, is_inexact
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
@@ -37,7 +37,12 @@ class Optimizer:
         What is remembered for each parameter, by name.
     step : Parameter
         How many updates were made: 0-d, int64.
+    takes_complex : bool
+        Whether ``update`` is right for complex parameters: it is where it is linear in the
+        gradient, and not where it squares it.
     """
+
+    takes_complex = False
 
     def __init__(self, learning_rate: float | Node) -> None:
         self.learning_rate = _checked_rate(type(self).__name__, learning_rate)
@@ -155,7 +160,12 @@ class Optimizer:
                     f"{what}: {each!r} is not trainable",
                     hint="leave it out, or make it with trainable=True",
                 )
-            if not is_floating(each.dtype):
+            if is_complex(each.dtype) and not self.takes_complex:
+                raise ArgumentError(
+                    f"{what}: {each!r} is complex, and {what} works on real numbers",
+                    hint="use SGD, or train two real parameters: gn.complex(re, im)",
+                )
+            if not is_inexact(each.dtype):
                 raise ArgumentError(f"{what}: {each!r} is not floating and cannot be trained")
             if each in seen:
                 raise ArgumentError(f"{what}: {each!r} is given twice")

@@ -41,6 +41,8 @@ class SGD(Optimizer):
     ['SGD.step', 'w', 'w.momentum']
     """
 
+    takes_complex = True
+
     def __init__(
         self,
         learning_rate: float | Node = 0.01,

@@ -1,7 +1,8 @@
 """What every derivative must satisfy; each check raises AssertionError.
 
-Everything is in float64 and in random directions: ``v`` and ``w`` at the inputs, ``u`` at the
-outputs. Central differences are the judge of values, and the two modes judge each other.
+Everything is in double precision, real or complex, and in random directions: ``v`` and ``w`` at
+the inputs, ``u`` at the outputs. Central differences are the judge of values, and the two modes
+judge each other: reverse mode is the adjoint of forward mode under the real inner product.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ from checks import as_list, main_dtype, raised_by
 from drawing import Array, Case, cases_of, draw
 
 import graphnn as gn
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import DType, is_complex, is_inexact
 from graphnn.core.errors import DTypeError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
@@ -37,12 +38,12 @@ BY_DEFINITION = {"stop_gradient", "straight_through"}
 
 @dataclass(frozen=True)
 class Point:
-    """A sample's graph in float64, where it is evaluated, and the directions.
+    """A sample's graph, where it is evaluated, and the directions.
 
     Attributes
     ----------
     inputs, outputs
-        All of them; ``wrt`` and ``results`` are those that are floats.
+        All of them; ``wrt`` and ``results`` are those that derivatives flow through.
     """
 
     inputs: list[Node]
@@ -54,40 +55,52 @@ class Point:
 
     @property
     def wrt(self) -> list[Node]:
-        return [node for node in self.inputs if is_floating(node.dtype)]
+        return [node for node in self.inputs if is_inexact(node.dtype)]
 
     @property
     def results(self) -> list[Node]:
-        return [node for node in self.outputs if is_floating(node.dtype)]
+        return [node for node in self.outputs if is_inexact(node.dtype)]
 
     def along(self, direction: Sequence[Array], distance: float) -> list[Array]:
         """The feeds, moved along a direction."""
         remaining = iter(direction)
         return [
-            array + distance * next(remaining) if is_floating(array.dtype) else array
+            array + distance * next(remaining) if is_inexact(array.dtype) else array
             for array in self.arrays
         ]
 
 
-def point(case: Case) -> Point:
-    """The graph of a sample in float64, its values, and random directions."""
+def precise_dtypes(operation: Operation) -> list[str]:
+    """The dtypes that derivatives are checked in: float64, and complex128 if it is taken."""
+    real = "float64" if "f" in operation.dtypes else main_dtype(operation)
+    return [real] + ["complex128"] * ("c" in operation.dtypes)
+
+
+def point(case: Case, dtype: str) -> Point:
+    """The graph of a sample in a precise dtype, its values, and random directions."""
     generator = case.generator()
-    dtype = "float64" if "f" in case.operation.dtypes else main_dtype(case.operation)
     drawn = draw(case.sample, dtype, generator)
     inputs = drawn.inputs()
     outputs = as_list(drawn.call(case.operation.function, inputs))
-    moving = [node for node in inputs if is_floating(node.dtype)]
-    results = [node for node in outputs if is_floating(node.dtype)]
+    moving = [node for node in inputs if is_inexact(node.dtype)]
+    results = [node for node in outputs if is_inexact(node.dtype)]
     v, w, u = (
-        [np.asarray(generator.uniform(-1.0, 1.0, node.shape), node.dtype) for node in nodes]
+        [_direction(generator, node.shape, node.dtype) for node in nodes]
         for nodes in (moving, moving, results)
     )
     return Point(inputs, outputs, drawn.arrays, v, w, u)
 
 
-def has_derivative(case: Case) -> bool:
-    """Whether floats go in and come out."""
-    at = point(case)
+def _direction(generator: np.random.Generator, shape: Any, dtype: DType) -> Array:
+    direction = generator.uniform(-1.0, 1.0, shape)
+    if is_complex(dtype):
+        direction = direction + 1j * generator.uniform(-1.0, 1.0, shape)
+    return np.asarray(direction, dtype)
+
+
+def has_derivative(case: Case, dtype: str) -> bool:
+    """Whether floats or complex numbers go in and come out."""
+    at = point(case, dtype)
     return bool(at.wrt and at.results)
 
 
@@ -118,19 +131,20 @@ def assert_agree(actual: Sequence[Array], expected: Sequence[Array], what: str) 
 
 
 def inner(left: Iterable[Array], right: Iterable[Array]) -> float:
-    return float(sum(np.sum(a * b) for a, b in zip(left, right, strict=True)))
+    """The real inner product of two lists of arrays."""
+    return float(sum(np.sum(np.conj(a) * b).real for a, b in zip(left, right, strict=True)))
 
 
-def check_first_order(case: Case, backend: str) -> None:
+def check_first_order(case: Case, dtype: str, backend: str) -> None:
     """Forward mode agrees with differences, and reverse mode is forward mode transposed."""
-    at = point(case)
+    at = point(case, dtype)
     forward = gn.jvp(at.results, at.wrt, at.v)
     backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
     outputs = {"value": at.results, "forward": forward, "backward": backward}
     program = gn.compile(at.inputs, outputs, backend=backend, verify=True)
     found = program(*at.arrays)
     expected = central_difference(lambda *feeds: program(*feeds)["value"], at, at.v)
-    what = f"{case} on {backend}"
+    what = f"{case} in {dtype} on {backend}"
     assert_agree(found["forward"], expected, f"{what}: forward mode")
     for node, array in zip(forward + backward, found["forward"] + found["backward"], strict=True):
         assert (array.shape, array.dtype) == (node.shape, node.dtype), what
@@ -145,9 +159,9 @@ def check_first_order(case: Case, backend: str) -> None:
         assert not np.isfinite(other), f"{what}: <u, Jv> = {one}, but <J'u, v> = {other}"
 
 
-def check_second_order(case: Case) -> None:
+def check_second_order(case: Case, dtype: str) -> None:
     """All four nestings of the two modes agree with differences of the first derivative."""
-    at = point(case)
+    at = point(case, dtype)
     forward = gn.jvp(at.results, at.wrt, at.v)
     backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
     first = gn.compile(at.inputs, [*forward, *backward], backend="reference")
@@ -176,9 +190,9 @@ def check_second_order(case: Case) -> None:
         assert_agree([given], [np.array(expected)], f"{case}: {nesting}")
 
 
-def gradients(case: Case) -> list[Array]:
-    """The vector-Jacobian product by every float input."""
-    at = point(case)
+def gradients(case: Case, dtype: str) -> list[Array]:
+    """The vector-Jacobian product by every input that has one."""
+    at = point(case, dtype)
     backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
     found: list[Array] = gn.compile(at.inputs, backward, backend="reference")(*at.arrays)
     return found
@@ -186,19 +200,24 @@ def gradients(case: Case) -> list[Array]:
 
 def check_not_vacuous(operation: Operation) -> None:
     """Some sample has a derivative that is not zero, so that the checks above can fail."""
-    found = [gradients(case) for case in cases_of(operation) if has_derivative(case)]
+    found = [
+        gradients(case, dtype)
+        for case in cases_of(operation)
+        for dtype in precise_dtypes(operation)
+        if has_derivative(case, dtype)
+    ]
     is_flat = not any(np.any(each != 0.0) for arrays in found for each in arrays)
     assert found, f"{operation.name}: no sample has a derivative"
     assert is_flat == (operation.name in FLAT), f"{operation.name}: every derivative is zero"
 
 
-def check_no_wrong_derivative(case: Case) -> None:
+def check_no_wrong_derivative(case: Case, dtype: str) -> None:
     """What is not declared differentiable refuses in words, or its derivative is right."""
-    at = point(case)
+    at = point(case, dtype)
     if not at.wrt:
         return
     if at.results:
-        check_first_order(case, "reference")
+        check_first_order(case, dtype, "reference")
         return
     cotangents = [np.ones(node.shape) for node in at.outputs]
     error = raised_by(lambda: gn.vjp(at.outputs, at.wrt, cotangents))
@@ -208,7 +227,11 @@ def check_no_wrong_derivative(case: Case) -> None:
 
 def operators_of(case: Case) -> set[str]:
     """The operators in the graph of a sample, in its derivatives, and in what those expand to."""
-    at = point(case)
+    return set().union(*(_operators_at(case, dtype) for dtype in precise_dtypes(case.operation)))
+
+
+def _operators_at(case: Case, dtype: str) -> set[str]:
+    at = point(case, dtype)
     waiting = list(at.outputs)
     if at.wrt and at.results:
         forward = gn.jvp(at.results, at.wrt, at.v)

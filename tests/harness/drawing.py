@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 import graphnn as gn
-from graphnn.core.dtypes import DType, as_dtype, is_bool, is_floating, is_integer
+from graphnn.core.dtypes import (
+    DType,
+    as_dtype,
+    is_bool,
+    is_complex,
+    is_inexact,
+    is_integer,
+    real_dtype,
+)
 from graphnn.core.node import Node
 from graphnn.ops import load_all
 from graphnn.ops.contract import OPERATIONS, Arg, Operation, Sample
@@ -86,7 +94,7 @@ def is_drawable(sample: Sample, dtype: Any) -> bool:
     """Whether a dtype holds the values that a sample prescribes."""
     wanted = as_dtype(dtype)
     return all(
-        is_floating(wanted) or arg.kind != "float" or _are_whole(arg.values, wanted)
+        is_inexact(wanted) or arg.kind != "float" or _are_whole(arg.values, wanted)
         for arg in _args_of((sample.args, sample.kwargs))
     )
 
@@ -129,6 +137,9 @@ def _values(arg: Arg, dtype: DType, generator: np.random.Generator) -> Array:
         low, high = int(np.ceil(arg.low)), int(np.floor(arg.high))
         whole = generator.integers(low, high, arg.shape, endpoint=True)
         return np.array(whole, np.int64 if arg.kind == "int" else dtype)
+    if is_complex(dtype):
+        parts = _values(arg, real_dtype(dtype), generator)
+        return np.asarray(parts + 1j * generator.uniform(-1.0, 1.0, arg.shape), dtype)
     size = int(np.prod(arg.shape))
     values = generator.uniform(arg.low, arg.high, size)
     if arg.distinct and size > 1:
