@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from rewriting import Case, shaped
+from rewriting import Case, elementwise, shaped
 
 import graphnn as gn
 
@@ -39,12 +39,25 @@ def dominant(x: gn.Node) -> gn.Node:
     return gn.tanh(x) + 4.0 * gn.eye(int(x.shape[-1]), dtype=x.dtype)
 
 
+def both_parts(z: gn.Node) -> gn.Node:
+    return gn.stack([gn.real(z), gn.imag(z)])
+
+
 def conv(x: gn.Node, **options: Any) -> gn.Node:
     return gn.conv(x, gn.constant(KERNEL), **options)
 
 
 def padded(x: gn.Node) -> gn.Node:
     return gn.pad(x, ((0, 0), (0, 0), (1, 2), (0, 3)))
+
+
+def on_parts(rule: str, before: Any, after: Any) -> Case:
+    """A case on the real and imaginary parts of complex numbers."""
+    return elementwise(rule, "ff", before, after, dtypes=("float32", "float64"))
+
+
+def z(a: gn.Node, b: gn.Node) -> gn.Node:
+    return both_parts(gn.complex(a, b))
 
 
 KERNEL = np.random.default_rng(0).normal(size=(4, 2, 2, 3)).astype("float32")
@@ -83,5 +96,37 @@ FAMILIES = [
         (2, 4, 5, 4),
         lambda x: conv(padded(x), groups=2, **FLIPPED),
         lambda x: conv(x, groups=2, padding=((1, 2), (0, 3)), **FLIPPED),
+    ),
+    on_parts("conj_of_conj", lambda a, b: both_parts(gn.conj(gn.conj(gn.complex(a, b)))), z),
+    on_parts("real_of_complex", lambda a, b: gn.real(gn.complex(a, b)), lambda a, b: a),
+    on_parts("imag_of_complex", lambda a, b: gn.imag(gn.complex(a, b)), lambda a, b: b),
+    on_parts(
+        "complex_of_parts",
+        lambda a, b: both_parts(gn.complex(gn.real(gn.complex(a, b)), gn.imag(gn.complex(a, b)))),
+        z,
+    ),
+    on_parts(
+        "real_of_conj",
+        lambda a, b: gn.real(gn.conj(gn.complex(a, b))),
+        lambda a, b: gn.real(gn.complex(a, b)),
+    ),
+    on_parts(
+        "abs_of_conj",
+        lambda a, b: abs(gn.conj(gn.complex(a, b))),
+        lambda a, b: abs(gn.complex(a, b)),
+    ),
+    elementwise(
+        "real_of_cast",
+        "f",
+        lambda x: gn.real(gn.cast(x, "complex64")),
+        lambda x: x,
+        dtypes=("float32",),
+    ),
+    elementwise(
+        "imag_of_cast",
+        "f",
+        lambda x: gn.imag(gn.cast(x, "complex64")),
+        lambda x: gn.zeros_like(x),
+        dtypes=("float32",),
     ),
 ]
