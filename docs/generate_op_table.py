@@ -116,7 +116,7 @@ def dtypes(described: Operation) -> str:
     """The kinds of dtype of its array arguments, in words."""
     kinds = {arg.kind for sample in described.samples for arg in arrays(sample.args)}
     kinds |= {arg.kind for sample in described.samples for arg in arrays(sample.kwargs.values())}
-    if kinds & {"float", "same-int"}:
+    if kinds & {"float", "real"}:
         return ", ".join(KINDS[letter] for letter in described.dtypes)
     names = [name for name in ("bool", "int") if name in kinds]
     return ", ".join({"int": "integer"}.get(name, name) for name in names) or "–"

@@ -87,9 +87,10 @@ class Arg:
     low, high : float
         Values are uniform between them; so are the real parts of complex numbers, whose
         imaginary parts lie between -1 and 1.
-    kind : {"float", "int", "bool", "same-int"}
-        ``float`` arguments are drawn in every dtype under test; ``int`` are int64
-        between ``low`` and ``high`` inclusive; ``bool`` are coin tosses.
+    kind : {"float", "real", "int", "bool"}
+        ``float`` arguments are drawn in every dtype under test, ``real`` ones in all but the
+        complex; ``int`` are int64 between ``low`` and ``high`` inclusive; ``bool`` are coin
+        tosses.
     distinct : bool
         Whether values must lie apart (no ties within 0.01), for max, sort and the like.
     values : tuple, optional

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from graphnn.core.errors import ShapeError, UnsupportedOpError
+from graphnn.core.dtypes import is_complex, real_dtype
+from graphnn.core.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
-from graphnn.ops.arithmetic import abs, square
+from graphnn.ops.arithmetic import abs, add, square
 from graphnn.ops.broadcasting import keep_axes, sum, to_shape
+from graphnn.ops.complex_numbers import imag, real
 from graphnn.ops.contract import (
     Arg,
     Reject,
     Sample,
     as_node,
+    as_real,
     cast_to,
     listed,
     normalize_axes,
     normalize_axis,
     operation,
-    require_floating,
+    require_inexact,
     widened,
 )
 from graphnn.ops.logic import not_equal
@@ -35,14 +39,20 @@ __all__ = ["norm"]
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x, np.float64)
+    x = np.asarray(x)
+    x = x if np.iscomplexobj(x) else x.astype(np.float64)
     if ord is None:
-        return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+        return np.sqrt(np.sum(np.abs(x) ** 2, axis=axis, keepdims=keepdims))
     return np.linalg.norm(x, ord, axis, keepdims)
 
 
 _AWAY_FROM_0 = Arg((2, 3), low=0.3, distinct=True)
-_MATRIX_ORDERS = ["fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf]
+_BY_SIZE = ["fro", 1, -1, np.inf, -np.inf]
+_BY_SINGULAR_VALUES = ["nuc", 2, -2]
+
+
+def _real(*shape: int) -> Arg:
+    return replace(regular(*shape), kind="real")
 
 
 @operation(
@@ -61,11 +71,13 @@ _MATRIX_ORDERS = ["fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf]
         Sample(Arg((4,)), 2),
         Sample(Arg((0, 3)), axis=0),
         Sample(Arg(low=0.3)),
-        *(Sample(regular(3, 2), ord) for ord in _MATRIX_ORDERS),
-        *(Sample(regular(2, 3, 4), ord, axis=(2, -2)) for ord in _MATRIX_ORDERS),
+        *(Sample(regular(3, 2), ord) for ord in _BY_SIZE),
+        *(Sample(regular(2, 3, 4), ord, axis=(2, -2)) for ord in _BY_SIZE),
+        *(Sample(_real(3, 2), ord) for ord in _BY_SINGULAR_VALUES),
+        *(Sample(_real(2, 3, 4), ord, axis=(2, -2)) for ord in _BY_SINGULAR_VALUES),
         Sample(Arg((2, 2, 3), low=0.3, distinct=True), 1, axis=(0, 1)),
-        Sample(regular(2, 3, 2), "nuc", axis=(0, 2), keepdims=True),
-        Sample(Arg((0, 3)), "nuc"),
+        Sample(_real(2, 3, 2), "nuc", axis=(0, 2), keepdims=True),
+        Sample(Arg((0, 3), kind="real"), "nuc"),
         Sample(Arg((0, 3)), 1),
     ],
     rejects=[
@@ -81,9 +93,10 @@ _MATRIX_ORDERS = ["fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf]
         Reject(ShapeError, "max of empty", Arg((0, 3)), 2),
         Reject(ShapeError, "order 2 of (2, 3, 4), along 3 axes", Arg((2, 3, 4)), 2),
         Reject(ShapeError, "an axis is given twice", Arg((3, 4)), "fro", (1, -1)),
+        Reject(DTypeError, "by singular values: complex64", np.ones((3, 4), "complex64"), 2),
         Reject(ShapeError, "axis 2 is out of range", Arg((3, 4)), 1, (0, 2)),
     ],
-    dtypes="bif",
+    dtypes="bifc",
     corner="derivative 0 at zero for order 2 of vectors and fro, as in PyTorch; ties of the "
     "largest or smallest share it equally; nuc, 2, -2 at equal singular values or 0: a subgradient",
 )
@@ -93,7 +106,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
     Parameters
     ----------
     x : array_like or Node
-        Integers become float32; half floats are computed in float32.
+        Integers become float32; half floats are computed in float32. Of complex numbers the
+        absolute values count, and the norm is real; orders by singular values refuse them.
     ord : float or {"fro", "nuc"}, optional
         Which norm, as in :func:`numpy.linalg.norm`. Default: the square root of the sum of all
         squares. Of vectors: 2 is the Euclidean norm; 1, any positive number, ``inf`` (the largest
@@ -126,11 +140,11 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
     >>> gn.evaluate(gn.norm([[1.0, -2.0], [3.0, 4.0]], 1))
     array(6., dtype=float32)
     """
-    x = require_floating("norm", as_node(x))
+    x = require_inexact(as_node(x))
     axes = normalize_axes("norm", axis, x.ndim)
     wide = widened(x)
     if ord is None:
-        result = safe_sqrt(sum(square(wide), axes))
+        result = safe_sqrt(sum(_squared_size(wide), axes))
     elif len(axes) == 1:
         result = _of_vectors(wide, ord, axes[0])
     elif len(axes) == 2:
@@ -143,7 +157,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
             f"norm: order {ord!r} of {shape_text(x.shape)}, along {len(axes)} axes",
             hint="give one axis for vectors or two for matrices, or ravel the array",
         )
-    result = cast_to(result, x.dtype)
+    result = cast_to(result, real_dtype(x.dtype))
     return to_shape(result, keep_axes(x.shape, axes)) if keepdims else result
 
 
@@ -156,9 +170,9 @@ def _of_vectors(x: Node, ord: Any, axis: int) -> Node:
     if not is_number or not (ord >= 0 or ord == -np.inf):
         raise _unsupported(ord, "vectors", "0, a positive number, inf or -inf")
     if ord == 2:
-        return safe_sqrt(sum(square(x), axis))
+        return safe_sqrt(sum(_squared_size(x), axis))
     if ord == 0:
-        return sum(cast_to(not_equal(x, 0.0), x.dtype), axis)
+        return sum(cast_to(not_equal(x, 0.0), real_dtype(x.dtype)), axis)
     size = abs(x)
     if ord == 1:
         return sum(size, axis)
@@ -172,16 +186,23 @@ def _of_vectors(x: Node, ord: Any, axis: int) -> Node:
 def _of_matrices(x: Node, ord: Any) -> Node:
     if isinstance(ord, str):
         if ord == "fro":
-            return safe_sqrt(sum(square(x), (-2, -1)))
+            return safe_sqrt(sum(_squared_size(x), (-2, -1)))
         if ord == "nuc":
-            return sum(singular_values(x), -1)
+            return sum(singular_values(as_real("norm by singular values", x)), -1)
     elif ord in (2, -2):
-        return _extreme(singular_values(x), ord)
+        return _extreme(singular_values(as_real("norm by singular values", x)), ord)
     elif ord in (1, -1):
         return _extreme(sum(abs(x), -2), ord)
     elif ord in (np.inf, -np.inf):
         return _extreme(sum(abs(x), -1), ord)
     raise _unsupported(ord, "matrices", "'fro', 'nuc', 2, -2, 1, -1, inf or -inf")
+
+
+def _squared_size(x: Node) -> Node:
+    """``abs(x)**2``, with a derivative that is smooth at 0."""
+    if not is_complex(x.dtype):
+        return square(x)
+    return add(square(real(x)), square(imag(x)))
 
 
 def _extreme(x: Node, ord: float) -> Node:

@@ -34,6 +34,7 @@ every_case = pytest.mark.parametrize(
         pytest.param(case, dtype, id=f"{case}-{dtype}")
         for case in cases()
         for dtype in main_dtypes(case.operation)
+        if is_drawable(case.sample, dtype)
     ],
 )
 differentiable = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from checks import as_list, main_dtype, raised_by
-from drawing import Array, Case, cases_of, draw
+from drawing import Array, Case, cases_of, draw, is_drawable
 
 import graphnn as gn
 from graphnn.core.dtypes import DType, is_complex, is_inexact
@@ -100,6 +100,8 @@ def _direction(generator: np.random.Generator, shape: Any, dtype: DType) -> Arra
 
 def has_derivative(case: Case, dtype: str) -> bool:
     """Whether floats or complex numbers go in and come out."""
+    if not is_drawable(case.sample, dtype):
+        return False
     at = point(case, dtype)
     return bool(at.wrt and at.results)
 

@@ -94,9 +94,19 @@ def is_drawable(sample: Sample, dtype: Any) -> bool:
     """Whether a dtype holds the values that a sample prescribes."""
     wanted = as_dtype(dtype)
     return all(
-        is_inexact(wanted) or arg.kind != "float" or _are_whole(arg.values, wanted)
-        for arg in _args_of((sample.args, sample.kwargs))
+        _may_be(arg, wanted) for arg in _args_of((sample.args, sample.kwargs)) if _varies(arg)
     )
+
+
+def _varies(arg: Arg) -> bool:
+    """Whether an argument is drawn in the dtype under test."""
+    return arg.kind in ("float", "real")
+
+
+def _may_be(arg: Arg, dtype: DType) -> bool:
+    if is_complex(dtype):
+        return arg.kind == "float"
+    return is_inexact(dtype) or _are_whole(arg.values, dtype)
 
 
 def _are_whole(values: Any, dtype: DType) -> bool:
@@ -129,9 +139,9 @@ def _replace(tree: Any, values: Iterator[Any]) -> Any:
 
 def _values(arg: Arg, dtype: DType, generator: np.random.Generator) -> Array:
     if arg.values is not None:
-        wanted = dtype if arg.kind == "float" else as_dtype(arg.kind)
+        wanted = dtype if _varies(arg) else as_dtype(arg.kind)
         return np.array(arg.values, np.float64).astype(wanted).reshape(arg.shape)
-    if arg.kind == "bool" or (arg.kind == "float" and is_bool(dtype)):
+    if arg.kind == "bool" or (_varies(arg) and is_bool(dtype)):
         return np.array(generator.random(arg.shape) < 0.5)
     if arg.kind == "int" or is_integer(dtype):
         low, high = int(np.ceil(arg.low)), int(np.floor(arg.high))
