@@ -50,7 +50,7 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
 
     Parameters
     ----------
-    loss : Node, or function of nodes
+    loss : Node or callable
         0-d, floating. It may depend on complex numbers, but must be real itself. Given a
         function, ``grad(f, 0)`` is the function whose result is the gradient of ``f`` with
         respect to its first argument; that may be a nested structure.
@@ -195,10 +195,10 @@ def jacobian(output: Node, wrt: Node) -> Node:
 
     Parameters
     ----------
-    output : Node, or function of nodes
+    output : Node or callable
         Given a function, ``jacobian(f, 0)`` is the function whose result is the Jacobian of
         ``f`` with respect to its first argument.
-    wrt : Node, or position of an argument
+    wrt : Node or int
 
     Returns
     -------
