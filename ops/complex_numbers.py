@@ -38,6 +38,7 @@ class ConjOp(LinearOp):
     """The complex conjugate, which is its own transpose."""
 
     name = "conj"
+    axis_attrs = ()
     is_elementwise = True
     instruction = "kernel"
 
@@ -60,6 +61,7 @@ class ConjOp(LinearOp):
 class PartOp(LinearOp):
     """A part of a complex number: the real part of its product with ``factor``."""
 
+    axis_attrs = ()
     is_elementwise = True
     instruction = "kernel"
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from batching import check_batching
-from checks import BACKENDS, assert_close, tolerance
-from drawing import Case, cases
+from checks import BACKENDS, assert_close, main_dtypes, tolerance
+from drawing import Case, cases, is_drawable
 from hypothesis import HealthCheck, given, settings
 from random_graphs import Recipe, build, recipes
 
@@ -27,9 +27,17 @@ def ops_of(node):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("case", cases(), ids=str)
-def test_vmap_is_a_stacked_loop(case: Case, backend: str) -> None:
-    check_batching(case, backend)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        for case in cases()
+        for dtype in main_dtypes(case.operation)
+        if is_drawable(case.sample, dtype)
+    ],
+)
+def test_vmap_is_a_stacked_loop(case: Case, dtype: str, backend: str) -> None:
+    check_batching(case, dtype, backend)
 
 
 def test_every_operator_says_how_it_batches():

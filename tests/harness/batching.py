@@ -4,20 +4,20 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from checks import as_list, assert_close, main_dtype, tolerance
+from checks import as_list, assert_close, tolerance
 from drawing import Array, Case, draw
 
 import graphnn as gn
-from graphnn.core.dtypes import is_floating
+from graphnn.core.dtypes import is_inexact
 from graphnn.core.node import Node
 
 EXAMPLES = 3
 
 
-def check_batching(case: Case, backend: str) -> None:
+def check_batching(case: Case, dtype: str, backend: str) -> None:
     """vmap of an operation is a loop over it, whichever of its arguments are mapped."""
     generator = case.generator()
-    draws = [draw(case.sample, main_dtype(case.operation), generator) for _ in range(EXAMPLES)]
+    draws = [draw(case.sample, dtype, generator) for _ in range(EXAMPLES)]
     count = len(draws[0].arrays)
     for mapped in itertools.product((True, False), repeat=min(count, 3)):
         mapped += (True,) * (count - len(mapped))
@@ -56,7 +56,7 @@ def _check(case: Case, draws: Sequence, mapped: Sequence[bool], backend: str) ->
 
 def _assert_equal(result: Array, expected: Array, what: str) -> None:
     """Floats up to rounding, for sums may be taken in another order; the rest exactly."""
-    if is_floating(expected.dtype):
+    if is_inexact(expected.dtype):
         assert_close(result, expected, tolerance(expected.dtype), what)
     else:
         np.testing.assert_array_equal(result, expected, err_msg=what)
