@@ -19,7 +19,7 @@ from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import multiply
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.contract import sum_tangents, zeros_like
-from graphnn.ops.gathering import behind_axes, mapped_indices, wrapped
+from graphnn.ops.indices import behind_axes, flattened, mapped_indices, wrapped
 from graphnn.ops.movement import moved_to_front
 
 __all__ = ["products_of_others"]
@@ -148,13 +148,11 @@ def _chains(
     name: str, sizes: tuple[int, ...], indices: Sequence[Array], reverse: bool
 ) -> tuple[Array, Array]:
     """The elements chain by chain, and for each of them how many stand before it in its chain."""
-    chain = np.zeros(indices[0].shape, np.int64)
-    for index, size in zip(wrapped(name, sizes, indices), sizes, strict=True):
-        chain = chain * size + index
-    order = np.argsort(chain, axis=None, kind="stable")
+    chain = flattened(sizes, wrapped(name, sizes, indices))
+    order = np.argsort(chain, kind="stable")
     if reverse:
         order = order[::-1]
-    chain, number = chain.ravel()[order], np.arange(order.size)
+    chain, number = chain[order], np.arange(order.size)
     first = np.where(np.diff(chain, prepend=-1) != 0, number, 0)
     return order, number - np.maximum.accumulate(first)
 

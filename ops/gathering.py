@@ -7,13 +7,14 @@ the graph is built where the index is known, else when the program runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphnn.core.arrays import to_numpy
-from graphnn.core.dims import Shape, Size
+from graphnn.core.dims import Size
 from graphnn.core.dtypes import (
     FLOAT32,
     INT32,
@@ -22,8 +23,9 @@ from graphnn.core.dtypes import (
     is_bool,
     is_half,
     is_integer,
+    real_dtype,
 )
-from graphnn.core.errors import DTypeError, FeedError, ShapeError
+from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
@@ -44,47 +46,17 @@ from graphnn.ops.contract import (
     zeros_like,
 )
 from graphnn.ops.creation import iota
+from graphnn.ops.indices import (
+    behind_axes,
+    check_indices,
+    flattened,
+    mapped_indices,
+    wrapped,
+)
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims, inverse_permutation, moved_to_front, permute
 
 __all__ = ["gather", "one_hot", "scatter_add", "take_along_axis"]
-
-
-def check_indices(name: str, x: TensorSpec, indices: Sequence[TensorSpec]) -> Shape:
-    """The common shape of the indices of the leading axes."""
-    shape = indices[0].shape
-    for index in indices:
-        if index.dtype not in (INT32, INT64):
-            raise DTypeError(f"{name}: indices must be int32 or int64, not {index.dtype.name}")
-        if index.shape != shape:
-            raise ShapeError(
-                f"{name}: indices of shapes {shape_text(shape)} and {shape_text(index.shape)}"
-            )
-    if len(indices) > len(x.shape):
-        raise ShapeError(f"{name}: {len(indices)} indices for {len(x.shape)} axes")
-    return shape
-
-
-def wrapped(name: str, sizes: Shape, indices: Sequence[Array]) -> tuple[Array, ...]:
-    """Indices of the leading axes, of ``sizes``, with negative ones counted from the end.
-
-    Raises
-    ------
-    FeedError
-        If one is out of range.
-    """
-    result = []
-    for axis, (index, size) in enumerate(zip(indices, sizes, strict=False)):
-        outside = (index < -size) | (index >= size)
-        if outside.any():
-            raise FeedError(
-                f"{name}: index {index[outside][0]} is out of range for {size} elements"
-                + (f" (index number {axis})" if len(indices) > 1 else ""),
-                where="",
-                hint=f"indices run from {-size} to {size - 1}" if size else "there are none",
-            )
-        result.append(np.where(index < 0, index + size, index))
-    return tuple(result)
 
 
 class GatherOp(LinearOp):
@@ -144,21 +116,31 @@ class ScatterOp(Op):
         return x
 
     def evaluate(self, x: Array, updates: Array, *indices: Array) -> Array:
-        total = x.astype(FLOAT32 if is_half(x.dtype) else x.dtype)
-        places = wrapped(self.name, x.shape, indices)
-        self.write(total, places, updates.astype(total.dtype, copy=False))
+        total = np.array(x, FLOAT32 if is_half(x.dtype) else x.dtype, order="C")
+        self._write_all(total, updates, indices)
         return total.astype(x.dtype, copy=False)
 
     def evaluate_into(self, out: Array, x: Array, updates: Array, *indices: Array) -> None:
-        if is_half(x.dtype):
+        if is_half(x.dtype) or not out.flags.c_contiguous:
             out[...] = self.evaluate(x, updates, *indices)
         else:
             out[...] = x
-            self.write(out, wrapped(self.name, x.shape, indices), updates)
+            self._write_all(out, updates, indices)
 
-    def write(self, out: Array, places: tuple[Array, ...], updates: Array) -> None:
-        """Bring the updates to their places, one after the other."""
-        self.ufunc.at(out, places, updates)
+    def _write_all(self, out: Array, updates: Array, indices: Sequence[Array]) -> None:
+        """Hand contiguous ``out`` and the updates on as rows, one for every place and index."""
+        sizes, others = out.shape[: len(indices)], out.shape[len(indices) :]
+        place = flattened(sizes, wrapped(self.name, sizes, indices))
+        width = math.prod(others)
+        arriving = updates.astype(out.dtype, copy=False).reshape(place.size, width)
+        self.write(out.reshape(math.prod(sizes), width), place, arriving)
+
+    def write(self, rows: Array, place: Array, updates: Array) -> None:
+        """Bring rows of updates to their places among contiguous rows, one after the other."""
+        width = rows.shape[1]
+        # NumPy has a fast loop for a single 1-D index alone.
+        element = place if width == 1 else (place[:, None] * width + np.arange(width)).ravel()
+        self.ufunc.at(rows.reshape(-1), element, updates.reshape(-1))
 
     def batch(self, node: Node, inputs: Sequence[Node], mapped: Sequence[bool]) -> Node:
         size = next(x.shape[0] for x, is_mapped in zip(inputs, mapped, strict=True) if is_mapped)
@@ -177,12 +159,31 @@ class ScatterOp(Op):
         return moved_to_front(moved, n_axes)
 
 
+_SMALL = 2**14
+"""Below this many elements, setting a sparse product up takes longer than adding one by one."""
+
+
 class ScatterAddOp(ScatterOp, LinearOp):
     """``x`` with updates added at indices of the leading axes; repeated indices add up in order."""
 
     name = "scatter_add"
     ufunc = np.add
     linear_in = (0, 1)
+
+    def write(self, rows: Array, place: Array, updates: Array) -> None:
+        """As a product with a sparse matrix of ones, where that gives the same bits faster."""
+        real = real_dtype(rows.dtype)  # a complex 1 times inf would be NaN
+        sums, added = rows.view(real), updates.view(real)
+        is_worth_it = rows.shape[1] > 1 and max(_SMALL, sums.size) <= 4 * added.size
+        # The product begins at 0 and adds in order: it is right only where rows do so as well.
+        if is_worth_it and not sums.view(f"u{sums.itemsize}").any():
+            from scipy.sparse import csc_array
+
+            count = len(place)
+            ones = (np.ones(count, real), place, np.arange(count + 1))
+            sums[...] = csc_array(ones, shape=(len(rows), count)) @ added
+        else:
+            super().write(rows, place, updates)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return cotangent if index == 0 else make_node(GATHER, (cotangent, *node.inputs[2:]))
@@ -191,20 +192,6 @@ class ScatterAddOp(ScatterOp, LinearOp):
 GATHER, SCATTER_ADD = GatherOp(), ScatterAddOp()
 register(GATHER)
 register(SCATTER_ADD)
-
-
-def behind_axes(x: Node, n_axes: int) -> Node:
-    """The axis of examples moved behind the axes that are indexed."""
-    return permute(x, (*range(1, n_axes + 1), 0, *range(n_axes + 1, x.ndim)))
-
-
-def mapped_indices(
-    indices: Sequence[Node], mapped: Sequence[bool], *, with_number: bool
-) -> list[Node]:
-    """Indices for every example, of one shape; if asked, with the example's number first."""
-    shape = next(each.shape for each, is_mapped in zip(indices, mapped, strict=True) if is_mapped)
-    spread = [broadcast_to(each, shape) for each in indices]
-    return [iota(shape, 0, indices[0].dtype), *spread] if with_number else spread
 
 
 def index_node(what: str, index: Any, size: Size | None) -> Node:

@@ -56,14 +56,12 @@ class ScatterSetOp(ScatterOp, LinearOp):
     name = "scatter_set"
     linear_in = (0, 1)
 
-    def write(self, out: Array, places: tuple[Array, ...], updates: Array) -> None:
-        # NumPy does not promise an order for ``out[places] = updates``: set every place once.
-        n_axes, n_index = len(places), places[0].ndim
-        last = np.full(out.shape[:n_axes], -1)
-        np.maximum.at(last, places, np.arange(places[0].size).reshape(places[0].shape))
-        hit = last >= 0
-        rows = updates.reshape(places[0].size, *updates.shape[n_index:])
-        out[hit] = rows[last[hit]]
+    def write(self, rows: Array, place: Array, updates: Array) -> None:
+        # NumPy does not promise an order for ``rows[place] = updates``: set every place once.
+        last = np.full(len(rows), -1)
+        np.maximum.at(last, place, np.arange(place.size))
+        is_hit = last >= 0
+        rows[is_hit] = updates[last[is_hit]]
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         _, updates, *indices = node.inputs

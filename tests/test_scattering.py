@@ -146,6 +146,31 @@ def test_the_last_of_repeated_updates_is_set_and_it_alone_has_a_derivative(seed)
         np.testing.assert_array_equal(given, wanted)
 
 
+@pytest.mark.parametrize("start", [0.0, -0.0, 0.1])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int32"])
+@pytest.mark.parametrize("count", [3, 3000])  # few are added one by one, many by a product
+def test_scatter_add_gives_the_bits_of_adding_in_order(count, dtype, start):
+    rng = np.random.default_rng(0)
+    shape = (2, 100, 4)  # the last of the first axis gets none
+    x = np.full(shape, start, dtype)
+    indices = np.zeros(count, np.int64), rng.integers(-100, 100, count)
+    updates = rng.uniform(-9.0, 9.0, (count, 4)).astype(dtype)
+    if dtype != "int32":
+        updates[0] = (np.inf, np.nan, -0.0, 1e30)
+        updates[1:3] = -0.0
+    expected = x.copy()
+    for place, update in zip(zip(*indices, strict=True), updates, strict=True):
+        expected[place] += update
+    inputs = [gn.input(f"x{i}", each.shape, each.dtype) for i, each in enumerate((x, updates))]
+    y = gn.scatter_add(inputs[0], tuple(indices), inputs[1])
+    for backend in ("reference", "numpy"):
+        found = gn.compile(inputs, y, backend=backend)(x, updates)
+        parts = (np.real, np.imag) if dtype == "complex64" else (np.asarray,)
+        for part in parts:
+            np.testing.assert_array_equal(part(found), part(expected))
+            np.testing.assert_array_equal(np.signbit(part(found)), np.signbit(part(expected)))
+
+
 def test_extremes_share_among_what_ties_and_nan_wins():
     x, u = gn.input("x", (3,), "float64"), gn.input("u", (4,), "float64")
     y = gn.scatter_max(x, [0, 0, 0, 1], u)
