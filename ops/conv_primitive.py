@@ -37,6 +37,9 @@ __all__ = ["CONV"]
 Numbers = tuple[int, ...]
 """One for every spatial axis."""
 
+COPIED_BYTES = 2**24
+"""About how much of what windows see is copied at a time: of whole examples, at least one."""
+
 
 class ConvOp(LinearOp):
     """Sums of products of a kernel with what it sees of an array, place by place.
@@ -243,6 +246,19 @@ def _padded(x: Array, low: Sequence[int], ends: Sequence[int]) -> Array:
 
 def _multiply(out: Array, kernel: Array, seen: Array) -> None:
     """Multiply what is ``seen (N, G, C, *window, *size)`` by the kernel and sum, by matmul.
+
+    That copies what is seen, once for every element of the window that sees it: so some examples
+    at a time.
+    """
+    one = math.prod(seen.shape[1:]) * seen.itemsize
+    together = max(1, COPIED_BYTES // one)
+    for first in range(0, len(seen), together):
+        some = slice(first, first + together)
+        _multiply_copy(out[some], kernel, seen[some])
+
+
+def _multiply_copy(out: Array, kernel: Array, seen: Array) -> None:
+    """`_multiply` with one copy of all that is seen.
 
     The larger ones of windows and places come last, so that long rows are copied.
     """

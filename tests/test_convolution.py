@@ -1,6 +1,8 @@
 """Convolutions beside SciPy's, the structure of their derivatives, and named sizes."""
 
 import itertools
+import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ import graphnn as gn
 from graphnn.core.errors import ShapeError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node, make_node
+from graphnn.ops import conv_primitive
 from graphnn.ops.conv_primitive import CONV, conv_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -222,6 +225,33 @@ def test_result_need_not_be_contiguous(attrs: str) -> None:
     out = np.empty(expected.shape[::-1]).T
     CONV.evaluate_into(out, x, kernel, **ATTRS[attrs])
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("attrs", ATTRS)
+def test_examples_may_be_taken_a_few_at_a_time(attrs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, kernel = random(5, 3, 4, 5, 6), random(3, 2, 4, 2, 3, seed=1)
+    expected = CONV.evaluate(x, kernel, **ATTRS[attrs])
+    one = 3 * 4 * math.prod(kernel.shape[3:]) * math.prod(ATTRS[attrs]["size"]) * x.itemsize
+    for together in (0, 1, 2, 3):
+        monkeypatch.setattr(conv_primitive, "COPIED_BYTES", together * one)
+        found = CONV.evaluate(x, kernel, **ATTRS[attrs])
+        np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(40, 40), (5, 5)], ids=["columns", "rows"])
+def test_what_windows_see_is_not_copied_at_once(size: tuple[int, int]) -> None:
+    window = tuple(44 - each + 1 for each in size)
+    x, kernel = random(64, 1, 4, 44, 44), random(1, 4, 4, *window, seed=1)
+    attrs = {"stride": (1, 1), "low": (0, 0), "x_dilation": (1, 1), "dilation": (1, 1)}
+    everything = len(x) * math.prod(kernel.shape[2:]) * math.prod(size) * x.itemsize
+    assert everything > 4 * conv_primitive.COPIED_BYTES
+    tracemalloc.start()
+    try:
+        CONV.evaluate(x, kernel, size=size, flip=False, **attrs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < everything / 2
 
 
 def test_the_equation_of_the_primitive() -> None:
