@@ -148,7 +148,9 @@ _POSITIVE = Arg((6,), 0.5, 2.0)
         Reject(ShapeError, "bins must be 1-D, not (2, 2)", Arg((3,)), Arg((2, 2))),
         Reject(ShapeError, "2 edges at least, not 1", Arg((3,)), Arg((1,))),
         Reject(ShapeError, "(2, 3) elements and weights of (6,)", Arg((2, 3)), 2, None, Arg((6,))),
-        Reject(ArgumentError, "range from 1.0 down to 0.0", Arg((3,)), 2, (1.0, 0.0)),
+        Reject(ArgumentError, "range from 1.0 to 0.0", Arg((3,)), 2, (1.0, 0.0)),
+        Reject(ArgumentError, "range from nan to 1.0", Arg((3,)), 2, (np.nan, 1.0)),
+        Reject(ArgumentError, "range from 0.0 to inf", Arg((3,)), 2, (0.0, np.inf)),
         Reject(ShapeError, "give a range", Arg((0,)), 2),
     ],
     corner="bins contain their left end, the last also its right one; NaN counts nowhere",
@@ -188,7 +190,7 @@ def histogram(
     ShapeError
         If there is no bin, or the weights do not have the shape of ``x``.
     ArgumentError
-        If the range is empty.
+        If the range descends or is not finite.
 
     Examples
     --------
@@ -223,8 +225,11 @@ def _edges(points: Node, bins: Any, range: tuple[float, float] | None) -> Node:
     if count < 1:
         raise ShapeError(f"histogram: at least one bin is needed, not {count}")
     if range is not None:
-        if range[0] > range[1]:
-            raise ArgumentError(f"histogram: a range from {range[0]} down to {range[1]}")
+        if not -np.inf < range[0] <= range[1] < np.inf:
+            raise ArgumentError(
+                f"histogram: the range from {range[0]} to {range[1]}",
+                hint="both ends are finite, and the first is not above the second",
+            )
         low, high = (constant(each, points.dtype) for each in range)
     elif points.size == 0:
         raise ShapeError("histogram of no elements", hint="give a range: range=(0.0, 1.0)")

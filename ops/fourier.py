@@ -205,6 +205,7 @@ _POWERS = {"backward": (0.0, 1.0), "ortho": (0.5, 0.5), "forward": (1.0, 0.0)}
 
 
 def _scaled(what: str, x: Node, sizes: Sequence[Size], norm: Any, *, inverse: bool) -> Node:
+    norm = "backward" if norm is None else norm  # as NumPy, JAX and PyTorch have it
     if norm not in _POWERS:
         raise ArgumentError(
             f"{what}: there is no norm {norm!r}", hint="one of " + ", ".join(map(repr, _POWERS))

@@ -132,7 +132,7 @@ class ScatterOp(Op):
         sizes, others = out.shape[: len(indices)], out.shape[len(indices) :]
         place = flattened(sizes, wrapped(self.name, sizes, indices))
         width = math.prod(others)
-        arriving = updates.astype(out.dtype, copy=False).reshape(place.size, width)
+        arriving = np.ascontiguousarray(updates, out.dtype).reshape(place.size, width)
         self.write(out.reshape(math.prod(sizes), width), place, arriving)
 
     def write(self, rows: Array, place: Array, updates: Array) -> None:
@@ -172,16 +172,16 @@ class ScatterAddOp(ScatterOp, LinearOp):
 
     def write(self, rows: Array, place: Array, updates: Array) -> None:
         """As a product with a sparse matrix of ones, where that gives the same bits faster."""
-        real = real_dtype(rows.dtype)  # a complex 1 times inf would be NaN
-        sums, added = rows.view(real), updates.view(real)
-        is_worth_it = rows.shape[1] > 1 and max(_SMALL, sums.size) <= 4 * added.size
+        is_worth_it = rows.shape[1] > 1 and max(_SMALL, rows.size) <= 4 * updates.size
+        real = real_dtype(rows.dtype)
         # The product begins at 0 and adds in order: it is right only where rows do so as well.
-        if is_worth_it and not sums.view(f"u{sums.itemsize}").any():
+        if is_worth_it and not rows.view(real).view(f"u{real.itemsize}").any():
             from scipy.sparse import csc_array
 
             count = len(place)
             ones = (np.ones(count, real), place, np.arange(count + 1))
-            sums[...] = csc_array(ones, shape=(len(rows), count)) @ added
+            # Of complex numbers the parts are added: 1 + 0j times inf would be NaN.
+            rows.view(real)[...] = csc_array(ones, shape=(len(rows), count)) @ updates.view(real)
         else:
             super().write(rows, place, updates)
 

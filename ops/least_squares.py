@@ -39,7 +39,7 @@ class PinvOp(Op):
         return TensorSpec((*batch, columns, rows), a.dtype)
 
     def evaluate(self, a: Array, *, rtol: float | None) -> Array:
-        result: Array = each_or_nan(partial(np.linalg.pinv, rtol=rtol), a)
+        result: Array = each_or_nan(partial(_pseudo_inverse, rtol=rtol), a)
         return result
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
@@ -75,15 +75,27 @@ register(PINV)
 register(LSTSQ)
 
 
+def _pseudo_inverse(a: Array, rtol: float | None) -> Array:
+    u, inverses, vh = _inverted(a, rtol)
+    result: Array = vh.mT @ (inverses[..., None] * u.mT)
+    return result
+
+
 def _least_squares(a: Array, b: Array, rtol: float | None) -> Array:
-    """The shortest of the best solutions, by the singular value decomposition."""
+    """The shortest of the best solutions."""
+    u, inverses, vh = _inverted(a, rtol)
+    result: Array = vh.mT @ (inverses[..., None] * (u.mT @ b))
+    return result
+
+
+def _inverted(a: Array, rtol: float | None) -> tuple[Array, Array, Array]:
+    """The singular value decomposition, with the inverses of the values, or 0 for small ones."""
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     if rtol is None:
         rtol = max(a.shape[-2:]) * float(np.finfo(a.dtype).eps)
-    counts = s > rtol * s[..., :1]
-    weights = np.where(counts, 1.0 / np.where(counts, s, 1.0), 0.0).astype(s.dtype)
-    result: Array = vh.mT @ (weights[..., None] * (u.mT @ b))
-    return result
+    is_small = s <= rtol * s[..., :1]  # so that NaN, of an infinite matrix, is not
+    inverses = np.where(is_small, 0.0, 1.0 / np.where(is_small, 1.0, s)).astype(s.dtype)
+    return u, inverses, vh
 
 
 def _pinv(a: Node, rtol: float | None) -> Node:
@@ -149,7 +161,7 @@ _ALMOST_OF_RANK_1 = Arg((3, 2), values=(5, 0, 0, 1, 0, 0), kind="int")
     ],
     dtypes="if",
     corner="singular values below rtol times the largest count as 0; the derivative takes the "
-    "rank as constant",
+    "rank as constant; NaN for a matrix with NaN or inf",
 )
 def pinv(a: Any, *, rtol: float | None = None) -> Node:
     """The pseudo-inverse of matrices (Moore, Penrose), by singular values.
@@ -210,7 +222,7 @@ def pinv(a: Any, *, rtol: float | None = None) -> Node:
     ],
     dtypes="if",
     corner="the shortest solution where there are several; the derivative takes the rank as "
-    "constant",
+    "constant; NaN for a matrix with NaN or inf",
 )
 def lstsq(a: Any, b: Any, *, rtol: float | None = None) -> Node:
     """``x`` with the least ``norm(b - a @ x)``, and of those the shortest.

@@ -184,7 +184,7 @@ def _one_by_one(reduce: str) -> Any:
     reference=_one_by_one("set"),
     samples=scatter_samples(),
     rejects=SCATTER_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     corner="the last update of a place is set and has the derivative; what it replaces has 0",
 )
 def scatter_set(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
@@ -221,7 +221,7 @@ def scatter_set(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     >>> gn.evaluate(gn.scatter_set(x, [1, 3], [10.0, 30.0]), {x: [0.0, 1.0, 2.0, 3.0]})
     array([ 0., 10.,  2., 30.], dtype=float32)
     """
-    return scattered(SCATTER_SET, x, indices, updates, axis)
+    return scattered(SCATTER_SET, x, indices, updates, axis, "bifc")
 
 
 _EXTREMUM_CORNER = "what ties, ``x`` included, shares the derivative equally; NaN wins"
@@ -269,21 +269,22 @@ def scatter_min(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
         Sample(Arg((1,)), [0] * 7, Arg((7,), low=0.5)),
     ],
     rejects=SCATTER_REJECTS,
-    dtypes="if",
+    dtypes="ifc",
     corner="the derivative is right also where factors are 0, to any order",
 )
 def scatter_multiply(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     """``x`` times all ``updates`` for its place; arguments as those of :func:`scatter_set`."""
-    return scattered(SCATTER_MULTIPLY, x, indices, updates, axis, accepts="if")
+    return scattered(SCATTER_MULTIPLY, x, indices, updates, axis, "ifc")
 
 
-_REDUCTIONS = {
-    "set": SCATTER_SET,
-    "add": SCATTER_ADD,
-    "multiply": SCATTER_MULTIPLY,
-    "max": SCATTER_MAX,
-    "min": SCATTER_MIN,
+_REDUCTIONS: dict[str, tuple[ScatterOp, str]] = {
+    "set": (SCATTER_SET, "bifc"),
+    "add": (SCATTER_ADD, "ifc"),
+    "multiply": (SCATTER_MULTIPLY, "ifc"),
+    "max": (SCATTER_MAX, "bif"),
+    "min": (SCATTER_MIN, "bif"),
 }
+"""The op of each ``reduce``, and the kinds of dtypes that it takes."""
 
 
 def _put(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: str = "set") -> Any:
@@ -297,6 +298,11 @@ def _put(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: str = "set"
     return result
 
 
+def _distinct(*shape: int) -> Arg:
+    """Of real numbers, which have an order."""
+    return Arg(shape, distinct=True, kind="real")
+
+
 @operation(
     reference=_put,
     samples=[
@@ -304,8 +310,8 @@ def _put(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: str = "set"
         Sample(Arg((3, 4)), [[0, 2, 1, 1]], Arg(), axis=0),
         Sample(Arg((3, 4)), Arg((2, 4), 0, 2, kind="int"), Arg((2, 4)), 0, "add"),
         Sample(Arg((2, 3, 2)), [[[1], [1]]], Arg((2, 2, 2)), axis=1, reduce="multiply"),
-        Sample(Arg((3, 4), distinct=True), [[3, 3]], Arg((3, 2), distinct=True), reduce="max"),
-        Sample(Arg((3, 4), distinct=True), [[3, 3]], Arg((3, 2), distinct=True), reduce="min"),
+        Sample(_distinct(3, 4), [[3, 3]], _distinct(3, 2), reduce="max"),
+        Sample(_distinct(3, 4), [[3, 3]], _distinct(3, 2), reduce="min"),
         Sample(Arg((3, 4)), Arg((3, 0), 0, 3, kind="int"), Arg((3, 0))),
     ],
     rejects=[
@@ -314,7 +320,7 @@ def _put(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: str = "set"
         Reject(DTypeError, "must be integers", Arg((2, 4)), [[0.0], [1.0]], Arg((2, 1))),
         Reject(ArgumentError, "'mean'", Arg((2, 4)), [[0]], Arg((2, 1)), reduce="mean"),
     ],
-    dtypes="if",
+    dtypes="ifc",
     corner="where several updates go to one place, as scatter_set, scatter_add and so on",
 )
 def put_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: str = "set") -> Node:
@@ -361,4 +367,5 @@ def put_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: s
         )
     x = as_node(x)
     places = along_axis("put_along_axis", x, indices, axis)
-    return scattered(_REDUCTIONS[reduce], x, places, updates, 0)
+    op, accepts = _REDUCTIONS[reduce]
+    return scattered(op, x, places, updates, 0, accepts)

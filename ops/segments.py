@@ -25,7 +25,7 @@ from graphnn.ops.contract import (
     as_shape,
     cast_to,
     operation,
-    require_floating,
+    require_inexact,
     widened,
 )
 from graphnn.ops.creation import full, ones
@@ -75,7 +75,8 @@ def _by_segment(reduce: Any) -> Any:
 
 
 def _mean(rows: Any) -> Any:
-    return np.sum(rows, axis=0, dtype=np.float64) / np.maximum(len(rows), 1)
+    wide = np.result_type(rows.dtype, np.float64)
+    return np.sum(rows, axis=0, dtype=wide) / np.maximum(len(rows), 1)
 
 
 def _largest(rows: Any) -> Any:
@@ -174,7 +175,7 @@ def segment_sum(x: Any, segments: Any, count: Any) -> Node:
     reference=_by_segment(_mean),
     samples=_samples(),
     rejects=_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     corner="an empty segment gives 0",
 )
 def segment_mean(x: Any, segments: Any, count: Any) -> Node:
@@ -188,7 +189,7 @@ def segment_mean(x: Any, segments: Any, count: Any) -> Node:
     >>> gn.evaluate(gn.segment_mean([1.0, 2.0, 5.0], [0, 2, 0], 3), {})
     array([3., 0., 2.], dtype=float32)
     """
-    x = require_floating("segment_mean", as_node(x))
+    x = require_inexact(as_node(x))
     numbers = _numbers("segment_mean", x, segments, count)
     total = _reduced(SCATTER_ADD, widened(x), numbers, count, 0)
     # In int64: counting in float32 ends at 2**24.
@@ -252,7 +253,7 @@ def segment_min(x: Any, segments: Any, count: Any) -> Node:
         Sample(Arg((4, 2), values=(0.0, 2.0, -1.5, 0.0, 3.0, 0.5, 1.0, 0.0)), [1, 1, 1, 1], 2),
     ],
     rejects=_REJECTS,
-    dtypes="bif",
+    dtypes="bifc",
     corner="an empty segment gives 1; the derivative is right also where elements are 0",
 )
 def segment_prod(x: Any, segments: Any, count: Any) -> Node:
@@ -264,6 +265,6 @@ def segment_prod(x: Any, segments: Any, count: Any) -> Node:
     >>> gn.evaluate(gn.segment_prod([3.0, 2.0, 5.0], [0, 2, 0], 3), {})
     array([15.,  1.,  2.], dtype=float32)
     """
-    x = _counted(as_real("segment_prod", x))
+    x = _counted(as_node(x))
     numbers = _numbers("segment_prod", x, segments, count)
     return _reduced(SCATTER_MULTIPLY, x, numbers, count, 1)

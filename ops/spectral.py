@@ -6,7 +6,7 @@ rule transposed. Vectors have the sign that LAPACK gives them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,7 +48,7 @@ class EighOp(Op):
         return TupleSpec((TensorSpec(a.shape[:-1], a.dtype), a))
 
     def evaluate(self, a: Array) -> tuple[Array, ...]:
-        return tuple(each_or_nan(np.linalg.eigh, a))
+        return _decomposed(np.linalg.eigh, a)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
         (tangent,) = tangents
@@ -75,7 +75,7 @@ class SVDOp(Op):
         return TupleSpec(tuple(TensorSpec(shape, a.dtype) for shape in shapes))
 
     def evaluate(self, a: Array, *, full_matrices: bool) -> tuple[Array, ...]:
-        return tuple(each_or_nan(partial(np.linalg.svd, full_matrices=full_matrices), a))
+        return _decomposed(partial(np.linalg.svd, full_matrices=full_matrices), a)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
         (a,), (tangent,) = node.inputs, tangents
@@ -109,6 +109,15 @@ register(EIGH)
 register(SVD)
 
 
+def _decomposed(function: Callable[..., Any], a: Array) -> tuple[Array, ...]:
+    """A decomposition by LAPACK, which may give the vectors of an infinite matrix as numbers."""
+    parts = tuple(each_or_nan(function, a))
+    is_infinite = ~np.isfinite(a).all((-2, -1))
+    for part in parts:
+        part[is_infinite] = np.nan
+    return parts
+
+
 def _off_diagonal_inverse(gaps: Node) -> Node:
     """``1 / gaps`` off the diagonal, 0 on it; infinite where two values are equal."""
     # Two choices: an infinity in the branch not taken would spoil the second derivative.
@@ -119,6 +128,11 @@ def _off_diagonal_inverse(gaps: Node) -> Node:
 def _outside(vectors: Node, x: Node) -> Node:
     """The part of ``x`` that is orthogonal to orthonormal vectors."""
     return x - matmul(vectors, matmul(matrix_transpose(vectors), x))
+
+
+def _eigen(a: Node, part: int) -> Node:
+    """Eigenvalues (part 0) or eigenvectors (part 1) of the symmetric part of matrices."""
+    return project(make_node(EIGH, (symmetric_part(widened(a)),)), part)
 
 
 def singular_values(a: Node) -> Node:
@@ -182,8 +196,7 @@ def eigh(a: Any) -> tuple[Node, Node]:
     array([1., 3.], dtype=float32)
     """
     a = square_matrices("eigh", a)
-    node = make_node(EIGH, (symmetric_part(widened(a)),))
-    return cast_to(project(node, 0), a.dtype), cast_to(project(node, 1), a.dtype)
+    return cast_to(_eigen(a, 0), a.dtype), cast_to(_eigen(a, 1), a.dtype)
 
 
 @operation(
@@ -217,7 +230,8 @@ def eigvalsh(a: Any) -> Node:
     >>> gn.evaluate(gn.eigvalsh([[2.0, 1.0], [1.0, 2.0]]))
     array([1., 3.], dtype=float32)
     """
-    return eigh(a)[0]
+    a = square_matrices("eigvalsh", a)
+    return cast_to(_eigen(a, 0), a.dtype)
 
 
 _SVD_SAMPLES = [

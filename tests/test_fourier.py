@@ -10,7 +10,7 @@ from graphnn.core.errors import ShapeError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NORMS = ("backward", "ortho", "forward")
+NORMS = ("backward", "ortho", "forward", None)
 BACKENDS = ("reference", "numpy")
 
 
@@ -40,7 +40,7 @@ def compare(name: str, x: Array, *args: Any, **kwargs: Any) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("size", [1, 2, 5, 6, 7, 8])
 @pytest.mark.parametrize("n", [None, 1, 2, 4, 5, 9])
-def test_along_one_axis(norm: str, size: int, n: int | None) -> None:
+def test_along_one_axis(norm: str | None, size: int, n: int | None) -> None:
     for axis in (0, 1, -1):
         shape = [2, 3, 4]
         shape[axis] = size
@@ -59,7 +59,7 @@ def test_along_one_axis(norm: str, size: int, n: int | None) -> None:
     ("s", "axes"),
     [(None, (0, 1)), (None, (2, 0)), ((3, 5), (1, 2)), ((4, 2), (0, -1)), ((2, 3, 5), (2, 0, 1))],
 )
-def test_along_several_axes(norm: str, s: Any, axes: Any) -> None:
+def test_along_several_axes(norm: str | None, s: Any, axes: Any) -> None:
     for name in ("fftn", "ifftn", "rfftn", "irfftn"):
         x = random(3, 4, 5, real=name == "rfftn")
         compare(name, x, s=s, axes=axes, norm=norm)
@@ -87,7 +87,7 @@ def test_single_precision_stays_single(backend: str) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("size", [1, 4, 5])
-def test_inverses(norm: str, size: int) -> None:
+def test_inverses(norm: str | None, size: int) -> None:
     z, x = gn.input("z", (2, size), "complex128"), gn.input("x", (2, size), "float64")
     there_and_back = [
         gn.ifft(gn.fft(z, norm=norm), norm=norm),

@@ -264,7 +264,7 @@ def test_large_directions_do_not_spoil_the_derivative_of_expm() -> None:
 
 def test_a_matrix_without_a_result_is_nan_alone() -> None:
     good, singular = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 1.0], [1.0, 1.0]])
-    bad = np.full((2, 2), np.nan)
+    bad, infinite = np.full((2, 2), np.nan), np.diag([np.inf, 1.0])
     for function, broken in (
         (gn.cholesky, -good),
         (gn.inv, singular),
@@ -275,6 +275,10 @@ def test_a_matrix_without_a_result_is_nan_alone() -> None:
         (lambda a: gn.lstsq(a, np.ones(2)), bad),
         (gn.expm, bad),
         (lambda a: gn.qr(a)[0], bad),
+        (lambda a: gn.eigh(a)[1], infinite),
+        (lambda a: gn.svd(a)[0], infinite),
+        (gn.pinv, infinite),
+        (lambda a: gn.lstsq(a, np.ones(2)), infinite),
     ):
         a, feeds = given(np.stack([good, broken, good]))
         single, alone = given(broken)
