@@ -168,6 +168,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "resampling": ("pixel_shuffle", "pixel_unshuffle", "resize"),
     "scattering": (
         "put_along_axis",
+        "scatter_add",
         "scatter_max",
         "scatter_min",
         "scatter_multiply",

@@ -26,11 +26,11 @@ from graphnn.ops.contract import (
     widened,
 )
 from graphnn.ops.creation import linspace, ones, zeros
-from graphnn.ops.gathering import scatter_add
 from graphnn.ops.joining import slice_axis
 from graphnn.ops.logic import equal, greater_equal, less, logical_and
 from graphnn.ops.movement import ravel
 from graphnn.ops.reduction import max, min
+from graphnn.ops.scattering import scatter_add
 from graphnn.ops.searching import searchsorted, vector
 from graphnn.ops.statistics import size_of
 

@@ -1,8 +1,9 @@
-"""Gathering by integer arrays, and its transpose, adding at indices.
+"""Gathering by integer arrays, and the op that is its transpose, adding at indices.
 
-The primitives ``gather`` and ``scatter_add`` index the leading axes; other axes are brought to
-the front as views. Negative indices count from the end; what is out of range is an error, while
-the graph is built where the index is known, else when the program runs.
+The ops ``gather`` and ``scatter_add`` index the leading axes; other axes are brought to the front
+as views. Negative indices count from the end; what is out of range is an error, while the graph is
+built where the index is known, else when the program runs. What users write at indices with is in
+:mod:`graphnn.ops.scattering`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ from graphnn.ops.contract import (
     cast_to,
     constant,
     normalize_axis,
-    operands,
     operation,
     zeros_like,
 )
@@ -54,9 +54,9 @@ from graphnn.ops.indices import (
     wrapped,
 )
 from graphnn.ops.logic import equal
-from graphnn.ops.movement import expand_dims, inverse_permutation, moved_to_front, permute
+from graphnn.ops.movement import expand_dims, moved_to_front
 
-__all__ = ["gather", "one_hot", "scatter_add", "take_along_axis"]
+__all__ = ["gather", "one_hot", "take_along_axis"]
 
 
 class GatherOp(LinearOp):
@@ -351,108 +351,6 @@ def along_axis(what: str, x: Node, indices: Any, axis: int) -> tuple[Node, ...]:
         shape = [1] * each + [size] + [1] * (x.ndim - each - 1)
         every.append(chosen if each == axis else iota(shape, each, chosen.dtype))
     return tuple(every)
-
-
-def _scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Any:
-    result = np.array(x)
-    given = indices if isinstance(indices, tuple) else (indices,)
-    np.add.at(result, (*(slice(None),) * (axis % result.ndim), *given), updates)
-    return result
-
-
-def scatter_samples(*, distinct: bool = False) -> list[Sample]:
-    """What every scatter operation is tested with."""
-
-    def values(*shape: int) -> Arg:
-        return Arg(shape, distinct=distinct)
-
-    return [
-        Sample(values(4, 3), Arg((2,), -4, 3, kind="int"), values(2, 3)),
-        Sample(values(4), [1, 1, 1], values(3)),
-        Sample(values(2, 4), [[0, 3], [3, 3]], values(2, 2, 2), -1),
-        Sample(values(4, 3), 2, values(3)),
-        Sample(values(4, 3), [0, 2], values()),
-        Sample(values(4, 3), Arg((0,), 0, 3, kind="int"), values(0, 3)),
-        Sample(values(2, 3), (Arg((4,), -2, 1, kind="int"), [2]), values(4)),
-        Sample(values(2, 3, 2), ([[0], [2]], [1, 1, -1]), values(2, 2, 3), axis=1),
-        Sample(values(0, 2), Arg((0,), 0, 1, kind="int"), values(0, 2)),
-    ]
-
-
-SCATTER_REJECTS = (
-    Reject(ShapeError, "index 4 is out of range", Arg((4, 3)), [4], Arg((1, 3))),
-    Reject(ShapeError, "do not broadcast", Arg((4, 3)), [0, 1], Arg((3, 3))),
-    Reject(ShapeError, "axis 2 is out of range", Arg((4, 3)), [0], Arg((1, 3)), 2),
-    Reject(ShapeError, "3 indices for 2 axes", Arg((4, 3)), (0, 0, 0), Arg()),
-    Reject(ShapeError, "0 indices", Arg((4, 3)), (), Arg((4, 3))),
-    Reject(DTypeError, "must be integers", Arg((4,)), [0.5], Arg((1,))),
-)
-
-
-@operation(
-    reference=_scatter_add,
-    samples=scatter_samples(),
-    rejects=SCATTER_REJECTS,
-    dtypes="ifc",
-)
-def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
-    """``x`` with ``updates`` added at ``indices`` along an axis; repeated indices add up.
-
-    The transpose of :func:`take`, in a fixed order: results are the same bits every time.
-
-    Parameters
-    ----------
-    x : array_like or Node
-    indices : array_like or Node, or a tuple of them
-        Integers of any shape. Of a tuple, each indexes an axis, from ``axis`` on; they
-        broadcast together, as in ``x[i, j]``.
-    updates : array_like or Node
-        Broadcast to the shape of ``take(x, indices, axis)``.
-    axis : int, default 0
-
-    Returns
-    -------
-    Node
-        Of the shape of ``x``.
-
-    Examples
-    --------
-    A histogram:
-
-    >>> import graphnn as gn
-    >>> bins = gn.input("bins", shape=("n",), dtype="int64")
-    >>> gn.scatter_add(gn.zeros(10), bins, 1.0).shape
-    (10,)
-    """
-    return scattered(SCATTER_ADD, x, indices, updates, axis, accepts="ifc")
-
-
-def scattered(
-    op: ScatterOp, x: Any, indices: Any, updates: Any, axis: int, accepts: str = "bif"
-) -> Node:
-    """What users call a scatter operator with; see :func:`scatter_add`."""
-    into, updates = operands(op.name, [x, updates], accepts)
-    first = normalize_axis(op.name, axis, into.ndim)
-    given = indices if isinstance(indices, tuple) else (indices,)
-    if not 0 < len(given) <= into.ndim - first:
-        raise ShapeError(
-            f"{op.name}: {len(given)} indices for {into.ndim - first} axes",
-            hint="a tuple has one index for every axis; a list is one index",
-        )
-    sizes = into.shape[first : first + len(given)]
-    chosen = [index_node(op.name, *pair) for pair in zip(given, sizes, strict=True)]
-    places = broadcast_indices(op.name, chosen)
-    last, n_index = first + len(given), places[0].ndim
-    updates = broadcast_to(updates, (*into.shape[:first], *places[0].shape, *into.shape[last:]))
-    updates = permute(updates, _to_front(updates.ndim, first, n_index))
-    order = _to_front(into.ndim, first, len(given))
-    result = make_node(op, (permute(into, order), updates, *places))
-    return permute(result, inverse_permutation(order))
-
-
-def _to_front(ndim: int, first: int, count: int) -> list[int]:
-    """The order of axes that brings some neighbours to the front."""
-    return [*range(first, first + count), *range(first), *range(first + count, ndim)]
 
 
 def _one_hot(indices: Any, depth: int, dtype: Any = "float32", axis: int = -1) -> Any:

@@ -1,8 +1,9 @@
-"""Writing at indices: setting, largest, smallest and products; adding is in `gathering`.
+"""Writing at indices: adding, setting, largest, smallest and products.
 
-All of them index the leading axes, as ``gather`` does. What happens where several updates go to
-one place: the last one is set; the largest, the smallest or the product of all is kept, together
-with what was there.
+All ops index the leading axes, as ``gather`` does; that of adding, which is the transpose of
+``gather``, stands beside it. Where several updates go to one place, all of them are added, the last
+one is set, and the largest, the smallest or the product of all is kept, together with what was
+there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.ops.arithmetic import divide, multiply, where
-from graphnn.ops.broadcasting import spread, to_shape
+from graphnn.ops.broadcasting import broadcast_to, spread, to_shape
 from graphnn.ops.chains import products_of_others
 from graphnn.ops.contract import (
     Arg,
@@ -27,6 +28,8 @@ from graphnn.ops.contract import (
     Sample,
     as_node,
     cast_to,
+    normalize_axis,
+    operands,
     operation,
     widened,
     zeros_like,
@@ -35,16 +38,23 @@ from graphnn.ops.creation import full, iota, ones_like
 from graphnn.ops.gathering import (
     GATHER,
     SCATTER_ADD,
-    SCATTER_REJECTS,
     ScatterOp,
     along_axis,
-    scatter_samples,
-    scattered,
+    broadcast_indices,
+    index_node,
 )
 from graphnn.ops.logic import equal
+from graphnn.ops.movement import inverse_permutation, permute
 from graphnn.ops.weighted import gated
 
-__all__ = ["put_along_axis", "scatter_max", "scatter_min", "scatter_multiply", "scatter_set"]
+__all__ = [
+    "put_along_axis",
+    "scatter_add",
+    "scatter_max",
+    "scatter_min",
+    "scatter_multiply",
+    "scatter_set",
+]
 
 
 # ------------------------------------------------------------------------------------- the ops
@@ -153,6 +163,34 @@ for _op in (SCATTER_SET, SCATTER_MULTIPLY, SCATTER_MAX, SCATTER_MIN):
 # ------------------------------------------------------------------------------- what users call
 
 
+def _scattered(
+    op: ScatterOp, x: Any, indices: Any, updates: Any, axis: int, accepts: str = "bif"
+) -> Node:
+    """What users call a scatter operator with; see :func:`scatter_add`."""
+    into, updates = operands(op.name, [x, updates], accepts)
+    first = normalize_axis(op.name, axis, into.ndim)
+    given = indices if isinstance(indices, tuple) else (indices,)
+    if not 0 < len(given) <= into.ndim - first:
+        raise ShapeError(
+            f"{op.name}: {len(given)} indices for {into.ndim - first} axes",
+            hint="a tuple has one index for every axis; a list is one index",
+        )
+    sizes = into.shape[first : first + len(given)]
+    chosen = [index_node(op.name, *pair) for pair in zip(given, sizes, strict=True)]
+    places = broadcast_indices(op.name, chosen)
+    last, n_index = first + len(given), places[0].ndim
+    updates = broadcast_to(updates, (*into.shape[:first], *places[0].shape, *into.shape[last:]))
+    updates = permute(updates, _to_front(updates.ndim, first, n_index))
+    order = _to_front(into.ndim, first, len(given))
+    result = make_node(op, (permute(into, order), updates, *places))
+    return permute(result, inverse_permutation(order))
+
+
+def _to_front(ndim: int, first: int, count: int) -> list[int]:
+    """The order of axes that brings some neighbours to the front."""
+    return [*range(first, first + count), *range(first), *range(first + count, ndim)]
+
+
 _COMBINE: dict[str, Any] = {
     "set": lambda old, new: new,
     "add": np.add,
@@ -180,10 +218,77 @@ def _one_by_one(reduce: str) -> Any:
     return reference
 
 
+def _samples(*, distinct: bool = False) -> list[Sample]:
+    """What every scatter operation is tested with."""
+
+    def values(*shape: int) -> Arg:
+        return Arg(shape, distinct=distinct)
+
+    return [
+        Sample(values(4, 3), Arg((2,), -4, 3, kind="int"), values(2, 3)),
+        Sample(values(4), [1, 1, 1], values(3)),
+        Sample(values(2, 4), [[0, 3], [3, 3]], values(2, 2, 2), -1),
+        Sample(values(4, 3), 2, values(3)),
+        Sample(values(4, 3), [0, 2], values()),
+        Sample(values(4, 3), Arg((0,), 0, 3, kind="int"), values(0, 3)),
+        Sample(values(2, 3), (Arg((4,), -2, 1, kind="int"), [2]), values(4)),
+        Sample(values(2, 3, 2), ([[0], [2]], [1, 1, -1]), values(2, 2, 3), axis=1),
+        Sample(values(0, 2), Arg((0,), 0, 1, kind="int"), values(0, 2)),
+    ]
+
+
+_REJECTS = (
+    Reject(ShapeError, "index 4 is out of range", Arg((4, 3)), [4], Arg((1, 3))),
+    Reject(ShapeError, "do not broadcast", Arg((4, 3)), [0, 1], Arg((3, 3))),
+    Reject(ShapeError, "axis 2 is out of range", Arg((4, 3)), [0], Arg((1, 3)), 2),
+    Reject(ShapeError, "3 indices for 2 axes", Arg((4, 3)), (0, 0, 0), Arg()),
+    Reject(ShapeError, "0 indices", Arg((4, 3)), (), Arg((4, 3))),
+    Reject(DTypeError, "must be integers", Arg((4,)), [0.5], Arg((1,))),
+)
+
+
+@operation(
+    reference=_one_by_one("add"),
+    samples=_samples(),
+    rejects=_REJECTS,
+    dtypes="ifc",
+)
+def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
+    """``x`` with ``updates`` added at ``indices`` along an axis; repeated indices add up.
+
+    The transpose of :func:`take`, in a fixed order: results are the same bits every time.
+
+    Parameters
+    ----------
+    x : array_like or Node
+    indices : array_like or Node, or a tuple of them
+        Integers of any shape. Of a tuple, each indexes an axis, from ``axis`` on; they
+        broadcast together, as in ``x[i, j]``.
+    updates : array_like or Node
+        Broadcast to the shape of ``take(x, indices, axis)``.
+    axis : int, default 0
+
+    Returns
+    -------
+    Node
+        Of the shape of ``x``.
+
+    Examples
+    --------
+    A histogram:
+
+    >>> import graphnn as gn
+    >>> bins = gn.input("bins", shape=("n",), dtype="int64")
+    >>> gn.scatter_add(gn.zeros(10), bins, 1.0).shape
+    (10,)
+    """
+    return _scattered(SCATTER_ADD, x, indices, updates, axis, accepts="ifc")
+
+
 @operation(
     reference=_one_by_one("set"),
-    samples=scatter_samples(),
-    rejects=SCATTER_REJECTS,
+    samples=_samples(),
+    rejects=_REJECTS,
     dtypes="bifc",
     corner="the last update of a place is set and has the derivative; what it replaces has 0",
 )
@@ -221,7 +326,7 @@ def scatter_set(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     >>> gn.evaluate(gn.scatter_set(x, [1, 3], [10.0, 30.0]), {x: [0.0, 1.0, 2.0, 3.0]})
     array([ 0., 10.,  2., 30.], dtype=float32)
     """
-    return scattered(SCATTER_SET, x, indices, updates, axis, "bifc")
+    return _scattered(SCATTER_SET, x, indices, updates, axis, "bifc")
 
 
 _EXTREMUM_CORNER = "what ties, ``x`` included, shares the derivative equally; NaN wins"
@@ -229,8 +334,8 @@ _EXTREMUM_CORNER = "what ties, ``x`` included, shares the derivative equally; Na
 
 @operation(
     reference=_one_by_one("max"),
-    samples=scatter_samples(distinct=True),
-    rejects=SCATTER_REJECTS,
+    samples=_samples(distinct=True),
+    rejects=_REJECTS,
     dtypes="bif",
     corner=_EXTREMUM_CORNER,
 )
@@ -244,37 +349,37 @@ def scatter_max(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     >>> gn.evaluate(gn.scatter_max(x, [0, 0, 2], [5.0, 7.0, -1.0]), {x: [1.0, 2.0, 3.0]})
     array([7., 2., 3.], dtype=float32)
     """
-    return scattered(SCATTER_MAX, x, indices, updates, axis)
+    return _scattered(SCATTER_MAX, x, indices, updates, axis)
 
 
 @operation(
     reference=_one_by_one("min"),
-    samples=scatter_samples(distinct=True),
-    rejects=SCATTER_REJECTS,
+    samples=_samples(distinct=True),
+    rejects=_REJECTS,
     dtypes="bif",
     corner=_EXTREMUM_CORNER,
 )
 def scatter_min(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     """The smallest of ``x`` and of all ``updates`` for its place; arguments as `scatter_set`."""
-    return scattered(SCATTER_MIN, x, indices, updates, axis)
+    return _scattered(SCATTER_MIN, x, indices, updates, axis)
 
 
 @operation(
     reference=_one_by_one("multiply"),
     samples=[
-        *scatter_samples(),
+        *_samples(),
         Sample(Arg((2,)), [0, 1, 0, 1, 0], Arg((5,), values=(2.0, 0.0, -1.0, 3.0, 2.0))),
         Sample(Arg((2,), values=(0.0, 3.0)), [0, 0, 1, 0, 1], Arg((5,), values=(2, 0, 1, 3, -1))),
         Sample(Arg((1,)), [0, 0, 0, 0], Arg((4,), values=(2.0, 0.0, -1.0, 0.0))),
         Sample(Arg((1,)), [0] * 7, Arg((7,), low=0.5)),
     ],
-    rejects=SCATTER_REJECTS,
+    rejects=_REJECTS,
     dtypes="ifc",
     corner="the derivative is right also where factors are 0, to any order",
 )
 def scatter_multiply(x: Any, indices: Any, updates: Any, axis: int = 0) -> Node:
     """``x`` times all ``updates`` for its place; arguments as those of :func:`scatter_set`."""
-    return scattered(SCATTER_MULTIPLY, x, indices, updates, axis, "ifc")
+    return _scattered(SCATTER_MULTIPLY, x, indices, updates, axis, "ifc")
 
 
 _REDUCTIONS: dict[str, tuple[ScatterOp, str]] = {
@@ -368,4 +473,4 @@ def put_along_axis(x: Any, indices: Any, updates: Any, axis: int = -1, reduce: s
     x = as_node(x)
     places = along_axis("put_along_axis", x, indices, axis)
     op, accepts = _REDUCTIONS[reduce]
-    return scattered(op, x, places, updates, 0, accepts)
+    return _scattered(op, x, places, updates, 0, accepts)

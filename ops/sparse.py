@@ -34,8 +34,8 @@ from graphnn.ops.contract import (
     operation,
 )
 from graphnn.ops.creation import zeros
-from graphnn.ops.gathering import scatter_add
 from graphnn.ops.movement import moveaxis, swapaxes
+from graphnn.ops.scattering import scatter_add
 
 __all__ = ["CSR", "csr", "csr_matmul"]
 
