@@ -127,20 +127,31 @@ def each_or_nan(function: Callable[..., Any], first: Array, *others: Array) -> A
     except np.linalg.LinAlgError:
         pass
 
-    def is_refused(place: tuple[int, ...]) -> bool:
-        try:
-            function(*(array[place] for array in (first, *others)))
-        except np.linalg.LinAlgError:
-            return True
-        return False
-
-    batch = first.shape[:-2]
-    refused = np.array([is_refused(place) for place in np.ndindex(batch)], bool).reshape(batch)
+    count = int(np.prod(first.shape[:-2]))
+    stacks = [array.reshape(count, *array.shape[-2:]) for array in (first, *others)]
+    refused = _refused(function, stacks).reshape(first.shape[:-2])
     harmless = np.eye(*first.shape[-2:], dtype=first.dtype)
     results = function(np.where(refused[..., None, None], harmless, first), *others)
     for result in results if isinstance(results, tuple) else (results,):
         result[refused] = np.nan
     return results
+
+
+def _refused(function: Callable[..., Any], stacks: list[Array]) -> Array:
+    """Which matrices of stacks have no result, found by halving: few among many cost little."""
+    refused = np.zeros(len(stacks[0]), bool)
+    suspects = [(0, len(refused))]
+    while suspects:
+        start, stop = suspects.pop()
+        try:
+            function(*(stack[start:stop] for stack in stacks))
+        except np.linalg.LinAlgError:
+            middle = (start + stop) // 2
+            if middle == start:
+                refused[start] = True
+            else:
+                suspects += [(start, middle), (middle, stop)]
+    return refused
 
 
 def regular(*shape: int) -> Arg:

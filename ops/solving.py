@@ -6,6 +6,7 @@ right-hand side, a cotangent the system with the transposed matrix. So they neve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,18 +89,12 @@ class SolveTriangularOp(SolverOp):
     name = "solve_triangular"
 
     def evaluate(self, a: Array, b: Array, *, lower: bool, unit_diagonal: bool) -> Array:
-        from scipy.linalg import blas
-
-        solve_in_place = blas.dtrsm if b.dtype == FLOAT64 else blas.strsm
         x = np.array(b, order="C")
-        if x.size == 0:
-            return x
-        each = zip(a.reshape(-1, *a.shape[-2:]), x.reshape(-1, *x.shape[-2:]), strict=True)
-        for matrix, columns in each:
-            # To BLAS, row-major arrays are their transposes: x' a' = b'.
-            columns[...] = solve_in_place(
-                1.0, matrix.T, columns.T, side=1, lower=not lower, diag=unit_diagonal
-            ).T
+        size, count = a.shape[-1], math.prod(a.shape[:-2])
+        # Of small matrices the calls would cost the most, of large ones what a call does.
+        substitute = _by_rows if size <= _SMALL and size < count else _one_by_one
+        if x.size:
+            substitute(a, x, lower, unit_diagonal)
         return x
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
@@ -132,6 +127,34 @@ class InvOp(Op):
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
         (tangent,) = tangents
         return None if tangent is None else negative(matmul(matmul(node, tangent), node))
+
+
+_SMALL = 8
+"""Up to this many rows, many triangular systems are solved row by row, all at once."""
+
+
+def _by_rows(a: Array, x: Array, lower: bool, unit_diagonal: bool) -> None:
+    """Substitute in place, a row of all systems after the other."""
+    rows = range(a.shape[-1])
+    for row in rows if lower else reversed(rows):
+        known = slice(0, row) if lower else slice(row + 1, None)
+        x[..., [row], :] -= a[..., [row], known] @ x[..., known, :]
+        if not unit_diagonal:
+            x[..., row, :] /= a[..., row, row, None]
+
+
+def _one_by_one(a: Array, x: Array, lower: bool, unit_diagonal: bool) -> None:
+    """Substitute in place by BLAS, in a system after the other."""
+    from scipy.linalg import blas
+
+    solve_in_place = blas.dtrsm if x.dtype == FLOAT64 else blas.strsm
+    for matrix, columns in zip(
+        a.reshape(-1, *a.shape[-2:]), x.reshape(-1, *x.shape[-2:]), strict=True
+    ):
+        # To BLAS, row-major arrays are their transposes: x' a' = b'.
+        columns[...] = solve_in_place(
+            1.0, matrix.T, columns.T, side=1, lower=not lower, diag=unit_diagonal
+        ).T
 
 
 SOLVE, SOLVE_TRIANGULAR, INV = SolveOp(), SolveTriangularOp(), InvOp()

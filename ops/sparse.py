@@ -248,6 +248,11 @@ class CSR:
         return scatter_add(zeros(self.shape, self.dtype), places, self.data)
 
     def __matmul__(self, dense: Any) -> Node:
+        if isinstance(dense, CSR):
+            raise ArgumentError(
+                f"csr_matmul: two sparse matrices, {self!r} and {dense!r}",
+                hint="a @ b.todense()",
+            )
         data, right = operands("csr_matmul", [self.data, dense], "if")
         _check_inner(self.shape, right.shape)
 

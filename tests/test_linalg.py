@@ -1,6 +1,6 @@
 """Linear algebra beyond the table: PyTorch's opinion, identities, batches, degenerate matrices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -289,6 +289,17 @@ def test_a_matrix_without_a_result_is_nan_alone() -> None:
         assert np.isnan(value(function(single), alone)).all()
 
 
+@pytest.mark.parametrize("broken", [[], [0], [2, 3, 9], range(10)], ids=str)
+def test_matrices_without_a_result_are_told_apart(broken: Sequence[int]) -> None:
+    arrays = np.eye(2) * np.arange(1.0, 11.0).reshape(5, 2, 1, 1)
+    arrays.reshape(10, 2, 2)[list(broken)] = 0.0
+    a, feeds = given(arrays)
+    found = value(gn.solve(a, np.ones(2)), feeds).reshape(10, 2)
+    expected = 1.0 / np.arange(1.0, 11.0)
+    expected[list(broken)] = np.nan
+    np.testing.assert_allclose(found, np.stack([expected, expected], 1))
+
+
 def test_a_matrix_without_a_result_is_found() -> None:
     a, feeds = given(-np.eye(2))
     program = gn.compile(list(feeds), gn.cholesky(a), debug="nan")
@@ -366,6 +377,26 @@ def test_triangles_that_are_not_read() -> None:
     np.testing.assert_allclose(np.tril(array) @ solution, np.ones(3))
     assert np.array_equal(slope, np.tril(slope))
     assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("unit_diagonal", [False, True])
+@pytest.mark.parametrize(("count", "size"), [(20, 3), (3, 20), (20, 20), (2, 0), (20, 1)])
+def test_many_small_and_few_large_triangular_systems(
+    count: int, size: int, unit_diagonal: bool, lower: bool
+) -> None:
+    generator = np.random.default_rng(count + size)
+    arrays = generator.uniform(-1.0, 1.0, (count, size, size)) / 4 + 2.0 * np.eye(size)
+    right = generator.uniform(-1.0, 1.0, (count, size, 2))
+    triangle = np.tril(arrays) if lower else np.triu(arrays)
+    if unit_diagonal:
+        triangle = triangle * (1.0 - np.eye(size)) + np.eye(size)
+        arrays[..., range(size), range(size)] = np.nan
+    rows, columns = np.triu_indices(size, 1)
+    arrays[(..., rows, columns) if lower else (..., columns, rows)] = np.nan  # is not read
+    a, feeds = given(arrays)
+    x = gn.solve_triangular(a, right, lower=lower, unit_diagonal=unit_diagonal)
+    np.testing.assert_allclose(triangle @ value(x, feeds), right, rtol=1e-12, atol=1e-12)
 
 
 def test_half_floats_are_rounded_once() -> None:

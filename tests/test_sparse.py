@@ -197,4 +197,7 @@ def test_what_is_no_matrix_is_refused():
         gn.csr(([1.0], [0], [0, 1]))
     with pytest.raises(gn.DTypeError, match="bool"):
         gn.csr(([True], [0], [0, 1]), (1, 1))
+    a = gn.csr(([1.0], [0], [0, 1]), (1, 1))
+    with pytest.raises(gn.ArgumentError, match="two sparse matrices"):
+        a @ a.T
     assert repr(gn.csr(([1.0], [0], [0, 1]), (1, 2))) == "<CSR (1, 2) float32, 1 entries>"
