@@ -12,7 +12,7 @@ import numpy as np
 
 from graphnn.core.dims import Size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
-from graphnn.core.errors import ShapeError
+from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.ops.contract import (
     Arg,
@@ -174,10 +174,19 @@ def _count(what: str, n: Any) -> int:
     return count
 
 
+def _spacing(what: str, d: float) -> float:
+    if d == 0:
+        raise ArgumentError(
+            f"{what}: the time between samples is {d}", hint="1 divided by the sampling rate"
+        )
+    return d
+
+
 _FREQUENCIES = [Sample(5, 0.1, "float64"), Sample(4, 2.0, "float64"), Sample(1, dtype="float64")]
 _FREQUENCY_REJECTS = [
     Reject(ShapeError, "at least one element, not 0", 0),
     Reject(ShapeError, "n must be an integer", 2.5),
+    Reject(ArgumentError, "the time between samples is 0", 4, 0),
 ]
 
 
@@ -205,7 +214,7 @@ def fftfreq(n: int, d: float = 1.0, dtype: DTypeLike = FLOAT32) -> Node:
     >>> gn.evaluate(gn.fftfreq(5, d=0.1), {})
     array([ 0.,  2.,  4., -4., -2.], dtype=float32)
     """
-    return constant(np.fft.fftfreq(_count("fftfreq", n), d), dtype)
+    return constant(np.fft.fftfreq(_count("fftfreq", n), _spacing("fftfreq", d)), dtype)
 
 
 @operation(
@@ -216,7 +225,7 @@ def fftfreq(n: int, d: float = 1.0, dtype: DTypeLike = FLOAT32) -> Node:
 )
 def rfftfreq(n: int, d: float = 1.0, dtype: DTypeLike = FLOAT32) -> Node:
     """Frequencies of the bins of :func:`rfft`, ``[0, 1, ..., n // 2] / (d * n)``."""
-    return constant(np.fft.rfftfreq(_count("rfftfreq", n), d), dtype)
+    return constant(np.fft.rfftfreq(_count("rfftfreq", n), _spacing("rfftfreq", d)), dtype)
 
 
 _SHIFTED = [
