@@ -305,7 +305,7 @@ _BLIND = np.array([[True, False, True], [False, False, False], [False, True, Tru
         Sample(_heads(4, 2, 2), _heads(2, 3, 2), _heads(3, 2)),
         Sample(_heads(2, 1, 2, 2), _heads(3, 3, 2), _heads(3, 3, 1)),
         Sample(*_THREE, Arg((2, 3, 5), kind="bool")),
-        Sample(*_THREE, Arg((5,), kind="bool"), Arg((3, 5))),
+        Sample(*_THREE, Arg((5,), kind="bool"), bias=Arg((3, 5))),
         Sample(*_THREE, Arg((2, 3, 1), kind="bool")),
         Sample(*_SQUARE, _BLIND),
         Sample(*_SQUARE, _BLIND, is_causal=True),
@@ -313,7 +313,7 @@ _BLIND = np.array([[True, False, True], [False, False, False], [False, True, Tru
             *_SQUARE, bias=Arg((3, 3), values=(0.5, -np.inf, 1.0, *(-np.inf,) * 3, 1.0, 0.0, 2.0))
         ),
         Sample(_heads(4, 2), _heads(3, 2), _heads(3, 2), is_causal=True),
-        Sample(_heads(2, 2), _heads(5, 2), _heads(5, 2), None, Arg((1, 5)), True),
+        Sample(_heads(2, 2), _heads(5, 2), _heads(5, 2), bias=Arg((1, 5)), is_causal=True),
         Sample(_heads(2, 0), _heads(3, 0), _heads(3, 2)),
         Sample(_heads(2, 2), _heads(0, 2), _heads(0, 3)),
         Sample(_heads(0, 2, 2), _heads(0, 3, 2), _heads(0, 3, 2)),
@@ -337,6 +337,7 @@ _BLIND = np.array([[True, False, True], [False, False, False], [False, True, Tru
             Arg((3, 4, 2, 2)),
         ),
         Reject(DTypeError, "mask must be bool", *_SQUARE, Arg((3, 3))),
+        Reject(DTypeError, "bias must be numbers", *_SQUARE, bias=Arg((3, 3), kind="bool")),
         Reject(ShapeError, "mask: shapes (3, 3) and (2, 3)", *_SQUARE, Arg((2, 3), kind="bool")),
         Reject(
             ShapeError,
@@ -355,10 +356,10 @@ def scaled_dot_product_attention(
     key: Any,
     value: Any,
     mask: Any = None,
+    *,
     bias: Any = None,
     is_causal: bool = False,
     scale: float | None = None,
-    *,
     dropout_rate: float = 0.0,
     dropout_key: Any = None,
 ) -> Node:
@@ -414,7 +415,7 @@ def scaled_dot_product_attention(
     if mask is not None:
         options["mask"] = _condition(mask)
     if bias is not None:
-        _, options["bias"] = operands(f"{WHAT}: bias", [query, bias], "f")
+        options["bias"] = _added(query, bias)
     if require_number(WHAT, "dropout_rate", dropout_rate, below=1.0):
         scores = _product_shape(query.shape, _transposed(key.shape))
         dtype = widened(query).dtype
@@ -434,4 +435,13 @@ def _condition(mask: Any) -> Node:
             f"{WHAT}: mask must be bool, not {node.dtype.name}",
             hint="what is added to the scores is given as bias=",
         )
+    return node
+
+
+def _added(query: Node, bias: Any) -> Node:
+    if is_bool(as_node(bias).dtype):
+        raise DTypeError(
+            f"{WHAT}: bias must be numbers, not bool", hint="what hides keys is given as mask="
+        )
+    _, node = operands(f"{WHAT}: bias", [query, bias], "f")
     return node

@@ -31,6 +31,7 @@ from graphnn.ops.control import TUPLE, project
 from graphnn.ops.exponential import rsqrt
 from graphnn.ops.normalization import (
     Axes,
+    affine_array,
     deviations,
     fitting,
     parameters_of,
@@ -148,8 +149,7 @@ def _batch_norm(
 ) -> Any:
     last = np.moveaxis(np.asarray(x, np.float64), axis, -1)
     result = (last - mean) / np.sqrt(np.asarray(var) + eps)
-    result = result if weight is None else result * weight
-    return np.moveaxis(result if bias is None else result + bias, -1, axis)
+    return affine_array(np.moveaxis(result, -1, axis), weight, bias, axis)
 
 
 def _variance_arg(channels: int) -> Arg:
@@ -190,6 +190,7 @@ _REJECTS = [
         Sample(Arg((2, 2)), Arg((2,)), Arg((2,), values=(0.0, 1.0)), eps=1.0),
     ],
     rejects=_REJECTS,
+    dtypes="if",
     corner="infinite or NaN where var and eps are 0",
 )
 def batch_norm(
@@ -198,6 +199,7 @@ def batch_norm(
     var: Any,
     weight: Any = None,
     bias: Any = None,
+    *,
     eps: float = 1e-5,
     axis: int = 1,
 ) -> Node:
@@ -286,6 +288,7 @@ def _batch_norm_train(
             _variance_arg(4),
         ),
     ],
+    dtypes="if",
     corner="an empty batch leaves the statistics as they are; the bias where all values are equal",
 )
 def batch_norm_train(
@@ -294,6 +297,7 @@ def batch_norm_train(
     var: Any,
     weight: Any = None,
     bias: Any = None,
+    *,
     momentum: float = 0.1,
     eps: float = 1e-5,
     axis: int = 1,
@@ -349,6 +353,9 @@ def batch_norm_train(
     inputs, attrs = _given("batch_norm_train", x, mean, var, weight, bias, eps, axis)
     share = require_number("batch_norm_train", "momentum", momentum)
     if share > 1:
-        raise ArgumentError(f"batch_norm_train: momentum is {momentum}, it must be at most 1")
+        raise ArgumentError(
+            f"batch_norm_train: momentum is {momentum}, it must be at most 1",
+            hint="it is the share of the new statistics, 1 - momentum of Keras and Flax",
+        )
     result = make_node(BATCH_NORM_TRAIN, inputs, {**attrs, "momentum": share})
     return project(result, 0), project(result, 1), project(result, 2)

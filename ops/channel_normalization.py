@@ -27,7 +27,14 @@ from graphnn.ops.contract import (
     widened,
 )
 from graphnn.ops.joining import pad_with, slice_axis
-from graphnn.ops.normalization import NormOp, parameters_of, scaled_and_shifted, standardized
+from graphnn.ops.normalization import (
+    NormOp,
+    affine_array,
+    parameters_of,
+    scaled_and_shifted,
+    standardized,
+    standardized_array,
+)
 
 __all__ = ["group_norm", "instance_norm", "local_response_norm"]
 
@@ -93,27 +100,15 @@ def _images(what: str, x: Any, axis: Any) -> tuple[Node, int]:
 # ------------------------------------------------------------------------------- what users call
 
 
-def _standardize(x: Any, axis: Any, eps: float) -> Any:
-    x = np.asarray(x, np.float64)
-    if x.size == 0:
-        return x
-    return (x - np.mean(x, axis, keepdims=True)) / np.sqrt(np.var(x, axis, keepdims=True) + eps)
-
-
-def _affine(result: Any, weight: Any, bias: Any, axis: int) -> Any:
-    last = np.moveaxis(result, axis, -1)
-    last = last if weight is None else last * weight
-    return np.moveaxis(last if bias is None else last + bias, -1, axis)
-
-
 def _group_norm(
     x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, axis: int = 1
 ) -> Any:
     first = np.moveaxis(np.asarray(x, np.float64), axis, 1)
     parts = [
-        _standardize(part, tuple(range(1, first.ndim)), eps) for part in np.split(first, groups, 1)
+        standardized_array(part, tuple(range(1, first.ndim)), eps)
+        for part in np.split(first, groups, 1)
     ]
-    return _affine(np.moveaxis(np.concatenate(parts, 1), 1, axis), weight, bias, axis)
+    return affine_array(np.moveaxis(np.concatenate(parts, 1), 1, axis), weight, bias, axis)
 
 
 _IMAGE_REJECTS = [
@@ -134,7 +129,7 @@ _IMAGE_REJECTS = [
     samples=[
         Sample(Arg((2, 4, 3)), 2),
         Sample(Arg((2, 4, 2, 2)), 2, Arg((4,)), Arg((4,))),
-        Sample(Arg((2, 2, 3, 6)), 3, Arg((6,)), Arg((6,)), 0.1, axis=-1),
+        Sample(Arg((2, 2, 3, 6)), 3, Arg((6,)), Arg((6,)), eps=0.1, axis=-1),
         Sample(Arg((2, 4), distinct=True), 2, Arg((4,))),
         Sample(Arg((2, 4, 3)), 1, bias=Arg((4,))),
         Sample(Arg((2, 4)), 4),
@@ -156,6 +151,7 @@ def group_norm(
     groups: int,
     weight: Any = None,
     bias: Any = None,
+    *,
     eps: float = 1e-5,
     axis: int = 1,
 ) -> Node:
@@ -197,7 +193,8 @@ def group_norm(
     require_positive("group_norm", groups=groups)
     if exact_quotient(node.shape[channels], int(groups)) is None:
         raise ShapeError(
-            f"group_norm: {node.shape[channels]} channels do not divide into {groups} groups"
+            f"group_norm: {node.shape[channels]} channels do not divide into {groups} groups",
+            hint="groups must be a divisor of a number of channels that is known",
         )
     parameters = parameters_of("group_norm", node, (channels,), weight, bias)
     epsilon = require_number("group_norm", "eps", eps)
@@ -228,7 +225,7 @@ def _instance_norm(
     corner="the bias where all places are equal, also where there is one; NaN there if eps is 0",
 )
 def instance_norm(
-    x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, axis: int = 1
+    x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-5, axis: int = 1
 ) -> Node:
     """``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`` over the places of every channel.
 
@@ -313,6 +310,7 @@ def local_response_norm(
     alpha: float = 1e-4,
     beta: float = 0.75,
     k: float = 1.0,
+    *,
     axis: int = 1,
 ) -> Node:
     """``x / (k + alpha * mean(x**2)) ** beta``, the mean over ``size`` neighbouring channels.

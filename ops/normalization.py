@@ -189,7 +189,8 @@ def fitting(what: str, word: str, given: Any, x: Node, shape: Shape) -> Node:
     if node.shape != shape:
         raise ShapeError(
             f"{what}: {word} has shape {shape_text(node.shape)}, "
-            f"x of shape {shape_text(x.shape)} needs {shape_text(shape)}"
+            f"x of shape {shape_text(x.shape)} needs {shape_text(shape)}",
+            hint="one number for everything that is scaled and shifted by itself",
         )
     return node
 
@@ -197,7 +198,8 @@ def fitting(what: str, word: str, given: Any, x: Node, shape: Shape) -> Node:
 # ------------------------------------------------------------------------------- what users call
 
 
-def _standardize(x: Any, axis: Any = -1, eps: float = 1e-5) -> Any:
+def standardized_array(x: Any, axis: Any = -1, eps: float = 1e-5) -> Any:
+    """For references: mean 0 and variance 1 over axes, in float64."""
     x = np.asarray(x, np.float64)
     if x.size == 0:
         return x
@@ -211,7 +213,8 @@ def _along(parameter: Any, axis: Any, ndim: int) -> Any:
     return np.expand_dims(parameter, tuple(each for each in range(ndim) if each not in axes))
 
 
-def _affine(result: Any, weight: Any, bias: Any, axis: Any) -> Any:
+def affine_array(result: Any, weight: Any, bias: Any, axis: Any) -> Any:
+    """For references: times a weight plus a bias, as far as given, that lie along some axes."""
     if weight is not None:
         result = result * _along(weight, axis, result.ndim)
     return result if bias is None else result + _along(bias, axis, result.ndim)
@@ -247,13 +250,13 @@ _WEIGHT_REJECTS = [
 
 
 @operation(
-    reference=_standardize,
+    reference=standardized_array,
     samples=[*_AXIS_SAMPLES, Sample(Arg((2, 3, 2)), axis=(0, -1))],
     rejects=_AXIS_REJECTS,
     dtypes="bif",
     corner="0 where all elements are equal; NaN there if eps is 0",
 )
-def standardize(x: Any, axis: Any = -1, eps: float = 1e-5) -> Node:
+def standardize(x: Any, axis: Any = -1, *, eps: float = 1e-5) -> Node:
     """``(x - mean(x)) / sqrt(var(x) + eps)`` over axes: mean 0 and variance 1.
 
     The mean is subtracted before squares are summed, so a large offset costs no digits.
@@ -292,7 +295,7 @@ def standardize(x: Any, axis: Any = -1, eps: float = 1e-5) -> Node:
 def _layer_norm(
     x: Any, axis: Any = -1, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
-    return _affine(_standardize(x, axis, eps), weight, bias, axis)
+    return affine_array(standardized_array(x, axis, eps), weight, bias, axis)
 
 
 @operation(
@@ -303,7 +306,7 @@ def _layer_norm(
         Sample(Arg((2, 3, 4)), (1, 2), Arg((3, 4)), Arg((3, 4))),
         Sample(Arg((2, 3, 4)), (0, -1), Arg((2, 4))),
         Sample(Arg((3, 4)), 0, bias=Arg((3,))),
-        Sample(_CONSTANT, -1, Arg((4,)), Arg((4,)), 0.5),
+        Sample(_CONSTANT, -1, Arg((4,)), Arg((4,)), eps=0.5),
         Sample(Arg((0, 3)), -1, Arg((3,)), Arg((3,))),
     ],
     rejects=[*_AXIS_REJECTS, *_WEIGHT_REJECTS],
@@ -311,7 +314,7 @@ def _layer_norm(
     corner="the bias where all elements are equal; NaN there if eps is 0",
 )
 def layer_norm(
-    x: Any, axis: Any = -1, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    x: Any, axis: Any = -1, weight: Any = None, bias: Any = None, *, eps: float = 1e-5
 ) -> Node:
     """``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, statistics over the features.
 
@@ -361,7 +364,7 @@ def _rms_norm(x: Any, axis: Any = -1, weight: Any = None, eps: float = 1e-6) -> 
     if x.size == 0:
         return x
     mean_square = np.mean(x**2, axis, keepdims=True)
-    return _affine(x / np.sqrt(mean_square + eps), weight, None, axis)
+    return affine_array(x / np.sqrt(mean_square + eps), weight, None, axis)
 
 
 @operation(
@@ -376,7 +379,7 @@ def _rms_norm(x: Any, axis: Any = -1, weight: Any = None, eps: float = 1e-6) -> 
     dtypes="if",
     corner="0 at the zero vector; NaN there if eps is 0",
 )
-def rms_norm(x: Any, axis: Any = -1, weight: Any = None, eps: float = 1e-6) -> Node:
+def rms_norm(x: Any, axis: Any = -1, weight: Any = None, *, eps: float = 1e-6) -> Node:
     """``x / sqrt(mean(x**2) + eps) * weight``: layer norm that does not subtract the mean.
 
     Source: B. Zhang, R. Sennrich, Root mean square layer normalization (2019).

@@ -71,8 +71,8 @@ def test_masks_and_biases(torch: Any, kind: str, seed: int) -> None:
     is_causal = kind in ("causal", "all")
     scale = float(rng.uniform(0.1, 1.0)) if seed % 2 else None
 
-    def ours(query: Node, key: Node, value: Node, *biases: Node) -> Node:
-        return attention(query, key, value, mask, *biases, is_causal=is_causal, scale=scale)
+    def ours(query: Node, key: Node, value: Node, bias: Node | None = None) -> Node:
+        return attention(query, key, value, mask, bias=bias, is_causal=is_causal, scale=scale)
 
     def theirs(query: Any, key: Any, value: Any, *biases: Any) -> Any:
         seen = np.ones(scores, bool) if mask is None else np.broadcast_to(mask, scores)
