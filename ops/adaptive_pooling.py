@@ -29,13 +29,13 @@ from graphnn.ops.contract import (
     as_real,
     cast_to,
     constant,
-    listed,
     operation,
     require_floating,
     whole_number,
     widened,
 )
 from graphnn.ops.gathering import gather
+from graphnn.ops.geometry import for_each_axis
 from graphnn.ops.indexing import take
 from graphnn.ops.pooling import max_pool
 from graphnn.ops.reduction import max
@@ -67,7 +67,10 @@ def _known(what: str, n: Size, size: Size, hint: str) -> int:
     if not isinstance(n, int):
         raise ShapeError(f"{what}: windows of {n} elements for {size} places", hint=hint)
     if n == 0:
-        raise ShapeError(f"{what}: a spatial axis has no elements")
+        raise ShapeError(
+            f"{what}: 0 elements for {size} places: a spatial axis has no elements",
+            hint="every spatial axis needs an element",
+        )
     return n
 
 
@@ -78,10 +81,7 @@ def _target_sizes(what: str, x: Node, size: Any) -> list[tuple[int, Size, Size]]
     ------
     ShapeError
     """
-    ndim, given = spatial_axes(what, x), listed(size)
-    wanted = given * ndim if len(given) == 1 else given
-    if len(wanted) != ndim:
-        raise ShapeError(f"{what}: {len(wanted)} sizes for {ndim} spatial axes")
+    wanted = for_each_axis(what, "size", size, spatial_axes(what, x))
     targets = []
     for axis, n, each in zip(range(2, x.ndim), x.shape[2:], wanted, strict=True):
         target = n if each is None else whole_number(what, "size", each)
@@ -128,7 +128,7 @@ def _each_window(function: Callable[..., Any], x: Any, size: Any, dtype: Any) ->
     rejects=[
         Reject(ShapeError, "the array has 2 axes", Arg((3, 4)), 2),
         Reject(ShapeError, "4 elements cannot be pooled to 0", Arg((1, 2, 4)), 0),
-        Reject(ShapeError, "3 sizes for 2 spatial axes", Arg((1, 2, 4, 4)), (1, 2, 3)),
+        Reject(ShapeError, "3 values of size for 2 spatial axes", Arg((1, 2, 4, 4)), (1, 2, 3)),
         Reject(ShapeError, "a spatial axis has no elements", Arg((1, 2, 0)), 3),
     ],
     dtypes="bif",
@@ -212,7 +212,7 @@ def _adaptive_max_pool(x: Any, size: Any, return_indices: bool = False) -> Any:
     dtypes="bif",
     corner="as max_pool: the first of equals has the derivative; NaN wins",
 )
-def adaptive_max_pool(x: Any, size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool(x: Any, size: Any, *, return_indices: bool = False) -> Any:
     """The largest elements of windows that divide space into ``size`` places.
 
     Parameters

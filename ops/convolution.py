@@ -6,12 +6,11 @@ that its axis of groups.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from graphnn.core.arguments import require_positive
 from graphnn.core.dims import Shape, Size, exact_quotient
 from graphnn.core.dtypes import DType
 from graphnn.core.errors import ArgumentError, ShapeError
@@ -26,12 +25,12 @@ from graphnn.ops.contract import (
     cast_to,
     operands,
     operation,
-    whole_number,
     widened,
 )
 from graphnn.ops.conv_primitive import conv_of
 from graphnn.ops.geometry import Window, sliding_window, window_count
 from graphnn.ops.padding import pad
+from graphnn.ops.window_references import dilated, padding_pairs, whole_numbers
 
 __all__ = ["conv"]
 
@@ -77,13 +76,17 @@ def check_axes(what: str, x: Node, kernel: Node, kernel_axes: str) -> None:
         )
 
 
-def parts_of(what: str, word: str, size: Size, groups: int) -> Size:
+def parts_of(what: str, word: str, size: Size, groups: Any) -> Size:
     """How many channels or filters each group has.
 
     Raises
     ------
+    ArgumentError
+        If ``groups`` is no positive integer.
     ShapeError
+        If it does not divide.
     """
+    require_positive(what, groups=groups)
     part = exact_quotient(size, groups)
     if part is None:
         raise ShapeError(
@@ -91,14 +94,6 @@ def parts_of(what: str, word: str, size: Size, groups: int) -> Size:
             hint="groups must divide the channels and the filters",
         )
     return part
-
-
-def group_count(what: str, groups: Any) -> int:
-    """A number of groups, at least 1."""
-    count = whole_number(what, "groups", groups)
-    if count < 1:
-        raise ShapeError(f"{what}: groups must be at least 1, not {count}")
-    return count
 
 
 def window_of(what: str, x: Node, shape: Shape, stride: Any, padding: Any, dilation: Any) -> Window:
@@ -126,35 +121,6 @@ def with_bias(what: str, y: Node, bias: Node | None, dtype: DType) -> Node:
     return cast_to(y, dtype)
 
 
-# ----------------------------------------------------------------------------- the references
-
-
-def padding_pairs(
-    padding: Any, spatial: Sequence[int], extent: Sequence[int], stride: Sequence[int]
-) -> list[tuple[int, int]]:
-    """Elements of padding before and behind every axis, for references."""
-    if padding == "valid":
-        return [(0, 0) for _ in spatial]
-    if padding == "full":
-        return [(e - 1, e - 1) for e in extent]
-    if padding == "same":
-        totals = [
-            max((math.ceil(n / s) - 1) * s + e - n, 0)
-            for n, e, s in zip(spatial, extent, stride, strict=True)
-        ]
-        return [(total // 2, total - total // 2) for total in totals]
-    rows = np.reshape(padding, (-1, 1)) if np.ndim(padding) < 2 else np.asarray(padding)
-    return [(int(a), int(b)) for a, b in np.broadcast_to(rows, (len(spatial), 2))]
-
-
-def dilated(x: Array, steps: Sequence[int]) -> Array:
-    """Zeros between the elements of the spatial axes, for references."""
-    sizes = [(n - 1) * step + 1 for n, step in zip(x.shape[2:], steps, strict=True)]
-    apart = np.zeros((*x.shape[:2], *sizes), x.dtype)
-    apart[(slice(None), slice(None), *(slice(None, None, step) for step in steps))] = x
-    return apart
-
-
 def _conv(
     x: Array,
     kernel: Array,
@@ -171,8 +137,8 @@ def _conv(
     from scipy.signal import convolve, correlate
 
     ndim = x.ndim - 2
-    strides = [int(each) for each in np.broadcast_to(stride, ndim)]
-    kernel = dilated(kernel, [int(each) for each in np.broadcast_to(dilation, ndim)])
+    strides = whole_numbers(stride, ndim)
+    kernel = dilated(kernel, whole_numbers(dilation, ndim))
     pairs = padding_pairs(padding, x.shape[2:], kernel.shape[2:], strides)
     mode = {"circular": "wrap"}.get(padding_mode, padding_mode)
     x = np.pad(x, ((0, 0), (0, 0), *pairs), mode)  # type: ignore[call-overload]
@@ -230,7 +196,6 @@ _X, _K = Arg((2, 3, 5, 6)), Arg((4, 3, 2, 3))
         Reject(
             ShapeError, "4 filters do not divide into 3 groups", _X, Arg((4, 1, 2, 3)), groups=3
         ),
-        Reject(ShapeError, "groups must be at least 1, not 0", _X, _K, groups=0),
         Reject(ShapeError, "the bias must have shape (4,)", _X, _K, Arg((3,))),
         Reject(
             ShapeError,
@@ -248,6 +213,9 @@ _X, _K = Arg((2, 3, 5, 6)), Arg((4, 3, 2, 3))
         Reject(ShapeError, "padding must be at least 0, not -1", _X, _K, padding=-1),
         Reject(ArgumentError, "no padding 'SAME'", _X, _K, padding="SAME"),
         Reject(ArgumentError, "no padding mode 'mirror'", _X, _K, padding_mode="mirror"),
+        Reject(ArgumentError, "no padding mode ['wrap']", _X, _K, padding_mode=["wrap"]),
+        Reject(ShapeError, "1 pairs of padding for 2 spatial axes", _X, _K, padding=((1, 2),)),
+        Reject(ArgumentError, "groups must be a positive integer, not 0", _X, _K, groups=0),
         Reject(ShapeError, "pads at most 4", _X, _K, padding=(5, 0), padding_mode="reflect"),
     ],
     dtypes="if",
@@ -309,7 +277,7 @@ def conv(
     ShapeError
         If axes, channels, groups or bias do not belong together, or the window does not fit.
     ArgumentError
-        For an unknown word.
+        For an unknown word, or ``groups`` that are no positive integer.
 
     Examples
     --------
@@ -332,7 +300,6 @@ def conv(
     """
     x, kernel, bias, dtype = computed("conv", x, kernel, bias)
     check_axes("conv", x, kernel, "(filters, channels // groups, *window)")
-    groups = group_count("conv", groups)
     channels = parts_of("conv", "channels", x.shape[1], groups)
     filters = parts_of("conv", "filters", kernel.shape[0], groups)
     if kernel.shape[1] != channels:
@@ -342,7 +309,7 @@ def conv(
             hint="they are axis 1 of (batch, channels, *spatial) "
             "and of (filters, channels // groups, *window)",
         )
-    if padding_mode not in PADDING_MODES:
+    if padding_mode not in tuple(PADDING_MODES):  # which needs no hash of what is given
         raise ArgumentError(
             f"conv: no padding mode {padding_mode!r}",
             hint="one of " + ", ".join(map(repr, PADDING_MODES)),

@@ -10,15 +10,24 @@ times into ``n`` elements. Arrays have the axes ``(batch, channels, *spatial)``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphnn.core.dims import Shape, Size
+from graphnn.core.dims import Shape, Size, exact_quotient
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.ops.contract import listed, whole_number
 
-__all__ = ["Window", "per_axis", "slide", "sliding_window", "window_count"]
+__all__ = [
+    "Window",
+    "divided_channels",
+    "for_each_axis",
+    "per_axis",
+    "slide",
+    "sliding_window",
+    "window_count",
+]
 
 PADDINGS = ("valid", "same", "full")
 
@@ -64,6 +73,25 @@ def _times(each: Iterable[object]) -> str:
     return "x".join(map(str, each))
 
 
+def for_each_axis(what: str, word: str, given: Any, ndim: int) -> tuple[Any, ...]:
+    """Something for every spatial axis, from one for all or one for each.
+
+    Raises
+    ------
+    ShapeError
+        If they are too many or too few.
+    """
+    values = listed(given)
+    if len(values) == 1:
+        values *= ndim
+    if len(values) != ndim:
+        raise ShapeError(
+            f"{what}: {len(values)} values of {word} for {ndim} spatial axes",
+            hint="one for all of them, or one for each",
+        )
+    return values
+
+
 def per_axis(what: str, word: str, given: Any, ndim: int, least: int = 1) -> tuple[int, ...]:
     """A number for every spatial axis, from one for all or one for each.
 
@@ -72,18 +100,29 @@ def per_axis(what: str, word: str, given: Any, ndim: int, least: int = 1) -> tup
     ShapeError
         If they are too many or too few, no integers, or below ``least``.
     """
-    values = tuple(whole_number(what, word, each) for each in listed(given))
-    if len(values) == 1:
-        values *= ndim
-    if len(values) != ndim:
-        raise ShapeError(
-            f"{what}: {len(values)} values of {word} for {ndim} spatial axes",
-            hint="one for all of them, or one for each",
-        )
+    each_given = for_each_axis(what, word, given, ndim)
+    values = tuple(whole_number(what, word, each) for each in each_given)
     for value in values:
         if value < least:
             raise ShapeError(f"{what}: {word} must be at least {least}, not {value}")
     return values
+
+
+def divided_channels(what: str, channels: Size, parts: Sequence[int]) -> Size:
+    """Channels by the product of some numbers, which must divide them.
+
+    Raises
+    ------
+    ShapeError
+    """
+    quotient = exact_quotient(channels, math.prod(parts))
+    if quotient is None:
+        text = " * ".join(map(str, parts))
+        raise ShapeError(
+            f"{what}: {channels} channels are no multiple of {text} = {math.prod(parts)}",
+            hint="the channels are axis 1 of (batch, channels, *spatial)",
+        )
+    return quotient
 
 
 def sliding_window(
@@ -141,7 +180,10 @@ def _paddings(what: str, spatial: Shape, window: Window, padding: Any) -> Sequen
     given = listed(padding)
     if any(isinstance(each, tuple | list) for each in given):
         if len(given) != ndim:
-            raise ShapeError(f"{what}: {len(given)} pairs of padding for {ndim} spatial axes")
+            raise ShapeError(
+                f"{what}: {len(given)} pairs of padding for {ndim} spatial axes",
+                hint="one pair (before, behind) for each, or one number for all sides",
+            )
         return [_pair(what, each) for each in given]
     return [(each, each) for each in per_axis(what, "padding", padding, ndim, least=0)]
 

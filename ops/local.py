@@ -12,9 +12,10 @@ from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.ops.contract import Arg, Reject, Sample, cast_to, operation
 from graphnn.ops.contraction import dot_of
-from graphnn.ops.convolution import computed, dilated, padding_pairs, window_of, with_bias
+from graphnn.ops.convolution import computed, window_of, with_bias
 from graphnn.ops.geometry import window_count
 from graphnn.ops.movement import permute
+from graphnn.ops.window_references import dilated, padding_pairs, whole_numbers
 from graphnn.ops.windows import windows
 
 __all__ = ["locally_connected"]
@@ -31,8 +32,7 @@ def _locally_connected(
 ) -> Array:
     """Place by place, with the kernel of that place."""
     ndim = x.ndim - 2
-    strides = [int(each) for each in np.broadcast_to(stride, ndim)]
-    gaps = [int(each) for each in np.broadcast_to(dilation, ndim)]
+    strides, gaps = whole_numbers(stride, ndim), whole_numbers(dilation, ndim)
     places, summed = kernel.shape[2 + ndim :], list(range(1, ndim + 2))
     y = np.zeros((len(x), len(kernel), *places), x.dtype)
     for place in np.ndindex(*places):
@@ -138,7 +138,9 @@ def locally_connected(
     if kernel.shape[1] != x.shape[1]:
         raise ShapeError(
             f"locally_connected: the kernel is for {kernel.shape[1]} channels, "
-            f"the array has {x.shape[1]}"
+            f"the array has {x.shape[1]}",
+            hint="they are axis 1 of (batch, channels, *spatial) "
+            "and of (filters, channels, *window, *places)",
         )
     filters, places = kernel.shape[0], kernel.shape[2 + ndim :]
     shape = kernel.shape[2 : 2 + ndim]
@@ -157,7 +159,8 @@ def locally_connected(
         if bias.shape != (filters, *places):
             raise ShapeError(
                 f"locally_connected: the bias must have shape ({filters},) "
-                f"or {shape_text((filters, *places))}, not {shape_text(bias.shape)}"
+                f"or {shape_text((filters, *places))}, not {shape_text(bias.shape)}",
+                hint="one number for each filter, or for each filter and place",
             )
         return cast_to(y + bias, dtype)
     return with_bias("locally_connected", y, bias, dtype)

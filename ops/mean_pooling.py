@@ -34,7 +34,8 @@ from graphnn.ops.creation import ones
 from graphnn.ops.geometry import Window
 from graphnn.ops.pooling import pooling_window, refuse_padding_alone, rounded_up
 from graphnn.ops.statistics import safe_power, safe_sqrt
-from graphnn.ops.windows import pad_spatial, seen_windows, window_sum, without_padding
+from graphnn.ops.window_references import seen_windows
+from graphnn.ops.windows import pad_spatial, window_sum, without_padding
 
 __all__ = ["avg_pool", "lp_pool"]
 

@@ -39,9 +39,9 @@ from graphnn.ops.geometry import Window, slide, window_count
 from graphnn.ops.logic import greater_equal
 from graphnn.ops.movement import flatten
 from graphnn.ops.statistics import size_of
+from graphnn.ops.window_references import seen_windows
 from graphnn.ops.windows import (
     along,
-    seen_windows,
     spatial_axes,
     spatial_sizes,
     split_shape,

@@ -18,7 +18,7 @@ from graphnn.core.dims import Size, exact_quotient
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
-from graphnn.ops.arithmetic import add, multiply
+from graphnn.ops.arithmetic import add, multiply, where
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import (
     Arg,
@@ -28,12 +28,11 @@ from graphnn.ops.contract import (
     as_real,
     cast_to,
     constant,
-    listed,
     operation,
     require_floating,
     widened,
 )
-from graphnn.ops.geometry import per_axis
+from graphnn.ops.geometry import divided_channels, for_each_axis, per_axis
 from graphnn.ops.indexing import take
 from graphnn.ops.movement import permute
 from graphnn.ops.padding import repeat
@@ -109,6 +108,7 @@ def _resize(
         Reject(ShapeError, "4 elements cannot be resized to 0", Arg((1, 2, 4)), scale=0.1),
         Reject(ShapeError, "0 elements cannot be resized to 3", Arg((1, 2, 0)), 3),
         Reject(ArgumentError, "scale must be a positive number", Arg((1, 2, 4)), scale=-1.0),
+        Reject(ArgumentError, "number, not True", Arg((1, 2, 4)), scale=True),
         Reject(ShapeError, "3 values of scale for 2", Arg((1, 2, 4, 4)), scale=(1.0, 2.0, 3.0)),
     ],
     dtypes="if",
@@ -180,7 +180,10 @@ def resize(
             hint="one of " + ", ".join(map(repr, METHODS)),
         )
     if align_corners and method != "linear":
-        raise ArgumentError(f"resize: align_corners is for the method 'linear', not {method!r}")
+        raise ArgumentError(
+            f"resize: align_corners is for the method 'linear', not {method!r}",
+            hint="leave it out: nearest elements have no corners to align",
+        )
     targets = _targets(given, size, scale)
     if method == "linear":
         given = require_floating("resize", given)
@@ -204,7 +207,11 @@ def _targets(x: Node, size: Any, scale: Any) -> list[Target]:
     """
     ndim = spatial_axes("resize", x)
     if (size is None) == (scale is None):
-        raise ArgumentError("resize: give either size or scale")
+        given = "neither" if size is None else "both"
+        raise ArgumentError(
+            f"resize: give either size or scale, not {given}",
+            hint="size=224 for so many elements, scale=2 for so many times as many",
+        )
     spatial = x.shape[2:]
     targets: list[Target] = []
     if scale is None:
@@ -212,10 +219,7 @@ def _targets(x: Node, size: Any, scale: Any) -> list[Target]:
             known = isinstance(n, int) and isinstance(m, int) and m > 0
             targets.append((n, m, Fraction(int(n), int(m)) if known else None))
     else:
-        factors = listed(scale)
-        factors = factors * ndim if len(factors) == 1 else factors
-        if len(factors) != ndim:
-            raise ShapeError(f"resize: {len(factors)} values of scale for {ndim} spatial axes")
+        factors = for_each_axis("resize", "scale", scale, ndim)
         targets = [_scaled(n, factor) for n, factor in zip(spatial, factors, strict=True)]
     for n, m, _ in targets:
         if n == 0 or m == 0:
@@ -228,8 +232,12 @@ def _targets(x: Node, size: Any, scale: Any) -> list[Target]:
 
 def _scaled(n: Size, scale: Any) -> Target:
     """An axis that becomes ``scale`` times larger."""
-    if not isinstance(scale, int | float | np.number) or not 0 < scale < math.inf:
-        raise ArgumentError(f"resize: scale must be a positive number, not {scale!r}")
+    is_number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
+    if not is_number or not 0 < scale < math.inf:
+        raise ArgumentError(
+            f"resize: scale must be a positive number, not {scale!r}",
+            hint="2 for twice as many elements, 0.5 for half as many",
+        )
     factor = _simplest_fraction(float(scale))
     if isinstance(n, int):
         return n, math.floor(n * float(scale)), 1 / factor
@@ -290,8 +298,13 @@ def _neighbours(n: int, m: int, step: Fraction, align_corners: bool) -> tuple[Ar
 
 def _interpolate(x: Node, axis: int, below: Array, above: Array, weight: Array) -> Node:
     column = weight.reshape(-1, *(1,) * (x.ndim - axis - 1))
-    near = multiply(take(x, below, axis), constant(1.0 - column, x.dtype))
-    return add(near, multiply(take(x, above, axis), constant(column, x.dtype)))
+    lower = take(x, below, axis)
+    between = add(
+        multiply(lower, constant(1.0 - column, x.dtype)),
+        multiply(take(x, above, axis), constant(column, x.dtype)),
+    )
+    # What has weight 0 is not seen, be it infinite.
+    return where(constant(column == 0.0), lower, between)
 
 
 # ------------------------------------------------------------------------------- pixel shuffling
@@ -363,12 +376,7 @@ def pixel_shuffle(x: Any, factor: Any) -> Node:
     """
     x = as_node(x)
     factors = _factors("pixel_shuffle", x, factor)
-    channels = exact_quotient(x.shape[1], math.prod(factors))
-    if channels is None:
-        text = " * ".join(map(str, factors))
-        raise ShapeError(
-            f"pixel_shuffle: {x.shape[1]} channels are no multiple of {text} = {math.prod(factors)}"
-        )
+    channels = divided_channels("pixel_shuffle", x.shape[1], factors)
     ndim, spatial = len(factors), x.shape[2:]
     apart = to_shape(x, (x.shape[0], channels, *factors, *spatial))
     pairs = (axis for each in range(2, 2 + ndim) for axis in (each + ndim, each))
@@ -438,7 +446,8 @@ def pixel_unshuffle(x: Any, factor: Any) -> Node:
         blocks = exact_quotient(n, each)
         if blocks is None:
             raise ShapeError(
-                f"pixel_unshuffle: size {n} of spatial axis {axis} is no multiple of {each}"
+                f"pixel_unshuffle: size {n} of spatial axis {axis} is no multiple of {each}",
+                hint="pad or cut the array, so that blocks fill it",
             )
         split += [blocks, each]
     apart = to_shape(x, (*x.shape[:2], *split))

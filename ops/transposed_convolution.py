@@ -16,14 +16,12 @@ from graphnn.ops.conv_primitive import conv_of, with_axes
 from graphnn.ops.convolution import (
     check_axes,
     computed,
-    dilated,
-    group_count,
-    padding_pairs,
     parts_of,
     window_of,
     with_bias,
 )
 from graphnn.ops.geometry import Window, per_axis
+from graphnn.ops.window_references import dilated, padding_pairs, whole_numbers
 
 __all__ = ["conv_transpose"]
 
@@ -41,11 +39,11 @@ def _conv_transpose(
 ) -> Array:
     """Every element puts the kernel, times itself, around its place; the padding is cut off."""
     ndim = x.ndim - 2
-    strides = [int(each) for each in np.broadcast_to(stride, ndim)]
-    kernel = dilated(kernel, [int(each) for each in np.broadcast_to(dilation, ndim)])
+    strides = whole_numbers(stride, ndim)
+    kernel = dilated(kernel, whole_numbers(dilation, ndim))
     extent = kernel.shape[2:]
     pairs = padding_pairs(padding, x.shape[2:], extent, strides)
-    more = [int(each) for each in np.broadcast_to(output_padding, ndim)]
+    more = whole_numbers(output_padding, ndim)
     channels, filters = len(kernel) // groups, kernel.shape[1]
     sizes = [
         (n - 1) * s + e + a for n, s, e, a in zip(x.shape[2:], strides, extent, more, strict=True)
@@ -153,7 +151,8 @@ def conv_transpose(
     ShapeError
         If axes, channels, groups, bias or output padding do not fit, or nothing is left.
     ArgumentError
-        For padding "same", which does not tell the size of the result.
+        For padding "same", which does not tell the size of the result, or ``groups`` that are no
+        positive integer.
 
     Examples
     --------
@@ -165,7 +164,6 @@ def conv_transpose(
     """
     x, kernel, bias, dtype = computed("conv_transpose", x, kernel, bias)
     check_axes("conv_transpose", x, kernel, "(channels, filters // groups, *window)")
-    groups = group_count("conv_transpose", groups)
     channels = parts_of("conv_transpose", "channels", x.shape[1], groups)
     if kernel.shape[0] != x.shape[1]:
         raise ShapeError(
@@ -205,7 +203,8 @@ def _transposed_size(spatial: Shape, window: Window, output_padding: Any) -> Sha
         if extra >= max(s, d):
             raise ShapeError(
                 f"conv_transpose: output_padding {extra} along spatial axis {axis} must be "
-                f"smaller than stride {s} or dilation {d}"
+                f"smaller than stride {s} or dilation {d}",
+                hint="a larger one would add places that no element of the array reaches",
             )
         cut = window.low[axis] + window.high[axis]
         size = (n - 1) * s + (d * (k - 1) + 1 - cut + extra)

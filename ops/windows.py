@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphnn.core.dims import Shape, exact_quotient, product
+from graphnn.core.dims import Shape, product
 from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
@@ -32,9 +32,17 @@ from graphnn.ops.contract import (
     operands,
     operation,
 )
-from graphnn.ops.geometry import Window, per_axis, sliding_window, window_count
+from graphnn.ops.geometry import (
+    Window,
+    divided_channels,
+    for_each_axis,
+    per_axis,
+    sliding_window,
+    window_count,
+)
 from graphnn.ops.joining import pad_with, slice_
 from graphnn.ops.movement import permute
+from graphnn.ops.window_references import seen_windows
 
 __all__ = ["fold", "patches"]
 
@@ -206,15 +214,7 @@ def spatial_sizes(what: str, size: Any, ndim: int) -> Shape:
     ------
     ShapeError
     """
-    sizes = as_shape(what, size)
-    if len(sizes) == 1:
-        sizes *= ndim
-    if len(sizes) != ndim:
-        raise ShapeError(
-            f"{what}: {len(sizes)} sizes for {ndim} spatial axes",
-            hint="one for all of them, or one for each",
-        )
-    return sizes
+    return as_shape(what, for_each_axis(what, "size", size, ndim))
 
 
 def pad_spatial(x: Node, low: Sequence[int], high: Sequence[int], value: Any = 0) -> Node:
@@ -252,44 +252,6 @@ def without_padding(window: Window) -> Window:
 
 
 # ----------------------------------------------------------------------------- what users call
-
-
-def seen_windows(
-    x: Any,
-    window: Any,
-    stride: Any = 1,
-    padding: Any = "valid",
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    fill: Any = 0,
-    beyond: Any = 0,
-) -> Array:
-    """For references: what windows see as ``(batch, channels, *places, *window)``, by indexing.
-
-    ``fill`` is in the padding, ``beyond`` behind it where ``ceil_mode`` lets windows reach.
-    """
-    n = np.array(np.shape(x)[2:])
-    size, stride, dilation = (np.broadcast_to(each, n.shape) for each in (window, stride, dilation))
-    reach = (size - 1) * dilation
-    if isinstance(padding, str):
-        same = np.maximum((-(-n // stride) - 1) * stride + reach + 1 - n, 0)
-        total = {"valid": 0 * reach, "same": same, "full": 2 * reach}[padding]
-        pairs = np.stack([total // 2, total - total // 2], axis=1)
-    else:
-        column = np.reshape(padding, (-1, 2 if np.ndim(padding) == 2 else 1))
-        pairs = np.broadcast_to(column, (len(n), 2))
-    count = (n + pairs.sum(1) - reach - 1) // stride + 1
-    if ceil_mode:  # in the words of PyTorch's documentation
-        count = -(-(n + pairs.sum(1) - reach - 1) // stride) + 1
-        count -= (count - 1) * stride >= n + pairs[:, 0]
-    behind = np.maximum((count - 1) * stride + reach + 1 - (n + pairs.sum(1)), 0)
-    seen = np.pad(x, [(0, 0), (0, 0), *map(tuple, pairs)], constant_values=fill)
-    seen = np.pad(seen, [(0, 0), (0, 0), *((0, each) for each in behind)], constant_values=beyond)
-    for axis in range(len(n)):
-        starts = np.arange(count[axis]) * stride[axis]
-        taps = np.arange(size[axis]) * dilation[axis]
-        seen = np.take(seen, np.add.outer(starts, taps), axis=2 + 2 * axis)
-    return np.moveaxis(seen, range(3, seen.ndim, 2), range(-len(n), 0))
 
 
 def _patches(x: Any, window: Any, **options: Any) -> Array:
@@ -395,7 +357,7 @@ def patches(
         Reject(ShapeError, "the array has 2 axes", Arg((3, 4)), 5, 2),
         Reject(ShapeError, "5 channels are no multiple of 2 * 2 = 4", Arg((1, 5, 3, 3)), 4, 2),
         Reject(ShapeError, "(3, 3) places, the array has (2, 3)", Arg((1, 4, 2, 3)), 4, 2),
-        Reject(ShapeError, "3 sizes for 2 spatial axes", Arg((1, 4, 3, 3)), (4, 4, 4), 2),
+        Reject(ShapeError, "3 values of size for 2 spatial axes", Arg((1, 4, 3, 3)), (4, 4, 4), 2),
         Reject(DTypeError, "fold: bool is not supported", Arg((1, 2, 3), kind="bool"), 4, 2),
     ],
     dtypes="ifc",
@@ -449,15 +411,10 @@ def fold(
     if x.shape[2:] != counts:
         raise ShapeError(
             f"fold: the window fits into {shape_text(spatial)} at {shape_text(counts)} places, "
-            f"the array has {shape_text(x.shape[2:])}"
+            f"the array has {shape_text(x.shape[2:])}",
+            hint="size, window and options must be those with which gn.patches gave the array",
         )
-    channels = exact_quotient(x.shape[1], prod(seen.size))
-    if channels is None:
-        product_text = " * ".join(map(str, seen.size))
-        raise ShapeError(
-            f"fold: {x.shape[1]} channels are no multiple of {product_text} = {prod(seen.size)}, "
-            "the elements of a window"
-        )
+    channels = divided_channels("fold", x.shape[1], seen.size)
     apart = to_shape(x, (x.shape[0], channels, *seen.size, *counts))
     inside, places = range(2, 2 + ndim), range(2 + ndim, apart.ndim)
     return overlap_add(permute(apart, (0, 1, *places, *inside)), seen, spatial)

@@ -181,3 +181,10 @@ def test_one_bad_pixel_spoils_its_neighbours_alone() -> None:
     rows, columns = np.nonzero(np.isnan(found[0, 0]))
     assert {*rows} == {3, 4, 5, 6}
     assert {*columns} == {5, 6, 7, 8}
+
+
+def test_what_has_no_weight_is_not_seen() -> None:
+    x = gn.constant([[[2.0, 1.0, np.inf], [np.inf, 1.0, 2.0]]])
+    found = gn.evaluate(gn.resize(x, 6, method="linear"))[0]
+    wanted = [2.0, 1.75, 1.25, np.inf, np.inf, np.inf]
+    np.testing.assert_array_equal(found, [wanted, wanted[::-1]])
