@@ -11,7 +11,7 @@ linear in the size of the graph; derivatives taken before or after are graphs li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -22,7 +22,7 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by, provenance
 from graphnn.core.spec import TupleSpec
-from graphnn.core.structure import flatten, unflatten
+from graphnn.core.structure import flatten, leaf_paths, parts, unflatten
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.contract import as_node, normalize_axis
 from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, TUPLE, CustomRule, project
@@ -35,7 +35,9 @@ __all__ = ["vmap"]
 # ------------------------------------------------------------------------------------- the pass
 
 
-def batch_nodes(outputs: Sequence[Node], examples: Mapping[Node, Node]) -> list[Node]:
+def batch_nodes(
+    outputs: Sequence[Node], examples: Mapping[Node, Node], boundary: Collection[Node] = ()
+) -> list[Node]:
     """``outputs`` for many examples at once.
 
     Parameters
@@ -44,6 +46,8 @@ def batch_nodes(outputs: Sequence[Node], examples: Mapping[Node, Node]) -> list[
         For one example.
     examples : mapping of Node to Node
         What takes the place of some nodes: the same with a leading axis of examples.
+    boundary : collection of Node
+        Known to be the same for all examples: the sweep does not look behind these.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def batch_nodes(outputs: Sequence[Node], examples: Mapping[Node, Node]) -> list[
     """
     size = next(iter(examples.values())).shape[0]
     batched: dict[Node, Node] = dict(examples)
-    for node in topological_order(outputs, boundary=examples):
+    for node in topological_order(outputs, {*boundary, *examples}):
         mapped = [each in batched for each in node.inputs]
         if node in batched or not any(mapped):
             continue
@@ -91,7 +95,8 @@ def batch_node(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
             where=provenance(node).where,
         )
     pairs = zip(node.inputs, inputs, mapped, strict=True)
-    return batch_nodes([expansion], {one: many for one, many, is_mapped in pairs if is_mapped})[0]
+    examples = {one: many for one, many, is_mapped in pairs if is_mapped}
+    return batch_nodes([expansion], examples, boundary=node.inputs)[0]
 
 
 def _all_mapped(inputs: Sequence[Node], mapped: Sequence[bool], size: Size) -> list[Node]:
@@ -156,8 +161,9 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         are the same for all of them, which are handed on as they are. One for all positional
         arguments, or a tuple with one for each; within, a structure may stop early.
         Keyword arguments have it in front.
-    out_axes : int or nested structure of int
-        Where that axis stands in the results.
+    out_axes : int, None, or nested structure of them
+        Where that axis stands in the results; None for results that are the same for all
+        examples, which come back once.
 
     Returns
     -------
@@ -170,7 +176,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     ShapeError
         If arguments differ in the number of examples, or an axis does not exist.
     ArgumentError
-        If nothing is mapped, or the structure of ``in_axes`` is not that of the arguments.
+        If nothing is mapped, the structure of ``in_axes`` is not that of the arguments, or a
+        result without an axis depends on the example.
 
     Examples
     --------
@@ -199,8 +206,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         leaves = flatten(given)
         places = [*_spread_axes("in_axes", axes, args), *_spread_axes("in_axes", 0, kwargs)]
         many = [
-            None if axis is None else _in_front(leaf, axis)
-            for leaf, axis in zip(leaves, places, strict=True)
+            None if axis is None else _in_front(number, leaf, axis, args, kwargs)
+            for number, (leaf, axis) in enumerate(zip(leaves, places, strict=True))
         ]
         examples = {_symbol(each): each for each in many if each is not None}
         _check_sizes(examples.values())
@@ -213,9 +220,13 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             ],
         )
         result = f(*one_args, **one_kwargs)
-        nodes = batch_nodes([as_node(each) for each in flatten(result)], examples)
+        nodes = [_result(f, each) for each in flatten(result)]
         ends = _spread_axes("out_axes", out_axes, result)
-        moved = [_at_end(node, axis) for node, axis in zip(nodes, ends, strict=True)]
+        _check_shared(nodes, ends, examples.keys())
+        moved = [
+            one if axis is None else _at_end(many, axis)
+            for one, many, axis in zip(nodes, batch_nodes(nodes, examples), ends, strict=True)
+        ]
         return unflatten(result, moved)
 
     return mapped
@@ -223,37 +234,59 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 def _spread_axes(word: str, axes: Any, tree: Any) -> list[int | None]:
     """One axis for every leaf of ``tree``, from a structure that may stop early."""
-    if tree is None:
-        return []
     if axes is None or isinstance(axes, int):
         return [axes] * len(flatten(tree))
-    inner: list[Any]
-    if isinstance(tree, dict) and isinstance(axes, dict) and axes.keys() == tree.keys():
-        inner = [(axes[key], each) for key, each in tree.items()]
-    elif (
-        isinstance(tree, tuple | list) and isinstance(axes, tuple | list) and len(axes) == len(tree)
-    ):
-        inner = list(zip(axes, tree, strict=True))
-    else:
+    if tree is None:
+        return []
+    given, inside = parts(axes), parts(tree)
+    if given is None or inside is None or given.keys() != inside.keys():
         raise ArgumentError(
             f"vmap: {word} {axes!r} does not have the structure of what it is for",
             hint="one axis for all, or a tuple with one (or None) for each",
         )
-    return [axis for part in inner for axis in _spread_axes(word, *part)]
+    return [axis for name, part in inside.items() for axis in _spread_axes(word, given[name], part)]
 
 
-def _in_front(value: Any, axis: int) -> Node:
-    """A node with its axis of examples in front."""
-    node = as_node(value)
-    if not node.ndim:
-        raise ShapeError(
-            f"vmap: {node!r} is 0-d and has no axis of examples",
-            hint="in_axes=None for what is the same for all examples",
+def _in_front(number: int, value: Any, axis: int, args: Any, kwargs: Any) -> Node:
+    """An argument's leaf number ``number``, with its axis of examples in front."""
+    is_flag = isinstance(value, bool | str)
+    if not is_flag and (node := as_node(value)).ndim:
+        return moveaxis(node, normalize_axis("vmap: in_axes", axis, node.ndim), 0)
+    positional = list(leaf_paths(args))
+    if number < len(positional):
+        what, hint = f"argument {positional[number]}", "in_axes=None for"
+    else:
+        what = f"keyword argument {list(leaf_paths(kwargs))[number - len(positional)]}"
+        hint = "every keyword argument is mapped: use functools.partial or a lambda for"
+    shown = f"{value!r}, which" if is_flag else f"{value!r}, which is 0-d and"
+    raise ShapeError(
+        f"vmap: {what} is {shown} has no axis of examples",
+        hint=f"{hint} what is the same for all examples",
+    )
+
+
+def _result(f: Callable[..., Any], value: Any) -> Node:
+    """A result of the function as a node."""
+    if isinstance(value, str):
+        raise ArgumentError(
+            f"vmap: {getattr(f, '__name__', f)} returns {value!r}, which is no array",
+            hint="return nodes, arrays and numbers, in dicts, lists, tuples or dataclasses",
         )
-    return moveaxis(node, normalize_axis("vmap: in_axes", axis, node.ndim), 0)
+    return as_node(value)
 
 
-def _at_end(node: Node, axis: int | None) -> Node:
+def _check_shared(nodes: Sequence[Node], ends: Sequence[int | None], examples: Set[Node]) -> None:
+    """Results that are to come back once do not depend on the example."""
+    shared = [node for node, axis in zip(nodes, ends, strict=True) if axis is None]
+    reached = examples & set(topological_order(shared)) if shared else ()
+    if reached:
+        raise ArgumentError(
+            f"vmap: out_axes is None for a result that depends on {next(iter(reached))!r}",
+            hint="None is for what is the same for all examples",
+        )
+
+
+def _at_end(node: Node, axis: int) -> Node:
     """A result with its axis of examples where it is wanted."""
     return moveaxis(node, 0, normalize_axis("vmap: out_axes", axis, node.ndim))
 

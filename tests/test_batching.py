@@ -1,6 +1,7 @@
 """vmap: every operation and random graphs against a stacked loop; nesting, rules, errors."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from random_graphs import Recipe, build, recipes
 
 import graphnn as gn
 from graphnn.compiler.batching import batch_nodes
+from graphnn.core.graph import topological_order
 from graphnn.core.op import REGISTRY
 from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, TUPLE
 
@@ -251,6 +253,68 @@ def test_structures_axes_and_keywords():
     np.testing.assert_allclose(run(found["y"], feeds), feeds[x] * 2 + 2 * feeds[b])
 
 
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+def test_axes_follow_tuples_with_names_and_dataclasses():
+    @dataclass
+    class Line:
+        slope: Any
+        offset: Any
+
+    x, b = gn.input("x", (3, 5), "float64"), gn.input("b", (), "float64")
+    data = RNG.normal(size=(3, 5))
+    for kind in (Pair, Line):
+        found = gn.vmap(
+            lambda pair, x: kind(*vars_of(pair)[:1], vars_of(pair)[1] * x),  # noqa: B023
+            (kind(1, None), 1),
+            kind(0, 1),
+        )(kind(x, b), x)
+        assert isinstance(found, kind)
+        first, second = vars_of(found)
+        np.testing.assert_array_equal(run(first, {x: data}), data.T)
+        np.testing.assert_array_equal(run(second, {x: data, b: np.array(2.0)}), 2 * data)
+
+
+def vars_of(pair):
+    return list(pair) if isinstance(pair, tuple) else list(vars(pair).values())
+
+
+def test_results_that_are_the_same_for_all_examples():
+    x, w = gn.input("x", (4, 3), "float64"), gn.input("w", (3,), "float64")
+    y, norm = gn.vmap(lambda row: (row * w, gn.sum(w**2)), out_axes=(0, None))(x)
+    assert (y.shape, norm.shape) == ((4, 3), ())
+    assert run(norm, {w: np.ones(3)}) == 3.0
+    with pytest.raises(gn.ArgumentError, match=r"out_axes is None for a result that depends on"):
+        gn.vmap(lambda row: (row * w, gn.sum(row)), out_axes=(0, None))(x)
+
+
+def test_expansions_do_not_look_behind_what_is_shared(monkeypatch):
+    # A chain of composites beside a chain that is the same for all examples: linear, not squared.
+    visited = []
+
+    def counted(*args, **kwargs):
+        order = topological_order(*args, **kwargs)
+        visited.append(len(order))
+        return order
+
+    monkeypatch.setattr("graphnn.compiler.batching.topological_order", counted)
+    x, shared = gn.input("x", (4, 3)), gn.input("shared", (3,))
+
+    def f(row):
+        scale = shared
+        for _ in range(60):
+            scale = gn.tanh(scale)
+            row = gn.layer_norm(row, -1, scale)
+        return row
+
+    assert gn.vmap(f)(x).shape == (4, 3)
+    assert len(visited) > 60  # layer_norm is batched as its expansion
+    assert sum(visited) < 60 * 20
+
+
 def test_mistakes_are_explained():
     x, y = gn.input("x", shape=(3, 2)), gn.input("y", shape=(4, 2))
     with pytest.raises(gn.ShapeError, match=r"3 examples of <Node x .* and 4 of <Node y"):
@@ -259,6 +323,12 @@ def test_mistakes_are_explained():
         gn.vmap(gn.add, None)(x, x)
     with pytest.raises(gn.ShapeError, match=r"0-d and has no axis.*\n.*\n.*in_axes=None"):
         gn.vmap(gn.add)(x, 1.0)
+    with pytest.raises(gn.ShapeError, match=r"argument 1\.mode is 'sum', which has no axis"):
+        gn.vmap(lambda x, how: x)(x, {"mode": "sum"})
+    with pytest.raises(gn.ShapeError, match=r"keyword argument n is 3.*\n.*\n.*partial"):
+        gn.vmap(lambda x, n: x)(x, n=3)
+    with pytest.raises(gn.ArgumentError, match="<lambda> returns 'y', which is no array"):
+        gn.vmap(lambda x: "y")(x)
     with pytest.raises(gn.ShapeError, match="in_axes: axis 2 is out of range for 2 axes"):
         gn.vmap(gn.tanh, 2)(x)
     with pytest.raises(gn.ArgumentError, match="does not have the structure"):

@@ -141,10 +141,33 @@ def test_refusals(x):
     assert value(zeros, x).tolist() == [0.0, 0.0]
     with pytest.raises(gn.ShapeError, match=r"cotangent of sin must be f64\[3\]"):
         gn.vjp(gn.sin(x), x, np.ones(2))
-    with pytest.raises(gn.ShapeError, match="1 tangents are needed, 2 given"):
+    with pytest.raises(gn.ShapeError, match=r"tangent of x must be f64\[3\], not f64\[2\]"):
         gn.jvp(gn.sin(x), x, [1.0, 2.0])
-    with pytest.raises(gn.GradientError, match="expected nodes, not float"):
+    with pytest.raises(gn.GradientError, match="expected a node, not float"):
         gn.vjp(1.0, x, 1.0)
+
+
+def test_directions_lie_where_their_nodes_lie():
+    a, b = gn.input("a", (2,)), gn.input("b", (2,))
+    feeds, ones, tens = {a: [1.0, 1.0], b: [1.0, 1.0]}, np.ones(2), np.full(2, 10.0)
+    # Another order of the keys means the same.
+    along = gn.jvp(a + 2.0 * b, {"a": a, "b": b}, {"b": tens, "a": ones})
+    np.testing.assert_array_equal(gn.evaluate(along, feeds), [21.0, 21.0])
+    back = gn.vjp({"a": a * 1.0, "b": b * 2.0}, {"b": b, "a": a}, {"b": tens, "a": ones})
+    np.testing.assert_array_equal(gn.evaluate(back["a"], feeds), [1.0, 1.0])
+    np.testing.assert_array_equal(gn.evaluate(back["b"], feeds), [20.0, 20.0])
+    curved = gn.hvp(gn.sum(a**2 + b**3), {"a": a, "b": b}, {"b": tens, "a": ones})
+    np.testing.assert_array_equal(gn.evaluate(curved["b"], feeds), [60.0, 60.0])
+    with pytest.raises(gn.ShapeError, match=r"2 cotangents are needed.* in place of a list of 2"):
+        gn.vjp([a, b], a, a)
+    with pytest.raises(gn.ShapeError, match=r"tangents are needed.* in place of a dict of 'a'"):
+        gn.jvp(a, {"a": a}, {"b": b})
+    with pytest.raises(
+        gn.ShapeError, match=r"tangent of a is a list of nodes[\s\S]*\[x\] and \[v\]"
+    ):
+        gn.jvp(a, a, [b])
+    with pytest.raises(gn.GradientError, match=r"not function[\s\S]*call the function: gn\.jvp"):
+        gn.jvp(lambda x: x, a, b)
 
 
 def test_stop_gradient_and_straight_through(x):

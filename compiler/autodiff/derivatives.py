@@ -22,7 +22,7 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
-from graphnn.core.structure import flatten, unflatten
+from graphnn.core.structure import flatten, flatten_like, unflatten
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import as_node, constant, zeros_like
 from graphnn.ops.control import conjugated
@@ -136,7 +136,7 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
 def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bool) -> Any:
     """Reverse mode, in the structure of ``wrt``; complex cotangents are conjugated at its ends."""
     results, leaves = _nodes(what, outputs), _nodes(what, wrt)
-    seeds = _directions(what, results, cotangents, "cotangent")
+    seeds = _directions(what, results, outputs, cotangents, "cotangent")
     for node in [*results, *leaves]:
         _require_inexact(what, node)
     found = pull_back(stabilize(results, leaves), conjugated(seeds), leaves)
@@ -176,7 +176,7 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     array([ 2., 40.], dtype=float32)
     """
     results, leaves = _nodes("jvp", outputs), _nodes("jvp", wrt)
-    seeds = _directions("jvp", leaves, tangents, "tangent")
+    seeds = _directions("jvp", leaves, wrt, tangents, "tangent")
     for node in leaves:
         _require_inexact("jvp", node)
     found = push_forward(stabilize(results, leaves), dict(zip(leaves, seeds, strict=True)))
@@ -320,8 +320,13 @@ def _nodes(what: str, tree: Any) -> list[Node]:
     nodes = flatten(tree)
     for node in nodes:
         if not isinstance(node, Node):
-            raise GradientError(f"{what}: expected nodes, not {type(node).__name__}")
+            raise _no_node(what, node)
     return nodes
+
+
+def _no_node(what: str, value: Any) -> GradientError:
+    hint = f"call the function: gn.{what}(f(x), x, ...)" if callable(value) else None
+    return GradientError(f"{what}: expected a node, not {type(value).__name__}", hint=hint)
 
 
 def _describe(node: Node) -> str:
@@ -330,7 +335,7 @@ def _describe(node: Node) -> str:
 
 def _require_inexact(what: str, node: Node) -> None:
     if not isinstance(node, Node):
-        raise GradientError(f"{what}: expected a node, not {type(node).__name__}")
+        raise _no_node(what, node)
     if not isinstance(node.spec, TensorSpec) or not is_inexact(node.spec.dtype):
         raise DTypeError(
             f"{what}: {_describe(node)} is {node.spec}; derivatives are of floats",
@@ -348,12 +353,22 @@ def _require_real(what: str, node: Node) -> None:
         )
 
 
-def _directions(what: str, nodes: Sequence[Node], given: Any, word: str) -> list[Node]:
-    values = flatten(given)
-    if len(values) != len(nodes):
-        raise ShapeError(f"{what}: {len(nodes)} {word}s are needed, {len(values)} given")
+def _directions(what: str, nodes: Sequence[Node], tree: Any, given: Any, word: str) -> list[Node]:
+    """For every node, which lies somewhere in ``tree``, what lies there in ``given``."""
+    try:
+        values = flatten_like(tree, given)
+    except ValueError as error:
+        raise ShapeError(
+            f"{what}: {len(nodes)} {word}s are needed, in the structure of their nodes, "
+            f"but there is {error}"
+        ) from None
     directions = []
     for node, value in zip(nodes, values, strict=True):
+        if not isinstance(value, Node) and any(isinstance(each, Node) for each in flatten(value)):
+            raise ShapeError(
+                f"{what}: the {word} of {_describe(node)} is a {type(value).__name__} of nodes",
+                hint=f"give {word}s in the structure of their nodes: x and v, or [x] and [v]",
+            )
         direction = as_node(value, node.dtype)
         if direction.spec != node.spec:
             raise ShapeError(

@@ -39,7 +39,7 @@ def of_functions_too(derivative: F) -> F:
             chosen = unflatten([args[each] for each in positions], list(symbols))
             moved = dict(zip(positions, chosen, strict=True))
             value = outputs(*(moved.get(i, each) for i, each in enumerate(args)), **kwargs)
-            found = derivative(value, chosen if _is_several(wrt) else chosen[0], **options)
+            found = derivative(value, tuple(chosen) if _is_several(wrt) else chosen[0], **options)
             return _substituted(found, symbols, given)
 
         return derived

@@ -6,12 +6,12 @@ After: ``log_softmax(x)``, whose derivative is ``1 - softmax(x)``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from graphnn.compiler.pattern import RuleBook
 from graphnn.compiler.rewrite import rewrite
 from graphnn.compiler.rules import STABILITY
-from graphnn.core.graph import rebuild, topological_order, with_inputs
+from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
 from graphnn.ops.leaves import input
 
@@ -41,8 +41,9 @@ def stabilize(outputs: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
         return stable
     # A pattern must not look into a node that is kept: an input takes its place.
     stand_ins = {node: input("kept", node.shape, node.dtype) for node in inner}
-    stable = _apply_rules(_replace(outputs, stand_ins), ())
-    return _replace(stable, {stand_in: node for node, stand_in in stand_ins.items()})
+    stable = _apply_rules(Graph((), tuple(outputs)).substitute(stand_ins).outputs, ())
+    back = {stand_in: node for node, stand_in in stand_ins.items()}
+    return list(Graph((), tuple(stable)).substitute(back).outputs)
 
 
 def _apply_rules(outputs: Sequence[Node], boundary: Sequence[Node]) -> list[Node]:
@@ -57,10 +58,3 @@ def _step(node: Node) -> Node | None:
         if made is not None:
             return made
     return None
-
-
-def _replace(outputs: Sequence[Node], replacements: Mapping[Node, Node]) -> list[Node]:
-    """The outputs with some nodes, and so all that read them, replaced."""
-    order = topological_order(outputs, replacements)
-    replaced = rebuild(order, with_inputs, replacements)
-    return [replaced[node] for node in outputs]

@@ -80,7 +80,9 @@ _FLOATS = frozenset({FLOAT16, BFLOAT16, FLOAT32, FLOAT64})
 _REAL = {COMPLEX64: FLOAT32, COMPLEX128: FLOAT64}
 _COMPLEX = {FLOAT16: COMPLEX64, BFLOAT16: COMPLEX64, FLOAT32: COMPLEX64, FLOAT64: COMPLEX128}
 _INTEGERS = frozenset({INT8, INT16, INT32, INT64, UINT8})
-_BY_NAME: dict[Any, DType] = {dtype.name: dtype for dtype in DTYPES} | {
+_BY_NAME: dict[Any, DType] = {
+    **{dtype.name: dtype for dtype in DTYPES},
+    **{dtype: dtype for dtype in DTYPES},
     bool: BOOL,
     int: INT64,
     float: FLOAT32,
@@ -158,9 +160,13 @@ def short_name(dtype: DType) -> str:
     return _SHORT[dtype]
 
 
-def _rank(dtype: DType) -> int:
-    kinds = (is_bool, is_integer, is_floating, is_complex)
-    return next(rank for rank, is_kind in enumerate(kinds) if is_kind(dtype))
+_RANK: dict[DType, int] = {
+    BOOL: 0,
+    **dict.fromkeys(_INTEGERS, 1),
+    **dict.fromkeys(_FLOATS, 2),
+    **dict.fromkeys(_REAL, 3),
+}
+"""Which kind gives way to which."""
 
 
 def promote(what: str, *dtypes: DType) -> DType:
@@ -188,9 +194,9 @@ def promote(what: str, *dtypes: DType) -> DType:
                 f"{what}: {common.name} and {dtype.name} do not mix silently",
                 hint=_how_to_mix(common, dtype),
             )
-        if _rank(common) == _rank(dtype):
+        if _RANK[common] == _RANK[dtype]:
             common = np.promote_types(common, dtype)
-        elif _rank(dtype) > _rank(common):
+        elif _RANK[dtype] > _RANK[common]:
             common = dtype
     return common
 
@@ -211,15 +217,17 @@ def weak_dtype(value: bool | int | float | complex, among: DType | None) -> DTyp
     DTypeError
         For a complex number beside a half float: there is no complex dtype of that precision.
     """
-    own = next(kind for kind in (bool, int, float, complex) if isinstance(value, kind))
-    dtype = as_dtype(own)
+    for own in (bool, int, float, complex):  # also subclasses, such as NumPy's float64
+        if isinstance(value, own):
+            dtype = _BY_NAME[own]
+            break
     if among is None:
         return dtype
-    if own is complex and is_half(among):
+    if dtype is COMPLEX64 and is_half(among):
         raise DTypeError(
             f"there are no complex numbers of the precision of {among.name}",
             hint="cast the half float first, e.g. gn.cast(x, 'float32')",
         )
-    if own is complex and is_floating(among):
+    if dtype is COMPLEX64 and is_floating(among):
         return complex_dtype(among)
-    return among if _rank(among) >= _rank(dtype) else dtype
+    return among if _RANK[among] >= _RANK[dtype] else dtype

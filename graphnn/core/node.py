@@ -248,8 +248,10 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = 
     is_new = node is None
     if node is None:
         spec = op.infer(*(each.spec for each in inputs), **attrs)
-        if any(each.spec.weak for each in inputs):
-            spec = _of_numbers(spec, inputs)
+        for each in inputs:
+            if each.spec.weak:
+                spec = _of_numbers(spec, inputs)
+                break
         if attrs is not _NO_ATTRS:
             attrs = MappingProxyType(dict(attrs))
         with _lock:

@@ -104,6 +104,7 @@ def flatten_like(pattern: Any, tree: Any) -> list[Any]:
         return [tree]
     found = parts(tree)
     if found is None or found.keys() != expected.keys():
-        inside = ", ".join(map(repr, expected))
+        is_named = isinstance(pattern, dict) or not isinstance(next(iter(expected), 0), int)
+        inside = ", ".join(map(repr, expected)) if is_named else str(len(expected))
         raise ValueError(f"{tree!r} in place of a {type(pattern).__name__} of {inside}")
     return [leaf for name, value in expected.items() for leaf in flatten_like(value, found[name])]
