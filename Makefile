@@ -4,6 +4,7 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 SYMLINK_VIEW := .typecheck
+PYTEST_ARGS ?= --numprocesses auto
 
 # -P keeps the working directory off sys.path: there, `ops` and `compiler` would be importable
 # a second time under the wrong name.
