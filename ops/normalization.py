@@ -293,7 +293,7 @@ def standardize(x: Any, axis: Any = -1, *, eps: float = 1e-5) -> Node:
 
 
 def _layer_norm(
-    x: Any, axis: Any = -1, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    x: Any, weight: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5
 ) -> Any:
     return affine_array(standardized_array(x, axis, eps), weight, bias, axis)
 
@@ -302,19 +302,19 @@ def _layer_norm(
     reference=_layer_norm,
     samples=[
         *_AXIS_SAMPLES,
-        Sample(Arg((3, 4)), -1, Arg((4,)), Arg((4,))),
-        Sample(Arg((2, 3, 4)), (1, 2), Arg((3, 4)), Arg((3, 4))),
-        Sample(Arg((2, 3, 4)), (0, -1), Arg((2, 4))),
-        Sample(Arg((3, 4)), 0, bias=Arg((3,))),
-        Sample(_CONSTANT, -1, Arg((4,)), Arg((4,)), eps=0.5),
-        Sample(Arg((0, 3)), -1, Arg((3,)), Arg((3,))),
+        Sample(Arg((3, 4)), Arg((4,)), Arg((4,))),
+        Sample(Arg((2, 3, 4)), Arg((3, 4)), Arg((3, 4)), axis=(1, 2)),
+        Sample(Arg((2, 3, 4)), Arg((2, 4)), axis=(0, -1)),
+        Sample(Arg((3, 4)), bias=Arg((3,)), axis=0),
+        Sample(_CONSTANT, Arg((4,)), Arg((4,)), eps=0.5),
+        Sample(Arg((0, 3)), Arg((3,)), Arg((3,))),
     ],
     rejects=[*_AXIS_REJECTS, *_WEIGHT_REJECTS],
     dtypes="if",
     corner="the bias where all elements are equal; NaN there if eps is 0",
 )
 def layer_norm(
-    x: Any, axis: Any = -1, weight: Any = None, bias: Any = None, *, eps: float = 1e-5
+    x: Any, weight: Any = None, bias: Any = None, *, axis: Any = -1, eps: float = 1e-5
 ) -> Node:
     """``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, statistics over the features.
 
@@ -324,11 +324,11 @@ def layer_norm(
     ----------
     x : array_like or Node
         Integers become float32; half floats are computed in float32 and rounded once.
+    weight, bias : array_like or Node, optional
+        Of the sizes of the axes of features, in the order in which they stand in ``x``; of its
+        dtype, or float32 beside a half float.
     axis : int or tuple of int, default -1
         The axes of features. (PyTorch's ``normalized_shape`` are the sizes of the last ones.)
-    weight, bias : array_like or Node, optional
-        Of the sizes of these axes, in the order in which they stand in ``x``; of its dtype, or
-        float32 beside a half float.
     eps : float, default 1e-5
 
     Returns
@@ -345,7 +345,7 @@ def layer_norm(
     --------
     >>> import graphnn as gn
     >>> x = gn.input("x", shape=("batch", "time", 64))
-    >>> gn.layer_norm(x, -1, gn.ones(64), gn.zeros(64))
+    >>> gn.layer_norm(x, gn.ones(64), gn.zeros(64))
     <Node layer_norm (batch, time, 64) float32>
     """
     return _norm(LAYER_NORM, x, axis, weight, bias, eps)
@@ -359,7 +359,7 @@ def _norm(op: NormOp, x: Any, axis: Any, weight: Any, bias: Any, eps: Any) -> No
     return make_node(op, (node, *parameters), attrs)
 
 
-def _rms_norm(x: Any, axis: Any = -1, weight: Any = None, eps: float = 1e-6) -> Any:
+def _rms_norm(x: Any, weight: Any = None, axis: Any = -1, eps: float = 1e-6) -> Any:
     x = np.asarray(x, np.float64)
     if x.size == 0:
         return x
@@ -371,15 +371,15 @@ def _rms_norm(x: Any, axis: Any = -1, weight: Any = None, eps: float = 1e-6) -> 
     reference=_rms_norm,
     samples=[
         *_AXIS_SAMPLES,
-        Sample(Arg((3, 4)), -1, Arg((4,))),
-        Sample(Arg((2, 3, 4)), (0, -1), Arg((2, 4))),
+        Sample(Arg((3, 4)), Arg((4,))),
+        Sample(Arg((2, 3, 4)), Arg((2, 4)), axis=(0, -1)),
         Sample(Arg((2, 2), values=(0.0, 0.0, 1.0, -1.0)), eps=1.0),
     ],
     rejects=[*_AXIS_REJECTS, *_WEIGHT_REJECTS],
     dtypes="if",
     corner="0 at the zero vector; NaN there if eps is 0",
 )
-def rms_norm(x: Any, axis: Any = -1, weight: Any = None, *, eps: float = 1e-6) -> Node:
+def rms_norm(x: Any, weight: Any = None, *, axis: Any = -1, eps: float = 1e-6) -> Node:
     """``x / sqrt(mean(x**2) + eps) * weight``: layer norm that does not subtract the mean.
 
     Source: B. Zhang, R. Sennrich, Root mean square layer normalization (2019).
@@ -388,10 +388,10 @@ def rms_norm(x: Any, axis: Any = -1, weight: Any = None, *, eps: float = 1e-6) -
     ----------
     x : array_like or Node
         Integers become float32; half floats are computed in float32 and rounded once.
+    weight : array_like or Node, optional
+        Of the sizes of the axes of features, as in :func:`layer_norm`.
     axis : int or tuple of int, default -1
         The axes of features.
-    weight : array_like or Node, optional
-        Of the sizes of these axes, as in :func:`layer_norm`.
     eps : float, default 1e-6
         As in Flax and Keras. PyTorch's default is the machine epsilon of the dtype.
 

@@ -43,13 +43,13 @@ def test_norms_over_features(functional: Any, seed: int) -> None:
     axes, sizes = tuple(range(-last, 0)), shape[-last:]
     x, eps = rng.normal(size=shape), float(rng.choice([1e-5, 1e-2, 1.0]))
     compare(
-        lambda x, *p: gn.layer_norm(x, axes, *p, eps=eps),
+        lambda x, *p: gn.layer_norm(x, *p, axis=axes, eps=eps),
         lambda x, *p: functional.layer_norm(x, sizes, *p, eps=eps),
         x,
         *parameters(rng, sizes, seed % 3),
     )
     compare(
-        lambda x, *p: gn.rms_norm(x, axes, *p, eps=eps),
+        lambda x, *p: gn.rms_norm(x, *p, axis=axes, eps=eps),
         lambda x, *p: functional.rms_norm(x, sizes, *p, eps=eps),
         x,
         *parameters(rng, sizes, seed % 2),
@@ -151,8 +151,8 @@ Build = Callable[..., Node]
 NORMS: dict[str, tuple[tuple[int, ...], int, Build]] = {
     # The shape of x, the number of parameters of shape (6,), and the function of all of them.
     "standardize": ((4, 6), 0, gn.standardize),
-    "layer_norm": ((4, 6), 2, lambda x, *p: gn.layer_norm(x, -1, *p)),
-    "rms_norm": ((4, 6), 1, lambda x, *p: gn.rms_norm(x, -1, *p)),
+    "layer_norm": ((4, 6), 2, lambda x, *p: gn.layer_norm(x, *p)),
+    "rms_norm": ((4, 6), 1, lambda x, *p: gn.rms_norm(x, *p)),
     "group_norm": ((4, 6, 5), 2, lambda x, *p: gn.group_norm(x, 2, *p)),
     "instance_norm": ((4, 6, 5), 2, gn.instance_norm),
     "batch_norm_train": (
