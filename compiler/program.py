@@ -459,6 +459,18 @@ def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None, **options: A
     Returns
     -------
     same structure as ``outputs``
+
+    Raises
+    ------
+    FeedError
+        If a feed is not given by its node.
     """
     feeds = dict(feeds or {})
+    for each in feeds:
+        if not isinstance(each, Node):
+            raise FeedError(
+                f"evaluate: a feed is given by its node, not by {each!r}",
+                hint="gn.evaluate(y, {x: value}) for x = gn.input(...)",
+                where="",
+            )
     return compile(tuple(feeds), outputs, **options)(*feeds.values())

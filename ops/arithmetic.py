@@ -123,7 +123,8 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     masks=(0,),
     special=((True, 1.0, np.nan), (False, np.nan, 2.0), (True, np.inf, 0.0)),
     rejects=[Reject(DTypeError, "must be bool", Arg((3,)), Arg((3,)), Arg((3,)))],
-    corner="the derivative of the branch not taken is exactly 0, even where it is inf or NaN",
+    corner="the operand not taken gets derivative exactly 0, even where it is inf or NaN; 0 times "
+    "an infinite derivative further back is NaN: make its argument safe first",
 )
 def where(condition: Node, x: Node, y: Node) -> None:
     """``x`` where the condition holds, else ``y``."""

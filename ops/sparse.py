@@ -10,7 +10,7 @@ three arrays are the transposed matrix.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -196,7 +196,6 @@ def _by_columns(dense: Node, lead: int, times: Callable[[Node], Node]) -> Node:
 # ------------------------------------------------------------------------------- what users call
 
 
-@dataclass(frozen=True, eq=False)
 class CSR:
     """A sparse matrix whose entries are a node, made by :func:`csr`.
 
@@ -213,11 +212,14 @@ class CSR:
         Whether the matrix is the transpose of what the pattern says.
     """
 
-    data: Node
-    pattern: Pattern
-    transposed: bool = False
-
+    __slots__ = ("data", "pattern", "transposed")
     __array_ufunc__ = None  # so that ndarray @ CSR asks the CSR
+
+    def __init__(self, data: Node, pattern: Pattern, transposed: bool = False) -> None:
+        # No dataclass: gn.function would take it for a structure of arrays.
+        self.data = data
+        self.pattern = pattern
+        self.transposed = transposed
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -238,7 +240,7 @@ class CSR:
     @property
     def T(self) -> CSR:  # noqa: N802  NumPy's name
         """The transposed matrix, of the same entries."""
-        return replace(self, transposed=not self.transposed)
+        return CSR(self.data, self.pattern, not self.transposed)
 
     def todense(self) -> Node:
         """All elements; entries for one place add up."""

@@ -119,3 +119,19 @@ def test_divisions_that_no_size_has():
         with pytest.raises(gn.ShapeError, match=f"size n cannot be divided by {divisor}"):
             _ = n // divisor
     assert (2 * n * m) // m == 2 * n
+
+
+def test_sizes_are_no_values():
+    x = gn.input("x", shape=("batch", 2))
+    for wrong in (
+        lambda: gn.sum(x) / x.shape[0],
+        lambda: x.shape[0] / 2,
+        lambda: 1 / x.shape[0],
+        lambda: x.shape[0] ** 0.5,
+        lambda: x * x.shape[0],
+        lambda: float(x.shape[0]),
+    ):
+        with pytest.raises(gn.ShapeError, match=r"no value to compute with[\s\S]*gn\.size_of"):
+            wrong()
+    mean = gn.sum(x) / gn.size_of(x.shape[0])
+    assert gn.evaluate(mean, {x: [[1.0, 2.0], [3.0, 4.0]]}) == 5.0

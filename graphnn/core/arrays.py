@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.dims import Dim, no_value
 from graphnn.core.dtypes import (
     COMPLEX64,
     COMPLEX128,
@@ -67,7 +68,11 @@ def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
     ------
     DTypeError
         As `to_numpy`, and for values that an integer or real ``dtype`` cannot hold.
+    ShapeError
+        For a size that is not known yet.
     """
+    if isinstance(value, Dim):
+        raise no_value(value)
     array = to_numpy(value)
     if dtype is not None:
         require_fit(array, as_dtype(dtype))

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from graphnn.core.errors import ShapeError
 
-__all__ = ["Dim", "Shape", "Size", "as_size", "bind_size", "exact_quotient", "is_known", "product"]
+__all__ = [
+    "Dim",
+    "Shape",
+    "Size",
+    "as_size",
+    "bind_size",
+    "exact_quotient",
+    "is_known",
+    "no_value",
+    "product",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,11 @@ class Dim:
             )
         return Dim((((FloorDiv(self, other),), 1),))
 
+    def _is_no_number(self, *others: object) -> NoReturn:
+        raise no_value(self)
+
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __float__ = _is_no_number
+
     def __bool__(self) -> bool:
         return True
 
@@ -161,6 +176,14 @@ def _collect(terms: Iterable[tuple[Monomial, int]]) -> Size:
     if not kept.keys() - {()}:
         return kept.get((), 0)
     return Dim(tuple(sorted(kept.items(), key=lambda term: [str(atom) for atom in term[0]])))
+
+
+def no_value(size: Dim) -> ShapeError:
+    """The refusal of a size where a value to compute with is needed."""
+    return ShapeError(
+        f"the size {size} is not known until the program is called: it is no value to compute with",
+        hint="gn.size_of(x.shape[0]) makes one of it",
+    )
 
 
 def as_size(size: object) -> Size:
