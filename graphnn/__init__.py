@@ -12,6 +12,7 @@ and call it with arrays::
 """
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from graphnn import ops as ops
@@ -64,11 +65,27 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"graphnn.{name}")
     if name in _LAZY_NAMES:
         return getattr(importlib.import_module(f"graphnn.{_LAZY_NAMES[name]}"), name)
+    if name == "__all__":
+        return _public()
+    if name.startswith("__"):
+        raise AttributeError(f"module 'graphnn' has no attribute {name!r}")
     try:
         return getattr(ops, name)
     except AttributeError:
         raise AttributeError(f"module 'graphnn' has no attribute {name!r}") from None
 
 
+def _public() -> list[str]:
+    """What is for users: all but the modules that things come from."""
+    families = (name for names in ops.LAZY.values() for name in names)
+    hidden = {"Any", "ModuleType", "TYPE_CHECKING"}
+    own = (
+        name
+        for name, value in globals().items()
+        if not name.startswith("_") and name not in hidden and not isinstance(value, ModuleType)
+    )
+    return sorted({*own, *_LAZY, *_LAZY_NAMES, *ops.__all__, *families, "ops"})
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_NAMES, *dir(ops)})
+    return sorted({*(name for name in globals() if name.startswith("__")), *_public()})

@@ -6,7 +6,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from copy import copy
+from copy import deepcopy
 from functools import partial, update_wrapper
 from typing import Any, Self, overload
 
@@ -56,6 +56,7 @@ class Function:
     """
 
     __name__: str
+    __qualname__: str
     __wrapped__: Callable[..., Any]
 
     def __init__(
@@ -67,11 +68,13 @@ class Function:
     ) -> None:
         update_wrapper(self, f, updated=())
         self.__name__ = name_of(f)
+        self.__qualname__ = getattr(f, "__qualname__", self.__name__)
         self.static_argnames = static_argnames
         self.options = dict(options)
         self._specs = specs
         self._signature = signature_of(f)
         self._bound: tuple[Any, ...] = ()  # the object, for a method
+        self._unbound: Function | None = None
         self._untraced = static_argnames
         self._programs = _Programs()
         self._methods: dict[int, _Programs] = {}
@@ -179,6 +182,19 @@ class Function:
         with self._programs.lock:
             self._programs.by_key.clear()
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+        # As Python's own functions and methods are copied.
+        if self._unbound is None:
+            return self
+        return self._unbound.__get__(deepcopy(self._bound[0], memo))
+
+    def __reduce__(self) -> Any:
+        # By name, as Python's own functions and methods are pickled.
+        return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__
+
     def __repr__(self) -> str:
         names = ", ".join(list(self._signature.parameters)[len(self._bound) :])
         count = self.cache_size
@@ -194,7 +210,9 @@ class Function:
         """
         if instance is None:
             return self
-        method = copy(self)
+        method = object.__new__(type(self))
+        method.__dict__.update(self.__dict__)
+        method._unbound = self
         method._bound = (instance,)
         if parts(instance) is None:
             method._untraced = self._untraced | {next(iter(self._signature.parameters))}
@@ -206,7 +224,15 @@ class Function:
             # By identity: an object with an == of its own need not be hashable.
             known = self._methods.get(id(instance))
             if known is None:
-                weakref.finalize(instance, self._methods.pop, id(instance), None).atexit = False
+                try:
+                    end = weakref.finalize(instance, self._methods.pop, id(instance), None)
+                except TypeError:
+                    raise ArgumentError(
+                        f"{self.__name__}: a {type(instance).__name__} has __slots__ without "
+                        "__weakref__, so its programs could not end with it",
+                        hint="add '__weakref__' to its __slots__",
+                    ) from None
+                end.atexit = False
                 known = self._methods[id(instance)] = _Programs()
             return known
 
@@ -300,6 +326,11 @@ def function(
     """
     if f is None:
         return partial(function, static_argnames=static_argnames, signature=signature, **options)
+    if isinstance(f, staticmethod | classmethod):
+        raise ArgumentError(
+            f"gn.function makes functions compiled, not a {type(f).__name__}",
+            hint=f"write @{type(f).__name__} above @gn.function",
+        )
     if not callable(f):
         raise ArgumentError(f"gn.function makes functions compiled, but {f!r} is none")
     static = frozenset([static_argnames] if isinstance(static_argnames, str) else static_argnames)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
+from inspect import signature
 from typing import Any
 
 from graphnn.core.dtypes import is_complex, weak_dtype
@@ -162,6 +163,7 @@ class CustomRule:
     """A function of nodes whose derivative its author gives; see :func:`custom_vjp`."""
 
     __name__: str
+    __qualname__: str
 
     def __init__(self, function: Callable[..., Any], mode: str) -> None:
         update_wrapper(self, function)
@@ -169,13 +171,22 @@ class CustomRule:
         self.mode = mode
         self._derivative: Callable[..., Any] | None = None
 
-    def __call__(self, *args: Any) -> Any:
-        """Build the function's graph, marked with the rule."""
-        nodes = [each for each in args if isinstance(each, Node)]
-        among = nodes[0].dtype if nodes else None
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the function's graph, marked with the rule; keywords count by position."""
+        if kwargs:
+            bound = signature(self.function).bind(*args, **kwargs)
+            if bound.kwargs:
+                bound.apply_defaults()
+            if bound.kwargs:
+                raise TypeError(
+                    f"{self.__name__}: its rule gets arguments by position, so "
+                    f"{', '.join(bound.kwargs)} cannot be given by keyword alone"
+                )
+            args = bound.args
+        given: list[Any] = [each if is_weak(each) else as_node(each) for each in args]
+        among = next((each.dtype for each in given if isinstance(each, Node)), None)
         arguments = tuple(
-            as_node(each, weak_dtype(each, among)) if is_weak(each) else as_node(each)
-            for each in args
+            as_node(each, weak_dtype(each, among)) if is_weak(each) else each for each in given
         )
         value = self.function(*arguments)
         packed = value if isinstance(value, Node) else make_node(TUPLE, tuple(value))
@@ -230,6 +241,15 @@ class CustomRule:
         return rule
 
     defvjp = defjvp
+
+    def __copy__(self) -> CustomRule:
+        return self
+
+    def __deepcopy__(self, memo: object) -> CustomRule:
+        return self
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # by name, as Python's own functions are
 
     def __repr__(self) -> str:
         return f"<custom_{self.mode} {self.__name__}>"

@@ -330,3 +330,20 @@ def test_structures_are_refused_where_one_node_is_meant(x):
         gn.jacobian(gn.sin(x), [x])
     with pytest.raises(gn.GradientError, match="grad: expected a node, not float"):
         gn.grad(1.0, x)
+
+
+@pytest.mark.parametrize("wrap", [gn.custom_jvp, gn.custom_vjp])
+def test_custom_rules_take_keywords_and_arrays(wrap):
+    @wrap
+    def scaled(x, by=2.0, *, only=None):
+        return x * by
+
+    x = gn.input("x", (2,), "float64")
+    assert scaled(by=3.0, x=x) is not scaled(x)
+    feeds = {x: np.ones(2)}
+    np.testing.assert_array_equal(gn.evaluate(scaled(x=x, by=3.0), feeds), [3.0, 3.0])
+    np.testing.assert_array_equal(gn.evaluate(scaled(np.ones(2), 3.0)), [3.0, 3.0])
+    with pytest.raises(TypeError, match="scaled: its rule gets arguments by position, so only"):
+        scaled(x, only=1.0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'to'"):
+        scaled(x, to=1.0)

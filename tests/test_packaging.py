@@ -133,3 +133,20 @@ missing = [name for name in names if name not in listed or not hasattr(graphnn, 
 print(json.dumps([before, missing]))
 """
     assert in_fresh_interpreter(code, tmp_path) == [[], []]
+
+
+def test_everything_public_is_listed_and_imported_by_a_star(tmp_path: Path) -> None:
+    code = """
+import json, graphnn
+listed = {name for name in dir(graphnn) if not name.startswith("__")}
+star = {}
+exec("from graphnn import *", star)
+star.pop("__builtins__")
+modules = sorted(name for name, value in star.items() if type(value).__name__ == "module")
+print(json.dumps([sorted(listed ^ star.keys()), modules, len(star)]))
+"""
+    differing, modules, count = in_fresh_interpreter(code, tmp_path)
+    assert differing == []
+    namespaces = ["data", "init", "losses", "nn", "optim", "ops", "random", "train", "viz"]
+    assert modules == sorted(namespaces)
+    assert count > 300

@@ -160,6 +160,14 @@ def test_a_number_spread_over_an_array_stays_weak():
         gn.function(lambda x, a: x * (a * np.ones(2)))(np.ones(2, "float32"), 0.5)
 
 
+def test_a_derivative_that_is_zero_is_as_weak_as_the_number():
+    half = array(3, dtype="float16")
+    unused = gn.function(lambda a, x: x * gn.vjp(gn.sum(x), a, 1.0, allow_unused=True))
+    expect(unused(0.5, half), half * 0)
+    flat = gn.function(lambda a, x: x * gn.jvp(gn.stop_gradient(a), a, 1.0))
+    expect(flat(0.5, half), half * 0)
+
+
 @on_each_backend
 def test_derivatives_by_a_number(backend):
     def f(x, a):

@@ -24,7 +24,7 @@ from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.structure import flatten, flatten_like, unflatten
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import as_node, constant, zeros_like
+from graphnn.ops.contract import as_node, as_weak_as, constant, zeros_like
 from graphnn.ops.control import conjugated
 from graphnn.ops.creation import eye, zeros
 from graphnn.ops.leaves import input
@@ -53,7 +53,8 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     loss : Node or callable
         0-d, floating. It may depend on complex numbers, but must be real itself. Given a
         function, ``grad(f, 0)`` is the function whose result is the gradient of ``f`` with
-        respect to its first argument; that may be a nested structure.
+        respect to its first argument; that may be a nested structure. With ``has_aux=True``
+        the function gives ``(loss, aux)``, and its gradient ``(gradient, aux)``.
     wrt : Node, or nested list, tuple or dict of them
         Inputs, parameters or any nodes between; for a function the position of an argument,
         or a tuple of several.
@@ -104,7 +105,10 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
 
 @of_functions_too
 def value_and_grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> tuple[Node, Any]:
-    """A scalar and its gradient: ``(loss, grad(loss, wrt))``, ready as outputs of a program."""
+    """A scalar and its gradient: ``(loss, grad(loss, wrt))``, ready as outputs of a program.
+
+    Of a function that gives ``(loss, aux)``, with ``has_aux=True``: ``((loss, aux), gradient)``.
+    """
     return loss, grad(loss, wrt, allow_unused=allow_unused)
 
 
@@ -145,7 +149,7 @@ def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bo
     return unflatten(
         wrt,
         [
-            zeros_like(leaf) if each is None else each
+            _zeros(leaf) if each is None else each
             for leaf, each in zip(leaves, conjugated(found), strict=True)
         ],
     )
@@ -183,10 +187,16 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     return unflatten(
         outputs,
         [
-            zeros_like(result) if each is None else each
+            _zeros(result) if each is None else each
             for result, each in zip(results, found, strict=True)
         ],
     )
+
+
+def _zeros(node: Node) -> Node:
+    """The derivative where nothing arrives, as weak as the node."""
+    zeros: Node = as_weak_as(node, zeros_like(node))
+    return zeros
 
 
 @of_functions_too
