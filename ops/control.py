@@ -258,6 +258,9 @@ class CustomRule:
 def custom_jvp(function: Callable[..., Any]) -> CustomRule:
     """Give a function of nodes a forward-mode derivative of your own; reverse mode follows.
 
+    The derivative is that by the arguments: nodes that function or rule close over are taken as
+    constants. Hand on as an argument what depends on an example or is differentiated by.
+
     Examples
     --------
     >>> import graphnn as gn
@@ -276,7 +279,8 @@ def custom_vjp(function: Callable[..., Any]) -> CustomRule:
     """Give a function of nodes a reverse-mode derivative of your own; forward mode follows.
 
     The rule gets the arguments, the result and its cotangent, and gives one cotangent (or None
-    for zero) per argument.
+    for zero) per argument. As with :func:`custom_jvp`, what function or rule close over is taken
+    as constant.
 
     Examples
     --------
