@@ -13,7 +13,7 @@ from graphnn.compiler.rewrite import rewrite
 from graphnn.compiler.rules import STABILITY
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
-from graphnn.ops.leaves import input
+from graphnn.ops.leaves import input_like
 
 __all__ = ["stabilize"]
 
@@ -40,7 +40,7 @@ def stabilize(outputs: Sequence[Node], keep: Sequence[Node]) -> list[Node]:
     if not inner or stable == list(outputs):
         return stable
     # A pattern must not look into a node that is kept: an input takes its place.
-    stand_ins = {node: input("kept", node.shape, node.dtype) for node in inner}
+    stand_ins = {node: input_like("kept", node.tensor) for node in inner}
     stable = _apply_rules(Graph((), tuple(outputs)).substitute(stand_ins).outputs, ())
     back = {stand_in: node for node, stand_in in stand_ins.items()}
     return list(Graph((), tuple(stable)).substitute(back).outputs)
