@@ -8,13 +8,13 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial, update_wrapper
-from typing import Any, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 from graphnn.compiler.program import Program, compile
 from graphnn.core.errors import ArgumentError, FeedError
 from graphnn.core.node import Node, freeze
 from graphnn.core.spec import TensorSpec
-from graphnn.core.structure import flatten, flatten_like, map_leaves, outline, parts
+from graphnn.core.structure import flatten, flatten_like, map_leaves, outline, parts, unflatten
 from graphnn.ops.contract import as_node
 from graphnn.tracing import (
     TracedGraph,
@@ -36,11 +36,18 @@ _OPTIONS = frozenset(
 )
 
 
+class Compiled(NamedTuple):
+    """A program, and which of its results are numbers: fed numbers alone went into them."""
+
+    program: Program
+    is_number: tuple[bool, ...]
+
+
 class _Programs:
     """The programs of one function by what they were traced for, and the lock to add one."""
 
     def __init__(self) -> None:
-        self.by_key: dict[Hashable, Program] = {}
+        self.by_key: dict[Hashable, Compiled] = {}
         self.lock = threading.RLock()
 
 
@@ -91,14 +98,19 @@ class Function:
         specs = self._specs_for(traced)
         if self._specs:
             leaves = self._leaves_like(specs, traced)
-        program = self._program(arguments, specs)
-        return program(
+        program, is_number = self._compiled(arguments, specs)
+        results = program(
             *(
                 leaf
                 for leaf, spec in zip(leaves, flatten(specs), strict=True)
                 if isinstance(spec, TensorSpec)
             )
         )
+        if not any(is_number):
+            return results
+        # As a scalar, not as an array: so it stays weak when it is fed to a function again.
+        found = zip(flatten(results), is_number, strict=True)
+        return unflatten(results, [each[()] if number else each for each, number in found])
 
     def trace(self, *args: Any, **kwargs: Any) -> TracedGraph:
         """The graph for these arguments, or specs of them; see :func:`trace`."""
@@ -108,7 +120,7 @@ class Function:
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """The program for these arguments, or specs of them; it is compiled if there is none."""
         arguments = self._bind(args, kwargs)
-        return self._program(arguments, self._specs_for(self._traced(arguments)))
+        return self._compiled(arguments, self._specs_for(self._traced(arguments))).program
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return bind(self.__wrapped__, self._signature, (*self._bound, *args), kwargs)
@@ -144,7 +156,7 @@ class Function:
     def _trace(self, arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> TracedGraph:
         return trace_call(self.__wrapped__, self._signature, {**arguments, **specs}, self._untraced)
 
-    def _program(self, arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> Program:
+    def _compiled(self, arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> Compiled:
         """The program from the cache, or a new one."""
         key = self._key(arguments, specs)
         programs = self._programs
@@ -154,8 +166,9 @@ class Function:
                 found = programs.by_key.get(key)
                 if found is None:
                     graph = self._trace(arguments, specs)
-                    found = compile(graph.inputs, graph.results, **self.options)
-                    programs.by_key[key] = found
+                    program = compile(graph.inputs, graph.results, **self.options)
+                    is_number = tuple(each.spec.weak for each in graph.outputs)
+                    found = programs.by_key[key] = Compiled(program, is_number)
         return found
 
     def _key(self, arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> Hashable:

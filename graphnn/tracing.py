@@ -273,7 +273,7 @@ def _as_results(f: Callable[..., Any], value: Any) -> Any:
                 else "return nodes, arrays and numbers, in dicts, lists, tuples or dataclasses",
             )
         node = as_node(leaf)
-        if node.spec.weak and is_inexact(node.dtype):
+        if node.spec.weak and is_inexact(node.dtype) and node.shape != ():
             # What Python's numbers become where they must be arrays.
             node = cast_to(node, COMPLEX64 if is_complex(node.dtype) else FLOAT32)
         found.append(node)

@@ -134,7 +134,7 @@ def test_integers_do_not_widen_integer_arrays(dtype):
 
 @on_each_backend
 def test_numbers_alone(backend):
-    """They compute in Python's precision, and become float32 where they must be arrays."""
+    """They compute and come back in Python's precision; arrays of them become float32."""
     f = gn.function(
         lambda a, n: (a, n, a * n, n / 2, gn.sin(n), a > n, n // 2, gn.stack([a, a + 1])),
         backend=backend,
@@ -142,8 +142,10 @@ def test_numbers_alone(backend):
     a, n = 0.1, 3
     wanted = (a, n, a * n, n / 2, math.sin(n), a > n, n // 2, [a, a + 1])
     for ours, theirs in zip(f(a, n), wanted, strict=True):
-        kind = {"f": "float32", "i": "int64", "b": "bool"}[np.asarray(theirs).dtype.kind]
+        real = "float32" if isinstance(theirs, list) else "float64"
+        kind = {"f": real, "i": "int64", "b": "bool"}[np.asarray(theirs).dtype.kind]
         assert ours.dtype == kind
+        assert isinstance(ours, float) == isinstance(theirs, float)
         np.testing.assert_array_equal(ours, np.asarray(theirs, kind))
     exact = gn.function(lambda x, a: x * (1 - a) ** 10, backend=backend)
     np.testing.assert_array_equal(exact(np.ones(1), 0.1), [(1 - 0.1) ** 10])
@@ -184,16 +186,50 @@ def test_derivatives_by_a_number(backend):
 
     x, a = array(4), 0.3
     with_a = np.float32(a) * x
+    # Derivatives by a number are numbers: float64 that is weak, also where the loss is float32.
     wanted = (
         np.sum(np.cos(with_a) * x),
         np.sum(np.cos(with_a) * x),
         -np.sum(np.sin(with_a) * x * x),
         -np.sum(np.sin(with_a) * x * x),
         np.float32(3 * a**2) * x,
-        np.float32(6 * a),
-        np.float32(6 * a),
+        6 * a,
+        6 * a,
     )
-    expect(gn.function(f, backend=backend)(x, a), wanted)
+    found = gn.function(f, backend=backend)(x, a)
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert [type(each) is np.float64 for each in found] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+@on_each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_are_learned_in_the_precision_of_the_arrays(dtype, backend):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(9, 3)).astype(dtype)
+
+    def loss(p, x):
+        return gn.mean((x * p["w"] + p["b"] - 1) ** 2)
+
+    slope = gn.function(gn.value_and_grad(loss), backend=backend)
+    params = {"w": np.zeros(3, dtype), "b": 0.0}
+    for _ in range(3):
+        value, gradients = slope(params, data)
+        error = data * params["w"] + params["b"] - 1
+        np.testing.assert_allclose(
+            gradients["b"], 2 * error.mean(), rtol=1e-14 if dtype == "float64" else 1e-5
+        )
+        assert value.dtype == gradients["w"].dtype == dtype
+        params = {name: each - 0.1 * gradients[name] for name, each in params.items()}
+    assert slope.cache_size == 1
 
 
 def test_numbers_meet_a_derivative_rule_of_the_users():

@@ -121,6 +121,14 @@ class Node(Operators):
             )
         return False
 
+    def __ne__(self, other: object) -> bool:
+        if isinstance(other, int | float | np.ndarray | np.generic):
+            raise SymbolicError(
+                f"{self!r} != {other!r} would compare identities",
+                hint="gn.not_equal(a, b) compares values",
+            )
+        return self is not other
+
     __hash__ = object.__hash__
 
     def __contains__(self, value: object) -> bool:
