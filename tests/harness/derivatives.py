@@ -229,7 +229,8 @@ def check_no_wrong_derivative(case: Case, dtype: str) -> None:
 
 def operators_of(case: Case) -> set[str]:
     """The operators in the graph of a sample, in its derivatives, and in what those expand to."""
-    return set().union(*(_operators_at(case, dtype) for dtype in precise_dtypes(case.operation)))
+    dtypes = [each for each in precise_dtypes(case.operation) if is_drawable(case.sample, each)]
+    return set().union(*(_operators_at(case, dtype) for dtype in dtypes))
 
 
 def _operators_at(case: Case, dtype: str) -> set[str]:
