@@ -130,6 +130,15 @@ def test_a_history_can_go_on():
 # ------------------------------------------------------------------------------------ stopping
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a terminal has it: a job in the background may have been started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_finishes_the_step_and_ends_the_run():
     learner = Learner()
     calls = []
@@ -151,6 +160,7 @@ def test_ctrl_c_finishes_the_step_and_ends_the_run():
     assert not again.interrupted
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_interrupts_at_once():
     def step(x):
         for _ in range(2):
