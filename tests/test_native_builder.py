@@ -41,9 +41,7 @@ def test_a_loop_with_a_condition_adds_up_vectors():
         with builder.when(taken):
             address = builder.at(V("%x", "ptr"), builder.binary("mul", i, builder.integer(8)))
             before = builder.load(total, wide, 64)
-            builder.store(
-                builder.binary("fadd", before, builder.load(address, wide, 8)), total, 64
-            )
+            builder.store(builder.binary("fadd", before, builder.load(address, wide, 8)), total, 64)
     builder.store(builder.load(total, wide, 64), V("%y", "ptr"), 8)
     engine = _compiled("\n".join([*builder.declared, builder.function()]))
     x, y = np.arange(12.0), np.empty(4)
