@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Builder", "V", "element_of", "lanes_of", "vector_of"]
+__all__ = ["Builder", "V", "element_of", "lanes_of", "suffix_of", "vector_of"]
 
 
 @dataclass(frozen=True, slots=True)
