@@ -37,6 +37,8 @@ class Options:
         Check the record between passes.
     debug : {"", "nan"}
         "nan": stop at the first instruction that gives NaN or infinity.
+    native : {"now", "background", "never"}
+        When native code is built; until then, and with "never", NumPy's kernels are called.
     """
 
     backend: str = "numpy"
@@ -45,6 +47,7 @@ class Options:
     fuel: int | None = None
     verify: bool = False
     debug: str = ""
+    native: str = "now"
 
 
 class Storage(Enum):
@@ -53,6 +56,7 @@ class Storage(Enum):
     ARENA = "arena"
     STATE = "state"
     CONSTANT = "constant"
+    FEED = "feed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +67,7 @@ class Buffer:
     ----------
     storage : Storage
     index : int
-        Its number: among the arena's buffers, the unit's states, or its constants.
+        Its number: among the arena's buffers, the unit's states, its constants, or its feeds.
     nbytes : int
     """
 
@@ -198,7 +202,8 @@ class Unit:
     constants : tuple of Node
         Constants that are read, by number.
     feeds, results : tuple of View
-        Where fed values go before the first instruction, and where results are after the last.
+        Where fed values are (nothing writes there), and where results are after the last
+        instruction.
     plan : MemoryPlan or None
         From ``plan_memory`` on.
     """

@@ -66,8 +66,8 @@ def _verify_instructions(unit: Unit) -> None:
             if view.buffer.storage is Storage.ARENA and view.buffer not in written:
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")
         for view in instruction.outputs:
-            if view.buffer.storage is Storage.CONSTANT:
-                raise _broken(instruction.node, "writes a constant")
+            if view.buffer.storage in (Storage.CONSTANT, Storage.FEED):
+                raise _broken(instruction.node, f"writes a {view.buffer.storage.value}")
             written.add(view.buffer)
     for node, view in zip(unit.graph.outputs, unit.results, strict=False):
         if TensorSpec(view.shape, view.dtype) != node.spec:

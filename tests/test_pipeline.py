@@ -94,9 +94,10 @@ def test_a_broken_pass_is_named() -> None:
 
 
 def test_a_plan_that_overwrites_what_is_still_needed_is_refused() -> None:
-    """A kernel may write over what it reads, but exactly there; feeds are apart from the start."""
-    x, unused = vector(shape=(64,)), vector(shape=(64,))
-    unit = Unit(gn.Graph((unused, x), (gn.exp(x),)), options=Options(verify=True))
+    """A kernel may write over what it reads, but exactly there; results are apart to the end."""
+    x = vector(shape=(8, 8))
+    kept, y = gn.linalg.expm(x), gn.linalg.inv(x)
+    unit = Unit(gn.Graph((x,), (kept, gn.exp(y))), options=Options(verify=True))
     planned = after(unit, schedule, lower, plan_memory)
 
     def at(*offsets: int) -> Pass:

@@ -6,7 +6,7 @@ same planned arena, and decides only how an instruction is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from graphnn.compiler.backends.numpy import NumpyExecutable
@@ -20,7 +20,7 @@ __all__ = ["BACKENDS", "Executable", "emit"]
 class Executable(Protocol):
     """A unit that is ready to run."""
 
-    def run(self, feeds: list[Array]) -> list[Array]:
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
         """Run once: new arrays for the results; state is updated in place.
 
         ``feeds`` have the shapes and dtypes of the unit's inputs and are never written to.

@@ -5,17 +5,16 @@ All views are made once; a run is a loop over calls that write into them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from graphnn.compiler.backends.failure import explain, require_finite
-from graphnn.compiler.unit import Instruction, Storage, Unit, View
+from graphnn.compiler.backends.memory import Memory
+from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import NonFiniteError
 from graphnn.core.op import Array
-from graphnn.core.spec import TensorSpec
-from graphnn.core.state import aligned_empty
 
 __all__ = ["NumpyExecutable"]
 
@@ -24,20 +23,20 @@ class NumpyExecutable:
     """A unit with its arena allocated and its instructions bound to memory."""
 
     def __init__(self, unit: Unit) -> None:
-        assert unit.plan is not None
         self._unit = unit
-        self._arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
+        memory = Memory(unit)
+        self._array = memory.array
+        self._feeds = memory.hold_feeds()
         self._stops_at_nan = unit.options.debug == "nan"
         self._calls = [self._bind(each) for each in unit.instructions]
-        self._feeds = [self._array(view) for view in unit.feeds]
         self._results = [self._array(view) for view in unit.results]
 
-    def run(self, feeds: list[Array]) -> list[Array]:
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
         with np.errstate(all="ignore"):
             return self._run(feeds)
 
-    def _run(self, feeds: list[Array]) -> list[Array]:
+    def _run(self, feeds: Sequence[Array]) -> list[Array]:
         for slot, fed in zip(self._feeds, feeds, strict=True):
             slot[...] = fed
         done = 0
@@ -54,23 +53,6 @@ class NumpyExecutable:
             explain(error, self._unit.instructions[done].node)
             raise
         return [result.copy() for result in self._results]
-
-    def _array(self, view: View) -> Array:
-        """The memory of a view as an array."""
-        unit, buffer = self._unit, view.buffer
-        if buffer.storage is Storage.ARENA:
-            assert unit.plan is not None
-            memory = self._arena
-            offset = unit.plan.offsets[buffer.index] + view.offset
-        else:
-            if buffer.storage is Storage.STATE:
-                whole = unit.states[buffer.index].array
-            else:
-                whole = unit.constants[buffer.index].attrs["value"].array
-            memory, offset = whole.reshape(-1).view(np.uint8), view.offset
-        if view.nbytes == 0:
-            return np.empty(view.shape, view.dtype)
-        return np.ndarray(view.shape, view.dtype, memory, offset, view.strides)
 
     def _bind(self, instruction: Instruction) -> Callable[[], None]:
         """A call without arguments that carries an instruction out."""

@@ -34,8 +34,9 @@ Views = tuple[View, ...]
 def lower(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
     lowering = _Lowering(unit.updated)
-    for node in unit.graph.inputs:
-        lowering.views[node] = (lowering.allocate(node.tensor),)
+    for number, node in enumerate(unit.graph.inputs):
+        fed = Buffer(Storage.FEED, number, node.tensor.nbytes)
+        lowering.views[node] = (contiguous(fed, node.tensor),)
     for node in unit.schedule:
         if node not in lowering.views:
             lowering.views[node] = lowering.lower(node)

@@ -27,11 +27,11 @@ def plan_memory(unit: Unit, driver: Driver) -> Unit:
             births.setdefault(first, []).append(buffer)
             deaths.setdefault(last, []).append(buffer)
     gaps, offsets = _Gaps(), [0] * len(unit.buffers)
-    for time in range(-1, len(unit.instructions) + 1):
+    for time in range(len(unit.instructions) + 1):
         dying = deaths.get(time, [])
         inherited: set[Buffer] = set()
         for buffer in births.get(time, ()):
-            heir = _overwritten(unit.instructions[time], buffer, dying) if time >= 0 else None
+            heir = _overwritten(unit.instructions[time], buffer, dying)
             if heir is not None and heir not in inherited:
                 inherited.add(heir)
                 offsets[buffer.index] = offsets[heir.index]
@@ -46,7 +46,7 @@ def plan_memory(unit: Unit, driver: Driver) -> Unit:
 def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
     """First and last instruction that touches each buffer of the arena.
 
-    Feeds live from -1, results to the number of instructions; ``(0, -1)`` if never.
+    Results live to the number of instructions; ``(0, -1)`` if never.
     """
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -56,8 +56,6 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
             first.setdefault(buffer.index, time)
             last[buffer.index] = time
 
-    for view in unit.feeds:
-        touch(view.buffer, -1)
     for time, instruction in enumerate(unit.instructions):
         for view in (*instruction.inputs, *instruction.outputs):
             touch(view.buffer, time)
