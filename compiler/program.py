@@ -324,12 +324,11 @@ def _fed(name: str, node: Node, value: Any) -> Array:
 
 def instruction_text(instruction: Instruction) -> str:
     """An instruction on one line: kind, operator, where it writes, what it reads, whose line."""
-    word = instruction.op.label(instruction.node) if instruction.op is not None else "copy"
     reads = ", ".join(str(view.buffer) for view in instruction.inputs)
     writes = ", ".join(str(view.buffer) for view in instruction.outputs)
     known = provenance(instruction.node)
     place = f"  # {', '.join(map(str, known.sources))}" if known.sources else ""
-    return f"{instruction.kind:6} {word:14} {writes} <- {reads}{place}"
+    return f"{instruction.kind:6} {instruction.label:14} {writes} <- {reads}{place}"
 
 
 def compile(

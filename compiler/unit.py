@@ -11,6 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from graphnn.compiler.domain import Group
+from graphnn.compiler.kernel import Contraction, Kernel
 from graphnn.core.dtypes import DType
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -129,20 +131,32 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One thing the machine does: apply an operator to views and write other views.
+    """One thing the machine does: compute some nodes from views and write other views.
 
     Attributes
     ----------
-    kind : {"kernel", "gemm", "copy", "host"}
-        What emits it: an elementwise kernel, a matrix product, a copy, or the operator's own
-        reference kernel called on the host.
+    kind : {"kernel", "gemm", "conv", "copy", "host"}
+        A loop nest, a contraction, a copy, or the operator's own NumPy kernel called on the host.
     op : Op or None
-        None for a copy.
+        That of ``node``; None for a copy.
     attrs : mapping
+        Those of ``node``.
     inputs, outputs : tuple of View
+        Where the operands of ``kernel`` begin, in order; those of ``op`` if there is none. For a
+        contraction: the left and the right factor, then the operands of its epilogue. A view may
+        be read in another shape than its own: the kernel's strides count.
     node : Node
-        What it computes: names, source lines and time step for errors, profiles and pictures.
+        The most important node that it computes: names, source lines and time step for errors,
+        profiles and pictures.
     flops : int
+    kernel : Kernel, Contraction or None
+        What code is generated from; None if the host does it.
+    nodes : tuple of Node
+        Everything that it computes, inputs before users.
+    reads : tuple of (Node, View)
+        The nodes whose values it reads, and where these lie: what an interpreter starts from.
+    stored : tuple of Node
+        What it writes to each of ``outputs``, if there is a kernel that is no copy.
     """
 
     kind: str
@@ -152,6 +166,19 @@ class Instruction:
     outputs: tuple[View, ...]
     node: Node
     flops: int = 0
+    kernel: Kernel | Contraction | None = None
+    nodes: tuple[Node, ...] = ()
+    reads: tuple[tuple[Node, View], ...] = ()
+    stored: tuple[Node, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The words for what it computes."""
+        if self.op is None:
+            return "copy"
+        words = [each.op.label(each) for each in self.nodes or (self.node,)]
+        most = 4
+        return "+".join(words[:most]) + (f"+{len(words) - most}" if len(words) > most else "")
 
     @property
     def nbytes(self) -> int:
@@ -193,6 +220,8 @@ class Unit:
         What the named dimensions are bound to.
     schedule : tuple of Node
         Every node in the order of computation (from ``schedule`` on).
+    groups : tuple of Group
+        What is computed together, in order (from ``fuse`` on).
     instructions : tuple of Instruction
         From ``lower`` on.
     buffers : tuple of Buffer
@@ -213,6 +242,7 @@ class Unit:
     options: Options = field(default_factory=Options)
     sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     schedule: tuple[Node, ...] = ()
+    groups: tuple[Group, ...] = ()
     instructions: tuple[Instruction, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()

@@ -14,6 +14,7 @@ from graphnn.compiler.backends.failure import explain, require_finite
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import NonFiniteError
+from graphnn.core.graph import topological_order
 from graphnn.core.op import Array
 
 __all__ = ["NumpyExecutable"]
@@ -61,6 +62,8 @@ class NumpyExecutable:
         op = instruction.op
         if op is None:
             return partial(np.copyto, outputs[0], inputs[0])
+        if instruction.kernel is not None:
+            return self._bind_nodes(instruction, outputs)
         if len(outputs) == 1:
             return partial(op.evaluate_into, outputs[0], *inputs, **instruction.attrs)
 
@@ -68,5 +71,29 @@ class NumpyExecutable:
             made = op.evaluate(*inputs, **instruction.attrs)
             for output, each in zip(outputs, made, strict=True):
                 output[...] = each
+
+        return call
+
+    def _bind_nodes(self, instruction: Instruction, outputs: list[Array]) -> Callable[[], None]:
+        """Fused nodes are evaluated one by one; results are written when all are there."""
+        read = {node: self._array(view) for node, view in instruction.reads}
+        steps = topological_order(instruction.stored, boundary=read)
+        if len(steps) == 1:
+            (node,) = steps
+            inputs = [read[each] for each in node.inputs]
+            return partial(node.op.evaluate_into, outputs[0], *inputs, **node.attrs)
+        last = {each: node for node in steps for each in node.inputs}
+        keep = {*read, *instruction.stored}
+
+        def call() -> None:
+            values = dict(read)
+            for node in steps:
+                arrays = [values[each] for each in node.inputs]
+                values[node] = node.op.evaluate(*arrays, **node.attrs)
+                for each in node.inputs:
+                    if last[each] is node and each not in keep:
+                        values.pop(each, None)
+            for output, node in zip(outputs, instruction.stored, strict=True):
+                output[...] = values[node]
 
         return call
