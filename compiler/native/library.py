@@ -1,0 +1,147 @@
+"""The library: gives the addresses of kernels, compiling those that nobody compiled before.
+
+A kernel is looked up by its key in this process, then on disk, and is generated only if it is in
+neither. Kernels that are equal have equal keys, so they are compiled once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+import graphnn.compiler.kernel
+from graphnn._version import __version__
+from graphnn.compiler.native.cache import Cache, Entry, default_directory
+from graphnn.compiler.native.code import Code
+from graphnn.compiler.native.objects import SETTINGS, compile_object, link_objects
+from graphnn.compiler.native.target import Target, host_target
+
+__all__ = ["Library", "Loaded", "Request", "host_library"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A kernel that is wanted.
+
+    Attributes
+    ----------
+    key : str
+        Says all that its code depends on, besides the target: the text of a frozen kernel.
+    generate : callable
+        Makes its code; given the prefix that the names of its functions must have. It is called
+        only if the code is not there yet.
+    """
+
+    key: str
+    generate: Callable[[str], Code]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A kernel that can be called, for as long as the process lives.
+
+    Attributes
+    ----------
+    parts : tuple of (int, int)
+        Addresses of the functions to call one after the other, and their numbers of chunks.
+    scratch_nbytes : int
+        Bytes of memory that its last argument points to, if not 0.
+    """
+
+    parts: tuple[tuple[int, int], ...]
+    scratch_nbytes: int
+
+
+class Library:
+    """Compiled kernels by their keys.
+
+    Safe to use from several threads; one loads at a time.
+
+    Parameters
+    ----------
+    target : Target
+        A processor whose code runs here.
+    cache : Cache or None
+        Where code is kept from process to process.
+    """
+
+    def __init__(self, target: Target, cache: Cache | None) -> None:
+        self._target = target
+        self._cache = cache
+        self._loaded: dict[str, Loaded] = {}
+        self._lock = threading.Lock()
+        # A process that forks while a thread loads must find the lock free and the table whole.
+        os.register_at_fork(
+            before=self._lock.acquire,
+            after_in_parent=self._lock.release,
+            after_in_child=self._lock.release,
+        )
+
+    def load(self, requests: Sequence[Request]) -> list[Loaded]:
+        """Kernels ready to be called, in the order they are asked for.
+
+        Raises
+        ------
+        RuntimeError
+            If generated code is not well formed: our fault.
+        """
+        with self._lock:
+            missing = {r.key: r for r in requests if r.key not in self._loaded}
+            if missing:
+                self._add(list(missing.values()))
+            return [self._loaded[request.key] for request in requests]
+
+    def _add(self, requests: Sequence[Request]) -> None:
+        names = [self._name(request.key) for request in requests]
+        entries = self._entries(requests, names)
+        symbols = [name for entry in entries for name, _ in entry.parts]
+        addresses = link_objects([entry.code for entry in entries], symbols)
+        for request, entry in zip(requests, entries, strict=True):
+            parts = tuple((addresses[name], n_chunks) for name, n_chunks in entry.parts)
+            self._loaded[request.key] = Loaded(parts, entry.scratch_nbytes)
+
+    def _entries(self, requests: Sequence[Request], names: Sequence[str]) -> list[Entry]:
+        """Read what is on disk; generate, compile and store the rest."""
+        found = [self._cache.read(name) if self._cache else None for name in names]
+        entries = []
+        for request, name, entry in zip(requests, names, found, strict=True):
+            entries.append(entry or self._compile(name, request.generate(f"k{name[:32]}")))
+        return entries
+
+    def _compile(self, name: str, code: Code) -> Entry:
+        entry = Entry(code.parts, code.scratch_nbytes, compile_object(code.ir, self._target))
+        if self._cache:
+            self._cache.write(name, entry)
+        return entry
+
+    def _name(self, key: str) -> str:
+        """The digest of everything that the object code depends on."""
+        said = "\0".join((key, _generator_version(), repr(self._target)))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+
+@cache
+def host_library() -> Library:
+    """The library of the processor that this process runs on."""
+    directory = default_directory()
+    return Library(host_target(), Cache(directory) if directory else None)
+
+
+@cache
+def _generator_version() -> str:
+    """Changes with whatever may change the code of the same kernel."""
+    digest = hashlib.sha256(f"{__version__} {SETTINGS}".encode())
+    digest.update(f"{llvmlite.__version__} {llvm.llvm_version_info}".encode())
+    kernel = Path(graphnn.compiler.kernel.__file__)
+    for path in (kernel, *sorted(Path(__file__).parent.glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
