@@ -1,0 +1,238 @@
+"""Packing: an operand is copied into panels that a micro-kernel reads from end to end.
+
+A panel holds a block of rows (or columns): for every position along the summed axes the elements
+of the block side by side, as they are held in registers. Half floats become float32 here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from graphnn.compiler.native.builder import Builder, V, lanes_of
+from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
+from graphnn.compiler.native.contraction.blocking import Plan, Segment, accumulated_size, n_blocks
+from graphnn.compiler.native.contraction.micro_kernel import accumulated
+from graphnn.compiler.native.target import Target
+from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
+
+__all__ = ["Packing", "pack", "packings"]
+
+MOST_TRANSPOSED = 16
+"""Lanes up to which vectors are transposed in registers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """One packed operand.
+
+    Attributes
+    ----------
+    plan : Plan
+    is_left : bool
+    offset : int
+        Where its panels begin in the scratch memory.
+    """
+
+    plan: Plan
+    is_left: bool
+    offset: int
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Its blocks."""
+        return self.plan.rows if self.is_left else self.plan.columns
+
+    @property
+    def stored(self) -> int:
+        """Rows or columns with those that fill up the last vector."""
+        return sum(segment.n_blocks * segment.stored for segment in self.segments)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes along the outer axes; 0 along those on which the operand does not move."""
+        step = self.stored * self.plan.matrices.n_summed * accumulated_size(self.plan.matrices)
+        found = []
+        for axis in reversed(self.plan.outer):
+            moves = axis.left if self.is_left else axis.right
+            found.append(step if moves else 0)
+            step *= axis.size if moves else 1
+        return tuple(reversed(found))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all panels."""
+        outer = zip(self.plan.outer, self.strides, strict=True)
+        count = prod(axis.size for axis, stride in outer if stride)
+        matrices = self.plan.matrices
+        return count * self.stored * matrices.n_summed * accumulated_size(matrices)
+
+    def access(self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V) -> Access:
+        """The panel of the block that begins at row or column ``start``."""
+        matrices = self.plan.matrices
+        size = accumulated_size(matrices)
+        base = moved(b, b.at(scratch, self.offset), outer, self.strides)
+        base = b.at(base, scaled(b, start, matrices.n_summed * size))
+        steps, step = [], segment.stored * size
+        for axis in reversed(matrices.summed):
+            steps.append(step)
+            step *= axis.size
+        lane_step = 0 if self.is_left else size
+        return Access(base, accumulated(matrices.dtype), size, tuple(reversed(steps)), lane_step)
+
+
+def packings(plan: Plan) -> tuple[Packing | None, Packing | None]:
+    """What is packed of the left and of the right operand, and where."""
+    left = Packing(plan, True, 0) if plan.packs_left else None
+    offset = -(-left.nbytes // 64) * 64 if left else 0
+    return left, Packing(plan, False, offset) if plan.packs_right else None
+
+
+def pack(packing: Packing, name: str, target: Target, operand: int, scratch: int) -> tuple[Builder, int]:
+    """Print the function that fills the panels; a chunk is one panel.
+
+    Parameters
+    ----------
+    operand, scratch : int
+        Their places among the arguments.
+
+    Returns
+    -------
+    builder : Builder
+    n_chunks : int
+    """
+    plan = packing.plan
+    args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
+    b = Builder(name, [args, begin, end])
+    source = b.load(b.at(args, 8 * operand), "ptr", 8)
+    panels = b.load(b.at(args, 8 * scratch), "ptr", 8)
+    moving = [bool(stride) for stride in packing.strides]
+    sizes = [axis.size if moves else 1 for axis, moves in zip(plan.outer, moving, strict=True)]
+    strides = [axis.left if packing.is_left else axis.right for axis in plan.outer]
+    count = n_blocks(packing.segments)
+    with b.loop(begin, end) as chunk:
+        (block,), rest = positions(b, chunk, [count])
+        outer, _ = positions(b, rest, sizes)
+        base = moved(b, source, outer, strides)
+        for segment in packing.segments:
+            if len(packing.segments) == 1:
+                _pack_block(b, packing, target, base, panels, outer, segment, block)
+                continue
+            number = b.binary("sub", block, b.integer(segment.first))
+            with b.when(b.compare("icmp ult", number, b.integer(segment.n_blocks))):
+                _pack_block(b, packing, target, base, panels, outer, segment, block)
+    return b, count * prod(sizes)
+
+
+def _pack_block(
+    b: Builder,
+    packing: Packing,
+    target: Target,
+    base: V,
+    panels: V,
+    outer: Sequence[V],
+    segment: Segment,
+    block: V,
+) -> None:
+    matrices, is_left = packing.plan.matrices, packing.is_left
+    number = b.binary("sub", block, b.integer(segment.first))
+    start = b.binary("mul", number, b.integer(segment.width))
+    start = b.binary("add", start, b.integer(segment.start))
+    axis = packing.plan.row if is_left else packing.plan.column
+    step = axis.left if is_left else axis.right
+    dtype = matrices.left if is_left else matrices.right
+    summed = tuple(each.left if is_left else each.right for each in matrices.summed)
+    source = Access(b.at(base, scaled(b, start, step)), dtype, step, summed)
+    panel = packing.access(b, panels, outer, segment, start)
+    lanes = target.lanes(accumulated_size(matrices))
+    is_transposed = (
+        step != ITEMSIZE[dtype]
+        and summed[-1] == ITEMSIZE[dtype]
+        and matrices.summed[-1].size >= lanes // 2
+        and 1 < lanes <= MOST_TRANSPOSED
+        and segment.width > 1
+    )
+    if is_transposed:
+        _transpose(b, packing, source, panel, segment, lanes)
+    else:
+        _copy(b, packing, source, panel, segment, lanes)
+
+
+def _copy(
+    b: Builder, packing: Packing, source: Access, panel: Access, segment: Segment, lanes: int
+) -> None:
+    axes = packing.plan.matrices.summed
+    with nested(b, axes, 0, axes[0].size) as at:
+        take, put = moved(b, source.base, at, source.summed), moved(b, panel.base, at, panel.summed)
+        for first in range(0, segment.stored, lanes):
+            count = min(lanes, segment.stored - first)
+            strip = Strip(count, max(0, min(count, segment.width - first)))
+            value = load_strip(
+                b, source.dtype, b.at(take, first * source.step), source.step, strip
+            )
+            place = b.at(put, first * panel.step)
+            store_strip(b, panel.dtype, value, place, panel.step, Strip(count, count))
+
+
+def _transpose(
+    b: Builder, packing: Packing, source: Access, panel: Access, segment: Segment, lanes: int
+) -> None:
+    """Vectors along the innermost summed axis become vectors along the block."""
+    axes = packing.plan.matrices.summed
+    size = axes[-1].size
+
+    def piece(at: Sequence[V | int], valid: int) -> None:
+        take, put = moved(b, source.base, at, source.summed), moved(b, panel.base, at, panel.summed)
+        for first in range(0, segment.stored, lanes):
+            count = min(lanes, segment.stored - first)
+            strip = Strip(lanes, valid)
+            rows = [
+                load_strip(b, source.dtype, b.at(take, (first + i) * source.step),
+                           ITEMSIZE[source.dtype], strip)
+                for i in range(max(0, min(count, segment.width - first)))
+            ]  # fmt: skip
+            zero = V("zeroinitializer", rows[0].type)
+            turned = _transposed(b, [*rows, *[zero] * (lanes - len(rows))])
+            for k in range(valid):
+                place = b.at(put, k * panel.summed[-1] + first * panel.step)
+                b.store(_first_lanes(b, turned[k], count), place, panel.step)
+
+    with nested(b, axes[:-1], 0, axes[0].size) as outer:
+        done = size // lanes * lanes
+        with b.loop(0, done, lanes) as index:
+            piece([*outer, index], lanes)
+        if done < size:
+            piece([*outer, done], size - done)
+
+
+def _transposed(b: Builder, rows: Sequence[V]) -> list[V]:
+    """A square of lanes mirrored: blocks of half the size change places, and so on."""
+    lanes, values = len(rows), list(rows)
+    half = lanes // 2
+    while half:
+        low = [n if not n & half else lanes + n - half for n in range(lanes)]
+        high = [n + half if not n & half else lanes + n for n in range(lanes)]
+        for i in range(lanes):
+            if not i & half:
+                x, y = values[i], values[i + half]
+                values[i], values[i + half] = (_picked(b, x, y, mask) for mask in (low, high))
+        half //= 2
+    return values
+
+
+def _picked(b: Builder, x: V, y: V, lanes: Sequence[int]) -> V:
+    mask = ", ".join(f"i32 {lane}" for lane in lanes)
+    return b.emit(x.type, f"shufflevector {x}, {y}, <{len(lanes)} x i32> <{mask}>")
+
+
+def _first_lanes(b: Builder, value: V, count: int) -> V:
+    lanes = lanes_of(value.type)
+    if count == lanes:
+        return value
+    if count == 1:
+        return b.lane(value, 0)
+    mask = ", ".join(f"i32 {lane}" for lane in range(count))
+    type_ = f"<{count} x {value.type[1:-1].split(' x ', 1)[1]}>"
+    text = f"shufflevector {value}, {value.type} poison, <{count} x i32> <{mask}>"
+    return b.emit(type_, text)
