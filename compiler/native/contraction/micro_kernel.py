@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from graphnn.compiler.native.builder import Builder, V, lanes_of, vector_of
+from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, vector_of
 from graphnn.compiler.native.contraction.access import Access, moved, nested
 from graphnn.compiler.native.contraction.blocking import FLOATS, HALVES, Plan, Segment
 from graphnn.compiler.native.scalars import register_type
@@ -229,7 +229,7 @@ def _reduced(b: Builder, values: Sequence[V]) -> V:
     while group > 1:
         value = _halved(b, value, None, group)
         group //= 2
-    return b.lane(value, 0) if count == 1 else value
+    return value
 
 
 def _halved(b: Builder, x: V, y: V | None, group: int) -> V:
@@ -240,10 +240,12 @@ def _halved(b: Builder, x: V, y: V | None, group: int) -> V:
     low = [start + lane for start in starts for lane in range(group // 2)]
     high = [lane + group // 2 for lane in low]
     other = y if y is not None else V("poison", x.type)
+    if len(low) == 1:
+        return b.binary("fadd", b.lane(x, 0), b.lane(x, 1))
     parts = []
     for picked in (low, high):
         mask = ", ".join(f"i32 {lane}" for lane in picked)
-        kept = vector_of(x.type[1:-1].split(" x ", 1)[1], len(picked))
+        kept = vector_of(element_of(x.type), len(picked))
         text = f"shufflevector {x}, {other}, <{len(picked)} x i32> <{mask}>"
         parts.append(b.emit(kept, text))
     return b.binary("fadd", *parts)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from graphnn.compiler.native.builder import Builder, V, lanes_of
+from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of
 from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
 from graphnn.compiler.native.contraction.blocking import Plan, Segment, accumulated_size, n_blocks
 from graphnn.compiler.native.contraction.micro_kernel import accumulated
@@ -233,6 +233,6 @@ def _first_lanes(b: Builder, value: V, count: int) -> V:
     if count == 1:
         return b.lane(value, 0)
     mask = ", ".join(f"i32 {lane}" for lane in range(count))
-    type_ = f"<{count} x {value.type[1:-1].split(' x ', 1)[1]}>"
+    type_ = f"<{count} x {element_of(value.type)}>"
     text = f"shufflevector {value}, {value.type} poison, <{count} x i32> <{mask}>"
     return b.emit(type_, text)
