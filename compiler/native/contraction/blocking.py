@@ -32,8 +32,8 @@ LATENCY = 4
 PAGE = 4096
 """Lines whose addresses differ by a multiple of it share the few places of one set in L1."""
 
-CHUNK = 100_000
-"""Multiplications that are worth handing to a thread: about two microseconds."""
+CHUNK = 250_000
+"""Multiplications that are worth handing to a thread: about five microseconds."""
 
 MOST_CHUNKS = 64
 MOST_TILE_BYTES = 64 << 10
@@ -225,7 +225,7 @@ def _cycles_across(made: Plan, target: Target) -> float:
             loads = r.width * left * (vectors if made.column.left else 1) + vectors * right
             step = _step_cycles(r.width * vectors, loads, made.copies, target)
             step += _waiting_for_left(made, r, target) + _waiting_for_right(made, c, target)
-            finish = 8 + r.width * vectors * _finish_cycles(made, lanes)
+            finish = 4 + r.width * vectors * _finish_cycles(made, lanes)
             total += r.n_blocks * c.n_blocks * (k * step + finish)
     total *= prod(axis.size for axis in made.outer)
     if made.packs_left:
@@ -254,9 +254,9 @@ def _is_unit(stride: int, dtype: str) -> bool:
 def _finish_cycles(made: Plan, lanes: int) -> float:
     """The epilogue of one vector."""
     kernel = made.matrices.epilogue
-    cycles = 1.0
+    cycles = 0.3
     for operand, stride in zip(kernel.operands, made.column.epilogue, strict=True):
-        cycles += 1.0 if stride in (0, ITEMSIZE[operand.dtype]) else 1.2 * lanes
+        cycles += 0.5 if stride in (0, ITEMSIZE[operand.dtype]) else 1.2 * lanes
     return cycles + 0.5 * sum(isinstance(each, Apply) for each in kernel.values)
 
 
@@ -278,7 +278,7 @@ def _waiting_for_left(made: Plan, block: Segment, target: Target) -> float:
     innermost = matrices.summed[-1].left
     if abs(innermost) <= 8:  # every row is a stream of its own
         crowded = made.row.left % PAGE == 0 and block.width > 4
-        return (0.15 if crowded else 0.03) * block.width
+        return (0.2 if crowded else 0.08) * block.width
     lines = 1.0 if _is_unit(made.row.left, matrices.left) else float(block.width)
     return lines * _line_cycles(innermost, matrices.n_summed, lines, target)
 

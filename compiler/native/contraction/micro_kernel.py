@@ -205,11 +205,20 @@ def _along(
                 b, side.dtype, b.at(base, number * side.step), ITEMSIZE[side.dtype], strip
             )
 
-        factors = [factor(right, from_right, j) for j in range(columns.width)]
-        for i, row in enumerate(sums[copy]):
-            shared = factor(left, from_left, i)
-            for j, total in enumerate(row):
-                _add_product(b, plan, target, shared, factors[j], total)
+        # The side with fewer vectors stays in registers.
+        rows = sums[copy]
+        if len(rows) > columns.width:
+            kept = [factor(right, from_right, j) for j in range(columns.width)]
+            for i, row in enumerate(rows):
+                passing = factor(left, from_left, i)
+                for each, total in zip(kept, row, strict=True):
+                    _add_product(b, plan, target, passing, each, total)
+            return
+        kept = [factor(left, from_left, i) for i in range(len(rows))]
+        for j in range(columns.width):
+            passing = factor(right, from_right, j)
+            for each, row in zip(kept, rows, strict=True):
+                _add_product(b, plan, target, each, passing, row[j])
 
     _walk(b, plan, between, plan.lanes, step)
 

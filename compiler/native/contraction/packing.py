@@ -15,7 +15,7 @@ from graphnn.compiler.native.contraction.access import Access, moved, nested, po
 from graphnn.compiler.native.contraction.blocking import Plan, Segment, accumulated_size, n_blocks
 from graphnn.compiler.native.contraction.micro_kernel import accumulated
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
+from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
 
 __all__ = ["Packing", "pack", "packings"]
 
@@ -81,6 +81,30 @@ class Packing:
         lane_step = 0 if self.is_left else size
         return Access(base, accumulated(matrices.dtype), size, tuple(reversed(steps)), lane_step)
 
+    def source(self, b: Builder, base: V, start: V) -> Access:
+        """The operand itself from row or column ``start`` on."""
+        matrices = self.plan.matrices
+        dtype = matrices.left if self.is_left else matrices.right
+        summed = tuple(axis.left if self.is_left else axis.right for axis in matrices.summed)
+        return Access(b.at(base, scaled(b, start, self.step)), dtype, self.step, summed)
+
+    @property
+    def step(self) -> int:
+        """Bytes from row to row, or from column to column, of the operand itself."""
+        return self.plan.row.left if self.is_left else self.plan.column.right
+
+    def is_transposed(self, lanes: int) -> bool:
+        """Whether vectors along the summed axis are read, and turned in registers."""
+        matrices, inner = self.plan.matrices, self.plan.matrices.summed[-1]
+        dtype = matrices.left if self.is_left else matrices.right
+        return (
+            self.step != ITEMSIZE[dtype]
+            and (inner.left if self.is_left else inner.right) == ITEMSIZE[dtype]
+            and inner.size >= lanes // 2
+            and 1 < lanes <= MOST_TRANSPOSED
+            and self.segments[0].width > 1
+        )
+
 
 def packings(plan: Plan) -> tuple[Packing | None, Packing | None]:
     """What is packed of the left and of the right operand, and where."""
@@ -89,8 +113,13 @@ def packings(plan: Plan) -> tuple[Packing | None, Packing | None]:
     return left, Packing(plan, False, offset) if plan.packs_right else None
 
 
-def pack(packing: Packing, name: str, target: Target, operand: int, scratch: int) -> tuple[Builder, int]:
-    """Print the function that fills the panels; a chunk is one panel.
+def pack(
+    packing: Packing, name: str, target: Target, operand: int, scratch: int
+) -> tuple[Builder, int]:
+    """Print the function that fills the panels.
+
+    A chunk is one panel where vectors have to be transposed; else one step along the outermost
+    summed axis, so that rows of memory are read from end to end.
 
     Parameters
     ----------
@@ -110,69 +139,53 @@ def pack(packing: Packing, name: str, target: Target, operand: int, scratch: int
     moving = [bool(stride) for stride in packing.strides]
     sizes = [axis.size if moves else 1 for axis, moves in zip(plan.outer, moving, strict=True)]
     strides = [axis.left if packing.is_left else axis.right for axis in plan.outer]
-    count = n_blocks(packing.segments)
+    lanes = target.lanes(accumulated_size(plan.matrices))
+    is_transposed = packing.is_transposed(lanes)
+    count = n_blocks(packing.segments) if is_transposed else plan.matrices.summed[0].size
     with b.loop(begin, end) as chunk:
-        (block,), rest = positions(b, chunk, [count])
+        (place,), rest = positions(b, chunk, [count])
         outer, _ = positions(b, rest, sizes)
         base = moved(b, source, outer, strides)
         for segment in packing.segments:
-            if len(packing.segments) == 1:
-                _pack_block(b, packing, target, base, panels, outer, segment, block)
-                continue
-            number = b.binary("sub", block, b.integer(segment.first))
-            with b.when(b.compare("icmp ult", number, b.integer(segment.n_blocks))):
-                _pack_block(b, packing, target, base, panels, outer, segment, block)
+            first: V | int = segment.first
+            behind: V | int = segment.first + segment.n_blocks
+            if is_transposed:  # this one panel, if it is one of the segment
+                following = b.binary("add", place, b.integer(1))
+                first = b.intrinsic("smax", place, b.integer(segment.first))
+                behind = b.intrinsic("smin", following, b.integer(segment.first + segment.n_blocks))
+            with b.loop(first, behind) as block:
+                start = b.binary("sub", block, b.integer(segment.first))
+                start = b.binary("mul", start, b.integer(segment.width))
+                start = b.binary("add", start, b.integer(segment.start))
+                taken = packing.source(b, base, start)
+                panel = packing.access(b, panels, outer, segment, start)
+                if is_transposed:
+                    _transpose(b, packing, taken, panel, segment, lanes)
+                else:
+                    _copy(b, packing, taken, panel, segment, lanes, place)
     return b, count * prod(sizes)
 
 
-def _pack_block(
+def _copy(
     b: Builder,
     packing: Packing,
-    target: Target,
-    base: V,
-    panels: V,
-    outer: Sequence[V],
+    source: Access,
+    panel: Access,
     segment: Segment,
-    block: V,
-) -> None:
-    matrices, is_left = packing.plan.matrices, packing.is_left
-    number = b.binary("sub", block, b.integer(segment.first))
-    start = b.binary("mul", number, b.integer(segment.width))
-    start = b.binary("add", start, b.integer(segment.start))
-    axis = packing.plan.row if is_left else packing.plan.column
-    step = axis.left if is_left else axis.right
-    dtype = matrices.left if is_left else matrices.right
-    summed = tuple(each.left if is_left else each.right for each in matrices.summed)
-    source = Access(b.at(base, scaled(b, start, step)), dtype, step, summed)
-    panel = packing.access(b, panels, outer, segment, start)
-    lanes = target.lanes(accumulated_size(matrices))
-    is_transposed = (
-        step != ITEMSIZE[dtype]
-        and summed[-1] == ITEMSIZE[dtype]
-        and matrices.summed[-1].size >= lanes // 2
-        and 1 < lanes <= MOST_TRANSPOSED
-        and segment.width > 1
-    )
-    if is_transposed:
-        _transpose(b, packing, source, panel, segment, lanes)
-    else:
-        _copy(b, packing, source, panel, segment, lanes)
-
-
-def _copy(
-    b: Builder, packing: Packing, source: Access, panel: Access, segment: Segment, lanes: int
+    lanes: int,
+    place: V,
 ) -> None:
     axes = packing.plan.matrices.summed
-    with nested(b, axes, 0, axes[0].size) as at:
+    with nested(b, axes[1:], 0, axes[1].size if len(axes) > 1 else 1) as inner:
+        at = [place, *inner]
         take, put = moved(b, source.base, at, source.summed), moved(b, panel.base, at, panel.summed)
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
-            strip = Strip(count, max(0, min(count, segment.width - first)))
+            strip = Strip(count, min(count, segment.width - first))
             value = load_strip(
                 b, source.dtype, b.at(take, first * source.step), source.step, strip
             )
-            place = b.at(put, first * panel.step)
-            store_strip(b, panel.dtype, value, place, panel.step, Strip(count, count))
+            b.store(value, b.at(put, first * panel.step), panel.step)
 
 
 def _transpose(
