@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of
 from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
@@ -18,6 +18,9 @@ from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
 
 __all__ = ["Packing", "pack", "packings"]
+
+PIECE = 16
+"""Rows of a panel that are written at once."""
 
 MOST_TRANSPOSED = 16
 """Lanes up to which vectors are transposed in registers."""
@@ -118,8 +121,9 @@ def pack(
 ) -> tuple[Builder, int]:
     """Print the function that fills the panels.
 
-    A chunk is one panel where vectors have to be transposed; else one step along the outermost
-    summed axis, so that rows of memory are read from end to end.
+    A chunk is one panel where vectors have to be transposed; else a few steps along the outermost
+    summed axis, so that several rows of memory are read from end to end while the panels, one
+    after the other, get a piece each.
 
     Parameters
     ----------
@@ -141,11 +145,15 @@ def pack(
     strides = [axis.left if packing.is_left else axis.right for axis in plan.outer]
     lanes = target.lanes(accumulated_size(plan.matrices))
     is_transposed = packing.is_transposed(lanes)
-    count = n_blocks(packing.segments) if is_transposed else plan.matrices.summed[0].size
+    size = plan.matrices.summed[0].size
+    steps = max(1, PIECE * size // plan.matrices.n_summed)
+    count = n_blocks(packing.segments) if is_transposed else ceil(size / steps)
     with b.loop(begin, end) as chunk:
         (place,), rest = positions(b, chunk, [count])
         outer, _ = positions(b, rest, sizes)
         base = moved(b, source, outer, strides)
+        low = b.binary("mul", place, b.integer(steps))
+        high = b.intrinsic("smin", b.binary("add", low, b.integer(steps)), b.integer(size))
         for segment in packing.segments:
             first: V | int = segment.first
             behind: V | int = segment.first + segment.n_blocks
@@ -162,7 +170,7 @@ def pack(
                 if is_transposed:
                     _transpose(b, packing, taken, panel, segment, lanes)
                 else:
-                    _copy(b, packing, taken, panel, segment, lanes, place)
+                    _copy(b, packing, taken, panel, segment, lanes, (low, high))
     return b, count * prod(sizes)
 
 
@@ -173,11 +181,10 @@ def _copy(
     panel: Access,
     segment: Segment,
     lanes: int,
-    place: V,
+    between: tuple[V, V],
 ) -> None:
     axes = packing.plan.matrices.summed
-    with nested(b, axes[1:], 0, axes[1].size if len(axes) > 1 else 1) as inner:
-        at = [place, *inner]
+    with nested(b, axes, *between) as at:
         take, put = moved(b, source.base, at, source.summed), moved(b, panel.base, at, panel.summed)
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
