@@ -7,7 +7,6 @@ from graphnn.compiler.passes.canonicalize import canonicalize
 from graphnn.compiler.passes.correlate import correlate
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
-from graphnn.compiler.passes.fuse import separate
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.schedule import schedule
@@ -22,7 +21,6 @@ O0: tuple[Pass, ...] = (
     expand,  # from here on every node has a kernel
     correlate,  # convolutions have one direction, which code is generated for
     schedule,  # an order of computation; updates come last
-    separate,  # one instruction per node: nothing is fused
     lower,  # nodes become instructions on views of buffers
     plan_memory,  # buffers get their place in the arena
 )
@@ -36,7 +34,6 @@ O1: tuple[Pass, ...] = (
     expand,
     correlate,
     schedule,
-    separate,
     lower,
     plan_memory,
 )

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphnn.compiler.domain import ANCHOR_OPS, Group, roots_of
+from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.passes.kernels import Lowered, copying, empty_sum, filling, lower_group
@@ -36,6 +36,9 @@ Views = tuple[View, ...]
 
 def lower(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
+    if not unit.groups:  # nothing was fused: every node by itself
+        alone = (Group.of(node) for node in unit.schedule if is_computed(node))
+        unit = replace(unit, groups=tuple(alone))
     lowering = _Lowering(unit)
     for number, node in enumerate(unit.graph.inputs):
         fed = Buffer(Storage.FEED, number, node.tensor.nbytes)
