@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from graphnn.compiler.native import scalars
 from graphnn.core.dtypes import is_complex
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
@@ -111,7 +112,9 @@ def is_native(node: Node) -> bool:
     if any(not isinstance(spec, TensorSpec) or is_complex(spec.dtype) for spec in specs):
         return False
     op = node.op
-    return op.is_elementwise or op.name in REDUCTION_OPS or op.name in ANCHOR_OPS | {"iota"}
+    if op.is_elementwise:
+        return scalars.is_native(op.name, tuple(each.dtype.name for each in node.inputs))
+    return op.name in REDUCTION_OPS or op.name in {"iota", "dot_general"}
 
 
 def is_computed(node: Node) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from graphnn.compiler.backends import BACKENDS, Executable, emit
-from graphnn.compiler.driver import Driver, Report
+from graphnn.compiler.driver import Driver, PassRecord, Report
 from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
 from graphnn.core.dims import Dim, Size
-from graphnn.core.dtypes import DType, is_inexact, is_integer
+from graphnn.core.dtypes import is_inexact, is_integer
 from graphnn.core.errors import ArgumentError, DTypeError, FeedError, GraphnnError, ShapeError
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
@@ -35,25 +35,39 @@ VERIFY_BY_DEFAULT = False
 """Whether programs are checked between passes when nothing else is said; the tests set it."""
 
 
-@dataclass(frozen=True)
 class Specialization:
-    """A program for one binding of the named dimensions."""
+    """A program for one binding of the named dimensions.
 
-    unit: Unit
-    report: Report
-    executable: Executable
+    Attributes
+    ----------
+    unit : Unit
+    """
 
-    def __post_init__(self) -> None:
-        """Remember what feeds must look like to be run without any conversion."""
-        expected = tuple((each.shape, each.dtype) for each in self.unit.graph.inputs)
-        object.__setattr__(self, "_expected", expected)
+    def __init__(self, unit: Unit, driver: Driver, report: Report) -> None:
+        self.unit = unit
+        self._driver = driver
+        self._passes = report
+        self._expected = tuple((each.shape, each.dtype) for each in unit.graph.inputs)
+
+    @property
+    def executable(self) -> Executable:
+        """What runs it: made when it is first needed, for a program may be only looked at."""
+        return self._emitted[0]
+
+    @property
+    def report(self) -> Report:
+        """What the passes did, and what it took to make the program executable."""
+        return Report((*self._passes.passes, self._emitted[1]))
+
+    @cached_property
+    def _emitted(self) -> tuple[Executable, PassRecord]:
+        return self._driver.timed("emit", self.unit, emit)
 
     def takes(self, feeds: Sequence[Any]) -> bool:
         """Whether feeds are arrays that can be run as they are: most calls of a training loop."""
-        expected: tuple[tuple[Any, DType], ...] = self._expected  # type: ignore[attr-defined]
-        if len(feeds) != len(expected):
+        if len(feeds) != len(self._expected):
             return False
-        for (shape, dtype), fed in zip(expected, feeds, strict=True):
+        for (shape, dtype), fed in zip(self._expected, feeds, strict=True):
             if type(fed) is not np.ndarray or fed.shape != shape or fed.dtype is not dtype:
                 return False
         return True
@@ -146,9 +160,7 @@ class Program:
                 unit = Unit(self.graph, tuple(self.updates), self.options, dict(key))
                 driver = Driver(self.options.fuel)
                 unit, report = driver.run(unit, LEVELS[self.options.optimize])
-                executable, record = driver.timed("emit", unit, emit)
-                report = Report((*report.passes, record))
-                self._specialized[key] = Specialization(unit, report, executable)
+                self._specialized[key] = Specialization(unit, driver, report)
             return self._specialized[key]
 
     # ------------------------------------------------------------------- what it looks like

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphnn.compiler.domain import Group
 from graphnn.compiler.kernel import Contraction, Kernel
@@ -18,6 +18,9 @@ from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.op import Op
 from graphnn.core.state import Parameter
+
+if TYPE_CHECKING:
+    from graphnn.compiler.native.moves.piece import Piece
 
 __all__ = ["Buffer", "Instruction", "MemoryPlan", "Options", "Storage", "Unit", "View"]
 
@@ -157,6 +160,10 @@ class Instruction:
         The nodes whose values it reads, and where these lie: what an interpreter starts from.
     stored : tuple of Node
         What it writes to each of ``outputs``, if there is a kernel that is no copy.
+    pieces : tuple of Piece
+        Native code that does what ``op`` does, if it takes more than one kernel.
+    scratch : Buffer or None
+        Memory that its native code needs while it runs.
     """
 
     kind: str
@@ -170,6 +177,8 @@ class Instruction:
     nodes: tuple[Node, ...] = ()
     reads: tuple[tuple[Node, View], ...] = ()
     stored: tuple[Node, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    scratch: Buffer | None = None
 
     @property
     def label(self) -> str:

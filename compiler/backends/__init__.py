@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from graphnn.compiler.backends.numpy import NumpyExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
@@ -28,9 +29,16 @@ class Executable(Protocol):
         ...
 
 
+def native_or_interpreted(unit: Unit) -> Executable:
+    """Native code, unless the options ask for the interpreter, which misses no value."""
+    if unit.options.native == "never" or unit.options.debug == "nan":
+        return InterpretedExecutable(unit)
+    return NativeExecutable(unit)
+
+
 BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "reference": ReferenceExecutable,
-    "numpy": NumpyExecutable,
+    "numpy": native_or_interpreted,
 }
 """Every backend by the word that users choose it with."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
@@ -15,8 +17,8 @@ __all__ = ["Memory"]
 class Memory:
     """The arena of a unit, and the arrays of what lies outside of it.
 
-    Feeds have no memory of their own here: `hold_feeds` makes some, for an executor that copies
-    them.
+    Feeds lie where the user has them: `lend` says where that is in one run. An executor that
+    copies them has memory of its own, from `hold_feeds`.
     """
 
     def __init__(self, unit: Unit) -> None:
@@ -24,13 +26,26 @@ class Memory:
         self._unit = unit
         self._offsets = unit.plan.offsets
         self.arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
-        self._feeds: list[Array] = []
+        self._feeds: Sequence[Array] = ()
 
     def hold_feeds(self) -> list[Array]:
         """Arrays to copy feeds into."""
         made = [aligned_empty(node.tensor) for node in self._unit.graph.inputs]
-        self._feeds = [each.reshape(-1).view(np.uint8) for each in made]
+        self._feeds = made
         return made
+
+    def lend(self, feeds: Sequence[Array]) -> Sequence[Array]:
+        """Take arrays as the feeds of one run; copies of those that are not contiguous."""
+        whole = [each if _is_plain(each) else np.array(each, order="C") for each in feeds]
+        self._feeds = whole
+        return whole
+
+    def view(self, view: View) -> Callable[[], Array]:
+        """Gives the memory of a view as an array: anew each time, if it is lent."""
+        if view.buffer.storage is Storage.FEED:
+            return lambda: self.array(view)
+        array = self.array(view)
+        return lambda: array
 
     def array(self, view: View) -> Array:
         """The memory of a view as an array."""
@@ -54,5 +69,14 @@ class Memory:
             case Storage.CONSTANT:
                 whole = self._unit.constants[buffer.index].attrs["value"].array
             case Storage.FEED:
-                return self._feeds[buffer.index], 0
-        return whole.reshape(-1).view(np.uint8), 0
+                whole = self._feeds[buffer.index]
+        return _as_bytes(whole), 0
+
+
+def _as_bytes(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _is_plain(array: Array) -> bool:
+    """Whether native code can read an array where it is."""
+    return array.flags.c_contiguous and array.flags.aligned

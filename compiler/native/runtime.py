@@ -56,6 +56,7 @@ class Segment:
         self._job = self._tables.job_address
         self._pack = struct.Struct(f"{self._tables.n_slots}q").pack_into
         self._slots = self._tables.slots
+        self._n_slots = len(self._slots) if self._tables.n_slots else 0
         self._control = 0
         native = runner()
         if self.n_threads > 1:
@@ -71,10 +72,10 @@ class Segment:
         Parameters
         ----------
         slots : sequence of int
-            The address of every slot, by number.
+            The address of every slot, by number; there may be more than its calls have.
         """
-        if slots:
-            self._pack(self._slots, 0, *slots)
+        if self._n_slots:
+            self._pack(self._slots, 0, *slots[: self._n_slots])
         if self.n_threads > 1:
             return self._run_together()
         return self._call(0, self._job)

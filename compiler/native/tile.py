@@ -55,7 +55,9 @@ def load_vector(b: Builder, address: V, type_: str, valid: int, align: int) -> V
     name = f"llvm.masked.load.{_overload(type_)}.p0"
     b.declared.add(f"declare {type_} @{name}(ptr, <{lanes} x i1>, {type_})")
     mask = _mask(lanes, valid)
-    text = f"call {type_} @{name}(ptr align {align} {address.text}, {mask}, {type_} zeroinitializer)"
+    text = (
+        f"call {type_} @{name}(ptr align {align} {address.text}, {mask}, {type_} zeroinitializer)"
+    )
     return b.emit(type_, text)
 
 

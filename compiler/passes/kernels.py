@@ -132,9 +132,7 @@ class _Builder:
             kernel = self._contraction(self.sum, outputs, stores)
             left_right = (self.sum.left[0], self.sum.right[0])
             views = (*left_right, *(view for view, _ in self.inputs))
-        return Lowered(
-            kernel, views, tuple(view for view, _ in outputs), tuple(self.reads.items())
-        )
+        return Lowered(kernel, views, tuple(view for view, _ in outputs), tuple(self.reads.items()))
 
     # ---------------------------------------------------------------------------- values
 
@@ -316,4 +314,6 @@ def empty_sum(node: Node) -> Literal | None:
     if not (is_anchor or is_reduction) or all(0 not in sizes_of(each) for each in node.inputs):
         return None
     text = IDENTITY.get(node.op.name, "0")
-    return Literal(node.dtype.name, text if is_bool(node.dtype) else literal(int(text), node.dtype).value)
+    return Literal(
+        node.dtype.name, text if is_bool(node.dtype) else literal(int(text), node.dtype).value
+    )

@@ -20,8 +20,10 @@ from numpy.lib.stride_tricks import as_strided
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.passes.kernels import Lowered, copying, empty_sum, filling, lower_group
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.core.dtypes import UINT8
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
@@ -85,6 +87,10 @@ class _Lowering:
         buffer = Buffer(Storage.ARENA, len(self.buffers), spec.nbytes)
         self.buffers.append(buffer)
         return contiguous(buffer, spec)
+
+    def scratch(self, nbytes: int) -> Buffer:
+        """Memory for one instruction."""
+        return self.allocate(TensorSpec((nbytes,), UINT8)).buffer
 
     def state(self, parameter: Parameter) -> View:
         """The memory of a parameter."""
@@ -164,7 +170,7 @@ class _Lowering:
             made = Lowered(filling(outputs[0], empty), (), outputs, reads)
         else:
             made = lower_group(group, self.view_of, list(zip(stored, outputs, strict=True)))
-        kind = "kernel"
+        kind, scratch = "kernel", scratch_nbytes(made.kernel)
         if isinstance(made.kernel, Contraction):
             kind = "gemm" if main.op.name == "dot_general" else "conv"
         self.instructions.append(
@@ -180,6 +186,7 @@ class _Lowering:
                 group.nodes,
                 made.reads,
                 tuple(stored),
+                scratch=self.scratch(scratch) if scratch else None,
             )
         )
 

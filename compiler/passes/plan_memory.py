@@ -59,6 +59,8 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
     for time, instruction in enumerate(unit.instructions):
         for view in (*instruction.inputs, *instruction.outputs):
             touch(view.buffer, time)
+        if instruction.scratch is not None:
+            touch(instruction.scratch, time)
     for view in unit.results:
         touch(view.buffer, len(unit.instructions))
     return tuple((first.get(i, 0), last.get(i, -1)) for i in range(len(unit.buffers)))

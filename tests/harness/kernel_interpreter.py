@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphnn.compiler.backends.numpy import NumpyExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.kernel import (
     Apply,
     Contraction,
@@ -152,7 +152,7 @@ def _at(address: int, dtype: np.dtype) -> Array:
     return np.frombuffer(raw, dtype)[0]
 
 
-class KernelExecutable(NumpyExecutable):
+class KernelExecutable(InterpretedExecutable):
     """Runs what code is generated from."""
 
     def _bind(self, instruction: Instruction) -> Callable[[], None]:

@@ -164,13 +164,19 @@ def _candidates(matrices: Matrices, target: Target) -> Iterator[Plan]:
         for column in matrices.columns or (ONE, *matrices.batch):
             axes = (*matrices.batch, *matrices.rows, *matrices.columns)
             outer = tuple(axis for axis in axes if axis is not row and axis is not column)
-            yield from _across(matrices, outer, _filled(row, matrices), _filled(column, matrices), target)
-            yield from _along(matrices, outer, _filled(row, matrices), _filled(column, matrices), target)
+            yield from _across(
+                matrices, outer, _filled(row, matrices), _filled(column, matrices), target
+            )
+            yield from _along(
+                matrices, outer, _filled(row, matrices), _filled(column, matrices), target
+            )
 
 
 def _filled(axis: Axis, matrices: Matrices) -> Axis:
     """Give a missing axis its strides in the epilogue."""
-    return axis if axis is not ONE else replace(ONE, epilogue=(0,) * len(matrices.epilogue.operands))
+    return (
+        axis if axis is not ONE else replace(ONE, epilogue=(0,) * len(matrices.epilogue.operands))
+    )
 
 
 # ------------------------------------------------------------------ vectors along the columns
@@ -295,9 +301,7 @@ def _line_cycles(stride: int, k: int, lines: float, target: Target) -> float:
     return 1.0 if k * lines * 64 > kept else 0.1
 
 
-def _pack_cycles(
-    made: Plan, dtype: str, size: int, stride: int, *, is_left: bool = False
-) -> float:
+def _pack_cycles(made: Plan, dtype: str, size: int, stride: int, *, is_left: bool = False) -> float:
     """Bring an operand into panels."""
     matrices = made.matrices
     innermost = matrices.summed[-1].left if is_left else matrices.summed[-1].right

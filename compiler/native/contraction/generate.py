@@ -36,7 +36,11 @@ Number = V | int
 
 def scratch_nbytes(contraction: Contraction, target: Target) -> int:
     """Bytes of scratch memory that `generate` will ask for."""
-    return sum(each.offset * 0 + -(-each.nbytes // 64) * 64 for each in packings(plan(contraction, target)) if each)
+    return sum(
+        each.offset * 0 + -(-each.nbytes // 64) * 64
+        for each in packings(plan(contraction, target))
+        if each
+    )
 
 
 def generate(contraction: Contraction, target: Target, name: str) -> Code:
@@ -229,9 +233,7 @@ class _Multiplication:
         left = self._access(0, outer, place, shape[0])
         right = self._access(1, outer, place, shape[1])
         if self.tile is None:
-            sums = multiply(
-                self.b, self.plan, self.target, left, right, shape, between, None
-            )
+            sums = multiply(self.b, self.plan, self.target, left, right, shape, between, None)
             self._finish(outer, place, shape, sums)
             return
         base = self._in_tile(self.tile, place, origin)

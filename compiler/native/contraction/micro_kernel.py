@@ -120,9 +120,7 @@ def _add_product(b: Builder, plan: Plan, target: Target, x: V, y: V, place: V) -
 # ------------------------------------------------------------------------------------- loops
 
 
-def _walk(
-    b: Builder, plan: Plan, between: tuple[V | int, V | int], width: int, step: Step
-) -> None:
+def _walk(b: Builder, plan: Plan, between: tuple[V | int, V | int], width: int, step: Step) -> None:
     """Call ``step`` for all positions along the summed axes, ``width`` of the innermost at once."""
     axes = plan.matrices.summed
     size = axes[-1].size

@@ -71,7 +71,9 @@ class Packing:
         matrices = self.plan.matrices
         return count * self.stored * matrices.n_summed * accumulated_size(matrices)
 
-    def access(self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V) -> Access:
+    def access(
+        self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V
+    ) -> Access:
         """The panel of the block that begins at row or column ``start``."""
         matrices = self.plan.matrices
         size = accumulated_size(matrices)
@@ -189,9 +191,7 @@ def _copy(
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
             strip = Strip(count, min(count, segment.width - first))
-            value = load_strip(
-                b, source.dtype, b.at(take, first * source.step), source.step, strip
-            )
+            value = load_strip(b, source.dtype, b.at(take, first * source.step), source.step, strip)
             b.store(value, b.at(put, first * panel.step), panel.step)
 
 
