@@ -24,6 +24,7 @@ from graphnn.compiler.native.cache import Cache, Entry, default_directory
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.objects import SETTINGS, compile_object, link_objects
 from graphnn.compiler.native.target import Target, host_target
+from graphnn.compiler.threads import get_num_threads
 
 __all__ = ["Library", "Loaded", "Request", "host_library"]
 
@@ -77,6 +78,7 @@ class Library:
     def __init__(self, target: Target, cache: Cache | None) -> None:
         self._target = target
         self._cache = cache
+        self._digest = hashlib.sha256(f"{_generator_version()} {target}\0".encode())
         self._loaded: dict[str, Loaded] = {}
         self._lock = threading.Lock()
         # A process that forks while a thread loads must find the lock free and the table whole.
@@ -111,11 +113,24 @@ class Library:
 
     def _entries(self, requests: Sequence[Request], names: Sequence[str]) -> list[Entry]:
         """Read what is on disk; generate, compile and store the rest."""
-        found = [self._cache.read(name) if self._cache else None for name in names]
-        entries = []
-        for request, name, entry in zip(requests, names, found, strict=True):
-            entries.append(entry or self._compile(name, request.generate(f"k{name[:32]}")))
-        return entries
+        entries = {name: self._cache.read(name) if self._cache else None for name in names}
+        wanted = [
+            (name, request.generate)
+            for name, request in zip(names, requests, strict=True)
+            if entries[name] is None
+        ]
+        n_threads = min(get_num_threads(), len(wanted))
+        if n_threads <= 1:
+            for name, generate in wanted:
+                entries[name] = self._compile(name, generate(_prefix(name)))
+        else:  # this thread generates while others compile
+            with ThreadPoolExecutor(n_threads, "graphnn-compile") as executor:
+                begun = {
+                    name: executor.submit(self._compile, name, generate(_prefix(name)))
+                    for name, generate in wanted
+                }
+                entries |= {name: future.result() for name, future in begun.items()}
+        return [entry for entry in entries.values() if entry is not None]
 
     def _compile(self, name: str, code: Code) -> Entry:
         entry = Entry(code.parts, code.scratch_nbytes, compile_object(code.ir, self._target))
@@ -125,8 +140,14 @@ class Library:
 
     def _name(self, key: str) -> str:
         """The digest of everything that the object code depends on."""
-        said = "\0".join((key, _generator_version(), repr(self._target)))
-        return hashlib.sha256(said.encode()).hexdigest()
+        digest = self._digest.copy()
+        digest.update(key.encode())
+        return digest.hexdigest()
+
+
+def _prefix(name: str) -> str:
+    """What the names of a kernel's functions begin with: no two kernels share it."""
+    return f"k{name[:32]}"
 
 
 @cache

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import count
+from typing import Any
 
 import llvmlite.binding as llvm
 
@@ -57,7 +58,34 @@ def compile_object(ir: str, target: Target) -> bytes:
             for name in _PASSES:
                 getattr(passes, f"add_{name}_pass")()
             passes.run(module, builder)
-        return bytes(machine.emit_object(module))
+        return _emit(machine, module)
+
+
+def _emit(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> bytes:
+    """``machine.emit_object(module)``, but several threads at a time.
+
+    It is four fifths of the time that compiling takes. llvmlite has a lock around every function
+    of its library, which LLVM does not need where modules are in different contexts and target
+    machines are different.
+    """
+    with llvm.ffi.OutputString() as error:
+        buffer = _unlocked_emit()(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    library = llvm.ffi.lib
+    try:
+        start = library.LLVMPY_GetBufferStart(buffer)
+        return ctypes.string_at(start, library.LLVMPY_GetBufferSize(buffer))
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@cache
+def _unlocked_emit() -> Callable[..., Any]:
+    locked = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    unlocked = ctypes.CDLL(llvm.ffi.lib._name).LLVMPY_TargetMachineEmitToMemory
+    unlocked.argtypes, unlocked.restype = locked.argtypes, locked.restype
+    return unlocked
 
 
 def link_objects(objects: Sequence[bytes], names: Sequence[str]) -> Mapping[str, int]:
