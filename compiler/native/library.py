@@ -24,6 +24,7 @@ from graphnn.compiler.native.cache import Cache, Entry, default_directory
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.objects import SETTINGS, compile_object, link_objects
 from graphnn.compiler.native.target import Target, host_target
+from graphnn.compiler.threads import get_num_threads
 
 __all__ = ["Library", "Loaded", "Request", "host_library"]
 
@@ -39,10 +40,14 @@ class Request:
     generate : callable
         Makes its code; given the prefix that the names of its functions must have. It is called
         only if the code is not there yet.
+    is_quick : bool
+        Whether it should be compiled quickly rather than well: a kernel that has so little to do
+        that nobody would notice.
     """
 
     key: str
     generate: Callable[[str], Code]
+    is_quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ class Library:
     def __init__(self, target: Target, cache: Cache | None) -> None:
         self._target = target
         self._cache = cache
-        self._loaded: dict[str, Loaded] = {}
+        self._digest = hashlib.sha256(f"{_generator_version()} {target}\0".encode())
+        self._loaded: dict[tuple[str, bool], Loaded] = {}
         self._lock = threading.Lock()
         # A process that forks while a thread loads must find the lock free and the table whole.
         os.register_at_fork(
@@ -95,38 +101,65 @@ class Library:
             If generated code is not well formed: our fault.
         """
         with self._lock:
-            missing = {r.key: r for r in requests if r.key not in self._loaded}
+            missing = {
+                _identity(request): request
+                for request in requests
+                if _identity(request) not in self._loaded
+            }
             if missing:
                 self._add(list(missing.values()))
-            return [self._loaded[request.key] for request in requests]
+            return [self._loaded[_identity(request)] for request in requests]
 
     def _add(self, requests: Sequence[Request]) -> None:
-        names = [self._name(request.key) for request in requests]
-        entries = self._entries(requests, names)
+        entries = self._entries(requests)
         symbols = [name for entry in entries for name, _ in entry.parts]
         addresses = link_objects([entry.code for entry in entries], symbols)
         for request, entry in zip(requests, entries, strict=True):
             parts = tuple((addresses[name], n_chunks) for name, n_chunks in entry.parts)
-            self._loaded[request.key] = Loaded(parts, entry.scratch_nbytes)
+            self._loaded[_identity(request)] = Loaded(parts, entry.scratch_nbytes)
 
-    def _entries(self, requests: Sequence[Request], names: Sequence[str]) -> list[Entry]:
+    def _entries(self, requests: Sequence[Request]) -> list[Entry]:
         """Read what is on disk; generate, compile and store the rest."""
+        names = [self._name(request) for request in requests]
         found = [self._cache.read(name) if self._cache else None for name in names]
-        entries = []
-        for request, name, entry in zip(requests, names, found, strict=True):
-            entries.append(entry or self._compile(name, request.generate(f"k{name[:32]}")))
-        return entries
+        n_threads = min(get_num_threads(), found.count(None))
+        if n_threads <= 1:
+            return [
+                entry or self._compile(name, request.generate(_prefix(name)), request.is_quick)
+                for request, name, entry in zip(requests, names, found, strict=True)
+            ]
+        with ThreadPoolExecutor(n_threads, "graphnn-compile") as executor:
+            # This thread generates while others compile.
+            entries = [
+                entry
+                or executor.submit(
+                    self._compile, name, request.generate(_prefix(name)), request.is_quick
+                )
+                for request, name, entry in zip(requests, names, found, strict=True)
+            ]
+            return [each if isinstance(each, Entry) else each.result() for each in entries]
 
-    def _compile(self, name: str, code: Code) -> Entry:
-        entry = Entry(code.parts, code.scratch_nbytes, compile_object(code.ir, self._target))
+    def _compile(self, name: str, code: Code, is_quick: bool) -> Entry:
+        compiled = compile_object(code.ir, self._target, is_quick)
+        entry = Entry(code.parts, code.scratch_nbytes, compiled)
         if self._cache:
             self._cache.write(name, entry)
         return entry
 
-    def _name(self, key: str) -> str:
+    def _name(self, request: Request) -> str:
         """The digest of everything that the object code depends on."""
-        said = "\0".join((key, _generator_version(), repr(self._target)))
-        return hashlib.sha256(said.encode()).hexdigest()
+        digest = self._digest.copy()
+        digest.update(f"{request.is_quick} {request.key}".encode())
+        return digest.hexdigest()
+
+
+def _identity(request: Request) -> tuple[str, bool]:
+    return request.key, request.is_quick
+
+
+def _prefix(name: str) -> str:
+    """What the names of a kernel's functions begin with: no two kernels share it."""
+    return f"k{name[:32]}"
 
 
 @cache

@@ -138,9 +138,7 @@ class _Planner:
 
     def _check(self, status: Interval) -> None:
         """All threads look at the status; none may write it before all have looked."""
-        if len(self._threads_before((status,), ())) > 1 or (
-            len(self.programs) > 1 and self._threads_before((status,), ())
-        ):
+        if self._threads_before((status,), ()):
             self._barrier()
         for thread, program in enumerate(self.programs):
             program.append("check")

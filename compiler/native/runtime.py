@@ -5,6 +5,7 @@ Who calls: the executor of a native program, which puts host instructions betwee
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Sequence
 
@@ -33,6 +34,8 @@ class Segment:
     calls : sequence of Call
     n_threads : int
         How many threads may work on it.
+    n_slots : int
+        How many addresses `run` is given, where that is more than the calls use.
     status : int
         Address of an int64 that calls set if something is wrong; 0 for none. It is never cleared
         here. Calls that commit do not run once it is set, nor does anything behind them.
@@ -44,7 +47,9 @@ class Segment:
     n_barriers : int
     """
 
-    def __init__(self, calls: Sequence[Call], n_threads: int, status: int = 0) -> None:
+    def __init__(
+        self, calls: Sequence[Call], n_threads: int, *, n_slots: int = 0, status: int = 0
+    ) -> None:
         n_threads = max(1, min(n_threads, MAX_THREADS))
         watched = (status, status + 8) if status else None
         programs = partition(calls, n_threads, watched)
@@ -52,12 +57,10 @@ class Segment:
         self.n_threads = len(programs)
         self.n_barriers = programs[0].count("barrier")
         self._n_calls = len(calls)
-        self._tables = _Tables(calls, programs, alone, status)
+        self._tables = _Tables(calls, programs, alone, status, n_slots)
         self._job = self._tables.job_address
-        self._pack = struct.Struct(f"{self._tables.n_slots}q").pack_into
         self._slots = self._tables.slots
-        self._n_slots = len(self._slots) if self._tables.n_slots else 0
-        self._control = 0
+        self._pack = struct.Struct(f"{len(self._slots)}q").pack_into
         native = runner()
         if self.n_threads > 1:
             self._call = native.run
@@ -72,10 +75,10 @@ class Segment:
         Parameters
         ----------
         slots : sequence of int
-            The address of every slot, by number; there may be more than its calls have.
+            The address of every slot, by number.
         """
-        if self._n_slots:
-            self._pack(self._slots, 0, *slots[: self._n_slots])
+        if slots:
+            self._pack(self._slots, 0, *slots)
         if self.n_threads > 1:
             return self._run_together()
         return self._call(0, self._job)
@@ -107,8 +110,7 @@ class _Tables:
     ----------
     job : numpy.ndarray
     job_address : int
-    n_slots : int
-    slots : numpy.ndarray
+    slots : ctypes array of int64
         Addresses of the slots.
     """
 
@@ -118,11 +120,12 @@ class _Tables:
         programs: Sequence[Sequence[Step]],
         alone: Sequence[Step],
         status: int,
+        n_slots: int,
     ) -> None:
         self._arguments, places, patches = _argument_table(calls)
         self._patches = np.array(patches, "int64").reshape(-1, 2)
-        self.n_slots = 1 + max((slot for _, slot in patches), default=-1)
-        self.slots = np.zeros(max(self.n_slots, 1), "int64")
+        used = 1 + max((slot for _, slot in patches), default=-1)
+        self.slots = (ctypes.c_int64 * max(used, n_slots))()
         self._status = np.zeros(1, "int64")
         self._programs = [_records(calls, each, places) for each in (alone, *programs)]
         addresses = [each.ctypes.data for each in self._programs]
@@ -133,7 +136,7 @@ class _Tables:
                 addresses[0],
                 len(patches),
                 self._patches.ctypes.data,
-                self.slots.ctypes.data,
+                ctypes.addressof(self.slots),
                 0,
                 len(calls),
                 *addresses[1:],
