@@ -1,5 +1,1 @@
-"""Products of matrices as native code."""
-
-from graphnn.compiler.native.contraction.generate import generate, scratch_nbytes
-
-__all__ = ["generate", "scratch_nbytes"]
+"""Products of matrices as native code; `generate.generate` is the entrance."""

@@ -17,7 +17,15 @@ from graphnn.compiler.native.contraction.matrices import ONE, Axis, Matrices, re
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
-__all__ = ["Plan", "Segment", "accumulated_size", "plan"]
+__all__ = [
+    "Plan",
+    "Segment",
+    "accumulated_size",
+    "candidates_of",
+    "n_blocks",
+    "plan",
+    "segments_of",
+]
 
 HALVES = ("float16", "bfloat16")
 FLOATS = ("float32", "float64", *HALVES)
@@ -28,6 +36,9 @@ CHEAP = frozenset(
 
 LATENCY = 4
 """Cycles until a sum can be added to again."""
+
+LINE_FROM_L2 = 2.2
+"""Cycles until the next line is there that is read ahead."""
 
 PAGE = 4096
 """Lines whose addresses differ by a multiple of it share the few places of one set in L1."""
@@ -153,30 +164,30 @@ def segments_of(size: int, unit: int, most: int) -> tuple[Segment, ...]:
 @lru_cache(maxsize=512)
 def plan(contraction: Contraction, target: Target) -> Plan:
     """The cheapest way to compute a contraction."""
-    matrices = recognise(contraction)
-    candidates = [*_candidates(matrices, target), *_candidates(matrices.swapped(), target)]
-    return _into_chunks(min(candidates, key=lambda each: each.cycles), target)
+    best = min(candidates_of(recognise(contraction), target), key=lambda each: each.cycles)
+    return _into_chunks(best, target)
 
 
-def _candidates(matrices: Matrices, target: Target) -> Iterator[Plan]:
-    for row in matrices.rows or (ONE,):
-        # Without columns the vectors may lie along a batch axis instead.
-        for column in matrices.columns or (ONE, *matrices.batch):
-            axes = (*matrices.batch, *matrices.rows, *matrices.columns)
-            outer = tuple(axis for axis in axes if axis is not row and axis is not column)
-            yield from _across(
-                matrices, outer, _filled(row, matrices), _filled(column, matrices), target
-            )
-            yield from _along(
-                matrices, outer, _filled(row, matrices), _filled(column, matrices), target
-            )
+def candidates_of(matrices: Matrices, target: Target) -> list[Plan]:
+    """All plans that are compared, not cut into chunks yet."""
+    found: list[Plan] = []
+    for sides in (matrices, matrices.swapped()):
+        for chosen_row in sides.rows or (ONE,):
+            # Without columns the vectors may lie along a batch axis instead.
+            for chosen_column in sides.columns or (ONE, *sides.batch):
+                axes = (*sides.batch, *sides.rows, *sides.columns)
+                outer = tuple(
+                    axis for axis in axes if axis is not chosen_row and axis is not chosen_column
+                )
+                row, column = _filled(chosen_row, sides), _filled(chosen_column, sides)
+                found.extend(_across(sides, outer, row, column, target))
+                found.extend(_along(sides, outer, row, column, target))
+    return found
 
 
 def _filled(axis: Axis, matrices: Matrices) -> Axis:
     """Give a missing axis its strides in the epilogue."""
-    return (
-        axis if axis is not ONE else replace(ONE, epilogue=(0,) * len(matrices.epilogue.operands))
-    )
+    return axis if axis is not ONE else replace(ONE, epilogue=(0,) * len(matrices.epilogue.operands))
 
 
 # ------------------------------------------------------------------ vectors along the columns
@@ -230,8 +241,14 @@ def _cycles_across(made: Plan, target: Target) -> float:
             vectors = c.stored // lanes
             loads = r.width * left * (vectors if made.column.left else 1) + vectors * right
             step = _step_cycles(r.width * vectors, loads, made.copies, target)
-            step += _waiting_for_left(made, r, target) + _waiting_for_right(made, c, target)
-            finish = 4 + r.width * vectors * _finish_cycles(made, lanes)
+            step += _waiting_for_left(made, r, target)
+            if made.packs_right:
+                step = max(step, _reading_panel(made, c, target))
+            else:
+                step += _waiting_for_right(made, c, target)
+            n_sums = r.width * vectors
+            # Few sums are bound by latency: the next block begins while they are finished.
+            finish = min(8, max(0, 2 * n_sums - 16)) + n_sums * _finish_cycles(made, lanes)
             total += r.n_blocks * c.n_blocks * (k * step + finish)
     total *= prod(axis.size for axis in made.outer)
     if made.packs_left:
@@ -266,14 +283,18 @@ def _finish_cycles(made: Plan, lanes: int) -> float:
     return cycles + 0.5 * sum(isinstance(each, Apply) for each in kernel.values)
 
 
+def _reading_panel(made: Plan, block: Segment, target: Target) -> float:
+    """Cycles in which the next vectors of a panel come from L2, if L1 does not keep it."""
+    nbytes = block.stored * accumulated_size(made.matrices)
+    is_kept = made.matrices.n_summed * nbytes <= target.l1_bytes * 3 // 4
+    return 0.0 if is_kept else LINE_FROM_L2 * nbytes / 64
+
+
 def _waiting_for_right(made: Plan, block: Segment, target: Target) -> float:
     """Cycles of one step in which the next vectors are not in L1 yet."""
     matrices = made.matrices
-    k, nbytes = matrices.n_summed, block.stored * accumulated_size(matrices)
-    lines = max(1.0, nbytes / 64)
-    if made.packs_right:
-        return 0.3 * lines if k * nbytes > target.l1_bytes // 2 else 0.0
-    return lines * _line_cycles(matrices.summed[-1].right, k, lines, target)
+    lines = max(1.0, block.stored * accumulated_size(matrices) / 64)
+    return lines * _line_cycles(matrices.summed[-1].right, matrices.n_summed, lines, target)
 
 
 def _waiting_for_left(made: Plan, block: Segment, target: Target) -> float:
@@ -295,20 +316,22 @@ def _line_cycles(stride: int, k: int, lines: float, target: Target) -> float:
         return 0.1
     kept = target.l1_bytes // 2
     if stride % PAGE == 0 and k > 32:
-        return 4.0 if k > 256 else 2.0
+        return 5.0 if k > 256 else 3.0
     if stride % (PAGE // 4) == 0 and k > 64:
-        return 1.5
-    return 1.0 if k * lines * 64 > kept else 0.1
+        return 2.5
+    return 2.3 if k * lines * 64 > kept else 0.1
 
 
-def _pack_cycles(made: Plan, dtype: str, size: int, stride: int, *, is_left: bool = False) -> float:
+def _pack_cycles(
+    made: Plan, dtype: str, size: int, stride: int, *, is_left: bool = False
+) -> float:
     """Bring an operand into panels."""
     matrices = made.matrices
     innermost = matrices.summed[-1].left if is_left else matrices.summed[-1].right
     if _is_unit(stride, dtype):
-        each = 0.2 if not is_left else 0.35
+        each = 0.33 if not is_left else max(0.35, 2.0 / made.rows[0].width)
     else:
-        each = 0.6 if _is_unit(innermost, dtype) else 1.5
+        each = 0.5 if _is_unit(innermost, dtype) else 1.5
     each += 0.2 * (_load_cycles(dtype) - 1)
     moved = [axis for axis in made.outer if (axis.left if is_left else axis.right)]
     count = prod(axis.size for axis in moved)
@@ -351,9 +374,12 @@ def _cycles_along(made: Plan, target: Target) -> float:
         for c in made.columns:
             loads = r.width * _load_cycles(matrices.left) + c.width * _load_cycles(matrices.right)
             step = _step_cycles(r.width * c.width, loads, made.copies, target)
-            nbytes = steps * made.lanes * accumulated_size(matrices) * (r.width + c.width)
-            if nbytes > target.l1_bytes // 2:
-                step += 0.3 * (r.width + c.width) * made.lanes * accumulated_size(matrices) / 64
+            # The rows pass by for every block of columns, from L2 if L1 cannot keep them.
+            vector = made.lanes * accumulated_size(matrices)
+            if steps * vector * min(made.row.size, 64) > target.l1_bytes // 2:
+                step = max(step, LINE_FROM_L2 * r.width * vector / 64) + 0.3
+            if made.row.left % (PAGE // 2) == 0 or made.column.right % (PAGE // 2) == 0:
+                step *= 1.1
             reducing = made.copies * c.width + 4
             finish = 8 + r.width * (reducing + _finish_cycles(made, c.width))
             total += r.n_blocks * c.n_blocks * (steps * step + finish)

@@ -27,7 +27,7 @@ from graphnn.compiler.native.contraction.micro_kernel import Block, accumulated,
 from graphnn.compiler.native.contraction.packing import Packing, pack, packings
 from graphnn.compiler.native.scalars import from_storage, to_storage
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import Strip, evaluate, store_strip
+from graphnn.compiler.native.tile import Strip, evaluate, load_strip, store_strip
 
 __all__ = ["generate", "scratch_nbytes"]
 
@@ -176,12 +176,10 @@ class _Multiplication:
         return start
 
     def _clear(self, tile: V) -> None:
-        rows = self.plan.rows[0].width * self.plan.row_group
-        with self.b.loop(0, rows * self.pitch // self.sum_size) as index:
-            zero = self.b.real(0.0, "float") if self.type.endswith(("float", "float>")) else None
-            place = moved(self.b, tile, [index], [self.sum_size])
-            scalar = sum_type(self.plan, 1)
-            self.b.store(zero or V("zeroinitializer", scalar), place, self.sum_size)
+        nbytes = self.pitch * self.plan.rows[0].width * self.plan.row_group
+        with self.b.loop(0, nbytes // self.sum_size) as index:
+            zero = V("zeroinitializer", f"[{self.sum_size} x i8]")
+            self.b.store(zero, moved(self.b, tile, [index], [self.sum_size]), 1)
 
     # ---------------------------------------------------------------------------- blocks
 
@@ -241,7 +239,7 @@ class _Multiplication:
 
         def before(i: int, j: int) -> V:
             at = b.at(base, i * self.pitch + j * self.plan.lanes * self.sum_size)
-            return b.load(at, self.type, self.sum_size)
+            return self._kept(at, self.plan.lanes)
 
         b = self.b
         sums = multiply(
@@ -259,6 +257,10 @@ class _Multiplication:
             self.b, accumulated(self.plan.matrices.dtype), value, address, self.sum_size,
             Strip(lanes, min(width, lanes)),
         )  # fmt: skip
+
+    def _kept(self, address: V, lanes: int) -> V:
+        dtype = accumulated(self.plan.matrices.dtype)
+        return load_strip(self.b, dtype, address, self.sum_size, Strip(lanes, lanes))
 
     def _in_tile(self, tile: V, place: tuple[Number, Number], origin: tuple[Number, Number]) -> V:
         for each, zero, step in zip(place, origin, (self.pitch, self.sum_size), strict=True):
@@ -324,8 +326,7 @@ class _Multiplication:
         def at(row: V, column: Number, strip: Strip) -> None:
             place = self._plus(row, origin[0]), self._plus(column, first)
             address = moved(b, tile, [row, column], [self.pitch, self.sum_size])
-            type_ = sum_type(made, strip.lanes)
-            sums = b.load(address, type_, self.sum_size)
+            sums = self._kept(address, strip.lanes)
             self._strip(self._addresses(outer, place), outer, place, (0, 0), strip, sums)
 
         with b.loop(0, self._minus(end[0], origin[0])) as row:

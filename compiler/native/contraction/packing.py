@@ -15,7 +15,7 @@ from graphnn.compiler.native.contraction.access import Access, moved, nested, po
 from graphnn.compiler.native.contraction.blocking import Plan, Segment, accumulated_size, n_blocks
 from graphnn.compiler.native.contraction.micro_kernel import accumulated
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
+from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
 
 __all__ = ["Packing", "pack", "packings"]
 
@@ -71,9 +71,7 @@ class Packing:
         matrices = self.plan.matrices
         return count * self.stored * matrices.n_summed * accumulated_size(matrices)
 
-    def access(
-        self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V
-    ) -> Access:
+    def access(self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V) -> Access:
         """The panel of the block that begins at row or column ``start``."""
         matrices = self.plan.matrices
         size = accumulated_size(matrices)
@@ -191,8 +189,15 @@ def _copy(
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
             strip = Strip(count, min(count, segment.width - first))
-            value = load_strip(b, source.dtype, b.at(take, first * source.step), source.step, strip)
-            b.store(value, b.at(put, first * panel.step), panel.step)
+            value = load_strip(
+                b, source.dtype, b.at(take, first * source.step), source.step, strip
+            )
+            _store(b, panel, value, b.at(put, first * panel.step))
+
+
+def _store(b: Builder, panel: Access, value: V, place: V) -> None:
+    lanes = lanes_of(value.type)
+    store_strip(b, panel.dtype, value, place, panel.step, Strip(lanes, lanes))
 
 
 def _transpose(
@@ -216,7 +221,7 @@ def _transpose(
             turned = _transposed(b, [*rows, *[zero] * (lanes - len(rows))])
             for k in range(valid):
                 place = b.at(put, k * panel.summed[-1] + first * panel.step)
-                b.store(_first_lanes(b, turned[k], count), place, panel.step)
+                _store(b, panel, _first_lanes(b, turned[k], count), place)
 
     with nested(b, axes[:-1], 0, axes[0].size) as outer:
         done = size // lanes * lanes
