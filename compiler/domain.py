@@ -28,6 +28,7 @@ __all__ = [
     "Axes",
     "Dims",
     "Group",
+    "extent",
     "input_dims",
     "is_native",
     "is_computed",
