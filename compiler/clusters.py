@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from graphnn.compiler.domain import (
     ANCHOR_OPS,
-    REDUCTION_OPS,
     Axes,
     Dims,
     Group,
     extent,
     input_dims,
+    reduces,
     result_dims,
 )
 from graphnn.compiler.fusion_cost import (
@@ -104,8 +104,11 @@ class Merge:
     root_of : mapping of Node to Node
         Through all views.
     users : callable
-        From a member to all nodes that need it in memory or in a register; None among them
-        stands for the graph's results.
+        From a member to all nodes that read it; None among them stands for the results.
+    position : mapping of Node to int
+        The order of nodes.
+    consumer : Node
+        The member of the second whose read is to become free.
     """
 
     def __init__(
@@ -115,8 +118,9 @@ class Merge:
         root_of: Mapping[Node, Node],
         users: Callable[[Node], Iterable[Node | None]],
         position: Mapping[Node, int],
+        consumer: Node,
     ) -> None:
-        self.first, self.second = first, second
+        self.first, self.second, self.consumer = first, second, consumer
         self.root_of, self.users, self.position = root_of, users, position
         self.matching = Matching({**first.sizes, **second.sizes}, first.fixed | second.fixed)
 
@@ -139,6 +143,8 @@ class Merge:
         first, second = self.first, self.second
         if first.anchor is None and second.anchor is None:
             return
+        if second.anchor is not None and self.consumer is second.anchor:
+            raise Mismatch("a contraction reads its factors from memory")
         if first.anchor is not None and second.anchor is not None:
             raise Mismatch("both are contractions")
         if first.reduced or second.reduced:
@@ -213,7 +219,7 @@ class Merge:
         for node in smaller.nodes:
             if any(each not in inside for each in self.users(node)):
                 raise Mismatch("it is needed in memory, but the same along an axis")
-            if is_expensive(node) or node.op.name in REDUCTION_OPS:
+            if is_expensive(node) or reduces(node):
                 raise Mismatch("it would be computed again along an axis")
 
     def _check_reduced(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
-from graphnn.compiler.domain import REDUCTION_OPS
+from graphnn.compiler.domain import reduces
 from graphnn.core.node import Node
 
 __all__ = [
@@ -67,7 +67,7 @@ def sweeps(nodes: Iterable[Node], inside: Mapping[Node, tuple[Node, ...]]) -> di
     sweep: dict[Node, int] = {}
     for node in nodes:
         sweep[node] = max(
-            (sweep[each] + (each.op.name in REDUCTION_OPS) for each in inside[node]), default=0
+            (sweep[each] + (reduces(each)) for each in inside[node]), default=0
         )
     return sweep
 
@@ -85,6 +85,6 @@ def again(
     last = {node: sweep[node] for node in nodes}
     for node in reversed(nodes):
         for each in inside[node]:
-            if node in moving and each in moving and each.op.name not in REDUCTION_OPS:
+            if node in moving and each in moving and not reduces(each):
                 last[each] = max(last[each], last[node])
     return sum(last[node] - sweep[node] for node in nodes if node in moving and is_expensive(node))

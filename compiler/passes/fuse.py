@@ -83,7 +83,11 @@ class _Fusion:
         groups = tuple(
             clusters[number].freeze(self.position) for number in self.order.sorted(clusters)
         )
-        notes = tuple(Note(*pair, reason) for pair, reason in self.notes.items())
+        notes = tuple(
+            Note(producer, consumer, reason)
+            for (producer, consumer), reason in self.notes.items()
+            if self.cluster_of[producer] is not self.cluster_of[consumer]
+        )
         return replace(self.unit, groups=groups, notes=notes)
 
     def _find_readers(self) -> dict[Node, list[Node | None]]:
@@ -147,7 +151,7 @@ class _Fusion:
         if first is second:
             return True
         pair = edge.producer, edge.consumer
-        merge = Merge(first, second, self.roots, self.readers.__getitem__, self.position)
+        merge = Merge(first, second, self.roots, self.readers.__getitem__, self.position, edge.consumer)
         try:
             merge.check()
         except Mismatch as mismatch:

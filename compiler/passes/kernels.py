@@ -16,6 +16,7 @@ from graphnn.compiler.domain import (
     Dims,
     Group,
     input_dims,
+    reduces,
     result_dims,
     sizes_of,
 )
@@ -148,7 +149,7 @@ class _Builder:
             for position, each in enumerate(node.inputs)
         )
         if op.name in REDUCTION_OPS:
-            return self._add(Reduce(op.name, args[0]))
+            return self._add(Reduce(op.name, args[0])) if reduces(node) else args[0]
         return self._add(Apply(op.name, node.dtype.name, args))
 
     def _read(self, node: Node) -> View:
