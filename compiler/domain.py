@@ -29,10 +29,12 @@ __all__ = [
     "Axes",
     "Dims",
     "Group",
+    "extent",
     "input_dims",
     "is_native",
     "is_computed",
     "result_dims",
+    "reduces",
     "roots_of",
     "sizes_of",
 ]
@@ -104,6 +106,12 @@ def sizes_of(node: Node) -> tuple[int, ...]:
 def _reduced_dims(node: Node) -> tuple[int, ...]:
     """The dims that a reduction makes disappear."""
     return node.attrs["axes"] if node.op.name in REDUCTION_OPS else ()
+
+
+def reduces(node: Node) -> bool:
+    """Whether a node is a reduction of more than one element at a time."""
+    shape = node.op.name in REDUCTION_OPS and sizes_of(node.inputs[0])
+    return bool(shape) and any(shape[axis] != 1 for axis in node.attrs["axes"])
 
 
 def is_native(node: Node) -> bool:

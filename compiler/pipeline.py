@@ -7,6 +7,7 @@ from graphnn.compiler.passes.canonicalize import canonicalize
 from graphnn.compiler.passes.correlate import correlate
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
+from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.schedule import schedule
@@ -34,6 +35,7 @@ O1: tuple[Pass, ...] = (
     expand,
     correlate,
     schedule,
+    fuse,  # what is computed together needs no memory in between
     lower,
     plan_memory,
 )

@@ -22,7 +22,7 @@ from graphnn.core.state import Parameter
 if TYPE_CHECKING:
     from graphnn.compiler.native.moves.piece import Piece
 
-__all__ = ["Buffer", "Instruction", "MemoryPlan", "Options", "Storage", "Unit", "View"]
+__all__ = ["Buffer", "Instruction", "MemoryPlan", "Note", "Options", "Storage", "Unit", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +214,21 @@ class MemoryPlan:
     live: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Why a node was not fused with one that it reads.
+
+    Attributes
+    ----------
+    producer, consumer : Node
+    reason : str
+    """
+
+    producer: Node
+    consumer: Node
+    reason: str
+
+
 @dataclass(frozen=True)
 class Unit:
     """A program in the making.
@@ -231,6 +246,8 @@ class Unit:
         Every node in the order of computation (from ``schedule`` on).
     groups : tuple of Group
         What is computed together, in order (from ``fuse`` on).
+    notes : tuple of Note
+        Why what is next to each other is not computed together.
     instructions : tuple of Instruction
         From ``lower`` on.
     buffers : tuple of Buffer
@@ -252,6 +269,7 @@ class Unit:
     sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     schedule: tuple[Node, ...] = ()
     groups: tuple[Group, ...] = ()
+    notes: tuple[Note, ...] = ()
     instructions: tuple[Instruction, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()

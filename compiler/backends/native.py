@@ -11,7 +11,7 @@ from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_host
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
-from graphnn.compiler.native.threads import get_num_threads
+from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.native.runtime import Segment
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import VerifyError
@@ -58,7 +58,9 @@ class NativeExecutable:
             if native:
                 calls = [call for each in native for call in self._calls.of(each)]
                 status = int(self._status.ctypes.data)
-                self._steps.append(Segment(calls, n_threads, status))
+                self._steps.append(
+                    Segment(calls, n_threads, n_slots=self._calls.n_slots, status=status)
+                )
                 native.clear()
 
         for instruction in self._unit.instructions:

@@ -50,6 +50,11 @@ class NativeCalls:
         """Whether native code carries it out."""
         return bool(instruction.pieces) or instruction.kernel is not None
 
+    @property
+    def n_slots(self) -> int:
+        """How many addresses every segment is run with."""
+        return len(self._slots)
+
     def addresses(self, feeds: Sequence[Array]) -> list[int]:
         """The address of every slot."""
         starts = [each.__array_interface__["data"][0] for each in feeds]

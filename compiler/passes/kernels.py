@@ -16,6 +16,7 @@ from graphnn.compiler.domain import (
     Dims,
     Group,
     input_dims,
+    reduces,
     result_dims,
     sizes_of,
 )
@@ -32,18 +33,14 @@ from graphnn.compiler.kernel import (
     Value,
 )
 from graphnn.compiler.layout import Axis, Strides, arrange, strides_along
+from graphnn.compiler.matching import through_views
 from graphnn.compiler.passes.contractions import Sum, summing
 from graphnn.compiler.unit import View
 from graphnn.core.dtypes import INT64, DType, is_bool, is_inexact
 from graphnn.core.node import Node
-from graphnn.ops.broadcasting import BROADCAST_TO, RESHAPE
 from graphnn.ops.contract import CONSTANT
-from graphnn.ops.movement import TRANSPOSE
 
-__all__ = ["Lowered", "copying", "empty_sum", "filling", "lower_group", "through_views"]
-
-LOOKS = frozenset({BROADCAST_TO, RESHAPE, TRANSPOSE})
-"""View operators that keep a value inside a group: they map its dims to axes."""
+__all__ = ["Lowered", "copying", "empty_sum", "filling", "lower_group"]
 
 RAW = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "int64"}
 """Copies move bits: the dtype to move elements of so many bytes in."""
@@ -69,13 +66,6 @@ class Lowered:
     inputs: tuple[View, ...]
     outputs: tuple[View, ...]
     reads: tuple[tuple[Node, View], ...]
-
-
-def through_views(node: Node) -> Node:
-    """What a node is a look at, through views that a group can see through."""
-    while node.op in LOOKS:
-        node = node.inputs[0]
-    return node
 
 
 def literal(value: object, dtype: DType) -> Literal:
@@ -157,7 +147,7 @@ class _Builder:
             for position, each in enumerate(node.inputs)
         )
         if op.name in REDUCTION_OPS:
-            return self._add(Reduce(op.name, args[0]))
+            return self._add(Reduce(op.name, args[0])) if reduces(node) else args[0]
         return self._add(Apply(op.name, node.dtype.name, args))
 
     def _read(self, node: Node) -> View:

@@ -21,6 +21,7 @@ from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.generators import scratch_nbytes
+from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import Lowered, copying, empty_sum, filling, lower_group
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
@@ -256,10 +257,14 @@ class _Lowering:
             if writer < last_risk:
                 continue
             instruction = self.instructions[writer]
-            reads = [view for view in instruction.inputs if view.buffer == target.buffer]
-            at_position = instruction.kind == "kernel" and all(view == target for view in reads)
+            output = next(
+                number
+                for number, view in enumerate(instruction.outputs)
+                if view.buffer == value.buffer
+            )
             if last_read.get(target.buffer, -1) < writer or (
-                last_read[target.buffer] == writer and at_position
+                last_read[target.buffer] == writer
+                and may_overwrite(instruction, output, target.buffer)
             ):
                 moved[value.buffer] = target.buffer
         return moved

@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from dataclasses import replace
 
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.unit import Buffer, Instruction, MemoryPlan, Storage, Unit
 from graphnn.core.state import ALIGNMENT
 
@@ -31,8 +32,10 @@ def plan_memory(unit: Unit, driver: Driver) -> Unit:
         dying = deaths.get(time, [])
         inherited: set[Buffer] = set()
         for buffer in births.get(time, ()):
-            heir = _overwritten(unit.instructions[time], buffer, dying)
-            if heir is not None and heir not in inherited:
+            heir = None
+            if time < len(unit.instructions):
+                heir = _overwritten(unit.instructions[time], buffer, dying, inherited)
+            if heir is not None:
                 inherited.add(heir)
                 offsets[buffer.index] = offsets[heir.index]
             else:
@@ -66,20 +69,15 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
     return tuple((first.get(i, 0), last.get(i, -1)) for i in range(len(unit.buffers)))
 
 
-def _overwritten(instruction: Instruction, buffer: Buffer, dying: list[Buffer]) -> Buffer | None:
-    """An input that dies here and that the kernel may write its result over."""
-    (output, *others) = instruction.outputs
-    if instruction.kind != "kernel" or others or output.buffer != buffer:
-        return None
+def _overwritten(
+    instruction: Instruction, buffer: Buffer, dying: list[Buffer], taken: set[Buffer]
+) -> Buffer | None:
+    """An input that dies here and that the kernel may write a result over."""
+    number = next(n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
     for view in instruction.inputs:
-        reads = [each for each in instruction.inputs if each.buffer == view.buffer]
-        if (
-            view.buffer in dying
-            and view.buffer.nbytes == buffer.nbytes
-            and view.dtype.itemsize == output.dtype.itemsize
-            and all(each.shape == output.shape and each.is_whole for each in reads)
-        ):
-            return view.buffer
+        heir = view.buffer
+        if heir in dying and heir not in taken and may_overwrite(instruction, number, heir):
+            return heir
     return None
 
 

@@ -39,10 +39,8 @@ REDUCE = {
 def along(array: Array, operand: Operand, sizes: Sequence[int], *, writeable: bool) -> Array:
     """What an operand sees from the first element of an array."""
     assert len(operand.strides) == len(sizes)
-    flat = np.ndarray((1,), as_dtype(operand.dtype), array.data, 0) if array.size else array
-    if array.ndim:
-        flat = array[(slice(0, 1),) * array.ndim].reshape(1)
-    flat = flat.view(as_dtype(operand.dtype)) if flat.dtype != as_dtype(operand.dtype) else flat
+    flat = (array[(slice(0, 1),) * array.ndim] if array.ndim else array).reshape(1)
+    flat = flat if flat.dtype == as_dtype(operand.dtype) else flat.view(as_dtype(operand.dtype))
     return as_strided(flat[:1].reshape(()), tuple(sizes), operand.strides, writeable=writeable)
 
 
@@ -138,18 +136,10 @@ def _bounded(contraction: Contraction, a: Array) -> tuple[Array, Array]:
     result = np.zeros(contraction.sizes, a.dtype)
     for point in np.ndindex(*contraction.sizes):
         if valid[point]:
-            base = a[point[:0] + tuple(slice(i, i + 1) for i in point)]
-            shifted = int(offset[point])
-            address = base.__array_interface__["data"][0] + shifted
-            result[point] = _at(address, a.dtype)
+            base = a[tuple(slice(i, i + 1) for i in point)].reshape(())
+            # One step of that many bytes further.
+            result[point] = as_strided(base, (2,), (int(offset[point]),))[1]
     return result, valid
-
-
-def _at(address: int, dtype: np.dtype) -> Array:
-    import ctypes
-
-    raw = ctypes.string_at(address, dtype.itemsize)
-    return np.frombuffer(raw, dtype)[0]
 
 
 class KernelExecutable(InterpretedExecutable):

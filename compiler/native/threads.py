@@ -1,5 +1,0 @@
-import os
-
-
-def get_num_threads():
-    return len(os.sched_getaffinity(0))
