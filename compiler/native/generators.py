@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphnn.compiler.kernel import Contraction, Kernel
-from graphnn.compiler.native import contraction, loops
+from graphnn.compiler.native import loops
 from graphnn.compiler.native.code import Code
+from graphnn.compiler.native.contraction import generate as products
 from graphnn.compiler.native.library import Request
 from graphnn.compiler.native.target import Target, host_target
 
@@ -19,7 +20,7 @@ def generate(kernel: Any, target: Target, name: str) -> Code:
         case Kernel():
             return loops.generate(kernel, target, name)
         case Contraction():
-            return contraction.generate(kernel, target, name)
+            return products.generate(kernel, target, name)
         case _:
             code: Code = kernel.generate(target, name)
             return code
@@ -33,5 +34,5 @@ def request_for(kernel: Any) -> Request:
 def scratch_nbytes(kernel: Any) -> int:
     """Bytes of memory that a kernel needs while it runs, known before it is printed."""
     if isinstance(kernel, Contraction):
-        return contraction.scratch_nbytes(kernel, host_target())
+        return products.scratch_nbytes(kernel, host_target())
     return 0

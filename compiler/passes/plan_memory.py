@@ -73,6 +73,8 @@ def _overwritten(
     instruction: Instruction, buffer: Buffer, dying: list[Buffer], taken: set[Buffer]
 ) -> Buffer | None:
     """An input that dies here and that the kernel may write a result over."""
+    if buffer == instruction.scratch:
+        return None
     number = next(n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
     for view in instruction.inputs:
         heir = view.buffer
