@@ -12,7 +12,7 @@ from math import prod
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.memory import read, write
-from graphnn.compiler.native.scalars import apply, register_type
+from graphnn.compiler.native.scalars import combine, register_type
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.walk import BEGIN, END, begun, joined, offset, parameter
 from graphnn.core.dtypes import as_dtype
@@ -144,20 +144,12 @@ class Scan:
                 keep(at, vector, self._following(b, before, inputs(at, vector)))
 
     def _following(self, b: Builder, state: V, inputs: Sequence[V]) -> V:
-        """The next state; in registers, where half floats are not rounded."""
-        dtype = (
-            "float32" if as_dtype(self.dtype).itemsize == 2 and _is_half(self.dtype) else self.dtype
-        )
-        if self.op == "recurrence":
-            factor, term = inputs
-            product = apply(b, "multiply", dtype, [factor, state], [dtype] * 2)
-            return apply(b, "add", dtype, [product, term], [dtype] * 2)
-        op = "add" if self.op == "sum" else "multiply"
-        return apply(b, op, dtype, [state, inputs[0]], [dtype] * 2)
-
-
-def _is_half(dtype: str) -> bool:
-    return dtype in ("float16", "bfloat16")
+        """The next state; half floats stay unrounded while they run."""
+        if self.op != "recurrence":
+            return combine(b, self.op, self.dtype, state, inputs[0])
+        factor, term = inputs
+        product = combine(b, "prod", self.dtype, factor, state)
+        return combine(b, "sum", self.dtype, product, term)
 
 
 def _contiguous_last(

@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from graphnn.compiler.native.moves.piece import Piece, Sketch, box, filled, frame
+from graphnn.compiler.native.moves.piece import Piece, Sketch, box, copied, filled, frame
 from graphnn.compiler.unit import View
 from graphnn.core.dtypes import is_floating, is_half
 from graphnn.core.node import Node
