@@ -29,13 +29,15 @@ def places(shape, size, seed=0, dtype="int64"):
     return np.random.default_rng(seed).integers(-size, size, shape).astype(dtype)
 
 
-def check(name, arrays, attrs=None, *, exact=True, rtol=2e-6, known=(), layouts=LAYOUTS):
-    """The same as the operator's own kernel, in memory of every layout."""
+def check(name, arrays, attrs=None, *, exact=True, rtol=2e-6, known=(), layouts=None):
+    """The same as the operator's own kernel, in dense memory and in that of another layout."""
     attrs = attrs or {}
     arrays = [np.asarray(each) for each in arrays]
     with np.errstate(all="ignore"):
         expected = np.asarray(REGISTRY[name].evaluate(*arrays, **attrs))
-    for layout in layouts:
+    rank = max((each.ndim for each in arrays), default=0)
+    turns = ("dense", LAYOUTS[1 + (len(arrays) + expected.size) % 3])
+    for layout in layouts or turns[: 2 if rank else 1]:
         found, status = run_natively(name, arrays, attrs, layout=layout, known=known)
         assert status == 0
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
@@ -76,11 +78,11 @@ def test_concatenate(dtype):
 def test_iota(dtype):
     for shape, axis in [((5,), 0), ((3, 1, 17), 2), ((4, 3), 0), ((1, 2), 0), ((0, 3), 1)]:
         attrs = {"shape": shape, "axis": axis, "dtype": as_dtype(dtype)}
-        check("iota", [], attrs, layouts=LAYOUTS[:1])
+        check("iota", [], attrs, layouts=["dense"])
 
 
 def test_size_of_and_diagonal_matrix():
-    check("size_of", [], {"size": 7, "dtype": as_dtype("float32")}, layouts=LAYOUTS[:1])
+    check("size_of", [], {"size": 7, "dtype": as_dtype("float32")}, layouts=["dense"])
     for shape, offset in [((2, 3), 0), ((2, 3), 2), ((3,), -1), ((2, 0), 5)]:
         n = shape[-1] + abs(offset)
         rows, columns = (4, 5) if not shape[-1] else (n, n)
@@ -209,7 +211,7 @@ def test_scans(name, reverse, dtype):
         for axis in range(len(shape)):
             count = 2 if name == "linear_recurrence" else 1
             arrays = [numbers(shape, dtype, seed, -1.5, 1.5) for seed in range(count)]
-            check(name, arrays, {"axis": axis, "reverse": reverse}, layouts=LAYOUTS[:3])
+            check(name, arrays, {"axis": axis, "reverse": reverse})
 
 
 def test_the_first_factor_of_a_recurrence_is_not_used():
@@ -238,8 +240,8 @@ def test_argmax_of_nan_and_infinity(name):
 def test_random_bits(count, dtype):
     key = numbers((3, 2), "int64", low=-(2**62), high=2**62)
     attrs = {"shape": (count,), "dtype": as_dtype(dtype)}
-    check("random_bits", [key[0]], attrs, layouts=LAYOUTS[:1])
-    check("random_bits", [key], attrs, layouts=LAYOUTS[:1])
+    check("random_bits", [key[0]], attrs, layouts=["dense"])
+    check("random_bits", [key], attrs, layouts=["dense"])
 
 
 def window(size, stride, dilation=1, low=0, high=0):
