@@ -1,8 +1,9 @@
 """Max pooling: the largest element that a sliding window sees, where it lies, and its undoing.
 
 Padding is never the largest, and windows of padding alone are refused: no infinity can come
-from there. The derivative goes through the indices of the largest elements: the tangent gathers
-and the cotangent adds at them. The other kinds of pooling are in
+from there. The derivative goes through the indices of the largest elements: ``window_pick`` takes
+a tangent from there and ``window_place``, its transpose, brings a cotangent back. These two know
+the window, so an element need only look at the few windows around it. Other kinds of pooling are in
 :mod:`graphnn.ops.mean_pooling` and :mod:`graphnn.ops.adaptive_pooling`.
 """
 
@@ -26,15 +27,15 @@ from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import (
     CONSTANT,
     Arg,
+    LinearOp,
     Reject,
     Sample,
     as_real,
     operands,
     operation,
-    zeros_like,
 )
 from graphnn.ops.creation import iota
-from graphnn.ops.gathering import GATHER, SCATTER_ADD, index_node
+from graphnn.ops.gathering import GATHER, index_node
 from graphnn.ops.geometry import Window, slide, window_count
 from graphnn.ops.logic import greater_equal
 from graphnn.ops.movement import flatten
@@ -76,15 +77,15 @@ class MaxPoolOp(Op):
         return top.astype(x.dtype, copy=False)
 
     def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Node | None:
-        (tangent,), ndim = tangents, len(node.attrs["window"].size)
-        return None if tangent is None else pick(tangent, self._indices(node), ndim)
+        (tangent,) = tangents
+        if tangent is None:
+            return None
+        return make_node(WINDOW_PICK, (tangent, self._indices(node)), node.attrs)
 
     def vjp(self, node: Node, cotangent: Node) -> Sequence[Node | None]:
-        (x,), ndim = node.inputs, len(node.attrs["window"].size)
-        places = _flat_places(self._indices(node), x.shape, ndim)
-        into = flatten(zeros_like(x))
-        added = make_node(SCATTER_ADD, (into, flatten(cotangent), places))
-        return [to_shape(added, x.shape)]
+        _, spatial = split_shape(node.inputs[0].shape, node.attrs["window"])
+        attrs = {**node.attrs, "spatial": spatial}
+        return [make_node(WINDOW_PLACE, (cotangent, self._indices(node)), attrs)]
 
     def _indices(self, node: Node) -> Node:
         return make_node(MAX_POOL_INDICES, node.inputs, node.attrs)
@@ -140,6 +141,62 @@ class MaxPoolIndicesOp(Op):
         return output_size(node) * int(sum(node.attrs["window"].size))
 
 
+class WindowPickOp(LinearOp):
+    """The elements that indices name: for every place one of those that its window sees.
+
+    Inputs are the array and the indices, as `MaxPoolIndicesOp` gives them.
+    """
+
+    name = "window_pick"
+    axis_attrs = ()
+    linear_in = (0,)
+
+    def infer(self, x: TensorSpec, indices: TensorSpec, *, window: Window) -> TensorSpec:
+        return TensorSpec(indices.shape, x.dtype)
+
+    def evaluate(self, x: Array, indices: Array, *, window: Window) -> Array:
+        rows, places = _rows(x, window), _rows(indices, window)
+        return np.take_along_axis(rows, places, -1).reshape(indices.shape)
+
+    def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
+        _, spatial = split_shape(node.inputs[0].shape, node.attrs["window"])
+        attrs = {**node.attrs, "spatial": spatial}
+        return make_node(WINDOW_PLACE, (cotangent, node.inputs[1]), attrs)
+
+
+class WindowPlaceOp(LinearOp):
+    """Values at the elements that indices name, added up; zeros elsewhere.
+
+    The transpose of `WindowPickOp`. Half floats accumulate in float32.
+    """
+
+    name = "window_place"
+    axis_attrs = ()
+    linear_in = (0,)
+
+    def infer(
+        self, values: TensorSpec, indices: TensorSpec, *, window: Window, spatial: Shape
+    ) -> TensorSpec:
+        lead, _ = split_shape(values.shape, window)
+        return TensorSpec((*lead, *spatial), values.dtype)
+
+    def evaluate(self, values: Array, indices: Array, *, window: Window, spatial: Any) -> Array:
+        arriving, places = _rows(values, window), _rows(indices, window)
+        wide = FLOAT32 if is_half(values.dtype) else values.dtype
+        total = np.zeros((len(arriving), prod(spatial)), wide)
+        first = total.shape[1] * np.arange(len(total))[:, None]
+        np.add.at(total.reshape(-1), (places + first).ravel(), arriving.astype(wide).ravel())
+        lead, _ = split_shape(values.shape, window)
+        return total.astype(values.dtype, copy=False).reshape(*lead, *spatial)
+
+    def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
+        attrs = {"window": node.attrs["window"]}
+        return make_node(WINDOW_PICK, (cotangent, node.inputs[1]), attrs)
+
+    def flops(self, node: Node) -> int:
+        return int(node.inputs[0].size)
+
+
 class LastWriterOp(Op):
     """For every place of the last axes, which index names it last, counted row-major; -1: none."""
 
@@ -168,8 +225,15 @@ class LastWriterOp(Op):
 
 
 MAX_POOL, MAX_POOL_INDICES, LAST_WRITER = MaxPoolOp(), MaxPoolIndicesOp(), LastWriterOp()
-for _op in (MAX_POOL, MAX_POOL_INDICES, LAST_WRITER):
+WINDOW_PICK, WINDOW_PLACE = WindowPickOp(), WindowPlaceOp()
+for _op in (MAX_POOL, MAX_POOL_INDICES, WINDOW_PICK, WINDOW_PLACE, LAST_WRITER):
     register(_op)
+
+
+def _rows(x: Array, window: Window) -> Array:
+    """One row for every example and channel: the last axes made one."""
+    lead, spatial = split_shape(x.shape, window)
+    return x.reshape(prod(lead), prod(spatial))
 
 
 def _places_by_axis(shape: Sequence[int], window: Window) -> Iterator[tuple[int, Array]]:

@@ -1,0 +1,168 @@
+"""Native code for what runs along an axis: running sums and products, linear recurrences.
+
+Steps follow each other; lanes are neighbours along another axis, and so are chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from graphnn.compiler.native.builder import Builder, V, vector_of
+from graphnn.compiler.native.code import Code
+from graphnn.compiler.native.memory import read, write
+from graphnn.compiler.native.scalars import combine, register_type
+from graphnn.compiler.native.target import Target
+from graphnn.compiler.native.walk import BEGIN, END, begun, joined, offset, parameter
+from graphnn.core.dtypes import as_dtype
+
+__all__ = ["Scan"]
+
+VECTORS = 4
+"""Independent vectors of a chunk: while one addition is under way others begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """States along an axis, each made of the one before and of this step's inputs.
+
+    Operands are the inputs and the states. The first state is the last input's first element.
+
+    Attributes
+    ----------
+    op : {"sum", "prod", "recurrence"}
+        ``s + x``, ``s * x``, or ``a * s + b`` of two inputs.
+    dtype : str
+        Half floats are computed in float32, each state is rounded when it is written.
+    steps : int
+    along : tuple of int
+        Bytes of a step, of every operand; negative to run from the end.
+    sizes : tuple of int
+        Of the other axes.
+    strides : tuple of tuple of int
+        Along these, of every operand.
+    """
+
+    op: str
+    dtype: str
+    steps: int
+    along: tuple[int, ...]
+    sizes: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+
+    def generate(self, target: Target, name: str) -> Code:
+        """See `Generated`."""
+        sizes, strides = joined(self.sizes, self.strides)
+        sizes, strides = _contiguous_last(sizes, strides, as_dtype(self.dtype).itemsize)
+        lanes = target.lanes(max(4, as_dtype(self.dtype).itemsize))
+        length = sizes[-1]
+        while lanes > 1 and lanes // 2 >= length:
+            lanes //= 2
+        width = lanes * max(1, min(VECTORS, length // lanes))
+        n_blocks = -(-length // width)
+        b = begun(name)
+        bases = [parameter(b, number) for number in range(len(self.along))]
+        with b.loop(BEGIN, END) as chunk:
+            row, block = self._divided(b, chunk, n_blocks)
+            moved = offset(b, row, sizes[:-1], *(each[:-1] for each in strides))
+            column = b.binary("mul", block, b.integer(width))
+            starts = [
+                b.at(b.at(base, by), b.binary("mul", column, b.integer(each[-1])))
+                for base, by, each in zip(bases, moved, strides, strict=True)
+            ]
+            lane_strides = [each[-1] for each in strides]
+            self._blocks(b, block, n_blocks, length, width, lanes, starts, lane_strides)
+        n_chunks = prod(sizes[:-1]) * n_blocks
+        return Code("\n".join([*sorted(b.declared), b.function()]), ((name, n_chunks),))
+
+    @staticmethod
+    def _divided(b: Builder, chunk: V, n_blocks: int) -> tuple[V, V]:
+        if n_blocks == 1:
+            return chunk, b.integer(0)
+        count = b.integer(n_blocks)
+        return b.binary("udiv", chunk, count), b.binary("urem", chunk, count)
+
+    def _blocks(
+        self,
+        b: Builder,
+        block: V,
+        n_blocks: int,
+        length: int,
+        width: int,
+        lanes: int,
+        starts: Sequence[V],
+        strides: Sequence[int],
+    ) -> None:
+        """A whole block of columns, or the last one, which may have fewer."""
+        rest = length - (n_blocks - 1) * width
+        if rest == width:
+            self._run(b, starts, strides, lanes, width)
+            return
+        last = b.compare("icmp eq", block, b.integer(n_blocks - 1))
+        if n_blocks > 1:
+            with b.when(b.binary("xor", last, b.integer(1, "i1"))):
+                self._run(b, starts, strides, lanes, width)
+        with b.when(last):
+            self._run(b, starts, strides, lanes, rest)
+
+    def _run(
+        self, b: Builder, starts: Sequence[V], strides: Sequence[int], lanes: int, width: int
+    ) -> None:
+        """All steps of so many columns."""
+        counts = [min(lanes, width - first) for first in range(0, width, lanes)]
+        wide = vector_of(register_type(self.dtype), lanes)
+        states = [b.local(wide) for _ in counts]
+
+        def inputs(at: Sequence[V], vector: int) -> list[V]:
+            return [
+                read(
+                    b,
+                    self.dtype,
+                    b.at(each, vector * lanes * stride),
+                    stride,
+                    lanes,
+                    counts[vector],
+                )
+                for each, stride in zip(at[:-1], strides, strict=False)
+            ]
+
+        def keep(at: Sequence[V], vector: int, state: V) -> None:
+            b.store(state, states[vector], 64)
+            place = b.at(at[-1], vector * lanes * strides[-1])
+            write(b, self.dtype, state, place, strides[-1], counts[vector])
+
+        for vector in range(len(counts)):
+            keep(starts, vector, inputs(starts, vector)[-1])
+        with b.loop(1, self.steps) as step:
+            at = [
+                b.at(start, b.binary("mul", step, b.integer(along)))
+                for start, along in zip(starts, self.along, strict=True)
+            ]
+            for vector in range(len(counts)):
+                before = b.load(states[vector], wide, 64)
+                keep(at, vector, self._following(b, before, inputs(at, vector)))
+
+    def _following(self, b: Builder, state: V, inputs: Sequence[V]) -> V:
+        """The next state; half floats stay unrounded while they run."""
+        if self.op != "recurrence":
+            return combine(b, self.op, self.dtype, state, inputs[0])
+        factor, term = inputs
+        product = combine(b, "prod", self.dtype, factor, state)
+        return combine(b, "sum", self.dtype, product, term)
+
+
+def _contiguous_last(
+    sizes: tuple[int, ...], strides: tuple[tuple[int, ...], ...], itemsize: int
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """The axis that lanes lie along put last: where most operands are contiguous."""
+
+    def rank(axis: int) -> tuple[int, int]:
+        return sum(each[axis] == itemsize for each in strides), sizes[axis]
+
+    lane = max(range(len(sizes)), key=rank)
+    order = [axis for axis in range(len(sizes)) if axis != lane] + [lane]
+    return (
+        tuple(sizes[axis] for axis in order),
+        tuple(tuple(each[axis] for axis in order) for each in strides),
+    )
