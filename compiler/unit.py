@@ -138,8 +138,9 @@ class Instruction:
 
     Attributes
     ----------
-    kind : {"kernel", "gemm", "conv", "copy", "host"}
-        A loop nest, a contraction, a copy, or the operator's own NumPy kernel called on the host.
+    kind : {"kernel", "gemm", "conv", "copy", "move", "host"}
+        A loop nest, a contraction, a copy, an operator that has native code of its own, or the
+        operator's NumPy kernel called on the host.
     op : Op or None
         That of ``node``; None for a copy.
     attrs : mapping

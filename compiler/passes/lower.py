@@ -21,6 +21,7 @@ from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.generators import scratch_nbytes
+from graphnn.compiler.native.moves import pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import Lowered, copying, empty_sum, filling, lower_group
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
@@ -144,18 +145,20 @@ class _Lowering:
             self._lower_native(group, stored)
         else:
             (node,) = group.nodes
-            inputs = tuple(map(self.view_of, node.inputs))
-            kind = "kernel" if node.op.is_elementwise else "host"
+            inputs, outputs = tuple(map(self.view_of, node.inputs)), self.views[node]
+            pieces = pieces_of(node, inputs, outputs) if all(each.nbytes for each in outputs) else None
+            kind = "move" if pieces else "kernel" if node.op.is_elementwise else "host"
             self.instructions.append(
                 Instruction(
                     kind,
                     node.op,
                     node.attrs,
                     inputs,
-                    self.views[node],
+                    outputs,
                     node,
                     node.op.flops(node),
                     nodes=group.nodes,
+                    pieces=tuple(pieces or ()),
                 )
             )
 
