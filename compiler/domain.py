@@ -46,6 +46,8 @@ Dims: TypeAlias = tuple[Axes, ...]
 
 REDUCTION_OPS = frozenset({"sum", "max", "min", "prod", "any", "all"})
 ANCHOR_OPS = frozenset({"dot_general", "conv"})
+NATIVE_OPS = REDUCTION_OPS | ANCHOR_OPS | {"iota"}
+"""What code is generated for, beside elementwise operators."""
 
 axis_numbers = itertools.count()
 """Axes of different groups have different numbers, so that groups can be merged."""
@@ -99,7 +101,7 @@ class Group:
 
 def sizes_of(node: Node) -> tuple[int, ...]:
     """The shape of a node, whose sizes are known."""
-    return tuple(int(size) for size in node.shape)
+    return tuple(map(int, node.shape))
 
 
 def _reduced_dims(node: Node) -> tuple[int, ...]:
@@ -115,11 +117,13 @@ def reduces(node: Node) -> bool:
 
 def is_native(node: Node) -> bool:
     """Whether a node can be a member of a group: code is generated for it."""
-    specs = (node.spec, *(each.spec for each in node.inputs))
-    if any(not isinstance(spec, TensorSpec) or is_complex(spec.dtype) for spec in specs):
-        return False
     op = node.op
-    return op.is_elementwise or op.name in REDUCTION_OPS or op.name in ANCHOR_OPS | {"iota"}
+    if not (op.is_elementwise or op.name in NATIVE_OPS):
+        return False
+    for each in (node, *node.inputs):
+        if not isinstance(each.spec, TensorSpec) or is_complex(each.spec.dtype):
+            return False
+    return True
 
 
 def is_computed(node: Node) -> bool:
