@@ -131,9 +131,10 @@ class Merge:
             raise Mismatch("one of them runs on the host")
         if len(first.nodes) + len(second.nodes) > MOST_NODES:
             raise Mismatch(f"the group would have more than {MOST_NODES} members")
-        outside = first.loads.keys() | second.loads.keys()
-        if len(outside) - len(outside & (first.dims.keys() | second.dims.keys())) > MOST_OPERANDS:
-            raise Mismatch(f"the group would read more than {MOST_OPERANDS} arrays")
+        if len(first.loads) + len(second.loads) > MOST_OPERANDS:
+            outside = first.loads.keys() | second.loads.keys()
+            if sum(each not in first.dims for each in outside) > MOST_OPERANDS:
+                raise Mismatch(f"the group would read more than {MOST_OPERANDS} arrays")
         self._check_anchors()
         self._match_edges()
         self._match_domains()
@@ -281,8 +282,8 @@ class Merge:
         keep.reduced = keep.reduced | frozenset(rename(gone.reduced))
         for base, reader in gone.loads.items():
             keep.loads.setdefault(base, reader)
-        for node in gone.nodes if gone is first else first.nodes:
-            keep.loads.pop(node, None)
+        for base in [each for each in keep.loads if each in keep.dims]:
+            del keep.loads[base]
         keep.fixed.update(rename(gone.fixed))
         keep.anchor = gone.anchor if keep.anchor is None else keep.anchor
         keep.number = first.number

@@ -47,6 +47,8 @@ Dims: TypeAlias = tuple[Axes, ...]
 
 REDUCTION_OPS = frozenset({"sum", "max", "min", "prod", "any", "all"})
 ANCHOR_OPS = frozenset({"dot_general", "conv"})
+NATIVE_OPS = REDUCTION_OPS | ANCHOR_OPS | {"iota"}
+"""What code is generated for, beside elementwise operators."""
 
 axis_numbers = itertools.count()
 """Axes of different groups have different numbers, so that groups can be merged."""
@@ -100,7 +102,7 @@ class Group:
 
 def sizes_of(node: Node) -> tuple[int, ...]:
     """The shape of a node, whose sizes are known."""
-    return tuple(int(size) for size in node.shape)
+    return tuple(map(int, node.shape))
 
 
 def _reduced_dims(node: Node) -> tuple[int, ...]:
@@ -115,14 +117,14 @@ def reduces(node: Node) -> bool:
 
 
 def is_native(node: Node) -> bool:
-    """Whether a node can be a member of a group: code is generated for it."""
-    specs = (node.spec, *(each.spec for each in node.inputs))
-    if any(not isinstance(spec, TensorSpec) or is_complex(spec.dtype) for spec in specs):
-        return False
+    """Whether a node can be a member of a group: there is something to generate code for."""
     op = node.op
+    for each in (node, *node.inputs):
+        if not isinstance(each.spec, TensorSpec) or is_complex(each.spec.dtype) or each.size == 0:
+            return False
     if op.is_elementwise:
         return scalars.is_native(op.name, tuple(each.dtype.name for each in node.inputs))
-    return op.name in REDUCTION_OPS or op.name in {"iota", "dot_general"}
+    return op.name in NATIVE_OPS and op.name != "conv"
 
 
 def is_computed(node: Node) -> bool:

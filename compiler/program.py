@@ -12,6 +12,7 @@ import numpy as np
 from graphnn.compiler.backends import BACKENDS, Executable, emit
 from graphnn.compiler.driver import Driver, PassRecord, Report
 from graphnn.compiler.pipeline import LEVELS
+from graphnn.compiler.explanation import explain_fusion
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
 from graphnn.core.dims import Dim, Size
@@ -189,6 +190,30 @@ class Program:
     def report(self) -> Report:
         """What each pass did, how long it took, and each rewrite with the user's line."""
         return self._shown.report
+
+    def explain(self, node: Node | None = None) -> str:
+        """What is computed together by one instruction, and what is not and why.
+
+        Parameters
+        ----------
+        node : Node, optional
+            Tell only what concerns this node, and what else was built on its lines.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> x = gn.input("x", shape=(4, 4))
+        >>> y = gn.tanh(x)
+        >>> print(gn.compile(x, y @ y).explain(y))  # doctest: +ELLIPSIS
+           0 kernel: tanh...
+        not fused:
+          tanh... -> matmul..., because: a contraction reads its factors from memory
+        """
+        return explain_fusion(self._shown.unit, node)
 
     @property
     def arena_nbytes(self) -> int:

@@ -122,7 +122,8 @@ def _verify_instructions(unit: Unit) -> None:
     for instruction in unit.instructions:
         _verify_kernel(instruction)
         for view in instruction.inputs:
-            if view.buffer.storage is Storage.ARENA and view.buffer not in written:
+            is_computed = view.buffer.storage is Storage.ARENA and view.nbytes > 0
+            if is_computed and view.buffer not in written:
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")
         for view in instruction.outputs:
             if view.buffer.storage in (Storage.CONSTANT, Storage.FEED):

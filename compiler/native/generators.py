@@ -33,6 +33,11 @@ def request_for(kernel: Any) -> Request:
 
 def scratch_nbytes(kernel: Any) -> int:
     """Bytes of memory that a kernel needs while it runs, known before it is printed."""
-    if isinstance(kernel, Contraction):
-        return products.scratch_nbytes(kernel, host_target())
-    return 0
+    match kernel:
+        case Kernel():
+            return 0
+        case Contraction():
+            return products.scratch_nbytes(kernel, host_target())
+        case _:
+            nbytes: int = kernel.scratch_nbytes
+            return nbytes

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from graphnn.compiler.clusters import Cluster, Merge
-from graphnn.compiler.domain import ANCHOR_OPS, is_computed, is_native, roots_of, sizes_of
+from graphnn.compiler.domain import is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.matching import Mismatch, through_views
 from graphnn.compiler.order import Order
@@ -104,14 +104,17 @@ class _Fusion:
 
     def _edges(self) -> Iterable[_Edge]:
         """Reads that a merge would make free."""
+        nbytes = {
+            node: math.prod(node.shape) * node.dtype.itemsize
+            for node, cluster in self.cluster_of.items()
+            if cluster.dims
+        }
         for node in self.computed:
-            if not is_native(node) or 0 in sizes_of(node):
-                continue
-            for base in dict.fromkeys(map(through_views, node.inputs)):
-                if base in self.cluster_of and is_native(base) and 0 not in sizes_of(base):
-                    uses = len(self.readers[base])
-                    nbytes = math.prod(sizes_of(base)) * base.dtype.itemsize
-                    yield _Edge(nbytes * (2 if uses == 1 else 1), base, node)
+            if nbytes.get(node):
+                for base in dict.fromkeys(map(through_views, node.inputs)):
+                    if nbytes.get(base):
+                        is_alone = len(self.readers[base]) == 1
+                        yield _Edge(nbytes[base] * (1 + is_alone), base, node)
 
     def _data_edges(self) -> Iterable[tuple[int, int]]:
         for node in self.computed:

@@ -40,13 +40,11 @@ from graphnn.core.dtypes import INT64, DType, is_bool, is_inexact
 from graphnn.core.node import Node
 from graphnn.ops.contract import CONSTANT
 
-__all__ = ["Lowered", "copying", "empty_sum", "filling", "lower_group"]
+__all__ = ["Lowered", "copying", "lower_group"]
 
 RAW = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "int64"}
 """Copies move bits: the dtype to move elements of so many bytes in."""
 
-IDENTITY = {"prod": "1", "all": "1"}
-"""What a reduction of nothing is, where it is not 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,22 +286,4 @@ def copying(source: View, target: View) -> Kernel:
         ),
         values=(Load(0),),
         stores=((1, 0),),
-    )
-
-
-def filling(target: View, number: Literal) -> Kernel:
-    """Write one number to all elements of a contiguous view."""
-    size = target.nbytes // target.dtype.itemsize
-    sizes, strides = ((size,), (target.dtype.itemsize,)) if size > 1 else ((), ())
-    return Kernel(sizes, (), (Operand(target.dtype.name, strides),), (number,), ((0, 0),))
-
-
-def empty_sum(node: Node) -> Literal | None:
-    """What a node is that reduces nothing at all; None if it reduces something."""
-    is_anchor, is_reduction = node.op.name in ANCHOR_OPS, node.op.name in REDUCTION_OPS
-    if not (is_anchor or is_reduction) or all(0 not in sizes_of(each) for each in node.inputs):
-        return None
-    text = IDENTITY.get(node.op.name, "0")
-    return Literal(
-        node.dtype.name, text if is_bool(node.dtype) else literal(int(text), node.dtype).value
     )

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
-from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import pieces_of
 from graphnn.compiler.overwriting import may_overwrite
-from graphnn.compiler.passes.kernels import Lowered, copying, empty_sum, filling, lower_group
+from graphnn.compiler.passes.kernels import copying, lower_group
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
 from graphnn.core.node import Node
@@ -90,9 +90,10 @@ class _Lowering:
         self.buffers.append(buffer)
         return contiguous(buffer, spec)
 
-    def scratch(self, nbytes: int) -> Buffer:
-        """Memory for one instruction."""
-        return self.allocate(TensorSpec((nbytes,), UINT8)).buffer
+    def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
+        """Memory for the kernels of one instruction, which run one after the other."""
+        nbytes = max(map(scratch_nbytes, kernels), default=0)
+        return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
     def state(self, parameter: Parameter) -> View:
         """The memory of a parameter."""
@@ -159,24 +160,15 @@ class _Lowering:
                     node.op.flops(node),
                     nodes=group.nodes,
                     pieces=tuple(pieces or ()),
+                    scratch=self.scratch([each.kernel for each in pieces or ()]),
                 )
             )
 
     def _lower_native(self, group: Group, stored: Sequence[Node]) -> None:
-        """The kernel or contraction of a group; nothing if its results are empty."""
-        outputs = tuple(self.views[node][0] for node in stored)
-        if all(view.nbytes == 0 for view in outputs):
-            return
+        """The kernel or contraction of a group."""
         main = next((each for each in group.nodes if each.op.name in ANCHOR_OPS), stored[-1])
-        empty = empty_sum(main)
-        if empty is not None:
-            reads = tuple((each, self.view_of(each)) for each in main.inputs)
-            made = Lowered(filling(outputs[0], empty), (), outputs, reads)
-        else:
-            made = lower_group(group, self.view_of, list(zip(stored, outputs, strict=True)))
-        kind, scratch = "kernel", scratch_nbytes(made.kernel)
-        if isinstance(made.kernel, Contraction):
-            kind = "gemm" if main.op.name == "dot_general" else "conv"
+        made = lower_group(group, self.view_of, [(node, self.views[node][0]) for node in stored])
+        kind = {"dot_general": "gemm", "conv": "conv"}.get(main.op.name, "kernel")
         self.instructions.append(
             Instruction(
                 kind,
@@ -190,7 +182,7 @@ class _Lowering:
                 group.nodes,
                 made.reads,
                 tuple(stored),
-                scratch=self.scratch(scratch) if scratch else None,
+                scratch=self.scratch([made.kernel]),
             )
         )
 
