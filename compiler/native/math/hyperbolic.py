@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphnn.compiler.native.math.exponential import exp, expm1
-from graphnn.compiler.native.math.lanes import Lanes, copysign, magnitude, select, square_root
+from graphnn.compiler.native.math.lanes import Lanes, copysign, fma, magnitude, select, square_root
 from graphnn.compiler.native.math.logarithm import log1p
 
 __all__ = ["arccosh", "arcsinh", "arctanh", "cosh", "sinh", "tanh"]
@@ -14,11 +14,19 @@ _HUGE = 2.0**500
 
 
 def tanh(x: Lanes) -> Lanes:
-    """The hyperbolic tangent: ``t / (t + 2)`` for ``t = expm1(2 |x|)``."""
+    """The hyperbolic tangent: ``t / (t + 2)`` for ``t = expm1(2 |x|)``.
+
+    What the sum and the quotient have lost is put back.
+    """
     size = magnitude(x)
     limit = 10.0 if x.is_single else 22.0  # 1 from here on
     t = expm1(select(size > limit, limit, size) * 2.0)
-    return copysign(t / (t + 2.0), x)
+    total = t + 2.0
+    lost = t - (total - 2.0)
+    inverse = 1.0 / total
+    quotient = t * inverse
+    rest = fma(-quotient, total, t) - quotient * lost
+    return copysign(fma(rest, inverse, quotient), x)
 
 
 def sinh(x: Lanes) -> Lanes:
