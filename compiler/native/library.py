@@ -101,11 +101,10 @@ class Library:
             If generated code is not well formed: our fault.
         """
         with self._lock:
-            missing = {
-                _identity(request): request
-                for request in requests
-                if _identity(request) not in self._loaded
-            }
+            missing: dict[tuple[str, bool], Request] = {}
+            for request in requests:
+                if _identity(request) not in self._loaded:
+                    missing.setdefault(_identity(request), request)
             if missing:
                 self._add(list(missing.values()))
             return [self._loaded[_identity(request)] for request in requests]
