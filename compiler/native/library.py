@@ -19,7 +19,6 @@ import llvmlite
 import llvmlite.binding as llvm
 
 import graphnn.compiler.kernel
-from graphnn._version import __version__
 from graphnn.compiler.native.cache import Cache, Entry, default_directory
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.objects import SETTINGS, compile_object, link_objects
@@ -101,11 +100,10 @@ class Library:
             If generated code is not well formed: our fault.
         """
         with self._lock:
-            missing = {
-                _identity(request): request
-                for request in requests
-                if _identity(request) not in self._loaded
-            }
+            missing: dict[tuple[str, bool], Request] = {}
+            for request in requests:
+                if _identity(request) not in self._loaded:
+                    missing.setdefault(_identity(request), request)
             if missing:
                 self._add(list(missing.values()))
             return [self._loaded[_identity(request)] for request in requests]
@@ -172,9 +170,9 @@ def host_library() -> Library:
 @cache
 def _generator_version() -> str:
     """Changes with whatever may change the code of the same kernel."""
-    digest = hashlib.sha256(f"{__version__} {SETTINGS}".encode())
-    digest.update(f"{llvmlite.__version__} {llvm.llvm_version_info}".encode())
+    versions = f"{llvmlite.__version__} {llvm.llvm_version_info} {SETTINGS}"
+    digest = hashlib.sha256(versions.encode())
     kernel = Path(graphnn.compiler.kernel.__file__)
-    for path in (kernel, *sorted(Path(__file__).parent.glob("*.py"))):
+    for path in (kernel, *sorted(Path(__file__).parent.glob("*.py*"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()
