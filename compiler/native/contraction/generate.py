@@ -24,8 +24,8 @@ from graphnn.compiler.native.contraction.blocking import (
     plan,
 )
 from graphnn.compiler.native.contraction.micro_kernel import Block, accumulated, multiply, sum_type
-from graphnn.compiler.native.contraction.packing import Packing, pack, packings
-from graphnn.compiler.native.scalars import from_storage, to_storage
+from graphnn.compiler.native.contraction.packing import Packing, pack, packed_nbytes, packings
+from graphnn.compiler.native.scalars import rounded
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import Strip, evaluate, load_strip, store_strip
 
@@ -36,7 +36,7 @@ Number = V | int
 
 def scratch_nbytes(contraction: Contraction, target: Target) -> int:
     """Bytes of scratch memory that `generate` will ask for."""
-    return sum(each.offset * 0 + -(-each.nbytes // 64) * 64 for each in packings(plan(contraction, target)) if each)
+    return packed_nbytes(plan(contraction, target))
 
 
 def generate(contraction: Contraction, target: Target, name: str) -> Code:
@@ -91,7 +91,7 @@ class _Multiplication:
     ) -> None:
         self.plan, self.target = made, target
         args = V("%args", "ptr")
-        self.b = Builder(name, [args, V("%begin", "i64"), V("%end", "i64")])
+        self.b = Builder(name, [args, V("%begin", "i64"), V("%end", "i64")], target=target)
         self.packed = packed
         n_operands = 2 + len(made.matrices.epilogue.operands)
         pointers = [self.b.load(self.b.at(args, 8 * i), "ptr", 8) for i in range(n_operands)]
@@ -387,7 +387,7 @@ class _Multiplication:
 
         dtype = made.matrices.dtype
         if accumulated(dtype) != dtype:  # half floats are rounded once, when all is summed
-            sums = from_storage(b, dtype, to_storage(b, dtype, sums))
+            sums = rounded(b, dtype, sums)
         epilogue = made.matrices.epilogue
         evaluate(b, epilogue, strip, addresses, column.epilogue, index, sums)
 
