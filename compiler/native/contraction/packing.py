@@ -12,8 +12,13 @@ from math import ceil, prod
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of
 from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
-from graphnn.compiler.native.contraction.blocking import Plan, Segment, accumulated_size, n_blocks
-from graphnn.compiler.native.contraction.micro_kernel import accumulated
+from graphnn.compiler.native.contraction.plan import (
+    Plan,
+    Segment,
+    accumulated,
+    accumulated_size,
+    n_blocks,
+)
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
 
@@ -71,7 +76,9 @@ class Packing:
         matrices = self.plan.matrices
         return count * self.stored * matrices.n_summed * accumulated_size(matrices)
 
-    def access(self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V) -> Access:
+    def access(
+        self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V | int
+    ) -> Access:
         """The panel of the block that begins at row or column ``start``."""
         matrices = self.plan.matrices
         size = accumulated_size(matrices)
@@ -198,9 +205,7 @@ def _copy(
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
             strip = Strip(count, min(count, segment.width - first))
-            value = load_strip(
-                b, source.dtype, b.at(take, first * source.step), source.step, strip
-            )
+            value = load_strip(b, source.dtype, b.at(take, first * source.step), source.step, strip)
             _store(b, panel, value, b.at(put, first * panel.step))
 
 
