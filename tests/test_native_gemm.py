@@ -2,12 +2,12 @@
 
 import ctypes
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.kernel import (
     Apply,
@@ -19,8 +19,8 @@ from graphnn.compiler.kernel import (
     Operand,
     Product,
 )
+from graphnn.compiler.native.contraction.blocking import candidates_of, make_plan, segments_of
 from graphnn.compiler.native.contraction.generate import generate, scratch_nbytes
-from graphnn.compiler.native.contraction.blocking import candidates_of, plan, segments_of
 from graphnn.compiler.native.contraction.matrices import recognise
 from graphnn.compiler.native.target import host_target
 
@@ -71,7 +71,7 @@ class Native:
                 self.engine.get_function_address(name)
             )
             edges = sorted({n_chunks * i // splits for i in range(splits + 1)})
-            for begin, end in reversed(list(zip(edges[:-1], edges[1:], strict=True))):
+            for begin, end in reversed(list(pairwise(edges))):
                 function(ctypes.addressof(args), begin, end)
 
 
@@ -247,7 +247,7 @@ def test_every_plan_is_right(problem, is_tiled, monkeypatch):
             copies=1 if in_steps else made.copies,
         )
         monkeypatch.setattr(
-            "graphnn.compiler.native.contraction.generate.plan", lambda *_, made=made: made
+            "graphnn.compiler.native.contraction.generate.make_plan", lambda *_, made=made: made
         )
         run_split(contraction, a, b, whole, out)
         check(subscripts, a, b, out, n_summed)
@@ -300,9 +300,7 @@ def test_the_epilogue_sees_its_operands(shape, is_heavy):
     ]
     if is_heavy:
         values.append(Apply("tanh", "float32", (5,)))
-    native = Native(
-        contraction_of("mk,kn->mn", a, b, out, values, [(bias, "n"), (scale, "m")])
-    )
+    native = Native(contraction_of("mk,kn->mn", a, b, out, values, [(bias, "n"), (scale, "m")]))
     native(a, b, bias, scale, out)
     exact = (a.astype("f8") @ b) * scale[:, None] + 2 * bias.astype("f8")
     magnitude = (np.abs(a).astype("f8") @ np.abs(b)) * np.abs(scale)[:, None]
@@ -412,5 +410,5 @@ def test_axes_that_lie_behind_each_other_are_one():
 
 def test_long_sums_are_taken_in_steps():
     a, b, c = (np.zeros(shape, "f4") for shape in ((64, 60_000), (60_000, 64), (64, 64)))
-    made = plan(contraction_of("mk,kn->mn", a, b, c), HOST)
+    made = make_plan(contraction_of("mk,kn->mn", a, b, c), HOST)
     assert made.is_dot or made.is_summed_in_steps

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from graphnn.compiler.kernel import Apply, Index, Kernel, Literal, Load, Product
-from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, vector_of
+from graphnn.compiler.native.builder import Builder, V, lanes_of, suffix_of, vector_of
 from graphnn.compiler.native.scalars import (
     apply,
     from_storage,
@@ -52,7 +52,7 @@ def load_vector(b: Builder, address: V, type_: str, valid: int, align: int) -> V
     lanes = lanes_of(type_)
     if valid == lanes:
         return b.load(address, type_, align)
-    name = f"llvm.masked.load.{_overload(type_)}.p0"
+    name = f"llvm.masked.load.{suffix_of(type_)}.p0"
     b.declared.add(f"declare {type_} @{name}(ptr, <{lanes} x i1>, {type_})")
     mask = _mask(lanes, valid)
     text = (
@@ -67,15 +67,9 @@ def store_vector(b: Builder, value: V, address: V, valid: int, align: int) -> No
     if valid == lanes:
         b.store(value, address, align)
         return
-    name = f"llvm.masked.store.{_overload(value.type)}.p0"
+    name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
     b.declared.add(f"declare void @{name}({value.type}, ptr, <{lanes} x i1>)")
     b.do(f"call void @{name}({value}, ptr align {align} {address.text}, {_mask(lanes, valid)})")
-
-
-def _overload(type_: str) -> str:
-    words = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}
-    element = element_of(type_)
-    return f"v{lanes_of(type_)}{words.get(element, element)}"
 
 
 def _mask(lanes: int, valid: int) -> V:

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.contraction.matrices import Axis
 
-__all__ = ["Access", "moved", "nested", "positions", "scaled"]
+__all__ = [
+    "Access",
+    "Number",
+    "as_value",
+    "minus",
+    "moved",
+    "nested",
+    "plus",
+    "positions",
+    "scaled",
+]
+
+Number: TypeAlias = V | int
+"""A position: known here, or by the running code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +51,35 @@ class Access:
     lane_step: int = 0
 
 
-def scaled(b: Builder, index: V | int, stride: int) -> V | int:
+def as_value(b: Builder, x: Number) -> V:
+    """As an operand of an instruction."""
+    return b.integer(x) if isinstance(x, int) else x
+
+
+def scaled(b: Builder, index: Number, stride: int) -> Number:
     """``index * stride``, a number where it is known."""
-    if isinstance(index, int) or stride == 0:
-        return 0 if stride == 0 else index * stride  # type: ignore[operator]
-    if index.text.lstrip("-").isdigit():
-        return int(index.text) * stride
+    if stride == 0 or isinstance(index, int):
+        return stride * index if isinstance(index, int) else 0
     return b.binary("mul", index, b.integer(stride)) if stride != 1 else index
 
 
-def moved(b: Builder, base: V, indices: Sequence[V | int], strides: Sequence[int]) -> V:
+def plus(b: Builder, x: Number, y: Number) -> Number:
+    """``x + y``, a number where it is known."""
+    if isinstance(x, int) and isinstance(y, int):
+        return x + y
+    if y == 0:
+        return x
+    return b.binary("add", as_value(b, x), as_value(b, y))
+
+
+def minus(b: Builder, x: Number, y: Number) -> Number:
+    """``x - y``, a number where it is known."""
+    if isinstance(y, int):
+        return plus(b, x, -y)
+    return b.binary("sub", as_value(b, x), y)
+
+
+def moved(b: Builder, base: V, indices: Sequence[Number], strides: Sequence[int]) -> V:
     """The address of an element."""
     for index, stride in zip(indices, strides, strict=True):
         base = b.at(base, scaled(b, index, stride))
@@ -66,9 +99,7 @@ def positions(b: Builder, number: V, sizes: Sequence[int]) -> tuple[list[V], V]:
 
 
 @contextmanager
-def nested(
-    b: Builder, axes: Sequence[Axis], first: V | int, last: V | int
-) -> Iterator[list[V | int]]:
+def nested(b: Builder, axes: Sequence[Axis], first: Number, last: Number) -> Iterator[list[Number]]:
     """Loops over axes; the outermost one from ``first`` to ``last``."""
     if not axes:
         yield []

@@ -13,34 +13,38 @@ from contextlib import contextmanager
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.builder import Builder, V, lanes_of, vector_of
+from graphnn.compiler.native.builder import Builder, V, lanes_of
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
-from graphnn.compiler.native.contraction.blocking import (
+from graphnn.compiler.native.contraction.access import (
+    Access,
+    Number,
+    as_value,
+    minus,
+    moved,
+    plus,
+    positions,
+    scaled,
+)
+from graphnn.compiler.native.contraction.blocking import make_plan
+from graphnn.compiler.native.contraction.micro_kernel import Block, multiply, sum_type
+from graphnn.compiler.native.contraction.packing import Packing, pack, packed_nbytes, packings
+from graphnn.compiler.native.contraction.plan import (
     Plan,
     Segment,
+    accumulated,
     accumulated_size,
     n_blocks,
-    plan,
 )
-from graphnn.compiler.native.contraction.micro_kernel import Block, accumulated, multiply, sum_type
-from graphnn.compiler.native.contraction.packing import Packing, pack, packings
-from graphnn.compiler.native.scalars import from_storage, to_storage
+from graphnn.compiler.native.scalars import rounded
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import Strip, evaluate, load_strip, store_strip
 
 __all__ = ["generate", "scratch_nbytes"]
 
-Number = V | int
-
 
 def scratch_nbytes(contraction: Contraction, target: Target) -> int:
     """Bytes of scratch memory that `generate` will ask for."""
-    return sum(
-        each.offset * 0 + -(-each.nbytes // 64) * 64
-        for each in packings(plan(contraction, target))
-        if each
-    )
+    return packed_nbytes(make_plan(contraction, target))
 
 
 def generate(contraction: Contraction, target: Target, name: str) -> Code:
@@ -58,7 +62,7 @@ def generate(contraction: Contraction, target: Target, name: str) -> Code:
     Code
         Its arguments are left, right, the operands of the epilogue, scratch memory.
     """
-    made = plan(contraction, target)
+    made = make_plan(contraction, target)
     packed = packings(made)
     n_operands = 2 + len(contraction.epilogue.operands)
     builders, parts = [], []
@@ -95,7 +99,7 @@ class _Multiplication:
     ) -> None:
         self.plan, self.target = made, target
         args = V("%args", "ptr")
-        self.b = Builder(name, [args, V("%begin", "i64"), V("%end", "i64")])
+        self.b = Builder(name, [args, V("%begin", "i64"), V("%end", "i64")], target=target)
         self.packed = packed
         n_operands = 2 + len(made.matrices.epilogue.operands)
         pointers = [self.b.load(self.b.at(args, 8 * i), "ptr", 8) for i in range(n_operands)]
@@ -164,8 +168,8 @@ class _Multiplication:
             return ends[-1].start + inside * ends[-1].width
         start: V | None = None
         for each in segments:
-            inside = self.b.binary("sub", block, self.b.integer(each.first))
-            offset = self.b.binary("mul", inside, self.b.integer(each.width))
+            within = self.b.binary("sub", block, self.b.integer(each.first))
+            offset = self.b.binary("mul", within, self.b.integer(each.width))
             here = self.b.binary("add", offset, self.b.integer(each.start))
             if start is None:
                 start = here
@@ -264,16 +268,8 @@ class _Multiplication:
 
     def _in_tile(self, tile: V, place: tuple[Number, Number], origin: tuple[Number, Number]) -> V:
         for each, zero, step in zip(place, origin, (self.pitch, self.sum_size), strict=True):
-            tile = self.b.at(tile, scaled(self.b, self._minus(each, zero), step))
+            tile = self.b.at(tile, scaled(self.b, minus(self.b, each, zero), step))
         return tile
-
-    def _minus(self, x: Number, y: Number) -> Number:
-        if isinstance(x, int) and isinstance(y, int):
-            return x - y
-        if isinstance(y, int) and y == 0:
-            return x
-        x, y = (self.b.integer(each) if isinstance(each, int) else each for each in (x, y))
-        return self.b.binary("sub", x, y)
 
     def _access(
         self, side: int, outer: Sequence[V], place: tuple[Number, Number], segment: Segment
@@ -315,7 +311,7 @@ class _Multiplication:
         b, made = self.b, self.plan
         lanes = made.lanes if not made.is_dot else self._sweep_lanes()
         first, last = origin[1], end[1]
-        count = self._minus(last, first)
+        count = minus(b, last, first)
         whole: Number
         if isinstance(count, int):
             whole = count // lanes * lanes
@@ -324,12 +320,12 @@ class _Multiplication:
         tail = made.column.size % lanes
 
         def at(row: V, column: Number, strip: Strip) -> None:
-            place = self._plus(row, origin[0]), self._plus(column, first)
+            place = plus(self.b, row, origin[0]), plus(self.b, column, first)
             address = moved(b, tile, [row, column], [self.pitch, self.sum_size])
             sums = self._kept(address, strip.lanes)
             self._strip(self._addresses(outer, place), outer, place, (0, 0), strip, sums)
 
-        with b.loop(0, self._minus(end[0], origin[0])) as row:
+        with b.loop(0, minus(self.b, end[0], origin[0])) as row:
             with b.loop(0, whole, lanes) as column:
                 at(row, column, Strip(lanes, lanes))
             if made.is_dot and lanes > 1:
@@ -342,14 +338,6 @@ class _Multiplication:
     def _sweep_lanes(self) -> int:
         most = self.target.lanes(self.sum_size)
         return min(most, 1 << (self.plan.column.size.bit_length() - 1))
-
-    def _plus(self, x: Number, y: Number) -> Number:
-        if isinstance(x, int) and isinstance(y, int):
-            return x + y
-        if isinstance(y, int) and y == 0:
-            return x
-        x, y = (self.b.integer(each) if isinstance(each, int) else each for each in (x, y))
-        return self.b.binary("add", x, y)
 
     def _addresses(self, outer: Sequence[V], place: tuple[Number, Number]) -> list[V]:
         """Where the epilogue's operands lie at a point."""
@@ -381,17 +369,14 @@ class _Multiplication:
                 if each.number == axis:
                     return position
             if row.number == axis:
-                return self._integer(self._plus(place[0], within[0]))
+                return as_value(b, plus(self.b, place[0], within[0]))
             if column.number == axis:
-                start = b.splat(self._integer(self._plus(place[1], within[1])), strip.lanes)
+                start = b.splat(as_value(b, plus(self.b, place[1], within[1])), strip.lanes)
                 return b.binary("add", start, b.numbered(strip.lanes))
             return b.integer(0)
 
         dtype = made.matrices.dtype
         if accumulated(dtype) != dtype:  # half floats are rounded once, when all is summed
-            sums = from_storage(b, dtype, to_storage(b, dtype, sums))
+            sums = rounded(b, dtype, sums)
         epilogue = made.matrices.epilogue
         evaluate(b, epilogue, strip, addresses, column.epilogue, index, sums)
-
-    def _integer(self, x: Number) -> V:
-        return self.b.integer(x) if isinstance(x, int) else x

@@ -97,7 +97,10 @@ def recognise(contraction: Contraction) -> Matrices:
     """Sort the axes of a contraction by their strides, and merge what can be."""
     assert not contraction.bounds, "a convolution is not a product of matrices"
     asked = {each.axis for each in contraction.epilogue.values if isinstance(each, Index)}
-    batch, rows, columns, summed = [], [], [], []
+    batch: list[Axis] = []
+    rows: list[Axis] = []
+    columns: list[Axis] = []
+    summed: list[Axis] = []
     number = 0
     for place, size in enumerate(contraction.sizes):
         left, right = contraction.left.strides[place], contraction.right.strides[place]

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, vector_of
-from graphnn.compiler.native.contraction.access import Access, moved, nested
-from graphnn.compiler.native.contraction.blocking import FLOATS, HALVES, Plan, Segment
+from graphnn.compiler.native.contraction.access import Access, Number, moved, nested, plus
+from graphnn.compiler.native.contraction.plan import FLOATS, Plan, Segment, accumulated
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
 
-__all__ = ["accumulated", "multiply", "sum_type"]
+__all__ = ["multiply", "sum_type"]
 
 Block = list[list[V]]
 """Vectors of a block, by row."""
@@ -24,13 +24,8 @@ Block = list[list[V]]
 Sums = list[list[list[V]]]
 """Where the sums of a block are kept: by copy, row and vector."""
 
-Step = Callable[[Sequence[V | int], int, int], None]
+Step = Callable[[Sequence[Number], int, int], None]
 """Add products at these positions to one copy; so many lanes are in use."""
-
-
-def accumulated(dtype: str) -> str:
-    """The dtype in which products are summed."""
-    return "float32" if dtype in HALVES else dtype
 
 
 def sum_type(plan: Plan, lanes: int) -> str:
@@ -45,7 +40,7 @@ def multiply(
     left: Access,
     right: Access,
     shape: tuple[Segment, Segment],
-    between: tuple[V | int, V | int],
+    between: tuple[Number, Number],
     before: Callable[[int, int], V] | None,
 ) -> Block:
     """Print a block's sums over a range of the outermost summed axis.
@@ -120,7 +115,7 @@ def _add_product(b: Builder, plan: Plan, target: Target, x: V, y: V, place: V) -
 # ------------------------------------------------------------------------------------- loops
 
 
-def _walk(b: Builder, plan: Plan, between: tuple[V | int, V | int], width: int, step: Step) -> None:
+def _walk(b: Builder, plan: Plan, between: tuple[Number, Number], width: int, step: Step) -> None:
     """Call ``step`` for all positions along the summed axes, ``width`` of the innermost at once."""
     axes = plan.matrices.summed
     size = axes[-1].size
@@ -138,10 +133,10 @@ def _walk(b: Builder, plan: Plan, between: tuple[V | int, V | int], width: int, 
         elif done:
             with b.loop(0, done, turn) as index:
                 for copy in range(plan.copies):
-                    at = b.binary("add", index, b.integer(copy * width)) if copy else index
+                    at = plus(b, index, copy * width)
                     step([*outer, at], copy, width)
-        for copy, at in enumerate(range(done, size, width)):
-            step([*outer, at], copy, min(width, size - at))
+        for copy, rest in enumerate(range(done, size, width)):
+            step([*outer, rest], copy, min(width, size - rest))
 
 
 def _across(
@@ -151,7 +146,7 @@ def _across(
     left: Access,
     right: Access,
     columns: Segment,
-    between: tuple[V | int, V | int],
+    between: tuple[Number, Number],
     sums: Sums,
 ) -> None:
     lanes = plan.lanes
@@ -162,7 +157,7 @@ def _across(
         for j in range(vectors)
     ]  # fmt: skip
 
-    def step(at: Sequence[V | int], copy: int, _: int) -> None:
+    def step(at: Sequence[Number], copy: int, _: int) -> None:
         from_left = moved(b, left.base, at, left.summed)
         from_right = moved(b, right.base, at, right.summed)
         factors = [
@@ -190,10 +185,10 @@ def _along(
     left: Access,
     right: Access,
     columns: Segment,
-    between: tuple[V | int, V | int],
+    between: tuple[Number, Number],
     sums: Sums,
 ) -> None:
-    def step(at: Sequence[V | int], copy: int, valid: int) -> None:
+    def step(at: Sequence[Number], copy: int, valid: int) -> None:
         strip = Strip(plan.lanes, valid)
         from_left = moved(b, left.base, at, left.summed)
         from_right = moved(b, right.base, at, right.summed)

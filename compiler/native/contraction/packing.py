@@ -12,12 +12,17 @@ from math import ceil, prod
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of
 from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
-from graphnn.compiler.native.contraction.blocking import Plan, Segment, accumulated_size, n_blocks
-from graphnn.compiler.native.contraction.micro_kernel import accumulated
+from graphnn.compiler.native.contraction.plan import (
+    Plan,
+    Segment,
+    accumulated,
+    accumulated_size,
+    n_blocks,
+)
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
 
-__all__ = ["Packing", "pack", "packings"]
+__all__ = ["Packing", "pack", "packed_nbytes", "packings"]
 
 PIECE = 16
 """Rows of a panel that are written at once."""
@@ -71,7 +76,9 @@ class Packing:
         matrices = self.plan.matrices
         return count * self.stored * matrices.n_summed * accumulated_size(matrices)
 
-    def access(self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V) -> Access:
+    def access(
+        self, b: Builder, scratch: V, outer: Sequence[V], segment: Segment, start: V | int
+    ) -> Access:
         """The panel of the block that begins at row or column ``start``."""
         matrices = self.plan.matrices
         size = accumulated_size(matrices)
@@ -112,8 +119,17 @@ class Packing:
 def packings(plan: Plan) -> tuple[Packing | None, Packing | None]:
     """What is packed of the left and of the right operand, and where."""
     left = Packing(plan, True, 0) if plan.packs_left else None
-    offset = -(-left.nbytes // 64) * 64 if left else 0
+    offset = _whole_lines(left.nbytes) if left else 0
     return left, Packing(plan, False, offset) if plan.packs_right else None
+
+
+def packed_nbytes(plan: Plan) -> int:
+    """Memory of all that is packed."""
+    return sum(_whole_lines(each.nbytes) for each in packings(plan) if each)
+
+
+def _whole_lines(nbytes: int) -> int:
+    return -(-nbytes // 64) * 64
 
 
 def pack(
@@ -137,7 +153,7 @@ def pack(
     """
     plan = packing.plan
     args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
-    b = Builder(name, [args, begin, end])
+    b = Builder(name, [args, begin, end], target=target)
     source = b.load(b.at(args, 8 * operand), "ptr", 8)
     panels = b.load(b.at(args, 8 * scratch), "ptr", 8)
     moving = [bool(stride) for stride in packing.strides]
@@ -189,9 +205,7 @@ def _copy(
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
             strip = Strip(count, min(count, segment.width - first))
-            value = load_strip(
-                b, source.dtype, b.at(take, first * source.step), source.step, strip
-            )
+            value = load_strip(b, source.dtype, b.at(take, first * source.step), source.step, strip)
             _store(b, panel, value, b.at(put, first * panel.step))
 
 
