@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from native_pieces import code_of, input_node, laid_out, run_natively
+from native_pieces import run_natively
 
-from graphnn.compiler.native.moves import LOWERINGS, pieces_of
+from graphnn.compiler.native.moves import LOWERINGS
 from graphnn.core.dtypes import as_dtype
 from graphnn.core.errors import FeedError
 from graphnn.core.op import REGISTRY

@@ -21,7 +21,8 @@ from graphnn.core.dtypes import as_dtype
 __all__ = ["Scan"]
 
 VECTORS = 4
-"""Independent vectors of a chunk: while one addition is under way others begin."""
+"""Independent vectors of a chunk: while one addition is under way others begin. No more, since
+rows that lie a power of two apart share few lines of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,10 @@ class Scan:
         """See `Generated`."""
         sizes, strides = joined(self.sizes, self.strides)
         sizes, strides = _contiguous_last(sizes, strides, as_dtype(self.dtype).itemsize)
-        lanes = target.lanes(max(4, as_dtype(self.dtype).itemsize))
-        length = sizes[-1]
+        itemsize, length = as_dtype(self.dtype).itemsize, sizes[-1]
+        lanes = target.lanes(max(4, itemsize))
+        if any(each[-1] not in (0, itemsize) for each in strides):
+            lanes = 1  # rows side by side, of which vectors would have to be put together
         while lanes > 1 and lanes // 2 >= length:
             lanes //= 2
         width = lanes * max(1, min(VECTORS, length // lanes))

@@ -41,6 +41,9 @@ COLUMNS_PER_CHUNK = 64
 MOST_CHUNKS = 16
 """Chunks of rows: each walks over all places, so they must not be many."""
 
+WIDTH_PER_WALK = 4
+"""Elements of an update that make up for one more walk over all places."""
+
 LEAST_WORK = 8192
 """Elements that are brought in by one chunk of rows at least, on average."""
 
@@ -110,7 +113,8 @@ class Scatter:
         if self.column_chunks > 1:
             return 1
         by_work = self.count * self.width // LEAST_WORK
-        return max(1, min(MOST_CHUNKS, self.n_rows, by_work))
+        by_width = self.width // WIDTH_PER_WALK
+        return max(1, min(MOST_CHUNKS, self.n_rows, by_work, by_width))
 
     @cached_property
     def _index_axes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

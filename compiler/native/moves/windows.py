@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from graphnn.compiler.native.moves.piece import Piece, Sketch, box, copied, filled, frame
+from graphnn.compiler.native.moves.piece import Piece, Sketch, box, filled, frame
 from graphnn.compiler.unit import View
 from graphnn.core.dtypes import is_floating, is_half
 from graphnn.core.node import Node
@@ -33,6 +33,9 @@ Views = tuple[View, ...]
 
 MOST_TAPS = 32
 """Windows of more elements are reduced in loops over their taps."""
+
+MOST_TERMS = 64
+"""Terms that one kernel over places adds up for all remainders, at most."""
 
 
 # ---------------------------------------------------------------------------------- max pooling
@@ -166,9 +169,9 @@ def _pooled(x: View, out: View, window: Window, result: Callable[[_Taps], int]) 
         boxes += [(*each, False) for each in frame(out.shape, start, stop)]
     else:
         boxes.append(((0,) * len(start), out.shape, False))
-    looped = prod(window.size) > MOST_TAPS
     pieces = []
     for first, sizes, is_inside in boxes:
+        looped = not is_inside or prod(window.size) > MOST_TAPS
         domain = (*sizes, *window.size) if looped else sizes
         sketch = Sketch(domain, range(len(sizes), len(domain)))
         value = result(_Taps(sketch, x, window, first, is_inside))
@@ -282,82 +285,37 @@ def lower_window_place(node: Node, inputs: Views, outputs: Views) -> list[Piece]
         return []
     if 0 in values.shape:
         return filled(out, 0)
-    if _is_apart(window):
-        return _placed_apart(values, indices, out, window)
-    return _placed(values, indices, out, window)
+    ndim = len(window.size)
+    n_lead = len(out.shape) - ndim
+    counts = values.shape[n_lead:]
+    behind = [range(_n_candidates(window, axis)) for axis in range(ndim)]
+    wide = _wide(out)
+
+    def value(sketch: Sketch, start: Sequence[int], remainder: Sequence[int]) -> int:
+        zero = sketch.literal(wide, 0)
+        total, own = zero, _own_index(sketch, out.shape, n_lead, window, start, remainder)
+        for distances in itertools.product(*behind):
+            shifted = [first - each for first, each in zip(start[n_lead:], distances, strict=True)]
+            corner = (*start[:n_lead], *shifted)
+            index = sketch.load(box(indices, corner, sketch.sizes))
+            arriving = sketch.cast(
+                sketch.load(box(values, corner, sketch.sizes)), out.dtype.name, wide
+            )
+            is_own = sketch.apply("equal", "bool", index, own)
+            arriving = sketch.apply("where", wide, is_own, arriving, zero)
+            total = arriving if total == zero else sketch.apply("add", wide, total, arriving)
+        return sketch.cast(total, wide, out.dtype.name)
+
+    def near_edge(start: Sequence[int], sizes: Sequence[int]) -> list[Piece]:
+        return _placed(values, indices, box(out, start, sizes), out.shape, window, start)
+
+    reach = [(each.start, each.stop - 1) for each in behind]
+    return _by_remainders(out, counts, window, reach, value, near_edge)
 
 
-def _is_apart(window: Window) -> bool:
-    """Whether no two windows see the same element, and all see only what is there."""
-    return not window.pads and all(
-        extent <= stride for extent, stride in zip(window.extent, window.stride, strict=True)
-    )
-
-
-def _placed_apart(values: View, indices: View, out: View, window: Window) -> list[Piece]:
-    """Every window writes to all of its taps: the value at one, zero at the others."""
-    n_lead = len(out.shape) - len(window.size)
-    sketch = Sketch(values.shape)
-    value, index = sketch.load(values), sketch.load(indices)
-    zero = sketch.literal(values.dtype.name, 0)
-    whole = _Taps(sketch, out, window, (0,) * len(out.shape), True)
-    for tap in whole.numbers():
-        start = [number * dilation for number, dilation in zip(tap, window.dilation, strict=True)]
-        corner = box(
-            out,
-            (*(0 for _ in range(n_lead)), *start),
-            values.shape,
-            (*(1 for _ in range(n_lead)), *window.stride),
-        )
-        is_here = sketch.apply("equal", "bool", index, whole.flat(tap))
-        sketch.store(corner, sketch.apply("where", values.dtype.name, is_here, value, zero))
-    return [*_zeros_elsewhere(out, values.shape[n_lead:], window), sketch.piece()]
-
-
-def _zeros_elsewhere(out: View, counts: Sequence[int], window: Window) -> list[Piece]:
-    """Zeros where no window sees, windows being apart; or everywhere if these are many places."""
-    if window.size != window.stride or max(window.dilation) > 1:
-        return filled(out, 0)
-    covered = [count * stride for count, stride in zip(counts, window.stride, strict=True)]
-    stop = (*out.shape[: len(out.shape) - len(counts)], *covered)
-    boxes = frame(out.shape, (0,) * len(stop), stop)
-    return [piece for each in boxes for piece in filled(box(out, *each), 0)]
-
-
-def _placed(values: View, indices: View, out: View, window: Window) -> list[Piece]:
-    """Every element adds up those windows around it that have its index; see `_candidates`."""
-    sketch, n_lead = Sketch(out.shape), len(out.shape) - len(window.size)
-    wide = "float32" if is_half(out.dtype) else out.dtype.name
-    zero = sketch.literal(wide, 0)
-    total, own = zero, _flat_index(sketch, out.shape, n_lead)
-    axes = range(len(window.size))
-    numbers = [range(_n_candidates(window, axis)) for axis in axes]
-    for number in itertools.product(*numbers):
-        conditions, value_terms, index_terms = [], [], []
-        for axis in axes:
-            at, count = n_lead + axis, values.shape[n_lead + axis]
-            place, is_there = _candidate(sketch, window, axis, at, number[axis], count)
-            conditions.append(is_there)
-            value_terms.append((place, values.strides[at]))
-            index_terms.append((place, indices.strides[at]))
-        index = sketch.pick(indices, indices.strides[:n_lead], index_terms)
-        value = sketch.pick(values, values.strides[:n_lead], value_terms)
-        value = sketch.cast(value, values.dtype.name, wide)
-        is_own = sketch.both(*conditions, sketch.apply("equal", "bool", index, own))
-        arriving = sketch.apply("where", wide, is_own, value, zero)
-        total = arriving if total == zero else sketch.apply("add", wide, total, arriving)
-    sketch.store(out, sketch.cast(total, wide, out.dtype.name))
-    return [sketch.piece()]
-
-
-def _flat_index(sketch: Sketch, shape: Sequence[int], n_lead: int) -> int:
-    """The number of an element among the last axes, row-major."""
-    total: int | None = None
-    for axis in range(n_lead, len(shape)):
-        place = sketch.affine(axis, prod(shape[axis + 1 :]), 0)
-        total = place if total is None else sketch.apply("add", "int64", total, place)
-    assert total is not None
-    return total
+def _wide(view: View) -> str:
+    """What elements are added up in."""
+    return "float32" if is_half(view.dtype) else view.dtype.name
 
 
 def _n_candidates(window: Window, axis: int) -> int:
@@ -365,23 +323,121 @@ def _n_candidates(window: Window, axis: int) -> int:
     return -(-window.extent[axis] // window.stride[axis])
 
 
-def _candidate(
-    sketch: Sketch, window: Window, axis: int, at: int, number: int, count: int
-) -> tuple[int, int]:
-    """One of the places around an element, first to last, brought inside; and if it was inside.
+def _own_index(
+    sketch: Sketch,
+    shape: Sequence[int],
+    n_lead: int,
+    window: Window,
+    start: Sequence[int],
+    remainder: Sequence[int],
+) -> int:
+    """The number, among the last axes, of the element at a remainder behind a window's start."""
+    total: int | None = None
+    for axis, rest in enumerate(remainder):
+        at, step = n_lead + axis, prod(shape[n_lead + axis + 1 :])
+        stride, low = window.stride[axis], window.low[axis]
+        place = sketch.affine(at, stride * step, step * (start[at] * stride + rest - low))
+        total = place if total is None else sketch.apply("add", "int64", total, place)
+    assert total is not None
+    return total
 
-    Of the windows that span the element the last starts at or before it; those whose taps it
-    falls between are told by their index.
+
+def _by_remainders(
+    out: View,
+    counts: Sequence[int],
+    window: Window,
+    reach: Sequence[tuple[int, int]],
+    value: Callable[[Sketch, Sequence[int], Sequence[int]], int],
+    near_edge: Callable[[Sequence[int], Sequence[int]], list[Piece]],
+) -> list[Piece]:
+    """A kernel over places, which writes all elements from one window's start to the next.
+
+    Elements are told apart by their remainder by the stride: those of one remainder are seen from
+    places at fixed distances, so that all reads are plain. What lies near an edge has fewer
+    windows and is computed element by element.
+
+    Parameters
+    ----------
+    out : View
+    counts : sequence of int
+        Of places along each axis.
+    window : Window
+    reach : sequence of (int, int)
+        Least and largest distance of the places that see an element, counted back from the one at
+        whose start, or behind it, the element lies.
+    value : function
+        Of a sketch over places, the first of them, and the remainders.
+    near_edge : function
+        The pieces for a box of elements.
     """
-    stride = window.stride[axis]
-    place = sketch.affine(at, 1, window.low[axis])
-    if stride > 1:
-        place = sketch.divided(place, stride)
-    behind = _n_candidates(window, axis) - 1 - number
-    if behind:
-        place = sketch.apply("subtract", "int64", place, sketch.integer(behind))
-    inside = sketch.clamped(place, 0, count - 1)
-    return inside, sketch.apply("equal", "bool", place, inside)
+    ndim = len(counts)
+    n_lead = len(out.shape) - ndim
+    lead, zeros = out.shape[:n_lead], (0,) * n_lead
+    first, last = [], []
+    for axis, ((least, most), count) in enumerate(zip(reach, counts, strict=True)):
+        stride, low, size = window.stride[axis], window.low[axis], out.shape[n_lead + axis]
+        first.append(max(most, -(-low // stride), 0))
+        last.append(min(count + min(least, 0), (size + low) // stride))
+    n_terms = prod(most - least + 1 for least, most in reach)
+    many = prod(window.stride) * n_terms > MOST_TERMS
+    if many or any(a >= b for a, b in zip(first, last, strict=True)):
+        return near_edge((0,) * len(out.shape), out.shape)
+    sizes = (*lead, *(b - a for a, b in zip(first, last, strict=True)))
+    sketch, start = Sketch(sizes), (*zeros, *first)
+    steps = (*(1 for _ in lead), *window.stride)
+    for remainder in itertools.product(*map(range, window.stride)):
+        origin = [
+            place * stride + rest - low
+            for place, stride, rest, low in zip(
+                first, window.stride, remainder, window.low, strict=True
+            )
+        ]
+        target = box(out, (*zeros, *origin), sizes, steps)
+        sketch.store(target, value(sketch, start, remainder))
+    begin, end = (
+        [a * stride - low for a, stride, low in zip(each, window.stride, window.low, strict=True)]
+        for each in (first, last)
+    )
+    boxes = frame(out.shape, (*zeros, *begin), (*lead, *end))
+    return [sketch.piece(), *(piece for each in boxes for piece in near_edge(*each))]
+
+
+def _placed(
+    values: View,
+    indices: View,
+    out: View,
+    shape: Sequence[int],
+    window: Window,
+    start: Sequence[int],
+) -> list[Piece]:
+    """A box of elements, each adding up those windows around it that have its index."""
+    ndim = len(window.size)
+    n_lead, axes = len(shape) - ndim, range(ndim)
+    numbers = [_n_candidates(window, axis) for axis in axes]
+    sketch = Sketch((*out.shape, *numbers), range(len(shape), len(shape) + ndim))
+    wide, own = _wide(out), sketch.integer(0)
+    conditions, value_terms, index_terms = [], [], []
+    for axis in axes:
+        at, count, stride = n_lead + axis, values.shape[n_lead + axis], window.stride[axis]
+        place = sketch.divided(sketch.affine(at, 1, start[at] + window.low[axis]), stride)
+        place = sketch.apply("subtract", "int64", place, sketch.index(len(shape) + axis))
+        inside = sketch.clamped(place, 0, count - 1)
+        conditions.append(sketch.apply("equal", "bool", place, inside))
+        value_terms.append((inside, values.strides[at]))
+        index_terms.append((inside, indices.strides[at]))
+        step = prod(shape[at + 1 :])
+        own = sketch.apply("add", "int64", own, sketch.affine(at, step, step * start[at]))
+    corner = (*start[:n_lead], *(0 for _ in axes))
+    seen = (*out.shape[:n_lead], *values.shape[n_lead:])
+    lead = values.strides[:n_lead]
+    index = sketch.pick(box(indices, corner, seen), indices.strides[:n_lead], index_terms)
+    value = sketch.pick(box(values, corner, seen), lead, value_terms)
+    value = sketch.cast(value, out.dtype.name, wide)
+    is_own = sketch.both(*conditions, sketch.apply("equal", "bool", index, own))
+    arriving = sketch.apply("where", wide, is_own, value, sketch.literal(wide, 0))
+    total = sketch.reduce("sum", arriving)
+    sketch.store(out, sketch.cast(total, wide, out.dtype.name))
+    return [sketch.piece()]
 
 
 # ------------------------------------------------------------------------------ sums of windows
@@ -414,27 +470,51 @@ def lower_overlap_add(node: Node, inputs: Views, outputs: Views) -> list[Piece]:
         return []
     if 0 in x.shape:
         return filled(out, 0)
-    if not _is_apart(window):
-        return _added(x, out, window)
-    n_lead = len(out.shape) - len(window.size)
-    spatial = out.strides[n_lead:]
-    places = (a * b for a, b in zip(spatial, window.stride, strict=True))
-    inside = (a * b for a, b in zip(spatial, window.dilation, strict=True))
-    windows = replace(out, shape=x.shape, strides=(*out.strides[:n_lead], *places, *inside))
-    return [*_zeros_elsewhere(out, x.shape[n_lead : len(out.shape)], window), *copied(x, windows)]
-
-
-def _added(x: View, out: View, window: Window) -> list[Piece]:
-    """For every tap the place that sees an element by it, if there is one."""
-    ndim = len(window.size)
+    ndim, wide = len(window.size), _wide(out)
     n_lead = len(out.shape) - ndim
-    sketch = Sketch((*out.shape, *window.size), range(len(out.shape), len(out.shape) + ndim))
-    wide = "float32" if is_half(x.dtype) else x.dtype.name
+    counts = x.shape[n_lead : n_lead + ndim]
+
+    def value(sketch: Sketch, start: Sequence[int], remainder: Sequence[int]) -> int:
+        total: int | None = None
+        for taps in itertools.product(*map(range, window.size)):
+            ahead = [
+                tap * dilation - rest
+                for tap, dilation, rest in zip(taps, window.dilation, remainder, strict=True)
+            ]
+            if any(each % stride for each, stride in zip(ahead, window.stride, strict=True)):
+                continue
+            places = [
+                first - each // stride
+                for first, each, stride in zip(start[n_lead:], ahead, window.stride, strict=True)
+            ]
+            held = box(x, (*start[:n_lead], *places, *taps), (*sketch.sizes, *(1 for _ in taps)))
+            held = replace(held, shape=sketch.sizes, strides=held.strides[: len(out.shape)])
+            arriving = sketch.cast(sketch.load(held), x.dtype.name, wide)
+            total = arriving if total is None else sketch.apply("add", wide, total, arriving)
+        found = sketch.literal(wide, 0) if total is None else total
+        return sketch.cast(found, wide, out.dtype.name)
+
+    def near_edge(start: Sequence[int], sizes: Sequence[int]) -> list[Piece]:
+        return _added(x, box(out, start, sizes), window, start)
+
+    reach = [
+        (0, (extent - 1) // stride)
+        for extent, stride in zip(window.extent, window.stride, strict=True)
+    ]
+    return _by_remainders(out, counts, window, reach, value, near_edge)
+
+
+def _added(x: View, out: View, window: Window, start: Sequence[int]) -> list[Piece]:
+    """A box of elements, each adding up what it finds by every tap: the place that sees it."""
+    ndim, n_axes = len(window.size), len(out.shape)
+    n_lead = n_axes - ndim
+    sketch = Sketch((*out.shape, *window.size), range(n_axes, n_axes + ndim))
+    wide = _wide(out)
     conditions, terms = [], []
     for axis in range(ndim):
         at, count, stride = n_lead + axis, x.shape[n_lead + axis], window.stride[axis]
-        ahead = sketch.affine(len(out.shape) + axis, window.dilation[axis], 0)
-        distance = sketch.apply("subtract", "int64", sketch.index(at), ahead)
+        ahead = sketch.affine(n_axes + axis, window.dilation[axis], 0)
+        distance = sketch.apply("subtract", "int64", sketch.affine(at, 1, start[at]), ahead)
         place = distance
         if stride > 1:
             place = sketch.divided(distance, stride)
@@ -443,8 +523,10 @@ def _added(x: View, out: View, window: Window) -> list[Piece]:
         inside = sketch.clamped(place, 0, count - 1)
         conditions.append(sketch.apply("equal", "bool", place, inside))
         terms.append((inside, x.strides[at]))
+    corner = (*start[:n_lead], *(0 for _ in x.shape[n_lead:]))
+    seen = box(x, corner, (*out.shape[:n_lead], *x.shape[n_lead:]))
     strides = (*x.strides[:n_lead], *(0 for _ in range(ndim)), *x.strides[n_lead + ndim :])
-    value = sketch.cast(sketch.pick(x, strides, terms), x.dtype.name, wide)
+    value = sketch.cast(sketch.pick(seen, strides, terms), x.dtype.name, wide)
     kept = sketch.apply("where", wide, sketch.both(*conditions), value, sketch.literal(wide, 0))
     sketch.store(out, sketch.cast(sketch.reduce("sum", kept), wide, out.dtype.name))
     return [sketch.piece()]
