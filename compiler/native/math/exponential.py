@@ -116,11 +116,10 @@ def exp2(x: Lanes) -> Lanes:
 
 def expm1(x: Lanes) -> Lanes:
     """``exp(x) - 1``, exact for small ``x``: ``2**n (exp(r) - 1) + (2**n - 1)``."""
-    clamped = _clamped(x, -40.0, 90.0) if x.is_single else _clamped(x, -80.0, 711.0)
+    clamped = _clamped(x, -40.0, 89.0) if x.is_single else _clamped(x, -80.0, 709.9)
     r, _, n = _reduced(clamped)
-    near = r + _tail(r)
-    power = _power_of_two(n - 1)  # of the largest n is beyond the range
-    grown = fma(near, power, power - 0.5)
+    half = _power_of_two(n - 1)  # the whole of the largest n is beyond the range
+    grown = fma(_tail(r), half, fma(r, half, half - 0.5))
     grown = grown + grown
     tiny = 2.0**-26 if x.is_single else 2.0**-54
     return select(magnitude(x) < tiny, x, grown)

@@ -80,10 +80,10 @@ def _split(x: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def _finish(x: Lanes, result: Lanes) -> Lanes:
-    """The values at 0, inf and below zero."""
+    """The values at 0, inf, NaN and below zero."""
     result = select(x.equals(float("inf")), x, result)
     result = select(x.equals(0.0), float("-inf"), result)
-    return select(x < 0.0, float("nan"), result)
+    return select(x >= 0.0, result, float("nan"))
 
 
 def _log(x: Lanes, correction: Lanes | None = None) -> Lanes:
