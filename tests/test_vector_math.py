@@ -298,10 +298,15 @@ def test_functions_at_corners_are_numpys(name, dtype):
     made = compiled(name, *dtypes)(*arrays)
     wide, exact = made.astype("float64"), expected.astype("float64")
     fixed = ~np.isfinite(exact) | (exact == 0)
-    _assert_same(made[fixed], expected[fixed])
     info = ml_dtypes.finfo(np.dtype(dtype))
+    smallest, eps = float(info.smallest_subnormal), float(info.eps)
+    if name == "lgamma":  # SciPy gives inf for the smallest doubles
+        fixed &= np.abs(arrays[0]) != smallest
+    _assert_same(made[fixed], expected[fixed])
+    near = np.isfinite(exact) & (exact != 0)
+    around_zeros = name in ("lgamma", "digamma")  # of negative numbers: the error is absolute
     np.testing.assert_allclose(
-        wide[~fixed], exact[~fixed], rtol=6 * float(info.eps), atol=float(info.smallest_subnormal)
+        wide[near], exact[near], rtol=6 * eps, atol=4 * eps if around_zeros else smallest
     )
 
 
