@@ -15,7 +15,7 @@ from graphnn.compiler.native.math.lanes import (
     select,
 )
 
-__all__ = ["exp", "exp2", "exp_of_sum", "expm1", "ldexp"]
+__all__ = ["LN2_DOUBLE", "LN2_SINGLE", "exp", "exp2", "exp_of_sum", "expm1", "ldexp"]
 
 _TAIL_SINGLE = (
     0.5000000044696149,
@@ -43,9 +43,9 @@ _TAIL_DOUBLE = (
 """The same, error 2**-61.7."""
 
 _LOG2_E = 1.4426950408889634
-_LN2_SINGLE = (0.693359375, -2.12194440e-4)
-_LN2_DOUBLE = (0.6931471803691238, 1.9082149292705877e-10)
-"""Parts of ln 2; the first has so few bits that its products with ``n`` are exact (fdlibm)."""
+LN2_SINGLE = (0.693359375, -2.1219444005469058e-4)
+LN2_DOUBLE = (0.6931471803691238, 1.9082149292705877e-10)
+"""Parts of ln 2; the first has so few bits that its products with exponents are exact (fdlibm)."""
 
 _MAGIC = {"float": 1.5 * 2.0**23, "double": 1.5 * 2.0**52}
 """Added to a small number, it leaves the nearest integer in the last bits."""
@@ -80,7 +80,7 @@ def _clamped(x: Lanes, low: float, high: float) -> Lanes:
 def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """``r`` as a float, ``n`` as a float and as an integer."""
     n, exponent = _nearest_integer(x * _LOG2_E)
-    high, low = _LN2_SINGLE if x.is_single else _LN2_DOUBLE
+    high, low = LN2_SINGLE if x.is_single else LN2_DOUBLE
     return fma(n, -low, fma(n, -high, x)), n, exponent
 
 
@@ -109,18 +109,17 @@ def exp2(x: Lanes) -> Lanes:
     x = _clamped(x, -151.0, 129.0) if x.is_single else _clamped(x, -1076.0, 1025.0)
     n, exponent = _nearest_integer(x)
     part = x - n
-    high, low = _LN2_SINGLE if x.is_single else _LN2_DOUBLE
+    high, low = LN2_SINGLE if x.is_single else LN2_DOUBLE
     r = fma(part, high, part * low)
     return ldexp(1.0 + (r + _tail(r)), exponent)
 
 
 def expm1(x: Lanes) -> Lanes:
     """``exp(x) - 1``, exact for small ``x``: ``2**n (exp(r) - 1) + (2**n - 1)``."""
-    clamped = _clamped(x, -40.0, 90.0) if x.is_single else _clamped(x, -80.0, 711.0)
+    clamped = _clamped(x, -40.0, 89.0) if x.is_single else _clamped(x, -80.0, 709.9)
     r, _, n = _reduced(clamped)
-    near = r + _tail(r)
-    power = _power_of_two(n - 1)  # of the largest n is beyond the range
-    grown = fma(near, power, power - 0.5)
+    half = _power_of_two(n - 1)  # the whole of the largest n is beyond the range
+    grown = fma(_tail(r), half, fma(r, half, half - 0.5))
     grown = grown + grown
     tiny = 2.0**-26 if x.is_single else 2.0**-54
     return select(magnitude(x) < tiny, x, grown)

@@ -131,7 +131,7 @@ def _lgamma_positive(x: Lanes) -> Lanes:
         down = y - 1.0
         product = select(is_large, product * down, product)
         y = select(is_large, down, y)
-    inside = select(y < 2.3, y, 1.0)
+    inside = select(y > 2.3, 1.0, y)
     near = polynomial(inside - 1.5, _LGAMMA) * ((inside - 1.0) * (inside - 2.0))
     is_large = x >= _FROM_STIRLING
     logarithm = log(select(is_large, x, product))
@@ -170,7 +170,7 @@ def _digamma_positive(x: Lanes) -> Lanes:
         above = select(is_large, above * down + under, above)
         under = select(is_large, under * down, under)
         y = select(is_large, down, y)
-    inside = select(y < 2.5, y, 1.0)
+    inside = select(y > 2.5, 1.0, y)
     offset = (inside - _ROOT[0]) - _ROOT[1]
     near = polynomial(inside - _ROOT[0], _DIGAMMA) * offset + above / under
     inverse = 1.0 / x

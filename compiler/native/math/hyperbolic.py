@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from graphnn.compiler.native.math.exponential import exp, expm1
-from graphnn.compiler.native.math.lanes import Lanes, copysign, fma, magnitude, select, square_root
+from graphnn.compiler.native.math.lanes import (
+    Lanes,
+    copysign,
+    fma,
+    magnitude,
+    select,
+    square_root,
+    two_product,
+)
 from graphnn.compiler.native.math.logarithm import log1p
 
 __all__ = ["arccosh", "arcsinh", "arctanh", "cosh", "sinh", "tanh"]
@@ -25,7 +33,8 @@ def tanh(x: Lanes) -> Lanes:
     lost = t - (total - 2.0)
     inverse = 1.0 / total
     quotient = t * inverse
-    rest = fma(-quotient, total, t) - quotient * lost
+    product, error = two_product(quotient, total)
+    rest = ((t - product) - error) - quotient * lost
     return copysign(fma(rest, inverse, quotient), x)
 
 

@@ -6,6 +6,7 @@ from graphnn.compiler.native.math.lanes import (
     Lanes,
     copysign,
     fma,
+    horner,
     magnitude,
     polynomial,
     select,
@@ -81,7 +82,7 @@ def arctan2(y: Lanes, x: Lanes) -> Lanes:
     z = q * q
     left = x.bits() < 0
     away = steep ^ left  # the octant's angle is taken from a multiple of pi/2, not added
-    tail = fma(polynomial(z, _ATAN) * z, q, rest)
+    tail = fma(horner(z, _ATAN) * z, q, rest)
     q, tail = select(away, -q, q), select(away, -tail, tail)
     turns = select(steep, x.constant(1.0), select(left, x.constant(2.0), 0.0))
     base, base_low = turns * _HALF_PI[0], turns * _HALF_PI[1]

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from graphnn.compiler.native.math.exponential import LN2_DOUBLE, LN2_SINGLE
 from graphnn.compiler.native.math.lanes import (
     Lanes,
     fma,
@@ -56,10 +57,6 @@ _TAIL = (
 )
 """``(2 atanh(s) - 2 s - 2/3 s**3) / s**5`` as a polynomial in ``s**2``, error 2**-72.5 of ``s``."""
 
-_LN2_SINGLE = (0.693359375, -2.1219444005469058e-4)
-_LN2_DOUBLE = (0.6931471803691238, 1.9082149292705877e-10)
-"""Parts of ln 2; the first has so few bits that its products with ``e`` are exact (fdlibm)."""
-
 _TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 _LOG2_E = (1.4426950408889634, 2.0355273740931033e-17)
 _LOG10_E = (0.4342944819032518, 1.098319650216765e-17)
@@ -80,10 +77,10 @@ def _split(x: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def _finish(x: Lanes, result: Lanes) -> Lanes:
-    """The values at 0, inf and below zero."""
+    """The values at 0, inf, NaN and below zero."""
     result = select(x.equals(float("inf")), x, result)
     result = select(x.equals(0.0), float("-inf"), result)
-    return select(x < 0.0, float("nan"), result)
+    return select(x >= 0.0, result, float("nan"))
 
 
 def _log(x: Lanes, correction: Lanes | None = None) -> Lanes:
@@ -91,7 +88,7 @@ def _log(x: Lanes, correction: Lanes | None = None) -> Lanes:
     e, m = _split(x)
     f = m - 1.0
     half_square = f * f * 0.5
-    high, low = _LN2_SINGLE if x.is_single else _LN2_DOUBLE
+    high, low = LN2_SINGLE if x.is_single else LN2_DOUBLE
     if x.is_single:
         rest = polynomial(f, _SINGLE) * (f * f * f)
     else:
@@ -140,8 +137,8 @@ def log_in_two(x: Lanes) -> tuple[Lanes, Lanes]:
     """``log(x)`` of a positive double as a sum of two; the first is -inf, inf at 0, inf."""
     e, m = _split(x)
     high, low = _fraction_in_two(m)
-    total, error = two_sum(e * _LN2_DOUBLE[0], high)
-    total, rest = two_sum(total, error + fma(e, _LN2_DOUBLE[1], low))
+    total, error = two_sum(e * LN2_DOUBLE[0], high)
+    total, rest = two_sum(total, error + fma(e, LN2_DOUBLE[1], low))
     return _finish(x, total), rest
 
 

@@ -35,13 +35,18 @@ def power(x: Lanes, y: Lanes) -> Lanes:
     """
     if x.is_single:
         wide_x, wide_y = x.to("fpext", "double"), y.to("fpext", "double")
-        return _cases(wide_x, wide_y, exp(wide_y * log(magnitude(wide_x)))).to("fptrunc", "float")
-    # From 2**70 on every power but that of 1 is 0 or inf.
-    limited = select(y > 2.0**70, 2.0**70, select(y < -(2.0**70), -(2.0**70), y))
+        result = exp(_limited(wide_y) * log(magnitude(wide_x)))
+        return _cases(wide_x, wide_y, result).to("fptrunc", "float")
+    limited = _limited(y)
     high, low = log_in_two(magnitude(x))
     product, error = two_product(limited, high)
     error = select(magnitude(product) < 800.0, fma(limited, low, error), 0.0)
     return _cases(x, y, exp_of_sum(product, error))
+
+
+def _limited(y: Lanes) -> Lanes:
+    """From 2**70 on every power but those of 1 and -1 is 0 or inf; theirs must not be NaN."""
+    return select(y > 2.0**70, 2.0**70, select(y < -(2.0**70), -(2.0**70), y))
 
 
 def _cases(x: Lanes, y: Lanes, result: Lanes) -> Lanes:
