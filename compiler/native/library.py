@@ -27,6 +27,13 @@ from graphnn.compiler.threads import get_num_threads
 
 __all__ = ["Library", "Loaded", "Request", "host_library"]
 
+_LOCK = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # The child of a process that forks while a thread loads finds the lock free and tables whole.
+    os.register_at_fork(
+        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -83,13 +90,6 @@ class Library:
         self._cache = cache
         self._digest = hashlib.sha256(f"{_generator_version()} {target}\0".encode())
         self._loaded: dict[tuple[str, bool], Loaded] = {}
-        self._lock = threading.Lock()
-        # A process that forks while a thread loads must find the lock free and the table whole.
-        os.register_at_fork(
-            before=self._lock.acquire,
-            after_in_parent=self._lock.release,
-            after_in_child=self._lock.release,
-        )
 
     def load(self, requests: Sequence[Request]) -> list[Loaded]:
         """Kernels ready to be called, in the order they are asked for.
@@ -99,7 +99,7 @@ class Library:
         RuntimeError
             If generated code is not well formed: our fault.
         """
-        with self._lock:
+        with _LOCK:
             missing: dict[tuple[str, bool], Request] = {}
             for request in requests:
                 if _identity(request) not in self._loaded:
@@ -160,9 +160,14 @@ def _prefix(name: str) -> str:
     return f"k{name[:32]}"
 
 
-@cache
 def host_library() -> Library:
     """The library of the processor that this process runs on."""
+    with _LOCK:
+        return _host_library()
+
+
+@cache
+def _host_library() -> Library:
     directory = default_directory()
     return Library(host_target(), Cache(directory) if directory else None)
 

@@ -70,18 +70,16 @@ class Pool:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(words))
         line_nbytes = 8 * spmd.LINE_WORDS
         self.control: int = -(-words.ctypes.data // line_nbytes) * line_nbytes
-        self._lock = threading.Lock()
-        self._start_afresh()
-        # A child has its own copy of the block but none of the threads.
-        os.register_at_fork(
-            before=self._lock.acquire,
-            after_in_parent=self._lock.release,
-            after_in_child=self._after_fork,
-        )
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Begin without workers: they are gone, or there are none yet."""
+        self._runner.reset(self.control)
+        self.n_threads = 1
 
     def grow(self, n_threads: int) -> bool:
         """Have at least so many threads; False if the system refuses them."""
-        with self._lock:
+        with _LOCK:
             while self.n_threads < n_threads:
                 thread = threading.Thread(
                     target=self._runner.work,
@@ -96,14 +94,6 @@ class Pool:
                 self.n_threads += 1
         return True
 
-    def _start_afresh(self) -> None:
-        self._runner.reset(self.control)
-        self.n_threads = 1
-
-    def _after_fork(self) -> None:
-        self._start_afresh()
-        self._lock.release()
-
 
 @cache
 def runner() -> Runner:
@@ -111,7 +101,26 @@ def runner() -> Runner:
     return Runner()
 
 
-@cache
 def pool() -> Pool:
     """The pool of this process."""
+    with _LOCK:
+        return _pool()
+
+
+@cache
+def _pool() -> Pool:
     return Pool()
+
+
+def _after_fork() -> None:
+    """A child has its own copy of the control block but none of the threads."""
+    if _pool.cache_info().currsize:
+        _pool().start_afresh()
+    _LOCK.release()
+
+
+_LOCK = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_after_fork
+    )

@@ -62,7 +62,8 @@ class Segment:
         self._slots = self._tables.slots
         self._pack = struct.Struct(f"{len(self._slots)}q").pack_into
         native = runner()
-        if self.n_threads > 1:
+        self._pool = pool() if self.n_threads > 1 else None
+        if self._pool:
             self._call = native.run
         elif sum(call.cost_ns for call in calls) < HELD_NS:
             self._call = native.run_held
@@ -79,9 +80,12 @@ class Segment:
         """
         if slots:
             self._pack(self._slots, 0, *slots)
-        if self.n_threads > 1:
-            return self._run_together()
-        return self._call(0, self._job)
+        threads = self._pool
+        if threads is None:
+            return self._call(0, self._job)
+        if threads.n_threads < self.n_threads and not threads.grow(self.n_threads):
+            return runner().run_alone(0, self._job)
+        return self._call(threads.control, self._job)
 
     def profile(self, slots: Sequence[int] = ()) -> list[int]:
         """Run all calls and tell how many nanoseconds each took.
@@ -95,12 +99,6 @@ class Segment:
         finally:
             self._tables.job[6] = 0
         return [int(each) for each in times.max(axis=0)] if self._n_calls else []
-
-    def _run_together(self) -> int:
-        threads = pool()
-        if threads.n_threads < self.n_threads and not threads.grow(self.n_threads):
-            return runner().run_alone(0, self._job)
-        return self._call(threads.control, self._job)
 
 
 class _Tables:

@@ -164,10 +164,9 @@ out:
   ret void
 }}
 
-; wake those who sleep in a room; what they wait for was stored before
+; wake those who sleep in a room; what they wait for was stored before, seq_cst
 define internal void @announce(ptr %room) nounwind {{
 entry:
-  fence seq_cst
   %sleepers = load atomic i64, ptr %room seq_cst, align 8
   %none = icmp eq i64 %sleepers, 0
   br i1 %none, label %out, label %wake
@@ -196,7 +195,7 @@ entry:
   br i1 %last, label %release, label %meet
 release:
   store atomic i64 0, ptr %count monotonic, align 8
-  store atomic i64 %next, ptr %phase release, align 8
+  store atomic i64 %next, ptr %phase seq_cst, align 8
   call void @announce(ptr %room)
   ret void
 meet:
