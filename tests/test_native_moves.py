@@ -1,10 +1,16 @@
 """Native forms of operators that move data give what the operators' own kernels give."""
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from native_pieces import run_natively
+from native_pieces import code_of, run_natively
 
 from graphnn.compiler.native.moves import LOWERINGS
+from graphnn.compiler.native.philox import Philox
+from graphnn.compiler.native.range_check import RangeCheck
+from graphnn.compiler.native.scanning import Scan
+from graphnn.compiler.native.scattering import Scatter
+from graphnn.compiler.native.target import CPU_VARIABLE, host_target
 from graphnn.core.dtypes import as_dtype
 from graphnn.core.errors import FeedError
 from graphnn.core.op import REGISTRY
@@ -315,3 +321,41 @@ def test_complex_numbers_stay_on_the_host():
 
 def test_all_lowerings_are_of_operators():
     assert all(name in REGISTRY for name in LOWERINGS)
+
+
+def work(dtype):
+    """Operators with code generators of their own, on inputs with tails."""
+    attrs = {"axis": 1, "reverse": True}
+    yield "cumsum", [numbers((3, 5, 37), dtype)], attrs
+    yield "cumprod", [numbers((5, 37), dtype, 1, 0.5, 1.5)], attrs
+    yield (
+        "scatter_add",
+        [numbers((9, 21), dtype), numbers((40, 21), dtype, 1), places((40,), 9)],
+        {},
+    )
+    yield "scatter_add", [numbers((9, 300), dtype), numbers((8, 300), dtype), places((8,), 9)], {}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
+def test_a_processor_without_wide_vectors_gives_the_same(monkeypatch, dtype):
+    monkeypatch.setenv(CPU_VARIABLE, "x86-64")
+    weak = host_target.__wrapped__()
+    for name, arrays, attrs in work(dtype):
+        found = run_natively(name, arrays, attrs, target=weak)[0]
+        assert found.tobytes() == run_natively(name, arrays, attrs)[0].tobytes()
+    key = {"shape": (77,), "dtype": as_dtype("int64")}
+    found = run_natively("random_bits", [np.array([1, 2])], key, target=weak)[0]
+    np.testing.assert_array_equal(found, REGISTRY["random_bits"].evaluate(np.array([1, 2]), **key))
+
+
+def test_code_for_wider_vectors_is_valid(monkeypatch):
+    monkeypatch.setenv(CPU_VARIABLE, "skylake-avx512")
+    wide = host_target.__wrapped__()
+    for kernel in (
+        Philox("int32", 2, 1000),
+        RangeCheck("int32", (3, 50), (400, 4), -1, 7),
+        Scan("sum", "float16", 9, (2, 2), (100,), ((18,), (18,))),
+        Scatter("sum", "float16", (9,), (40,), (21,), (42, 2), (("int64", (8,)),)),
+    ):
+        module = llvm.parse_assembly(code_of(kernel, wide).ir)
+        module.verify()

@@ -350,6 +350,19 @@ def test_values_alone_need_no_indices() -> None:
     assert [each.op.name for each in both.instructions].count("max_pool_indices") == 1
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_derivatives_of_max_pool_look_at_windows_alone(order: int) -> None:
+    """To any order they place at, and pick from, the indices; nothing is added one by one."""
+    x = gn.input("x", (2, 1, 6, 6), "float64")
+    result = gn.sum(gn.max_pool(x, 3, stride=2) ** 3)
+    for _ in range(order):
+        result = gn.sum(gn.grad(result, x) ** 2)
+    names = {each.op.name for each in gn.compile(x, gn.grad(result, x)).instructions if each.op}
+    assert "window_place" in names
+    assert "window_pick" in names
+    assert names.isdisjoint({"gather", "scatter_add"})
+
+
 def test_windows_are_views() -> None:
     x = gn.input("x", (2, 3, 8))
     program = gn.compile(x, gn.exp(gn.patches(x, 3, stride=2, dilation=2)))

@@ -48,7 +48,7 @@ class Philox:
 
     def generate(self, target: Target, name: str) -> Code:
         """See `Generated`."""
-        b = begun(name)
+        b = begun(name, target)
         keys, out = parameter(b, 0), parameter(b, 1)
         lanes, itemsize = target.lanes(8), as_dtype(self.dtype).itemsize
         step = lanes * VECTORS

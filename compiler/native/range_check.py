@@ -35,7 +35,7 @@ class RangeCheck:
 
     def generate(self, target: Target, name: str) -> Code:
         """See `Generated`."""
-        b = begun(name)
+        b = begun(name, target)
         sizes, (strides,) = joined(self.sizes, [self.strides])
         count, itemsize = prod(sizes), as_dtype(self.dtype).itemsize
         x, status = parameter(b, 0), parameter(b, 1)

@@ -67,7 +67,7 @@ class Scan:
             lanes //= 2
         width = lanes * max(1, min(VECTORS, length // lanes))
         n_blocks = -(-length // width)
-        b = begun(name)
+        b = begun(name, target)
         bases = [parameter(b, number) for number in range(len(self.along))]
         with b.loop(BEGIN, END) as chunk:
             row, block = self._divided(b, chunk, n_blocks)

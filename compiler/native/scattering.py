@@ -7,7 +7,7 @@ so that updates of one place arrive in their order, whoever runs the chunk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -139,7 +139,7 @@ class Scatter:
         """See `Generated`."""
         row_parts = self.row_chunks * self.column_chunks
         n_chunks = -(-self.n_rows * self.width // PLACES_PER_CHUNK)
-        parts = [
+        parts: list[tuple[str, Callable[[str, Target], Builder], int]] = [
             (f"{name}_places", self._places, -(-self.count // PLACES_PER_CHUNK)),
             (f"{name}_widen", partial(self._converted, narrows=False), n_chunks),
             (f"{name}_bring", self._arrivals, row_parts),
@@ -186,7 +186,7 @@ class Scatter:
 
     def _converted(self, name: str, target: Target, *, narrows: bool) -> Builder:
         """The array to float32 in scratch, or back."""
-        b = begun(name)
+        b = begun(name, target)
         count, lanes = self.n_rows * self.width, target.lanes(4)
         into, wide = self._into(b), b.at(self._scratch(b), self._wide_offset)
         half = as_dtype(self.dtype).itemsize
@@ -213,7 +213,7 @@ class Scatter:
 
     def _places(self, name: str, target: Target) -> Builder:
         """Rows of the array, by update, into scratch."""
-        b = begun(name)
+        b = begun(name, target)
         status, scratch = parameter(b, 2 + self._n_in_memory), self._scratch(b)
         bases = [parameter(b, 1 + number) for number in range(self._n_in_memory)]
         in_memory = [each for each in self.indices if not isinstance(each, int)]
@@ -252,7 +252,7 @@ class Scatter:
 
     def _arrivals(self, name: str, target: Target) -> Builder:
         """Each chunk's own updates, in order."""
-        b = begun(name)
+        b = begun(name, target)
         updates, scratch = parameter(b, 0), self._scratch(b)
         into = b.at(scratch, self._wide_offset) if self._is_widened else self._into(b)
         with b.loop(BEGIN, END) as chunk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphnn.compiler.native.builder import Builder, V
+from graphnn.compiler.native.target import Target
 from graphnn.core.dtypes import as_dtype
 
 __all__ = ["begun", "joined", "offset", "parameter", "to_int64", "wrapped"]
@@ -12,9 +13,9 @@ __all__ = ["begun", "joined", "offset", "parameter", "to_int64", "wrapped"]
 ARGS, BEGIN, END = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
 
 
-def begun(name: str) -> Builder:
+def begun(name: str, target: Target) -> Builder:
     """A function ``void name(ptr args, i64 begin, i64 end)``, to be filled."""
-    return Builder(name, [ARGS, BEGIN, END])
+    return Builder(name, [ARGS, BEGIN, END], target=target)
 
 
 def parameter(b: Builder, number: int) -> V:

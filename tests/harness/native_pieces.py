@@ -85,7 +85,7 @@ def splits(count):
     yield list(pairwise(cuts))
 
 
-def run_natively(name, arrays, attrs, *, layout="dense", nodes=None, known=()):
+def run_natively(name, arrays, attrs, *, layout="dense", known=(), target=None):
     """An operator's result by its pieces, and the status word; None if it stays on the host.
 
     Every way to divide the chunks must give the same bits. ``known`` are the positions of inputs
@@ -103,7 +103,7 @@ def run_natively(name, arrays, attrs, *, layout="dense", nodes=None, known=()):
     pieces = pieces_of(node, inputs, (out,))
     if pieces is None:
         return None
-    programs = [_program(piece, memory) for piece in pieces]
+    programs = [_program(piece, memory, target) for piece in pieces]
     seen = []
     for way in range(3):
         memory.bytes[out.buffer][GUARD:-GUARD] = 0x5A
@@ -131,13 +131,12 @@ def code_of(kernel, target=None):
 _CALLS = {}
 
 
-def _program(piece, memory):
+def _program(piece, memory, target):
     """A call that carries a piece out, its chunks divided in one of three ways."""
-    hash(piece.kernel)
-    if piece.kernel not in _CALLS:
-        code = code_of(piece.kernel)
-        _CALLS[piece.kernel] = (code, *compiled(code))
-    code, functions, _engine = _CALLS[piece.kernel]
+    if (piece.kernel, target) not in _CALLS:
+        code = code_of(piece.kernel, target)
+        _CALLS[piece.kernel, target] = (code, *compiled(code, target))
+    code, functions, _engine = _CALLS[piece.kernel, target]
 
     def call(status, way):
         scratch = np.full(code.scratch_nbytes + 64 + GUARD, 0xA5, np.uint8)
