@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -255,6 +256,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Measure what the command line asks for."""
+    # Leave as after Ctrl-C: workers that are stopped would stay for ever.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     options = arguments()
     cases = [
         case
