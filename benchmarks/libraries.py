@@ -26,11 +26,14 @@ class Prepared:
     run : callable
         Runs once and returns when all results are there.
     arrays : callable
-        From what `run` returned and the library's parameters to named results: see `results`.
+        From what `run` returned, and the library's parameters, to named results.
+    planned_bytes : int
+        Peak of working memory that the library announced, 0 if it does not.
     """
 
     run: Callable[[], Any]
     arrays: Callable[[Any], Arrays]
+    planned_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,14 @@ def prepare_graphnn(case: Case, parameters: Arrays, data: Arrays) -> Prepared:
             after = {name: each.value for name, each in weights.items()}
             return after_step(case, value, parameters, after)
 
-        return Prepared(partial(program, *data.values()), stepped)
+        return Prepared(partial(program, *data.values()), stepped, program.arena_nbytes)
     weights = {name: gn.input(name, each.shape, each.dtype) for name, each in parameters.items()}
     result = function(weights, inputs)
     outputs = (result, gn.grad(result, weights)) if case.mode == "gradient" else result
     program = gn.compile([*weights.values(), *inputs.values()], outputs)
     run = partial(program, *parameters.values(), *data.values())
-    return Prepared(run, named if case.mode == "value" else lambda both: with_gradients(*both))
+    arrays = named if case.mode == "value" else lambda both: with_gradients(*both)
+    return Prepared(run, arrays, program.arena_nbytes)
 
 
 # ------------------------------------------------------------------------------------- PyTorch

@@ -50,6 +50,9 @@ from scaling import machine
 
 RESULTS = Path(__file__).parent / "results"
 
+SWEEPS = ("chain-", "gemm-", "conv-", "compile-", "memory-")
+"""How names of rows begin that differ only in size."""
+
 QUICK = Plan(rounds=2, turn_seconds=0.0, most_runs=1)
 
 
@@ -121,7 +124,7 @@ def measure(case: Case, settings: Settings, watch: Stopwatch) -> dict[str, Any]:
                 path = folder / f"{library}.npz"
                 entry["error"] = checked_error(case, worker, expected, path, plan.limit_seconds)
                 if "memory" in case.measures:
-                    entry["peak_bytes"] = worker.ask(plan.limit_seconds, do="memory")["bytes"]
+                    entry |= worker.ask(plan.limit_seconds, do="memory")
                 worker.stop()
                 workers[library] = worker
             except WorkerError as error:
@@ -215,12 +218,15 @@ def versions(rows: Any) -> dict[str, str]:
 
 
 def write(out: Path, result: Mapping[str, Any]) -> None:
-    """JSON, table and plot."""
+    """JSON, table and plots: one of models and one of sweeps, which have many rows."""
     out.mkdir(parents=True, exist_ok=True)
-    base = out / f"peers-{result['threads']}threads"
-    base.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    base.with_suffix(".md").write_text(table(result))
-    plot(base.with_suffix(".svg"), result)
+    name = f"peers-{result['threads']}threads"
+    (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (out / f"{name}.md").write_text(table(result))
+    for ending, is_sweep in (("", False), ("-sweeps", True)):
+        rows = [row for row in result["rows"] if row["name"].startswith(SWEEPS) == is_sweep]
+        if rows:
+            plot(out / f"{name}{ending}.svg", result, rows)
 
 
 def kept_rows(out: Path | None, threads: int) -> list[dict[str, Any]]:

@@ -98,10 +98,14 @@ def _memory(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
         return f"{nbytes / 2**20:.1f}"
 
     lines = [
-        [row["title"], *(_cell(row["libraries"].get(n), "peak_bytes", text) for n in names)]
+        [
+            row["title"],
+            *(_cell(row["libraries"].get(name), "peak_bytes", text) for name in names),
+            _cell(row["libraries"].get(OURS), "planned_bytes", text),
+        ]
         for row in rows
     ]
-    return _markdown(["", *(titles[name] for name in names)], lines)
+    return _markdown(["", *(titles[name] for name in names), f"planned by {titles[OURS]}"], lines)
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -135,7 +139,7 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def plot(path: Path, result: Mapping[str, Any]) -> None:
+def plot(path: Path, result: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Bars of the median times on a logarithmic axis, with quartiles and the limit."""
     import matplotlib
 
@@ -143,7 +147,7 @@ def plot(path: Path, result: Mapping[str, Any]) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "graphnn"
     from matplotlib import pyplot
 
-    rows, titles = result["rows"], result["titles"]
+    titles = result["titles"]
     names = _columns(rows, titles)
     bars = sum(len(row["libraries"]) + 1.5 for row in rows)
     figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.15 * bars))

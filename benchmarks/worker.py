@@ -83,6 +83,7 @@ class Session:
         value = prepared.run()
         seconds = time.perf_counter() - start
         self.step = prepared.run
+        self.planned_bytes = prepared.planned_bytes
         self.results = prepared.arrays(value)
         return {
             "version": self.library.version(),
@@ -114,7 +115,8 @@ class Session:
         """Peak of a run, beyond what was there before the case was prepared."""
         forget_peak()
         self.step()
-        return {"bytes": resident("VmHWM") - self.resident_before}
+        peak = resident("VmHWM") - self.resident_before
+        return {"peak_bytes": peak, "planned_bytes": self.planned_bytes}
 
 
 def main() -> None:

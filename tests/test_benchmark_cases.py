@@ -110,7 +110,7 @@ def test_a_stopped_worker_does_not_answer_until_it_is_resumed(tmp_path: Path) ->
         with pytest.raises(WorkerError, match="took more than"):
             stopped.ask(0.2, do="memory")
         stopped.resume()
-        assert stopped.answer(60)["bytes"] >= 0
+        assert stopped.answer(60)["planned_bytes"] == 0
 
 
 def test_what_a_worker_saves(tmp_path: Path) -> None:
@@ -178,7 +178,13 @@ RESULT = {
             "measures": ["memory", "start"],
             "limit_seconds": 0.5e-3,
             "libraries": {
-                "graphnn": {**TIMES, "median": 1e-3, "cold_seconds": 0.5, "warm_seconds": 0.05},
+                "graphnn": {
+                    **TIMES,
+                    "median": 1e-3,
+                    "cold_seconds": 0.5,
+                    "warm_seconds": 0.05,
+                    "planned_bytes": 3 * 2**19,
+                },
                 "jax": {
                     **TIMES,
                     "median": 4e-3,
@@ -204,7 +210,7 @@ def test_table() -> None:
     text = table(RESULT)
     assert "| a row | 1.00 ms | 4.00 ms | not run | 500 us | 0.25 | 2.00 |" in text
     assert "| a row | 500 ms / 50.0 ms | 1.00 s / – | not run / not run |" in text
-    assert "| a row | – | 1.0 | not run |" in text
+    assert "| a row | – | 1.0 | not run | 1.5 |" in text
     assert "- a row, PyTorch eager: failed: because" in text
 
 
@@ -218,6 +224,6 @@ def test_time_text(seconds: float, text: str) -> None:
 
 def test_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    plot(tmp_path / "peers.svg", RESULT)
+    plot(tmp_path / "peers.svg", RESULT, RESULT["rows"])
     drawing = (tmp_path / "peers.svg").read_text()
     assert "<svg" in drawing
