@@ -60,9 +60,7 @@ class Sum:
         )
 
 
-def summing(
-    node: Node, points: Dims, sizes: Mapping[int, int], left: View, right: View
-) -> Sum:
+def summing(node: Node, points: Dims, sizes: Mapping[int, int], left: View, right: View) -> Sum:
     """The sum of an anchor whose result has the dims ``points``."""
     build = _product if node.op.name == "dot_general" else _convolution
     return build(node, points, sizes, left, right)
@@ -77,10 +75,8 @@ def _new_axis(size: int, summed: dict[int, int]) -> Axes:
     return (axis,)
 
 
-def _product(
-    node: Node, points: Dims, sizes: Mapping[int, int], left: View, right: View
-) -> Sum:
-    """A ``dot_general``: the result has batch dims, free ones of the left, free ones of the right."""
+def _product(node: Node, points: Dims, sizes: Mapping[int, int], left: View, right: View) -> Sum:
+    """A ``dot_general``: its result has batch dims, free ones of the left, then of the right."""
     contract, batch = node.attrs["contract"], node.attrs["batch"]
     summed: dict[int, int] = {}
     shared = [_new_axis(left.shape[axis], summed) for axis in contract[0]]

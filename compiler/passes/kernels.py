@@ -122,9 +122,7 @@ class _Builder:
             kernel = self._contraction(self.sum, outputs, stores)
             left_right = (self.sum.left[0], self.sum.right[0])
             views = (*left_right, *(view for view, _ in self.inputs))
-        return Lowered(
-            kernel, views, tuple(view for view, _ in outputs), tuple(self.reads.items())
-        )
+        return Lowered(kernel, views, tuple(view for view, _ in outputs), tuple(self.reads.items()))
 
     # ---------------------------------------------------------------------------- values
 
@@ -198,7 +196,7 @@ class _Builder:
         operands = [*self.inputs, *outputs]
         axes = arrange(
             self.group.sizes,
-            [strides for _, strides in sorted(reversed(operands), key=_by_size)],
+            _ranked(operands),
             self._kinds(),
         )
         place = {axis.innermost: number for number, axis in enumerate(axes)}
@@ -212,7 +210,7 @@ class _Builder:
 
     def _kinds(self) -> dict[int, object]:
         """What must agree for axes to be merged; an axis that is counted stays by itself."""
-        kinds: dict[int, object] = {axis: True for axis in self.group.reduced}
+        kinds: dict[int, object] = dict.fromkeys(self.group.reduced, True)
         kinds.update((each.axis, each) for each in self.values if isinstance(each, Index))
         return kinds
 
@@ -222,9 +220,8 @@ class _Builder:
         """Free axes in the order of the results, then those that are summed over."""
         free, operands = self.group.sizes, [*self.inputs, *outputs]
         factors = [total.left[1], total.right[1]]
-        ranked = [strides for _, strides in sorted(reversed(operands), key=_by_size)]
         kinds = self._kinds() | total.kinds
-        outer = arrange({**free, **total.places}, ranked + factors, kinds)
+        outer = arrange({**free, **total.places}, _ranked(operands) + factors, kinds)
         inner = arrange(total.summed, factors, kinds)
         place = {axis.innermost: number for number, axis in enumerate((*outer, *inner))}
         epilogue = Kernel(
@@ -251,11 +248,10 @@ class _Builder:
         return total.left[0].dtype.name
 
 
-def _by_size(operand: tuple[View, Strides]) -> int:
-    """Sorts large operands first; those of one size stay in order."""
-    view, strides = operand
-    moving = {axis for axis, stride in strides.items() if stride}
-    return -len(moving) * 0 - view.nbytes
+def _ranked(operands: Sequence[tuple[View, Strides]]) -> list[Strides]:
+    """The order in which operands matter: large ones first, among equal ones results."""
+    ranked = sorted(operands[::-1], key=lambda operand: -operand[0].nbytes)
+    return [strides for _, strides in ranked]
 
 
 def _operand(view: View, strides: Strides, axes: Sequence[Axis]) -> Operand:
@@ -306,4 +302,6 @@ def empty_sum(node: Node) -> Literal | None:
     if not (is_anchor or is_reduction) or all(0 not in sizes_of(each) for each in node.inputs):
         return None
     text = IDENTITY.get(node.op.name, "0")
-    return Literal(node.dtype.name, text if is_bool(node.dtype) else literal(int(text), node.dtype).value)
+    return Literal(
+        node.dtype.name, text if is_bool(node.dtype) else literal(int(text), node.dtype).value
+    )
