@@ -26,7 +26,7 @@ from graphnn.compiler.fusion_cost import (
     is_expensive,
     sweeps,
 )
-from graphnn.compiler.matching import Matching, Mismatch, through_views
+from graphnn.compiler.matching import Matching, MismatchError, through_views
 from graphnn.core.node import Node
 from graphnn.ops.contract import CONSTANT
 
@@ -95,7 +95,7 @@ class Cluster:
 
 
 class Merge:
-    """A trial to merge two clusters; raises `Mismatch` where they do not fit.
+    """A trial to merge two clusters; raises `MismatchError` where they do not fit.
 
     Parameters
     ----------
@@ -128,13 +128,13 @@ class Merge:
         """All that can be said without the order of groups."""
         first, second = self.first, self.second
         if not (first.dims and second.dims):
-            raise Mismatch("one of them runs on the host")
+            raise MismatchError("one of them runs on the host")
         if len(first.nodes) + len(second.nodes) > MOST_NODES:
-            raise Mismatch(f"the group would have more than {MOST_NODES} members")
+            raise MismatchError(f"the group would have more than {MOST_NODES} members")
         if len(first.loads) + len(second.loads) > MOST_OPERANDS:
             outside = first.loads.keys() | second.loads.keys()
             if sum(each not in first.dims for each in outside) > MOST_OPERANDS:
-                raise Mismatch(f"the group would read more than {MOST_OPERANDS} arrays")
+                raise MismatchError(f"the group would read more than {MOST_OPERANDS} arrays")
         self._check_anchors()
         self._match_edges()
         self._match_domains()
@@ -145,11 +145,11 @@ class Merge:
         if first.anchor is None and second.anchor is None:
             return
         if second.anchor is not None and self.consumer is second.anchor:
-            raise Mismatch("a contraction reads its factors from memory")
+            raise MismatchError("a contraction reads its factors from memory")
         if first.anchor is not None and second.anchor is not None:
-            raise Mismatch("both are contractions")
+            raise MismatchError("both are contractions")
         if first.reduced or second.reduced:
-            raise Mismatch("a reduction is no epilogue of a contraction")
+            raise MismatchError("a reduction is no epilogue of a contraction")
 
     def _match_edges(self) -> None:
         """The axes of everything that the second reads of the first."""
@@ -160,9 +160,9 @@ class Merge:
                     continue
                 base = through_views(each)
                 if base not in first.dims:
-                    raise Mismatch(f"it is read through {self._other_view(each)}, from memory")
+                    raise MismatchError(f"it is read through {self._other_view(each)}, from memory")
                 if node is second.anchor:
-                    raise Mismatch("a contraction reads its factors from memory")
+                    raise MismatchError("a contraction reads its factors from memory")
                 made = result_dims(base, first.dims[base])
                 self.matching.match(made, self._read_dims(second, node, position, base))
 
@@ -186,10 +186,10 @@ class Merge:
             self._match_loads()
         in_first, in_second = self._unmatched(self.first), self._unmatched(self.second)
         if in_first and in_second:
-            raise Mismatch("they run along different axes")
+            raise MismatchError("they run along different axes")
         beyond = in_second if self.first.anchor is not None else in_first
         if beyond and (self.first.anchor is not None or self.second.anchor is not None):
-            raise Mismatch("it has axes that the contraction has not")
+            raise MismatchError("it has axes that the contraction has not")
         self._check_stores(self.second if in_first else self.first, in_first or in_second)
 
     def _match_loads(self) -> None:
@@ -204,7 +204,7 @@ class Merge:
                     self._read_dims(first, *first.loads[base], base),
                     self._read_dims(second, *second.loads[base], base),
                 )
-            except Mismatch:
+            except MismatchError:
                 matching.partner, matching.splits, matching.sizes = saved
 
     def _check_stores(self, smaller: Cluster, missing: list[int]) -> None:
@@ -219,9 +219,9 @@ class Merge:
         inside = self.first.dims.keys() | self.second.dims.keys()
         for node in smaller.nodes:
             if any(each not in inside for each in self.users(node)):
-                raise Mismatch("it is needed in memory, but the same along an axis")
+                raise MismatchError("it is needed in memory, but the same along an axis")
             if is_expensive(node) or reduces(node):
-                raise Mismatch("it would be computed again along an axis")
+                raise MismatchError("it would be computed again along an axis")
 
     def _check_reduced(self) -> None:
         first, second = self.first, self.second
@@ -229,7 +229,7 @@ class Merge:
         others = set(self.matching.resolve(tuple(second.reduced)))
         same = {self.matching.partner.get(axis) for axis in reduced}
         if reduced and others and same != others:
-            raise Mismatch("they reduce other axes")
+            raise MismatchError("they reduce other axes")
         if not (reduced or others):
             return
         along = reduced | others | same
@@ -256,11 +256,11 @@ class Merge:
         }
         count = 1 + max(sweep[node] for node in moving)
         if count > MOST_SWEEPS:
-            raise Mismatch(f"a row would be swept {count} times")
+            raise MismatchError(f"a row would be swept {count} times")
         if again(nodes, inside, sweep, moving) > MOST_AGAIN:
-            raise Mismatch("later sweeps would compute expensive values again")
+            raise MismatchError("later sweeps would compute expensive values again")
         if count > 1 and rows < FEW_ROWS and row > LONG_ROW:
-            raise Mismatch("a reduction to so few values is better done by all threads")
+            raise MismatchError("a reduction to so few values is better done by all threads")
 
     def commit(self) -> Cluster:
         """Merge the cluster with fewer members into the other one; it takes the first's number."""

@@ -31,10 +31,10 @@ __all__ = [
     "Group",
     "extent",
     "input_dims",
-    "is_native",
     "is_computed",
-    "result_dims",
+    "is_native",
     "reduces",
+    "result_dims",
     "roots_of",
     "sizes_of",
 ]
@@ -112,8 +112,10 @@ def _reduced_dims(node: Node) -> tuple[int, ...]:
 
 def reduces(node: Node) -> bool:
     """Whether a node is a reduction of more than one element at a time."""
-    shape = node.op.name in REDUCTION_OPS and sizes_of(node.inputs[0])
-    return bool(shape) and any(shape[axis] != 1 for axis in node.attrs["axes"])
+    if node.op.name not in REDUCTION_OPS:
+        return False
+    shape = node.inputs[0].shape
+    return any(shape[axis] != 1 for axis in node.attrs["axes"])
 
 
 def is_native(node: Node) -> bool:

@@ -40,9 +40,7 @@ def _concerns(nodes: Iterable[Node], node: Node | None) -> bool:
     if node is None:
         return True
     lines = set(provenance(node).sources)
-    return any(
-        each is node or not lines.isdisjoint(provenance(each).sources) for each in nodes
-    )
+    return any(each is node or not lines.isdisjoint(provenance(each).sources) for each in nodes)
 
 
 def _text(note: Note) -> str:

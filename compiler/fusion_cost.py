@@ -15,12 +15,12 @@ from graphnn.core.node import Node
 
 __all__ = [
     "EXPENSIVE",
+    "FEW_ROWS",
     "LONG_ROW",
     "MOST_AGAIN",
     "MOST_NODES",
     "MOST_OPERANDS",
     "MOST_SWEEPS",
-    "FEW_ROWS",
     "again",
     "is_expensive",
     "sweeps",
@@ -43,8 +43,12 @@ LONG_ROW = 1 << 14
 """So few rows, so long: sweeps over them are better done by kernels that split them."""
 
 EXPENSIVE = frozenset(
-    """exp exp2 expm1 log log1p log2 log10 power cbrt hypot erf erfc erfinv lgamma digamma sin cos
-    tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh floor_divide mod""".split()
+    (
+        *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "power", "cbrt", "hypot"),
+        *("erf", "erfc", "erfinv", "lgamma", "digamma", "floor_divide", "mod"),
+        *("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"),
+        *("sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"),
+    )
 )
 """Primitives that take longer than to read their result from memory."""
 
@@ -66,9 +70,7 @@ def sweeps(nodes: Iterable[Node], inside: Mapping[Node, tuple[Node, ...]]) -> di
     """
     sweep: dict[Node, int] = {}
     for node in nodes:
-        sweep[node] = max(
-            (sweep[each] + (reduces(each)) for each in inside[node]), default=0
-        )
+        sweep[node] = max((sweep[each] + (reduces(each)) for each in inside[node]), default=0)
     return sweep
 
 

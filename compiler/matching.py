@@ -14,13 +14,13 @@ from graphnn.core.node import Node
 from graphnn.ops.broadcasting import BROADCAST_TO, RESHAPE
 from graphnn.ops.movement import TRANSPOSE
 
-__all__ = ["LOOKS", "Matching", "Mismatch", "through_views"]
+__all__ = ["LOOKS", "Matching", "MismatchError", "through_views"]
 
 LOOKS = frozenset({BROADCAST_TO, RESHAPE, TRANSPOSE})
 """View operators that keep a value inside a group: they map its dims to axes."""
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """Two groups do not run along the same axes; says why."""
 
 
@@ -65,14 +65,14 @@ class Matching:
     def pair(self, one: int, other: int) -> None:
         """Two axes are the same."""
         if self.partner.setdefault(one, other) != other:
-            raise Mismatch("it is read along two axes at once")
+            raise MismatchError("it is read along two axes at once")
         if self.partner.setdefault(other, one) != one:
-            raise Mismatch("it is read along two axes at once")
+            raise MismatchError("it is read along two axes at once")
 
     def split(self, axis: int, outer: int) -> tuple[int, int]:
         """Make two axes of one, and of its partner."""
         if axis in self.fixed:
-            raise Mismatch("a reshape splits an axis of a convolution")
+            raise MismatchError("a reshape splits an axis of a convolution")
         inner = self.sizes[axis] // outer
         parts = next(axis_numbers), next(axis_numbers)
         self.splits[axis] = parts
@@ -99,10 +99,10 @@ class Matching:
                         b, rest = self.split(b, size_a)
                         right.appendleft(rest)
                     else:
-                        raise Mismatch("a reshape regroups the axes")
+                        raise MismatchError("a reshape regroups the axes")
                 self.pair(a, b)
             if left or right:
-                raise Mismatch("the sizes differ")
+                raise MismatchError("the sizes differ")
 
     def pull_back(self, node: Node, base: Node, dims: Dims) -> Dims:
         """The dims of ``base``, if those of ``node``, a look at it, are ``dims``."""
@@ -130,7 +130,7 @@ class Matching:
             taken: list[int] = []
             while size > 1:
                 if not axes:
-                    raise Mismatch("a reshape regroups what is broadcast")
+                    raise MismatchError("a reshape regroups what is broadcast")
                 axis = axes.popleft()
                 have = self.sizes[axis]
                 if have > size and have % size == 0:
@@ -138,7 +138,7 @@ class Matching:
                     axes.appendleft(rest)
                     have = size
                 if size % have:
-                    raise Mismatch("a reshape regroups the axes")
+                    raise MismatchError("a reshape regroups the axes")
                 taken.append(axis)
                 size //= have
             made.append(tuple(taken))

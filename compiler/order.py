@@ -83,9 +83,7 @@ class Order:
         return seen
 
     @staticmethod
-    def _join(
-        links: list[set[int]], back: list[set[int]], first: int, second: int
-    ) -> None:
+    def _join(links: list[set[int]], back: list[set[int]], first: int, second: int) -> None:
         """Links of ``second`` become links of ``first``."""
         for each in links[second]:
             back[each].discard(second)

@@ -11,8 +11,8 @@ import numpy as np
 
 from graphnn.compiler.backends import BACKENDS, Executable, emit
 from graphnn.compiler.driver import Driver, PassRecord, Report
-from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.explanation import explain_fusion
+from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
 from graphnn.core.dims import Dim, Size

@@ -106,9 +106,7 @@ def _factors(kernel: Kernel | Contraction) -> tuple[Operand, ...]:
     return (kernel.left, kernel.right) if isinstance(kernel, Contraction) else ()
 
 
-def _verify_operand(
-    node: Node, view: View, operand: Operand, sizes: tuple[int, ...]
-) -> None:
+def _verify_operand(node: Node, view: View, operand: Operand, sizes: tuple[int, ...]) -> None:
     reach = [stride * (size - 1) for stride, size in zip(operand.strides, sizes, strict=True)]
     first = view.offset + sum(each for each in reach if each < 0)
     last = view.offset + sum(each for each in reach if each > 0) + as_dtype(operand.dtype).itemsize

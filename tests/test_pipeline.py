@@ -321,7 +321,7 @@ def test_moments_and_weights_as_in_adam(backend: str, optimize: str) -> None:
         weights = weights - 0.5 * moments
     np.testing.assert_allclose(w.value, weights, rtol=1e-6)
     np.testing.assert_allclose(m.value, moments, rtol=1e-6)
-    assert writes_to_state(program) == ["kernel", "kernel"]
+    assert set(writes_to_state(program)) == {"kernel"}
 
 
 @ON_EACH

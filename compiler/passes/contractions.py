@@ -76,7 +76,7 @@ def _new_axis(size: int, summed: dict[int, int]) -> Axes:
 
 
 def _product(node: Node, points: Dims, sizes: Mapping[int, int], left: View, right: View) -> Sum:
-    """A ``dot_general``: the result has batch dims, free ones of the left, free ones of the right."""
+    """A ``dot_general``: its result has batch dims, free ones of the left, then of the right."""
     contract, batch = node.attrs["contract"], node.attrs["batch"]
     summed: dict[int, int] = {}
     shared = [_new_axis(left.shape[axis], summed) for axis in contract[0]]

@@ -8,6 +8,9 @@ The kernel in reverse order is only a view of it, so that code generators know o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import with_inputs
@@ -25,15 +28,15 @@ def correlate(unit: Unit, driver: Driver) -> Unit:
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op is CONV and node.attrs["flip"]:
             with made_by("correlate", node):
-                return _forward(*inputs, node)
+                return _forward(*inputs, attrs=node.attrs)
         return with_inputs(node, inputs)
 
     return driver.with_graph(unit, unit.graph.map(replace))
 
 
-def _forward(x: Node, kernel: Node, node: Node) -> Node:
+def _forward(x: Node, kernel: Node, attrs: Mapping[str, Any]) -> Node:
     """A convolution by the reversed kernel, with that reversed beforehand."""
-    attrs, axes = node.attrs, tuple(range(3, kernel.ndim))
+    axes = tuple(range(3, kernel.ndim))
     reach = [
         (int(size) - 1) * gap for size, gap in zip(kernel.shape[3:], attrs["dilation"], strict=True)
     ]

@@ -13,14 +13,14 @@ fused is kept for `Program.explain`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from graphnn.compiler.clusters import Cluster, Merge
-from graphnn.compiler.domain import is_computed, roots_of
+from graphnn.compiler.domain import is_computed, roots_of, sizes_of
 from graphnn.compiler.driver import Driver
-from graphnn.compiler.matching import Mismatch, through_views
+from graphnn.compiler.matching import MismatchError, through_views
 from graphnn.compiler.order import Order
 from graphnn.compiler.unit import Note, Unit
 from graphnn.core.node import Node
@@ -83,6 +83,7 @@ class _Fusion:
         groups = tuple(
             clusters[number].freeze(self.position) for number in self.order.sorted(clusters)
         )
+        self._note_what_was_no_edge()
         notes = tuple(
             Note(producer, consumer, reason)
             for (producer, consumer), reason in self.notes.items()
@@ -105,7 +106,7 @@ class _Fusion:
     def _edges(self) -> Iterable[_Edge]:
         """Reads that a merge would make free."""
         nbytes = {
-            node: math.prod(node.shape) * node.dtype.itemsize
+            node: math.prod(sizes_of(node)) * node.dtype.itemsize
             for node, cluster in self.cluster_of.items()
             if cluster.dims
         }
@@ -148,16 +149,31 @@ class _Fusion:
                 yield fence, number
                 yield from ((each, number) for each in before if each != number)
 
+    def _note_what_was_no_edge(self) -> None:
+        """Why the other reads of computed nodes were not tried."""
+        for node in self.computed:
+            for each in node.inputs:
+                root = self.roots[each]
+                if root not in self.cluster_of or (root, node) in self.notes:
+                    continue
+                if not (self.cluster_of[root].dims and self.cluster_of[node].dims):
+                    self.notes[root, node] = "one of them runs on the host"
+                elif through_views(each) is not root:
+                    view = through_views(each).op.name
+                    self.notes[root, node] = f"it is read through {view}, from memory"
+
     def _merge(self, edge: _Edge) -> bool:
         """Merge the groups of an edge; False, and a note, if that cannot be."""
         first, second = self.cluster_of[edge.producer], self.cluster_of[edge.consumer]
         if first is second:
             return True
         pair = edge.producer, edge.consumer
-        merge = Merge(first, second, self.roots, self.readers.__getitem__, self.position, edge.consumer)
+        merge = Merge(
+            first, second, self.roots, self.readers.__getitem__, self.position, edge.consumer
+        )
         try:
             merge.check()
-        except Mismatch as mismatch:
+        except MismatchError as mismatch:
             self.notes[pair] = str(mismatch)
             return False
         reason = self.order.merge(first.number, second.number)

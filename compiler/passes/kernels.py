@@ -194,7 +194,7 @@ class _Builder:
         operands = [*self.inputs, *outputs]
         axes = arrange(
             self.group.sizes,
-            [strides for _, strides in sorted(reversed(operands), key=_by_size)],
+            _ranked(operands),
             self._kinds(),
         )
         place = {axis.innermost: number for number, axis in enumerate(axes)}
@@ -208,7 +208,7 @@ class _Builder:
 
     def _kinds(self) -> dict[int, object]:
         """What must agree for axes to be merged; an axis that is counted stays by itself."""
-        kinds: dict[int, object] = {axis: True for axis in self.group.reduced}
+        kinds: dict[int, object] = dict.fromkeys(self.group.reduced, True)
         kinds.update((each.axis, each) for each in self.values if isinstance(each, Index))
         return kinds
 
@@ -218,9 +218,8 @@ class _Builder:
         """Free axes in the order of the results, then those that are summed over."""
         free, operands = self.group.sizes, [*self.inputs, *outputs]
         factors = [total.left[1], total.right[1]]
-        ranked = [strides for _, strides in sorted(reversed(operands), key=_by_size)]
         kinds = self._kinds() | total.kinds
-        outer = arrange({**free, **total.places}, ranked + factors, kinds)
+        outer = arrange({**free, **total.places}, _ranked(operands) + factors, kinds)
         inner = arrange(total.summed, factors, kinds)
         place = {axis.innermost: number for number, axis in enumerate((*outer, *inner))}
         epilogue = Kernel(
@@ -247,11 +246,10 @@ class _Builder:
         return total.left[0].dtype.name
 
 
-def _by_size(operand: tuple[View, Strides]) -> int:
-    """Sorts large operands first; those of one size stay in order."""
-    view, strides = operand
-    moving = {axis for axis, stride in strides.items() if stride}
-    return -len(moving) * 0 - view.nbytes
+def _ranked(operands: Sequence[tuple[View, Strides]]) -> list[Strides]:
+    """The order in which operands matter: large ones first, among equal ones results."""
+    ranked = sorted(operands[::-1], key=lambda operand: -operand[0].nbytes)
+    return [strides for _, strides in ranked]
 
 
 def _operand(view: View, strides: Strides, axes: Sequence[Axis]) -> Operand:

@@ -39,6 +39,7 @@ REDUCE = {
 def along(array: Array, operand: Operand, sizes: Sequence[int], *, writeable: bool) -> Array:
     """What an operand sees from the first element of an array."""
     assert len(operand.strides) == len(sizes)
+    # What lies behind the first element is not copied.
     flat = (array[(slice(0, 1),) * array.ndim] if array.ndim else array).reshape(1)
     flat = flat if flat.dtype == as_dtype(operand.dtype) else flat.view(as_dtype(operand.dtype))
     return as_strided(flat[:1].reshape(()), tuple(sizes), operand.strides, writeable=writeable)
@@ -63,7 +64,7 @@ def run_kernel(kernel: Kernel, arrays: Sequence[Array], product: Array | None = 
         match value:
             case Load(operand):
                 assert operand not in stored
-                values.append(np.array(views[operand]))
+                values.append(np.array(views[operand][_moving(kernel.operands[operand])]))
             case Literal():
                 values.append(number(value))
             case Index(axis):
@@ -94,12 +95,14 @@ def run_kernel(kernel: Kernel, arrays: Sequence[Array], product: Array | None = 
     for operand, index in kernel.stores:
         target = views[operand]
         value = values[index]
-        where = tuple(
-            slice(0, 1) if stride == 0 else slice(None)
-            for stride in kernel.operands[operand].strides
-        )
+        where = _moving(kernel.operands[operand])
         assert value.dtype == target.dtype
         target[where] = np.broadcast_to(value, target[where].shape)
+
+
+def _moving(operand: Operand) -> tuple[slice, ...]:
+    """One element along axes that an operand does not move along."""
+    return tuple(slice(0, 1) if stride == 0 else slice(None) for stride in operand.strides)
 
 
 def _sum_dtype(op: str, wide: Array) -> dict[str, object]:
