@@ -241,7 +241,13 @@ def main() -> None:
             flush=True,
         )
     options.out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": machine(), "dtype": options.dtype, "limit_gflops": peak, "rows": rows}
+    result = {
+        "machine": machine(),
+        "clock": clock.__name__,
+        "dtype": options.dtype,
+        "limit_gflops": peak,
+        "rows": rows,
+    }
     (options.out / "gemm.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
