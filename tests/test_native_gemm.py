@@ -41,12 +41,14 @@ def machine_code(ir, target):
     module = llvm.parse_assembly(ir)
     module.verify()
     machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2
+        cpu=target.cpu, features=target.features, opt=1
     )
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    passes.run(module, llvm.create_pass_builder(machine, options))
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from graphnn.compiler.kernel import Apply, Index, Kernel, Literal, Load, Product
-from graphnn.compiler.native.builder import Builder, V, lanes_of, suffix_of, vector_of
+from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, suffix_of, vector_of
 from graphnn.compiler.native.scalars import (
     apply,
     from_storage,
@@ -52,13 +52,18 @@ def load_vector(b: Builder, address: V, type_: str, valid: int, align: int) -> V
     lanes = lanes_of(type_)
     if valid == lanes:
         return b.load(address, type_, align)
-    name = f"llvm.masked.load.{suffix_of(type_)}.p0"
-    b.declared.add(f"declare {type_} @{name}(ptr, <{lanes} x i1>, {type_})")
-    mask = _mask(lanes, valid)
-    text = (
-        f"call {type_} @{name}(ptr align {align} {address.text}, {mask}, {type_} zeroinitializer)"
-    )
-    return b.emit(type_, text)
+    # AVX2 has masked loads, for elements of four and eight bytes; AVX-512 for all.
+    if b.target.vector_bytes >= 64 or (b.target.vector_bytes == 32 and align >= 4):
+        name = f"llvm.masked.load.{suffix_of(type_)}.p0"
+        b.declared.add(f"declare {type_} @{name}(ptr, <{lanes} x i1>, {type_})")
+        where = f"ptr align {align} {address.text}, {_mask(lanes, valid)}"
+        return b.emit(type_, f"call {type_} @{name}({where}, {type_} zeroinitializer)")
+    short = b.load(address, vector_of(element_of(type_), valid), align)
+    if valid == 1:
+        return b.emit(type_, f"insertelement {type_} zeroinitializer, {short}, i32 0")
+    picked = ", ".join(f"i32 {min(lane, valid)}" for lane in range(lanes))
+    others = f"{short.type} zeroinitializer"
+    return b.emit(type_, f"shufflevector {short}, {others}, <{lanes} x i32> <{picked}>")
 
 
 def store_vector(b: Builder, value: V, address: V, valid: int, align: int) -> None:
@@ -66,10 +71,17 @@ def store_vector(b: Builder, value: V, address: V, valid: int, align: int) -> No
     lanes = lanes_of(value.type)
     if valid == lanes:
         b.store(value, address, align)
-        return
-    name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
-    b.declared.add(f"declare void @{name}({value.type}, ptr, <{lanes} x i1>)")
-    b.do(f"call void @{name}({value}, ptr align {align} {address.text}, {_mask(lanes, valid)})")
+    elif valid == 1:
+        b.store(b.lane(value, 0), address, align)
+    elif b.target.vector_bytes >= 64:
+        name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
+        b.declared.add(f"declare void @{name}({value.type}, ptr, <{lanes} x i1>)")
+        b.do(f"call void @{name}({value}, ptr align {align} {address.text}, {_mask(lanes, valid)})")
+    else:  # masked stores are slow or missing: two or three shorter ones
+        short = vector_of(element_of(value.type), valid)
+        picked = ", ".join(f"i32 {lane}" for lane in range(valid))
+        text = f"shufflevector {value}, {value.type} poison, <{valid} x i32> <{picked}>"
+        b.store(b.emit(short, text), address, align)
 
 
 def _mask(lanes: int, valid: int) -> V:

@@ -33,6 +33,9 @@ CHEAP = frozenset(
 CHUNK = 250_000
 """Multiplications that are worth handing to a thread: about five microseconds."""
 
+VARIETY = 0.01
+"""What one more shape of blocks must save: each is code that has to be compiled."""
+
 MOST_CHUNKS = 64
 MOST_TILE_BYTES = 64 << 10
 """Sums of a chunk that are kept on the stack."""
@@ -58,7 +61,8 @@ def segments_of(size: int, unit: int, most: int) -> tuple[Segment, ...]:
 @lru_cache(maxsize=512)
 def make_plan(contraction: Contraction, target: Target) -> Plan:
     """The cheapest way to compute a contraction."""
-    best = min(candidates_of(recognise(contraction), target), key=lambda each: each.cycles)
+    candidates = candidates_of(recognise(contraction), target)
+    best = min(candidates, key=lambda each: each.cycles * (1 + VARIETY * each.n_shapes))
     return _into_chunks(best, target)
 
 

@@ -39,6 +39,10 @@ def cycles_across(made: Plan, target: Target) -> float:
     right = 1 if made.packs_right else _load_cycles(matrices.right)
     if not made.packs_right and not is_unit(made.column.right, matrices.right):
         right *= 1.5 * lanes
+    elif not made.packs_right and any(
+        axis.right % target.vector_bytes for axis in matrices.summed if axis.size > 1
+    ):
+        right *= 1.5  # half of the vectors lie across two lines
     if made.column.left:
         left *= 1.5 * lanes if not is_unit(made.column.left, matrices.left) else 1
     k = matrices.n_summed
@@ -70,7 +74,7 @@ def _step_cycles(n_sums: int, loads: float, copies: int, target: Target) -> floa
     multiplying = n_sums / 2 if target.has_fma else float(n_sums)
     waiting = LATENCY / copies
     instructions = (n_sums * (1 if target.has_fma else 2) + loads + 2) / 5
-    return max(multiplying, waiting, loads / 2, instructions)
+    return max(multiplying, waiting, 0.55 * loads, instructions)
 
 
 def _load_cycles(dtype: str) -> float:
@@ -120,14 +124,17 @@ def _waiting_for_left(made: Plan, block: Segment, target: Target) -> float:
 
 def _line_cycles(stride: int, k: int, lines: float, target: Target) -> float:
     """What a line costs that is ``stride`` bytes behind the one before."""
-    if abs(stride) < 64:
+    stride = abs(stride)
+    if stride < 64:
         return 0.1
-    kept = target.l1_bytes // 2
-    if stride % PAGE == 0 and k > 32:
-        return 5.0 if k > 256 else 3.0
-    if stride % (PAGE // 4) == 0 and k > 64:
-        return 2.5
-    return 2.3 if k * lines * 64 > kept else 0.1
+    # Lines a power of two apart fall into few sets of L1, each with a few places.
+    n_sets = max(1, PAGE // max(64, stride & -stride))
+    n_places = n_sets * max(1, target.l1_bytes // PAGE)
+    if k <= n_places and k * lines * 64 <= target.l1_bytes // 2:
+        return 0.1
+    if n_sets == 1 and k > 256:
+        return 5.0
+    return 0.7 if k * stride <= target.l2_bytes // 2 else 2.5
 
 
 def _pack_cycles(made: Plan, dtype: str, size: int, stride: int, *, is_left: bool = False) -> float:

@@ -92,6 +92,11 @@ class Plan:
         return ceil(n_blocks(self.columns) / self.column_group)
 
     @property
+    def n_shapes(self) -> int:
+        """How many different blocks there are."""
+        return len(self.rows) * len(self.columns)
+
+    @property
     def is_summed_in_steps(self) -> bool:
         """Whether the sums wait in memory between steps."""
         return self.summed_step < self.matrices.summed[0].size
