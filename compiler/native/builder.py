@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from graphnn.compiler.native.target import Target, host_target
+
 __all__ = ["Builder", "V", "element_of", "lanes_of", "vector_of"]
 
 
@@ -57,10 +59,19 @@ class Builder:
     ----------
     declared : set of str
         Declarations of the intrinsics and functions it calls.
+    target : Target
+        The processor it is for; by default the one that this process runs on.
     """
 
-    def __init__(self, name: str, arguments: Sequence[V], result: str = "void") -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[V],
+        result: str = "void",
+        target: Target | None = None,
+    ) -> None:
         self.declared: set[str] = set()
+        self.target = target or host_target()
         self._head = f"define {result} @{name}({', '.join(map(str, arguments))}) nounwind {{"
         self._entry: list[str] = []
         self._lines: list[str] = []

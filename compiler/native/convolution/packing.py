@@ -129,7 +129,7 @@ def _rest(
                 if turned is None:
                     _row(b, copy, lanes, count, from_, into)
                 else:
-                    put = b.at(at, axes[turned].first * steps[turned])
+                    put = b.at(into, axes[turned].first * steps[turned])
                     _square(b, copy, lanes, count, axes[turned].count, steps[turned], from_, put)
 
 
