@@ -50,7 +50,7 @@ class ChunkWriter:
         self.type = vector_of(self.element, plan.lanes)
         args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
         self.begin, self.end = begin, end
-        self.b = Builder(name, [args, begin, end])
+        self.b = Builder(name, [args, begin, end], target=target)
         self.args = args
         self.left_positions, self.right_positions = self._positions()
 

@@ -24,7 +24,7 @@ def copy_function(copy: Copy, name: str, target: Target, scratch: int) -> tuple[
     """A function that makes a copy, and its number of chunks."""
     copy = _merged(copy)
     args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
-    b = Builder(name, [args, begin, end])
+    b = Builder(name, [args, begin, end], target=target)
     lanes = target.lanes(copy.item)
     n_outer, region = _division(copy)
     source = b.at(b.load(b.at(args, 8 * copy.argument), "ptr", 8), copy.source)
