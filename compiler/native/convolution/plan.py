@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.convolution.windows import is_free, reach, taps_at
+from graphnn.compiler.native.convolution.cost import estimated_cycles, item_bytes, moves
+from graphnn.compiler.native.convolution.cost import free_axes as free_axes
+from graphnn.compiler.native.convolution.windows import is_free
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
@@ -80,25 +82,6 @@ class Plan:
         return -(-contraction.sizes[axis] // width)
 
 
-def item_bytes(contraction: Contraction) -> int:
-    """Of an element as it is held in registers."""
-    return max(4, ITEMSIZE[contraction.dtype])
-
-
-def free_axes(contraction: Contraction) -> list[int]:
-    """The axes that are not summed, in order."""
-    return [axis for axis in range(len(contraction.sizes)) if axis not in contraction.summed]
-
-
-def moves(contraction: Contraction, axis: int) -> tuple[bool, bool]:
-    """Whether the left and the right operand move along an axis."""
-    bounded = any(axis in (bound.place, bound.tap) for bound in contraction.bounds)
-    return (
-        bounded or contraction.left.strides[axis] != 0,
-        contraction.right.strides[axis] != 0,
-    )
-
-
 def plan(contraction: Contraction, target: Target) -> Plan:
     """The cheapest way by estimated cycles."""
     candidates = [_candidate(contraction, target, -1, 1, {})]
@@ -112,11 +95,6 @@ def plan(contraction: Contraction, target: Target) -> Plan:
                     candidates.append(_candidate(contraction, target, vector, vectors, tiles))
     found = [each for each in candidates if each is not None]
     return min(found, key=lambda each: each.cost)
-
-
-def _room(target: Target) -> int:
-    """Registers for sums and what they need."""
-    return target.n_registers
 
 
 def _counts(contraction: Contraction, vector: int, lanes: int, target: Target) -> list[int]:
@@ -139,8 +117,8 @@ def _tilings(
         vectors if on_right and not on_left else 1,
     )
     sizes = contraction.sizes
-    most = _room(target)
-    found = []
+    most = target.n_registers
+    found: list[tuple[int, dict[int, int]]] = []
     for left in [-1, *lefts]:
         for n_left in range(1, 1 + min(12, sizes[left] if left >= 0 else 1)):
             if left >= 0 and n_left == 1:
@@ -153,8 +131,9 @@ def _tilings(
                     if rows * columns + min(rows, columns) + 1 <= most:
                         tiles = {left: n_left, right: n_right}
                         tiles.pop(-1, None)
-                        found.append(tiles)
-    return found
+                        found.append((rows * columns, tiles))
+    largest = max((sums for sums, _ in found), default=0)
+    return [tiles for sums, tiles in found if 2 * sums >= largest]
 
 
 def _candidate(
@@ -182,7 +161,9 @@ def _candidate(
     strip = _strip(contraction, vector, lanes)
     all_tiles = [tiles.get(axis, 1) for axis in range(len(sizes))]
     chunks, hoisted = _chunks(contraction, vector, width, all_tiles, strip, is_dot)
-    cost = _cost(contraction, target, vector, vectors, tiles, linear, packs, strip)
+    cost = estimated_cycles(
+        contraction, target, vector, vectors, all_tiles, chunks, linear, packs, strip, hoisted
+    )
     return Plan(
         lanes, vector, vectors, tuple(all_tiles), chunks, tuple(linear), packs, strip, hoisted, cost
     )
@@ -283,67 +264,3 @@ def _chunks(
                 widen(bound.place)
                 break
     return tuple(chunks), -1
-
-
-def _cost(
-    contraction: Contraction,
-    target: Target,
-    vector: int,
-    vectors: int,
-    tiles: dict[int, int],
-    linear: list[bool],
-    packs: tuple[bool, bool],
-    strip: int,
-) -> float:
-    """Estimated cycles: arithmetic or loads, whichever is more, and copies and results."""
-    sizes, lanes = contraction.sizes, 1 if vector < 0 else target.lanes(item_bytes(contraction))
-    rows = columns = 1
-    for axis, count in tiles.items():
-        if moves(contraction, axis)[0]:
-            rows *= count
-        else:
-            columns *= count
-    if vector >= 0 and not all(moves(contraction, vector)):
-        rows, columns = (
-            (rows * vectors, columns) if moves(contraction, vector)[0] else (rows, columns * vectors)
-        )
-    sums = rows * columns
-    arithmetic = sums * (0.5 if target.has_fma else 1.0)
-    loads = (rows + columns) * 0.5
-    step = max(arithmetic, loads, 4.0 if target.has_fma else 3.0) + 0.25
-    steps, blocks = 1.0, 1.0
-    for axis, size in enumerate(sizes):
-        width = lanes * vectors if axis == vector else tiles.get(axis, 1)
-        count = -(-size // width)
-        steps *= count
-        if axis not in contraction.summed:
-            blocks *= count
-    for bound, is_linear in zip(contraction.bounds, linear, strict=True):
-        if not is_linear:
-            n_places, n_taps = sizes[bound.place], sizes[bound.tap]
-            some = range(0, n_places, max(1, n_places // 64))
-            met = sum(taps_at(bound, n_taps, place).count for place in some)
-            steps *= max(met, 1) / (len(some) * n_taps)
-    results = prod(sizes[axis] for axis in free_axes(contraction))
-    is_dot = vector in contraction.summed
-    writing = 3.0 if is_dot or lanes == 1 else 6.0 / lanes
-    if strip == vector and vector >= 0 and not is_dot:
-        free = free_axes(contraction)
-        epilogue = contraction.epilogue
-        operand = epilogue.operands[epilogue.stores[0][0]]
-        is_unit = operand.strides[free.index(vector)] == ITEMSIZE[operand.dtype]
-        writing = 3.0 / lanes if is_unit else 1.5
-    copied = 0.0
-    if packs[0]:
-        count = 1.0
-        for axis, stride in enumerate(contraction.left.strides):
-            count *= sizes[axis] if stride else 1
-        for bound in contraction.bounds:
-            first, end = reach(bound, sizes[bound.place], sizes[bound.tap])
-            count *= min(bound.size, max(1, end - first))
-        copied += count * 0.8
-    if packs[1]:
-        moving = [sizes[a] for a, stride in enumerate(contraction.right.strides) if stride]
-        copied += prod(moving) * 0.8
-    overhead = (2.0 * sums if is_dot else sums) + 20
-    return steps * step + blocks * overhead + results * writing + copied
