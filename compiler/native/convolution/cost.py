@@ -18,7 +18,7 @@ from graphnn.compiler.native.tile import ITEMSIZE
 __all__ = ["estimated_cycles", "free_axes", "item_bytes", "moves"]
 
 LINE = 64
-STREAMED, STRIDED, FAR = 45.0, 18.0, 12.0
+STREAMED, STRIDED, FAR = 40.0, 15.0, 10.0
 """Bytes per cycle from the second cache, in order and with jumps, and from beyond it."""
 
 
@@ -79,13 +79,13 @@ def estimated_cycles(
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.55, latency) + 0.25
     arithmetic = per_block * step
     width = vectors * lanes
-    memory = _memory(contraction, target, vector, width, tiles, chunks, counts, packs, hoisted)
+    streamed, jumping = _memory(contraction, target, vector, width, tiles, chunks, counts, packs, hoisted)
     blocks = prod(counts[axis] for axis in free_axes(contraction))
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
     if hoisted >= 0:
-        memory *= counts[hoisted]
+        streamed, jumping = streamed * counts[hoisted], jumping * counts[hoisted]
         overhead += counts[hoisted] * (1.5 * sums + 10)
-    one = max(arithmetic, memory) + 0.15 * min(arithmetic, memory) + overhead
+    one = max(arithmetic, streamed) + 0.15 * min(arithmetic, streamed) + jumping + overhead
     return blocks * one + _results(contraction, vector, lanes, strip) + _copies(contraction, packs)
 
 
@@ -116,8 +116,11 @@ def _memory(
     counts: Sequence[int],
     packs: tuple[bool, bool],
     hoisted: int,
-) -> float:
-    """Cycles of a register block to bring what it reads to the innermost cache."""
+) -> tuple[float, float]:
+    """Cycles of a register block to bring what it reads to the innermost cache.
+
+    Apart for what comes in order, which overlaps with arithmetic, and for what does not.
+    """
     free = free_axes(contraction)
     extents = [
         contraction.sizes[axis] if axis in contraction.summed else tiles[axis]
@@ -135,7 +138,7 @@ def _memory(
     ]
     order = [(axis, count) for axis, count in order if count > 1]
     sets = [_touched(contraction, extents, number, vector, packs) for number in range(2)]
-    cycles = 0.0
+    cycles = [0.0, 0.0]
     for number in range(2):
         grown, distance, fresh = list(extents), sum(sets), sets[number]
         for axis, count in order:
@@ -150,10 +153,11 @@ def _memory(
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
         in_order = number == 1 or (packs[0] and vector >= 0 and contraction.left.strides[vector])
         near = STREAMED if in_order else STRIDED
-        cycles += _brought(target, fresh, distance, near) + _brought(
+        brought = _brought(target, fresh, distance, near) + _brought(
             target, again, sum(sets), near
         )
-    return cycles
+        cycles[0 if in_order else 1] += brought
+    return cycles[0], cycles[1]
 
 
 def _brought(target: Target, nbytes: float, distance: float, near: float) -> float:
@@ -181,11 +185,12 @@ def _touched(
             asked += bound.dilation * (extents[bound.tap] - 1)
             span = max(1, min(bound.size, asked / bound.x_dilation + 1))
             spans.append((abs(bound.step), span, vector in (bound.place, bound.tap)))
-    total = float(item)
-    innermost = min(spans, key=lambda span: (not (span[2] and packs[number]), span[0]), default=None)
-    for span in spans:
-        total *= span[1]
-    if innermost is not None and innermost[0] <= ITEMSIZE[operand.dtype] and number == 0:
+    total = item * prod(span[1] for span in spans)
+    is_window = any(vector in (bound.place, bound.tap) for bound in contraction.bounds)
+    if number == 1 or (packs[0] and vector >= 0 and operand.strides[vector] and not is_window):
+        return total  # long runs
+    innermost = min(spans, key=lambda span: (not (span[2] and packs[0]), span[0]), default=None)
+    if innermost is not None:
         run = innermost[1] * item
         total *= (run // LINE * LINE + (LINE * 1.3 if run % LINE else 0)) / run
     return total

@@ -109,7 +109,8 @@ def _tilings(
 ) -> list[dict[int, int]]:
     """Positions of one axis of the left operand and of one of the right that fit in registers."""
     free = [a for a in free_axes(contraction) if a != vector and contraction.sizes[a] > 1]
-    lefts = [a for a in free if moves(contraction, a) == (True, False)]
+    dilated = {bound.place for bound in contraction.bounds if bound.x_dilation > 1}
+    lefts = [a for a in free if moves(contraction, a) == (True, False) and a not in dilated]
     rights = [a for a in free if moves(contraction, a) == (False, True)]
     on_left, on_right = moves(contraction, vector)
     of_vector = (
