@@ -8,19 +8,26 @@ from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
+from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
 
 __all__ = ["LEVELS", "O0", "O1", "O2"]
 
+FINISH: tuple[Pass, ...] = (
+    schedule,  # an order of computation; updates come last
+    lower,  # nodes become instructions on views of buffers
+    plan_memory,  # buffers get their place in the arena
+)
+"""From a graph of primitives to planned memory."""
+
 O0: tuple[Pass, ...] = (
     specialize,  # everything later works with numbers for sizes
     canonicalize,  # one way to write a thing, so that rules need one pattern
     expand,  # from here on every node has a kernel
-    schedule,  # an order of computation; updates come last
-    lower,  # nodes become instructions on views of buffers
-    plan_memory,  # buffers get their place in the arena
+    rematerialize_before(FINISH),  # under a memory budget; it tries out what comes after it
+    *FINISH,
 )
 """No rewriting: what the user wrote, one instruction per operator."""
 
@@ -30,9 +37,8 @@ O1: tuple[Pass, ...] = (
     fold_constants,  # rules look for numbers, so numbers come first
     simplify,  # while composites still have names: log(softmax(x)) -> log_softmax(x)
     expand,
-    schedule,
-    lower,
-    plan_memory,
+    rematerialize_before(FINISH),
+    *FINISH,
 )
 """Exact rewrites alone (see `Exactness`)."""
 

@@ -37,6 +37,8 @@ class Options:
         Check the record between passes.
     debug : {"", "nan"}
         "nan": stop at the first instruction that gives NaN or infinity.
+    memory_budget : int or None
+        Most bytes that the arena may take; None for no limit.
     """
 
     backend: str = "numpy"
@@ -45,6 +47,7 @@ class Options:
     fuel: int | None = None
     verify: bool = False
     debug: str = ""
+    memory_budget: int | None = None
 
 
 class Storage(Enum):
@@ -188,7 +191,9 @@ class Unit:
     sizes : mapping of str to int
         What the named dimensions are bound to.
     schedule : tuple of Node
-        Every node in the order of computation (from ``schedule`` on).
+        Every node in the order of computation (from ``schedule`` on, or from ``rematerialize``).
+    recomputed : tuple of Node
+        Second and further copies of nodes, which are computed again to save memory.
     instructions : tuple of Instruction
         From ``lower`` on.
     buffers : tuple of Buffer
@@ -208,6 +213,7 @@ class Unit:
     options: Options = field(default_factory=Options)
     sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     schedule: tuple[Node, ...] = ()
+    recomputed: tuple[Node, ...] = ()
     instructions: tuple[Instruction, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()

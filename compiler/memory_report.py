@@ -1,0 +1,2 @@
+def holders(u): return []
+def size_text(n): return str(n)
