@@ -18,7 +18,8 @@ from graphnn.compiler.driver import Driver, Pass
 from graphnn.compiler.eviction import simulate
 from graphnn.compiler.frugal_order import frugal_order
 from graphnn.compiler.memory_model import Model
-from graphnn.compiler.memory_report import holders, size_text
+from graphnn.compiler.memory_report import holders
+from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.replay import replay
 from graphnn.compiler.unit import Unit
 from graphnn.core.errors import ArgumentError
