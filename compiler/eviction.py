@@ -136,10 +136,13 @@ class _Run:
         """A value was made or read: drop it, if it was for the last time, or offer it."""
         if self._pins[value] or not self._is_there[value] or not self._model.is_repeatable[value]:
             return
-        if self._next_use[value] == len(self._model.uses[value]):
-            self._drop(value)
-        else:
+        if self._is_read_later(value) or self._forgotten.is_needed(value):
             self._offer(value)
+        else:
+            self._drop(value)
+
+    def _is_read_later(self, value: int) -> bool:
+        return self._next_use[value] < len(self._model.uses[value])
 
     def _drop(self, value: int) -> None:
         self._is_there[value] = False
@@ -154,8 +157,11 @@ class _Run:
 
     def _score(self, value: int) -> float:
         """Cost of forgetting a value, per byte and time; it only grows as time passes."""
-        distance = self._model.uses[value][self._next_use[value]] - self._now + 1
-        return self._forgotten.cost_of(value) / (self._model.nbytes[value] * distance)
+        model, now = self._model, self._now
+        later = self._is_read_later(value)
+        next_use = model.uses[value][self._next_use[value]] if later else len(model.nodes)
+        distance = next_use - now + 1
+        return self._forgotten.cost_of(value) / (model.nbytes[value] * distance)
 
     def _forget_one(self) -> bool:
         """Forget the value that is cheapest to do without; False if there is none."""
@@ -200,6 +206,10 @@ class _Neighbourhoods:
             + sum(costs[each] for each in between)
             + sum(self._costs[each] for each in sets)
         )
+
+    def is_needed(self, value: int) -> bool:
+        """Whether something forgotten is computed from a value."""
+        return bool(self._sets_beside(value))
 
     def add(self, value: int) -> None:
         """A value that will be needed is forgotten."""

@@ -25,28 +25,34 @@ def frugal_order(model: Model) -> list[int]:
     """The values of a model in a frugal order."""
     order = _eager_order(model)
     lazy = _lazy(model, order)
+    depth = [0] * len(order)
+    for value, reads in enumerate(model.reads):
+        depth[value] = 1 + max((depth[each] for each in reads), default=0)
+    deepest_first = [sorted(reads, key=lambda each: -depth[each]) for reads in model.reads]
     done = bytearray(len(order))
     result: list[int] = []
     for value in order:
         if not lazy[value]:
-            _emit(model, value, done, result)
+            _emit(deepest_first, value, done, result)
     for value in order:  # lazy results: nothing reads them
-        _emit(model, value, done, result)
+        _emit(deepest_first, value, done, result)
     return result
 
 
-def _emit(model: Model, value: int, done: bytearray, result: list[int]) -> None:
+def _emit(
+    reads: Sequence[Sequence[int]], value: int, done: bytearray, result: list[int]
+) -> None:
     """Append a value after those that it needs and that have waited for it."""
     if done[value]:
         return
     done[value] = True
-    stack: list[tuple[int, Iterator[int]]] = [(value, iter(model.reads[value]))]
+    stack: list[tuple[int, Iterator[int]]] = [(value, iter(reads[value]))]
     while stack:
         current, remaining = stack[-1]
         for each in remaining:
             if not done[each]:
                 done[each] = True
-                stack.append((each, iter(model.reads[each])))
+                stack.append((each, iter(reads[each])))
                 break
         else:
             result.append(current)

@@ -43,7 +43,8 @@ class Model:
     uses : sequence of tuple of int
         Numbers of the values computed from each; the number of values for a result.
     is_repeatable : sequence of bool
-        Whether it may be computed again.
+        Whether it may be computed again. Not the results: they are all there at the end, and
+        what they were computed from is not.
     roots : mapping of Node to tuple of int
         The values whose memory a node looks at; none for sources.
     fixed_nbytes : int
@@ -68,6 +69,7 @@ class Model:
         number = {node: index for index, node in enumerate(nodes)}
         position = {~index: number[node] for index, node in enumerate(order) if node in number}
         looked = {node: tuple(position[each] for each in seen) for node, seen in roots.items()}
+        results = {root for node in unit.graph.outputs for root in looked[node]}
         updates = {node for node in unit.graph.outputs[unit.n_results :] if node in number}
         uses: list[list[int]] = [[] for _ in nodes]
         reads = []
@@ -85,7 +87,7 @@ class Model:
             [_cost(node) for node in nodes],
             reads,
             [tuple(dict.fromkeys(each)) for each in uses],
-            [bool(node.inputs) and node not in updates for node in nodes],
+            [bool(node.inputs) and index not in results for index, node in enumerate(nodes)],
             looked,
             sum(_nbytes(node) for node in unit.graph.inputs),
         )

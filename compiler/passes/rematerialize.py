@@ -11,6 +11,7 @@ are tried, and the number given to the model is corrected until the planned aren
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,9 +33,13 @@ MOST_REPETITIONS = 12
 FREE_STEPS = 4096
 """Steps that are allowed to small graphs anyway."""
 
-TRIALS = 7
-CLOSE = 0.97
+AIMED_TRIALS = 5
+DESCENT_TRIALS = 7
+CLOSE = 0.96
 """An arena of this part of the budget is as good as one that fills it."""
+
+AIM = 0.99
+"""The part of the budget that the next trial aims at."""
 
 
 def rematerialize_before(rest: Sequence[Pass]) -> Pass:
@@ -84,9 +89,12 @@ class _Search:
         model = Model.of(self._unit)
         ordered = replay(self._unit, model, [(value, 0) for value in frugal_order(model)])
         frugal = self._consider(ordered, 0, budget)
-        start = ordered if frugal.nbytes <= plain.nbytes else self._unit
         if self._best is None:
-            self._bisect(start, Model.of(start), budget)
+            start = frugal if frugal.nbytes < plain.nbytes else plain
+            model = Model.of(start.unit)
+            self._aim(start, model, budget)
+            if self._best is None:
+                self._descend(start, model, budget)
         if self._best is None:
             raise self._impossible(budget)
         return self._best.unit
@@ -106,24 +114,46 @@ class _Search:
             unit = each(unit, driver)
         return unit
 
-    def _bisect(self, unit: Unit, model: Model, budget: int) -> None:
+    def _try(self, start: _Found, model: Model, guess: int, budget: int) -> _Found | None:
+        """Plan what the model does within ``guess`` bytes; None if that takes too many steps."""
+        trial = simulate(model, guess, max(MOST_REPETITIONS * len(model.nodes), FREE_STEPS))
+        if trial is None:
+            return None
+        return self._consider(replay(start.unit, model, trial.steps), trial.cost, budget)
+
+    def _aim(self, start: _Found, model: Model, budget: int) -> None:
         """Find the largest budget of the model whose plan fits the real one."""
-        most_steps = max(MOST_REPETITIONS * len(model.nodes), FREE_STEPS)
-        low, high = 0, _unlimited_peak(model)
-        guess = min(budget, high)
-        for _ in range(TRIALS):
-            trial = simulate(model, guess, most_steps)
-            if trial is None:
+        low, high = _floor(model), _unlimited_peak(model)
+        guess = budget * high // start.nbytes
+        for _ in range(AIMED_TRIALS):
+            if not low < guess < high:
+                guess = _between(low, high)
+            found = self._try(start, model, guess, budget)
+            if found is None:
+                low = guess
+            elif CLOSE * budget <= found.nbytes <= budget:
+                return
+            elif found.nbytes <= budget:
                 low = guess
             else:
-                found = self._consider(replay(unit, model, trial.steps), trial.cost, budget)
-                if CLOSE * budget <= found.nbytes <= budget:
-                    return
-                if found.nbytes <= budget:
-                    low = guess
-                else:
-                    high = guess
-            guess = (low + high) // 2
+                high = guess
+            guess = 0 if found is None else int(guess * AIM * budget / found.nbytes)
+
+    def _descend(self, start: _Found, model: Model, budget: int) -> None:
+        """Find the smallest arena, or one that fits.
+
+        The path does not depend on the budget until one fits: the smallest arena that an error
+        names is found again when it is asked for.
+        """
+        low, high = _floor(model), _unlimited_peak(model)
+        for _ in range(DESCENT_TRIALS):
+            guess = _between(low, high)
+            if self._try(start, model, guess, budget) is None:
+                low = guess
+            else:
+                high = guess
+            if self._best is not None:
+                return
 
     def _impossible(self, budget: int) -> ArgumentError:
         """Say what could be reached, and what stands in the way."""
@@ -138,7 +168,17 @@ class _Search:
         )
 
 
+def _floor(model: Model) -> int:
+    """Bytes that the model needs in any case."""
+    return max(model.nbytes, default=0) + model.fixed_nbytes
+
+
 def _unlimited_peak(model: Model) -> int:
     trial = simulate(model, model.total_nbytes, len(model.nodes))
     assert trial is not None
     return trial.peak
+
+
+def _between(low: int, high: int) -> int:
+    """The middle of two sizes, by their ratio."""
+    return math.isqrt(max(low, 1) * max(high, 1))
