@@ -39,9 +39,7 @@ def frugal_order(model: Model) -> list[int]:
     return result
 
 
-def _emit(
-    reads: Sequence[Sequence[int]], value: int, done: bytearray, result: list[int]
-) -> None:
+def _emit(reads: Sequence[Sequence[int]], value: int, done: bytearray, result: list[int]) -> None:
     """Append a value after those that it needs and that have waited for it."""
     if done[value]:
         return
@@ -107,9 +105,7 @@ def _lazy(model: Model, order: Sequence[int]) -> bytearray:
     last = [-1] * end  # when each is read for the last time, by those looked at already
     for value in reversed(order):
         first = min((time[each] for each in model.uses[value]), default=end)
-        if first > position[value] + 1 and _frees(
-            model, value, last, position[value], first
-        ):
+        if first > position[value] + 1 and _frees(model, value, last, position[value], first):
             lazy[value] = True
             time[value] = first
         if end in model.uses[value]:

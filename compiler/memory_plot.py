@@ -60,12 +60,19 @@ def _draw(axes: Any, report: MemoryReport) -> None:
             boxes.setdefault(_kind(each), []).append(corners)
             wide = (right - left) / (report.n_instructions + 2)
             if min(wide, each.nbytes / height) >= LABELLED:
-                axes.text((left + right) / 2, (low + high) / 2, each.what, size=7,
-                          ha="center", va="center", clip_on=True)
-    for kind, corners in boxes.items():
-        outline = 0.3 if len(report.buffers) < 2000 else 0.0
+                axes.text(
+                    (left + right) / 2,
+                    (low + high) / 2,
+                    each.what,
+                    size=7,
+                    ha="center",
+                    va="center",
+                    clip_on=True,
+                )
+    outline = 0.3 if len(report.buffers) < 2000 else 0.0
+    for kind, drawn in boxes.items():
         axes.add_collection(
-            PolyCollection(corners, facecolor=COLORS[kind], edgecolor="white", linewidth=outline)
+            PolyCollection(drawn, facecolor=COLORS[kind], edgecolor="white", linewidth=outline)
         )
     peak = report.peak_instruction
     axes.axvline(peak, color="black", linewidth=0.8, linestyle=":")

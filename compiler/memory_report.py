@@ -300,10 +300,10 @@ def _buffers(unit: Unit) -> tuple[BufferReport, ...]:
             size = -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT
             reuses = owners.take(offset, offset + size, index)
         over = next((each for each in reuses if plan.live[each][1] == first), None)
-        node = made_by.get(index)
-        again = node in recomputed
+        maker = made_by.get(index)
+        again = maker in recomputed
         found[index] = BufferReport(
-            index, buffer.nbytes, offset, first, last, node, reuses, over, again
+            index, buffer.nbytes, offset, first, last, maker, reuses, over, again
         )
     return tuple(found[index] for index in range(len(unit.buffers)))
 
