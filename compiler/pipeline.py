@@ -10,20 +10,35 @@ from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
+from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
 
 __all__ = ["LEVELS", "O0", "O1", "O2"]
 
+APART: tuple[Pass, ...] = (
+    schedule,  # an order of computation; updates come last
+    lower,  # nodes become instructions on views of buffers
+    plan_memory,  # buffers get their place in the arena
+)
+"""From a graph of primitives to planned memory, one instruction for each."""
+
+TOGETHER: tuple[Pass, ...] = (
+    schedule,
+    fuse,  # what is computed together needs no memory in between
+    lower,
+    plan_memory,
+)
+"""From a graph of primitives to planned memory, several nodes to an instruction."""
+
 O0: tuple[Pass, ...] = (
     specialize,  # everything later works with numbers for sizes
     canonicalize,  # one way to write a thing, so that rules need one pattern
     expand,  # from here on every node has a kernel
     correlate,  # convolutions have one direction, which code is generated for
-    schedule,  # an order of computation; updates come last
-    lower,  # nodes become instructions on views of buffers
-    plan_memory,  # buffers get their place in the arena
+    rematerialize_before(APART),  # under a memory budget; it tries out what comes after it
+    *APART,
 )
 """No rewriting: what the user wrote, one instruction per operator."""
 
@@ -34,10 +49,8 @@ O1: tuple[Pass, ...] = (
     simplify,  # while composites still have names: log(softmax(x)) -> log_softmax(x)
     expand,
     correlate,
-    schedule,
-    fuse,  # what is computed together needs no memory in between
-    lower,
-    plan_memory,
+    rematerialize_before(TOGETHER),
+    *TOGETHER,
 )
 """Exact rewrites alone (see `Exactness`)."""
 

@@ -12,6 +12,8 @@ import numpy as np
 from graphnn.compiler.backends import BACKENDS, Executable, emit
 from graphnn.compiler.driver import Driver, PassRecord, Report
 from graphnn.compiler.explanation import explain_fusion
+from graphnn.compiler.memory_report import MemoryReport
+from graphnn.compiler.memory_size import as_nbytes
 from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
@@ -222,6 +224,11 @@ class Program:
         return plan.nbytes if plan is not None else 0
 
     @property
+    def memory(self) -> MemoryReport:
+        """What the memory is used for, and what is computed again to save some."""
+        return MemoryReport.of(self._shown.unit)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one call."""
         return sum(each.flops for each in self.instructions)
@@ -379,6 +386,7 @@ def compile(
     fuel: int | None = None,
     verify: bool | None = None,
     debug: str = "",
+    memory_budget: int | str | None = None,
 ) -> Program:
     """Compile a graph into a program.
 
@@ -402,6 +410,10 @@ def compile(
     debug : {"", "nan"}
         "nan" stops at the first operation whose result is NaN or infinite and says which one,
         and at which line of yours it was built; slower.
+    memory_budget : int or str, optional
+        Most bytes of working memory (``program.arena_nbytes``), or in words: ``"64 MiB"``. Values
+        are computed again instead of kept where that is needed, at the least extra cost found;
+        results are the same to the last bit. See ``program.memory``.
 
     Returns
     -------
@@ -414,7 +426,8 @@ def compile(
     ShapeError, DTypeError
         If an update does not fit its parameter.
     ArgumentError
-        If there is no such backend, level or debug mode, or an output is no node.
+        If there is no such backend, level or debug mode, an output is no node, or the memory
+        budget cannot be kept: the message names the smallest arena that was found.
 
     Examples
     --------
@@ -435,7 +448,8 @@ def compile(
                 f"outputs holds {node!r}, which is no node", hint="gn.constant(...) makes one"
             )
     verify = VERIFY_BY_DEFAULT if verify is None else verify
-    options = Options(backend, optimize, value_unsafe, fuel, verify, debug)
+    budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
+    options = Options(backend, optimize, value_unsafe, fuel, verify, debug, budget)
     _check_options(options)
     changes.update(_advance_random(results, changes))
     graph = Graph(listed, (*results, *changes.values()))

@@ -44,6 +44,8 @@ class Options:
         "nan": stop at the first instruction that gives NaN or infinity.
     native : {"now", "background", "never"}
         When native code is built; until then, and with "never", NumPy's kernels are called.
+    memory_budget : int or None
+        Most bytes that the arena may take; None for no limit.
     """
 
     backend: str = "numpy"
@@ -53,6 +55,7 @@ class Options:
     verify: bool = False
     debug: str = ""
     native: str = "now"
+    memory_budget: int | None = None
 
 
 class Storage(Enum):
@@ -244,7 +247,9 @@ class Unit:
     sizes : mapping of str to int
         What the named dimensions are bound to.
     schedule : tuple of Node
-        Every node in the order of computation (from ``schedule`` on).
+        Every node in the order of computation (from ``schedule`` on, or from ``rematerialize``).
+    recomputed : tuple of Node
+        Second and further copies of nodes, which are computed again to save memory.
     groups : tuple of Group
         What is computed together, in order (from ``fuse`` on).
     notes : tuple of Note
@@ -271,6 +276,7 @@ class Unit:
     schedule: tuple[Node, ...] = ()
     groups: tuple[Group, ...] = ()
     notes: tuple[Note, ...] = ()
+    recomputed: tuple[Node, ...] = ()
     instructions: tuple[Instruction, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()

@@ -39,7 +39,7 @@ def pull_back(
         The sweep does not look behind these.
     """
     wanted = set(wrt)
-    order = topological_order(outputs, boundary, differentiable_inputs)
+    order = _deep_first(outputs, boundary)
     active = _depending_on(wanted, order)
     pending = _Pending()
     for output, cotangent in zip(outputs, cotangents, strict=True):
@@ -69,6 +69,27 @@ def pull_back(
         with derived_from(node, "backward"):
             found[node] = pending.take(node)
     return [as_weak_as(node, found[node]) for node in wrt]
+
+
+def _deep_first(outputs: Sequence[Node], boundary: Container[Node]) -> list[Node]:
+    """A topological order in which what is shallow comes late, next to what reads it.
+
+    Contributions are summed in the reverse of it. For the weight of an input ``x[t] @ w`` they
+    arrive from the last step to the first, as the sweep through the states makes them, and so
+    each can be added at once; in plain depth-first order the sum would begin with the last one
+    to be known, and all would have to be kept.
+    """
+    depth: dict[Node, int] = {}
+    for node in topological_order(outputs, boundary, differentiable_inputs):
+        depth[node] = 1 + max((depth.get(each, 0) for each in node.inputs), default=0)
+
+    def deepest_first(node: Node) -> Sequence[Node]:
+        inputs = differentiable_inputs(node)
+        if len(inputs) < 2:
+            return inputs
+        return sorted(inputs, key=lambda each: -depth.get(each, 0))
+
+    return topological_order(outputs, boundary, deepest_first)
 
 
 def _depending_on(wanted: set[Node], order: Sequence[Node]) -> set[Node]:

@@ -11,8 +11,8 @@ from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_host
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
-from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.native.runtime import Segment
+from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array

@@ -18,7 +18,6 @@ from graphnn.compiler.domain import (
     input_dims,
     reduces,
     result_dims,
-    sizes_of,
 )
 from graphnn.compiler.kernel import (
     Apply,
@@ -36,7 +35,7 @@ from graphnn.compiler.layout import Axis, Strides, arrange, strides_along
 from graphnn.compiler.matching import through_views
 from graphnn.compiler.passes.contractions import Sum, summing
 from graphnn.compiler.unit import View
-from graphnn.core.dtypes import INT64, DType, is_bool, is_inexact
+from graphnn.core.dtypes import INT64, DType, is_inexact
 from graphnn.core.node import Node
 from graphnn.ops.contract import CONSTANT
 

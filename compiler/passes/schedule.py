@@ -3,7 +3,7 @@
 Depth first, so that what is used soon is computed late and little is live at a time. The last
 step of an update (``w - lr * g``) waits until nothing reads the parameter any more, so that it
 may overwrite it in place, and until nothing can fail any more, so that a call that raises leaves
-the state as it was.
+the state as it was. An order that `rematerialize` has chosen is kept but for that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["schedule"]
 
 def schedule(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
-    order = unit.graph.nodes
+    order = unit.schedule or unit.graph.nodes
     target = dict(
         zip(unit.graph.outputs[unit.n_results :], unit.updated, strict=True),
     )

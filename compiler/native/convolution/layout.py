@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.convolution.plan import Plan, item_bytes, moves
+from graphnn.compiler.native.convolution.plan import Plan, item_bytes
 from graphnn.compiler.native.convolution.windows import reach
-from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = ["Access", "Copy", "CopyAxis", "Layout", "layout"]
 
