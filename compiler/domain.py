@@ -126,7 +126,7 @@ def is_native(node: Node) -> bool:
             return False
     if op.is_elementwise:
         return scalars.is_native(op.name, tuple(each.dtype.name for each in node.inputs))
-    return op.name in NATIVE_OPS and op.name != "conv"
+    return op.name in NATIVE_OPS
 
 
 def is_computed(node: Node) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from graphnn.compiler.kernel import Contraction, Kernel
+from graphnn.compiler.native import convolution as convolutions
 from graphnn.compiler.native import loops
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.contraction import generate as products
 from graphnn.compiler.native.library import Request
 from graphnn.compiler.native.target import Target, host_target
+from graphnn.core.dtypes import as_dtype
 
 __all__ = ["request_for", "scratch_nbytes"]
 
@@ -20,10 +23,29 @@ def generate(kernel: Any, target: Target, name: str) -> Code:
         case Kernel():
             return loops.generate(kernel, target, name)
         case Contraction():
-            return products.generate(kernel, target, name)
+            return _contracting(kernel).generate(kernel, target, name)
         case _:
             code: Code = kernel.generate(target, name)
             return code
+
+
+def _contracting(contraction: Contraction) -> ModuleType:
+    """The generator of a contraction: one looks through windows if it meets elements twice."""
+    return convolutions if contraction.bounds or _sees_twice(contraction) else products
+
+
+def _sees_twice(contraction: Contraction) -> bool:
+    """Whether the left operand's elements are met at several points of its own axes."""
+    reach = as_dtype(contraction.left.dtype).itemsize
+    for stride, size in sorted(
+        (abs(stride), size)
+        for stride, size in zip(contraction.left.strides, contraction.sizes, strict=True)
+        if stride and size > 1
+    ):
+        if stride < reach:
+            return True
+        reach = stride * (size - 1) + reach
+    return False
 
 
 def request_for(kernel: Any) -> Request:
@@ -37,7 +59,7 @@ def scratch_nbytes(kernel: Any) -> int:
         case Kernel():
             return 0
         case Contraction():
-            return products.scratch_nbytes(kernel, host_target())
+            return _contracting(kernel).scratch_nbytes(kernel, host_target())
         case _:
             nbytes: int = kernel.scratch_nbytes
             return nbytes
