@@ -1,9 +1,9 @@
 """The thread pool: workers that wait in native code for a job that all of them run together.
 
 A worker is a Python daemon thread that makes one foreign call and stays in it, without the
-interpreter's lock. All that workers share lies in one *control block* of int64 words; the code
-that works on it is in `graphnn.compiler.native.spmd`. There is one pool in a process. It only
-grows: workers that a job does not need sleep and cost nothing.
+interpreter's lock. All that workers share lies in one *control block* of int64 words, described
+in `graphnn.compiler.native.waiting`. There is one pool in a process. It only grows: workers that a
+job does not need sleep and cost nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 
 from graphnn.compiler.native import spmd
 from graphnn.compiler.native.library import Request, host_library
+from graphnn.compiler.native.waiting import CONTROL_WORDS, LINE_WORDS, MAX_WORKERS
 
 __all__ = ["MAX_THREADS", "Pool", "Runner", "pool", "runner"]
 
-MAX_THREADS = spmd.MAX_WORKERS
+MAX_THREADS = MAX_WORKERS
 """How many threads can work on one job, the caller's among them."""
 
 
@@ -65,10 +66,10 @@ class Pool:
 
     def __init__(self) -> None:
         self._runner = runner()
-        words = np.zeros(spmd.CONTROL_WORDS + spmd.LINE_WORDS, "int64")
+        words = np.zeros(CONTROL_WORDS + LINE_WORDS, "int64")
         # Workers still look at the block when the interpreter has taken everything down.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(words))
-        line_nbytes = 8 * spmd.LINE_WORDS
+        line_nbytes = 8 * LINE_WORDS
         self.control: int = -(-words.ctypes.data // line_nbytes) * line_nbytes
         self.start_afresh()
 

@@ -11,32 +11,21 @@ worker); a *program* is a row of records of `RECORD_WORDS` words::
 Three functions: ``run(control, job)`` runs it on all its workers, the caller being worker 0, or
 alone if the pool is busy with another job; ``run_alone(control, job)`` runs its sequential program
 on the caller; ``work(control, worker)`` is what a worker thread does for ever.
-
-Waiting is a loop of three stages: pause instructions, so that what comes soon is seen at once;
-then the rest of the time slice is given away, so that more threads than cores still go forward;
-then sleep on a condition variable. Who waits says so in the count of sleepers *before* it looks at
-the word a last time, and who changes the word looks at the count *after* it: both in sequentially
-consistent order, so one of them sees the other.
 """
 
 from __future__ import annotations
 
 import time
-from functools import cache
-
-import llvmlite.binding as llvm
 
 from graphnn.compiler.native.code import Code
+from graphnn.compiler.native.waiting import BUSY, FINISHED, MAIL_JOB, MAIL_ROOM, ROOM, WAITING
 
 __all__ = [
     "BARRIER",
     "CHECK",
-    "CONTROL_WORDS",
     "END",
     "JOB_WORDS",
     "KEY",
-    "LINE_WORDS",
-    "MAX_WORKERS",
     "RECORD_WORDS",
     "generate",
 ]
@@ -52,198 +41,15 @@ JOB_WORDS = 8
 patches (pairs: address of an argument pointer, number of its slot), addresses of the slots,
 addresses of times (0, or a row of nanoseconds per call for every worker), number of calls."""
 
-LINE_WORDS = 16
-"""Two cache lines, as processors fetch them: what different threads write is so far apart."""
-
-MAX_WORKERS = 256
-
-# A room is where threads sleep: a count of sleepers, a mutex and a condition variable (at most
-# 64 bytes each on the systems we know; a line is 128).
-_MUTEX, _CONDITION, _ROOM_WORDS = LINE_WORDS, 2 * LINE_WORDS, 3 * LINE_WORDS
-# The control block, and for every worker a mailbox: number of the job, its address, a room.
-_BUSY, _COUNT, _PHASE, _FINISHED, _ROOM = (LINE_WORDS * n for n in range(5))
-_MAILBOXES = _ROOM + _ROOM_WORDS
-_MAIL_JOB, _MAIL_ROOM = 1, LINE_WORDS
-_MAILBOX_WORDS = _MAIL_ROOM + _ROOM_WORDS
-CONTROL_WORDS = _MAILBOXES + MAX_WORKERS * _MAILBOX_WORDS
-
-_PAUSES = 50
-_YIELDS = 1000
-
 
 def generate(name: str) -> Code:
     """The module: parts ``run``, ``run_alone``, ``work``, ``reset``."""
     functions = ("run", "run_alone", "work", "reset")
-    text = "\n".join((_pause(), _WAITING, _CLOCK, _PROGRAM, _JOB))
+    text = "\n".join((WAITING, _CLOCK, _PROGRAM, _JOB))
     for function in functions:
         text = text.replace(f"@{function}(", f"@{name}_{function}(")
     return Code(text, tuple((f"{name}_{function}", 1) for function in functions))
 
-
-@cache
-def _pause() -> str:
-    """An instruction that tells the core that it waits in a loop."""
-    triple = llvm.get_process_triple()
-    if triple.startswith(("x86_64", "i686")):
-        return """
-declare void @llvm.x86.sse2.pause()
-define internal void @pause() alwaysinline {
-  call void @llvm.x86.sse2.pause()
-  ret void
-}"""
-    if triple.startswith(("aarch64", "arm64")):
-        return """
-declare void @llvm.aarch64.hint(i32)
-define internal void @pause() alwaysinline {
-  call void @llvm.aarch64.hint(i32 1)
-  ret void
-}"""
-    return """
-define internal void @pause() alwaysinline {
-  ret void
-}"""
-
-
-_WAITING = f"""
-declare i32 @sched_yield()
-declare i32 @pthread_mutex_init(ptr, ptr)
-declare i32 @pthread_mutex_lock(ptr)
-declare i32 @pthread_mutex_unlock(ptr)
-declare i32 @pthread_cond_init(ptr, ptr)
-declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_broadcast(ptr)
-
-; until a word has a value
-define internal void @wait(ptr %word, i64 %value, ptr %room) nounwind {{
-entry:
-  br label %look
-look:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %again ]
-  %seen = load atomic i64, ptr %word acquire, align 8
-  %there = icmp eq i64 %seen, %value
-  br i1 %there, label %out, label %idle
-idle:
-  %i.next = add i64 %i, 1
-  %soon = icmp ult i64 %i, {_PAUSES}
-  br i1 %soon, label %spin, label %later
-spin:
-  call void @pause()
-  br label %again
-later:
-  %yet = icmp ult i64 %i, {_PAUSES + _YIELDS}
-  br i1 %yet, label %give, label %sleep
-give:
-  %y = call i32 @sched_yield()
-  br label %again
-again:
-  br label %look
-sleep:
-  call void @sleep_until(ptr %word, i64 %value, ptr %room)
-  br label %out
-out:
-  ret void
-}}
-
-define internal void @sleep_until(ptr %word, i64 %value, ptr %room) nounwind noinline {{
-entry:
-  %mutex = getelementptr i64, ptr %room, i64 {_MUTEX}
-  %condition = getelementptr i64, ptr %room, i64 {_CONDITION}
-  %l = call i32 @pthread_mutex_lock(ptr %mutex)
-  %more = atomicrmw add ptr %room, i64 1 seq_cst
-  br label %look
-look:
-  %seen = load atomic i64, ptr %word seq_cst, align 8
-  %there = icmp eq i64 %seen, %value
-  br i1 %there, label %out, label %sleep
-sleep:
-  %w = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
-  br label %look
-out:
-  %less = atomicrmw sub ptr %room, i64 1 seq_cst
-  %u = call i32 @pthread_mutex_unlock(ptr %mutex)
-  ret void
-}}
-
-; wake those who sleep in a room; what they wait for was stored before, seq_cst
-define internal void @announce(ptr %room) nounwind {{
-entry:
-  %sleepers = load atomic i64, ptr %room seq_cst, align 8
-  %none = icmp eq i64 %sleepers, 0
-  br i1 %none, label %out, label %wake
-wake:
-  %mutex = getelementptr i64, ptr %room, i64 {_MUTEX}
-  %condition = getelementptr i64, ptr %room, i64 {_CONDITION}
-  %l = call i32 @pthread_mutex_lock(ptr %mutex)
-  %b = call i32 @pthread_cond_broadcast(ptr %condition)
-  %u = call i32 @pthread_mutex_unlock(ptr %mutex)
-  br label %out
-out:
-  ret void
-}}
-
-; all workers meet: the last to arrive resets the count and advances the phase
-define internal void @barrier(ptr %control, i64 %workers) nounwind {{
-entry:
-  %count = getelementptr i64, ptr %control, i64 {_COUNT}
-  %phase = getelementptr i64, ptr %control, i64 {_PHASE}
-  %room = getelementptr i64, ptr %control, i64 {_ROOM}
-  %now = load atomic i64, ptr %phase acquire, align 8
-  %next = add i64 %now, 1
-  %before = atomicrmw add ptr %count, i64 1 acq_rel
-  %arrived = add i64 %before, 1
-  %last = icmp eq i64 %arrived, %workers
-  br i1 %last, label %release, label %meet
-release:
-  store atomic i64 0, ptr %count monotonic, align 8
-  store atomic i64 %next, ptr %phase seq_cst, align 8
-  call void @announce(ptr %room)
-  ret void
-meet:
-  call void @wait(ptr %phase, i64 %next, ptr %room)
-  ret void
-}}
-
-define internal void @reset_room(ptr %room) nounwind {{
-  store atomic i64 0, ptr %room monotonic, align 8
-  %mutex = getelementptr i64, ptr %room, i64 {_MUTEX}
-  %condition = getelementptr i64, ptr %room, i64 {_CONDITION}
-  %m = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
-  %c = call i32 @pthread_cond_init(ptr %condition, ptr null)
-  ret void
-}}
-
-; a control block without workers
-define void @reset(ptr %control) nounwind {{
-entry:
-  %busy = getelementptr i64, ptr %control, i64 {_BUSY}
-  %count = getelementptr i64, ptr %control, i64 {_COUNT}
-  %phase = getelementptr i64, ptr %control, i64 {_PHASE}
-  %room = getelementptr i64, ptr %control, i64 {_ROOM}
-  store i64 0, ptr %busy
-  store i64 0, ptr %count
-  store i64 0, ptr %phase
-  call void @reset_room(ptr %room)
-  br label %each
-each:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %each ]
-  %box = call ptr @mailbox(ptr %control, i64 %i)
-  store i64 0, ptr %box
-  %box.room = getelementptr i64, ptr %box, i64 {_MAIL_ROOM}
-  call void @reset_room(ptr %box.room)
-  %i.next = add i64 %i, 1
-  %more = icmp ult i64 %i.next, {MAX_WORKERS}
-  br i1 %more, label %each, label %out
-out:
-  ret void
-}}
-
-define internal ptr @mailbox(ptr %control, i64 %worker) nounwind {{
-  %offset = mul i64 %worker, {_MAILBOX_WORDS}
-  %from = add i64 %offset, {_MAILBOXES}
-  %box = getelementptr i64, ptr %control, i64 %from
-  ret ptr %box
-}}
-"""
 
 _CLOCK = f"""
 declare i32 @clock_gettime(i32, ptr)
@@ -390,7 +196,7 @@ define i64 @run_alone(ptr %control, ptr %job) nounwind {{
 define i64 @run(ptr %control, ptr %job) nounwind {{
 entry:
   call void @patch(ptr %job)
-  %busy = getelementptr i64, ptr %control, i64 {_BUSY}
+  %busy = getelementptr i64, ptr %control, i64 {BUSY}
   %taken = cmpxchg ptr %busy, i64 0, i64 1 acq_rel monotonic
   %mine = extractvalue {{ i64, i1 }} %taken, 1
   br i1 %mine, label %start, label %alone
@@ -400,7 +206,7 @@ alone:
 start:
   %workers = load i64, ptr %job
   %others = sub i64 %workers, 1
-  %finished = getelementptr i64, ptr %control, i64 {_FINISHED}
+  %finished = getelementptr i64, ptr %control, i64 {FINISHED}
   store atomic i64 0, ptr %finished release, align 8
   br label %look
 look:
@@ -409,16 +215,16 @@ look:
   br i1 %more, label %post, label %take_part
 post:
   %box = call ptr @mailbox(ptr %control, i64 %i)
-  %job.at = getelementptr i64, ptr %box, i64 {_MAIL_JOB}
+  %job.at = getelementptr i64, ptr %box, i64 {MAIL_JOB}
   store ptr %job, ptr %job.at
   %sent = atomicrmw add ptr %box, i64 1 seq_cst
-  %room = getelementptr i64, ptr %box, i64 {_MAIL_ROOM}
+  %room = getelementptr i64, ptr %box, i64 {MAIL_ROOM}
   call void @announce(ptr %room)
   %i.next = add i64 %i, 1
   br label %look
 take_part:
   call void @share(ptr %control, ptr %job, i64 0)
-  %end.room = getelementptr i64, ptr %control, i64 {_ROOM}
+  %end.room = getelementptr i64, ptr %control, i64 {ROOM}
   call void @wait(ptr %finished, i64 %others, ptr %end.room)
   store atomic i64 0, ptr %busy release, align 8
   br label %out
@@ -430,10 +236,10 @@ out:
 define void @work(ptr %control, i64 %worker) nounwind {{
 entry:
   %box = call ptr @mailbox(ptr %control, i64 %worker)
-  %job.at = getelementptr i64, ptr %box, i64 {_MAIL_JOB}
-  %room = getelementptr i64, ptr %box, i64 {_MAIL_ROOM}
-  %finished = getelementptr i64, ptr %control, i64 {_FINISHED}
-  %end.room = getelementptr i64, ptr %control, i64 {_ROOM}
+  %job.at = getelementptr i64, ptr %box, i64 {MAIL_JOB}
+  %room = getelementptr i64, ptr %box, i64 {MAIL_ROOM}
+  %finished = getelementptr i64, ptr %control, i64 {FINISHED}
+  %end.room = getelementptr i64, ptr %control, i64 {ROOM}
   br label %next
 next:
   %number = phi i64 [ 1, %entry ], [ %following, %next ]
