@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from graphnn.compiler.driver import Pass
 from graphnn.compiler.passes.canonicalize import canonicalize
+from graphnn.compiler.passes.correlate import correlate
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
+from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.schedule import schedule
@@ -18,6 +20,7 @@ O0: tuple[Pass, ...] = (
     specialize,  # everything later works with numbers for sizes
     canonicalize,  # one way to write a thing, so that rules need one pattern
     expand,  # from here on every node has a kernel
+    correlate,  # convolutions have one direction, which code is generated for
     schedule,  # an order of computation; updates come last
     lower,  # nodes become instructions on views of buffers
     plan_memory,  # buffers get their place in the arena
@@ -30,7 +33,9 @@ O1: tuple[Pass, ...] = (
     fold_constants,  # rules look for numbers, so numbers come first
     simplify,  # while composites still have names: log(softmax(x)) -> log_softmax(x)
     expand,
+    correlate,
     schedule,
+    fuse,  # what is computed together needs no memory in between
     lower,
     plan_memory,
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from graphnn.compiler.backends import BACKENDS, Executable, emit
-from graphnn.compiler.driver import Driver, Report
+from graphnn.compiler.driver import Driver, PassRecord, Report
+from graphnn.compiler.explanation import explain_fusion
 from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
@@ -35,13 +36,42 @@ VERIFY_BY_DEFAULT = False
 """Whether programs are checked between passes when nothing else is said; the tests set it."""
 
 
-@dataclass(frozen=True)
 class Specialization:
-    """A program for one binding of the named dimensions."""
+    """A program for one binding of the named dimensions.
 
-    unit: Unit
-    report: Report
-    executable: Executable
+    Attributes
+    ----------
+    unit : Unit
+    """
+
+    def __init__(self, unit: Unit, driver: Driver, report: Report) -> None:
+        self.unit = unit
+        self._driver = driver
+        self._passes = report
+        self._expected = tuple((each.shape, each.dtype) for each in unit.graph.inputs)
+
+    @property
+    def executable(self) -> Executable:
+        """What runs it: made when it is first needed, for a program may be only looked at."""
+        return self._emitted[0]
+
+    @property
+    def report(self) -> Report:
+        """What the passes did, and what it took to make the program executable."""
+        return Report((*self._passes.passes, self._emitted[1]))
+
+    @cached_property
+    def _emitted(self) -> tuple[Executable, PassRecord]:
+        return self._driver.timed("emit", self.unit, emit)
+
+    def takes(self, feeds: Sequence[Any]) -> bool:
+        """Whether feeds are arrays that can be run as they are: most calls of a training loop."""
+        if len(feeds) != len(self._expected):
+            return False
+        for (shape, dtype), fed in zip(self._expected, feeds, strict=True):
+            if type(fed) is not np.ndarray or fed.shape != shape or fed.dtype is not dtype:
+                return False
+        return True
 
 
 class Program:
@@ -66,6 +96,7 @@ class Program:
         self.outputs = outputs
         self.updates = dict(updates)
         self.options = options
+        self._is_single = isinstance(outputs, Node)
         self._names = [node.name or f"input{i}" for i, node in enumerate(graph.inputs)]
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
         self._lock = threading.RLock()
@@ -98,6 +129,11 @@ class Program:
         FeedError
             If a feed is missing, extra, or of the wrong rank, shape or dtype.
         """
+        chosen = self._latest
+        if chosen is not None and not kwargs and chosen.takes(args):
+            with self._lock:
+                results = chosen.executable.run(args)
+            return results[0] if self._is_single else unflatten(self.outputs, results)
         feeds = self._arrange(args, kwargs)
         arrays = [
             _fed(name, node, value)
@@ -125,9 +161,7 @@ class Program:
                 unit = Unit(self.graph, tuple(self.updates), self.options, dict(key))
                 driver = Driver(self.options.fuel)
                 unit, report = driver.run(unit, LEVELS[self.options.optimize])
-                executable, record = driver.timed("emit", unit, emit)
-                report = Report((*report.passes, record))
-                self._specialized[key] = Specialization(unit, report, executable)
+                self._specialized[key] = Specialization(unit, driver, report)
             return self._specialized[key]
 
     # ------------------------------------------------------------------- what it looks like
@@ -156,6 +190,30 @@ class Program:
     def report(self) -> Report:
         """What each pass did, how long it took, and each rewrite with the user's line."""
         return self._shown.report
+
+    def explain(self, node: Node | None = None) -> str:
+        """What is computed together by one instruction, and what is not and why.
+
+        Parameters
+        ----------
+        node : Node, optional
+            Tell only what concerns this node, and what else was built on its lines.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> x = gn.input("x", shape=(4, 4))
+        >>> y = gn.tanh(x)
+        >>> print(gn.compile(x, y @ y).explain(y))  # doctest: +ELLIPSIS
+           0 kernel: tanh...
+        not fused:
+          tanh... -> matmul..., because: a contraction reads its factors from memory
+        """
+        return explain_fusion(self._shown.unit, node)
 
     @property
     def arena_nbytes(self) -> int:
@@ -303,12 +361,11 @@ def _fed(name: str, node: Node, value: Any) -> Array:
 
 def instruction_text(instruction: Instruction) -> str:
     """An instruction on one line: kind, operator, where it writes, what it reads, whose line."""
-    word = instruction.op.label(instruction.node) if instruction.op is not None else "copy"
     reads = ", ".join(str(view.buffer) for view in instruction.inputs)
     writes = ", ".join(str(view.buffer) for view in instruction.outputs)
     known = provenance(instruction.node)
     place = f"  # {', '.join(map(str, known.sources))}" if known.sources else ""
-    return f"{instruction.kind:6} {word:14} {writes} <- {reads}{place}"
+    return f"{instruction.kind:6} {instruction.label:14} {writes} <- {reads}{place}"
 
 
 def compile(

@@ -9,15 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphnn.compiler.domain import Group
+from graphnn.compiler.kernel import Contraction, Kernel
 from graphnn.core.dtypes import DType
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.op import Op
 from graphnn.core.state import Parameter
 
-__all__ = ["Buffer", "Instruction", "MemoryPlan", "Options", "Storage", "Unit", "View"]
+if TYPE_CHECKING:
+    from graphnn.compiler.native.moves.piece import Piece
+
+__all__ = ["Buffer", "Instruction", "MemoryPlan", "Note", "Options", "Storage", "Unit", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Options:
         Check the record between passes.
     debug : {"", "nan"}
         "nan": stop at the first instruction that gives NaN or infinity.
+    native : {"now", "background", "never"}
+        When native code is built; until then, and with "never", NumPy's kernels are called.
     """
 
     backend: str = "numpy"
@@ -45,6 +52,7 @@ class Options:
     fuel: int | None = None
     verify: bool = False
     debug: str = ""
+    native: str = "now"
 
 
 class Storage(Enum):
@@ -53,6 +61,7 @@ class Storage(Enum):
     ARENA = "arena"
     STATE = "state"
     CONSTANT = "constant"
+    FEED = "feed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +72,7 @@ class Buffer:
     ----------
     storage : Storage
     index : int
-        Its number: among the arena's buffers, the unit's states, or its constants.
+        Its number: among the arena's buffers, the unit's states, its constants, or its feeds.
     nbytes : int
     """
 
@@ -125,20 +134,37 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One thing the machine does: apply an operator to views and write other views.
+    """One thing the machine does: compute some nodes from views and write other views.
 
     Attributes
     ----------
-    kind : {"kernel", "gemm", "copy", "host"}
-        What emits it: an elementwise kernel, a matrix product, a copy, or the operator's own
-        reference kernel called on the host.
+    kind : {"kernel", "gemm", "conv", "copy", "move", "host"}
+        A loop nest, a contraction, a copy, an operator that has native code of its own, or the
+        operator's NumPy kernel called on the host.
     op : Op or None
-        None for a copy.
+        That of ``node``; None for a copy.
     attrs : mapping
+        Those of ``node``.
     inputs, outputs : tuple of View
+        Where the operands of ``kernel`` begin, in order; those of ``op`` if there is none. For a
+        contraction: the left and the right factor, then the operands of its epilogue. A view may
+        be read in another shape than its own: the kernel's strides count.
     node : Node
-        What it computes: names, source lines and time step for errors, profiles and pictures.
+        The most important node that it computes: names, source lines and time step for errors,
+        profiles and pictures.
     flops : int
+    kernel : Kernel, Contraction or None
+        What code is generated from; None if the host does it.
+    nodes : tuple of Node
+        Everything that it computes, inputs before users.
+    reads : tuple of (Node, View)
+        The nodes whose values it reads, and where these lie: what an interpreter starts from.
+    stored : tuple of Node
+        What it writes to each of ``outputs``, if there is a kernel that is no copy.
+    pieces : tuple of Piece
+        Native code that does what ``op`` does, if it takes more than one kernel.
+    scratch : Buffer or None
+        Memory that its native code needs while it runs.
     """
 
     kind: str
@@ -148,6 +174,21 @@ class Instruction:
     outputs: tuple[View, ...]
     node: Node
     flops: int = 0
+    kernel: Kernel | Contraction | None = None
+    nodes: tuple[Node, ...] = ()
+    reads: tuple[tuple[Node, View], ...] = ()
+    stored: tuple[Node, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    scratch: Buffer | None = None
+
+    @property
+    def label(self) -> str:
+        """The words for what it computes."""
+        if self.op is None:
+            return "copy"
+        words = [each.op.label(each) for each in self.nodes or (self.node,)]
+        most = 4
+        return "+".join(words[:most]) + (f"+{len(words) - most}" if len(words) > most else "")
 
     @property
     def nbytes(self) -> int:
@@ -174,6 +215,21 @@ class MemoryPlan:
     live: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Why a node was not fused with one that it reads.
+
+    Attributes
+    ----------
+    producer, consumer : Node
+    reason : str
+    """
+
+    producer: Node
+    consumer: Node
+    reason: str
+
+
 @dataclass(frozen=True)
 class Unit:
     """A program in the making.
@@ -189,6 +245,10 @@ class Unit:
         What the named dimensions are bound to.
     schedule : tuple of Node
         Every node in the order of computation (from ``schedule`` on).
+    groups : tuple of Group
+        What is computed together, in order (from ``fuse`` on).
+    notes : tuple of Note
+        Why what is next to each other is not computed together.
     instructions : tuple of Instruction
         From ``lower`` on.
     buffers : tuple of Buffer
@@ -198,7 +258,8 @@ class Unit:
     constants : tuple of Node
         Constants that are read, by number.
     feeds, results : tuple of View
-        Where fed values go before the first instruction, and where results are after the last.
+        Where fed values are (nothing writes there), and where results are after the last
+        instruction.
     plan : MemoryPlan or None
         From ``plan_memory`` on.
     """
@@ -208,6 +269,8 @@ class Unit:
     options: Options = field(default_factory=Options)
     sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     schedule: tuple[Node, ...] = ()
+    groups: tuple[Group, ...] = ()
+    notes: tuple[Note, ...] = ()
     instructions: tuple[Instruction, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()

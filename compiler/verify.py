@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from graphnn.compiler.unit import Buffer, Storage, Unit
+from graphnn.compiler.domain import is_computed
+from graphnn.compiler.kernel import Contraction, Kernel, Operand
+from graphnn.compiler.overwriting import may_overwrite
+from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.core.dtypes import as_dtype
 from graphnn.core.errors import VerifyError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -26,6 +30,8 @@ def verify(unit: Unit) -> None:
             raise _broken(value, f"update of {parameter.spec} by {value.spec}")
     if unit.schedule:
         _verify_schedule(unit)
+    if unit.groups:
+        _verify_groups(unit)
     if unit.instructions:
         _verify_instructions(unit)
     if unit.plan is not None:
@@ -58,16 +64,68 @@ def _verify_schedule(unit: Unit) -> None:
         raise VerifyError("the schedule is not the graph's nodes, once each", where="")
 
 
+def _verify_groups(unit: Unit) -> None:
+    """Every computed node is in a group, which comes after all that it reads."""
+    done: set[Node] = set()
+    for group in unit.groups:
+        inside = set(group.nodes)
+        for node in group.nodes:
+            waiting = [each for each in node.inputs if each not in done]
+            while waiting:
+                each = waiting.pop()
+                if not is_computed(each):
+                    waiting += [one for one in each.inputs if one not in done]
+                elif each not in inside:
+                    raise _broken(node, f"is grouped before {each!r}")
+                done.add(each)
+            done.add(node)
+    missing = [node for node in unit.schedule if is_computed(node) and node not in done]
+    if missing:
+        raise _broken(missing[0], "is in no group")
+
+
+def _verify_kernel(instruction: Instruction) -> None:
+    """Operands fit the views that they begin in, and reach no byte outside of the buffers."""
+    kernel, views = instruction.kernel, (*instruction.inputs, *instruction.outputs)
+    if kernel is None:
+        return
+    operands = [*((operand, kernel.sizes) for operand in _factors(kernel))]
+    inner = kernel.epilogue if isinstance(kernel, Contraction) else kernel
+    operands += [(operand, inner.sizes) for operand in inner.operands]
+    if len(views) != len(operands):
+        raise _broken(instruction.node, f"{len(views)} views for {len(operands)} operands")
+    count = len(inner.operands)
+    outputs = range(count - len(instruction.outputs), count)
+    if sorted(place for place, _ in inner.stores) != list(outputs):
+        raise _broken(instruction.node, "not every output is stored once")
+    for view, (operand, sizes) in zip(views, operands, strict=True):
+        _verify_operand(instruction.node, view, operand, sizes)
+
+
+def _factors(kernel: Kernel | Contraction) -> tuple[Operand, ...]:
+    return (kernel.left, kernel.right) if isinstance(kernel, Contraction) else ()
+
+
+def _verify_operand(node: Node, view: View, operand: Operand, sizes: tuple[int, ...]) -> None:
+    reach = [stride * (size - 1) for stride, size in zip(operand.strides, sizes, strict=True)]
+    first = view.offset + sum(each for each in reach if each < 0)
+    last = view.offset + sum(each for each in reach if each > 0) + as_dtype(operand.dtype).itemsize
+    if first < 0 or last > view.buffer.nbytes:
+        raise _broken(node, f"a kernel reaches outside of {view.buffer}")
+
+
 def _verify_instructions(unit: Unit) -> None:
     """Nothing is read before it is written; results have the specs that were promised."""
     written: set[Buffer] = {view.buffer for view in unit.feeds}
     for instruction in unit.instructions:
+        _verify_kernel(instruction)
         for view in instruction.inputs:
-            if view.buffer.storage is Storage.ARENA and view.buffer not in written:
+            is_computed = view.buffer.storage is Storage.ARENA and view.nbytes > 0
+            if is_computed and view.buffer not in written:
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")
         for view in instruction.outputs:
-            if view.buffer.storage is Storage.CONSTANT:
-                raise _broken(instruction.node, "writes a constant")
+            if view.buffer.storage in (Storage.CONSTANT, Storage.FEED):
+                raise _broken(instruction.node, f"writes a {view.buffer.storage.value}")
             written.add(view.buffer)
     for node, view in zip(unit.graph.outputs, unit.results, strict=False):
         if TensorSpec(view.shape, view.dtype) != node.spec:
@@ -109,16 +167,13 @@ def _may_overwrite(unit: Unit, time: int, old: int, new: int) -> bool:
 
     A kernel may, element by element: it must read there what it writes there.
     """
-    if not 0 <= time < len(unit.instructions) or unit.instructions[time].kind != "kernel":
-        return False
-    (output,), inputs = unit.instructions[time].outputs, unit.instructions[time].inputs
     assert unit.plan is not None
-    return (
-        unit.plan.offsets[old] == unit.plan.offsets[new]
-        and output.is_whole
-        and all(
-            view.is_whole and (view.shape, view.nbytes) == (output.shape, output.nbytes)
-            for view in inputs
-            if view.buffer is unit.buffers[old]
-        )
+    if not 0 <= time < len(unit.instructions):
+        return False
+    if unit.plan.offsets[old] != unit.plan.offsets[new]:
+        return False
+    instruction = unit.instructions[time]
+    return any(
+        view.buffer is unit.buffers[new] and may_overwrite(instruction, number, unit.buffers[old])
+        for number, view in enumerate(instruction.outputs)
     )

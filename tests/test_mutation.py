@@ -19,7 +19,7 @@ from drawing import Case
 from random_graphs import OPERATORS, Leaf, Recipe, Step, check_compilation
 
 import graphnn as gn
-from graphnn.compiler.backends.numpy import NumpyExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.pattern import Apply, Exactness, Rule, RuleBook, Var, op, rule
 from graphnn.compiler.unit import Unit
 from graphnn.core.errors import ShapeError
@@ -200,14 +200,14 @@ def test_wrong_kernel_of_the_executor_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_buffers_that_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = NumpyExecutable.__init__
+    right = InterpretedExecutable.__init__
 
-    def wrong(self: NumpyExecutable, unit: Unit) -> None:
+    def wrong(self: InterpretedExecutable, unit: Unit) -> None:
         assert unit.plan is not None
         offsets = (0,) * len(unit.plan.offsets)
         right(self, replace(unit, plan=replace(unit.plan, offsets=offsets)))
 
-    monkeypatch.setattr(NumpyExecutable, "__init__", wrong)
+    monkeypatch.setattr(InterpretedExecutable, "__init__", wrong)
     with fails:
         check_every_operator()
 
@@ -221,12 +221,12 @@ def test_updates_that_see_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
         with_gradient=False,
     )
     check_compilation(swap, "float32")
-    right = NumpyExecutable._bind
+    right = InterpretedExecutable._bind
 
-    def wrong(self: NumpyExecutable, instruction: Any) -> Callable[[], None]:
+    def wrong(self: InterpretedExecutable, instruction: Any) -> Callable[[], None]:
         bound = right(self, instruction)
         return bound if instruction.op is not None else lambda: None
 
-    monkeypatch.setattr(NumpyExecutable, "_bind", wrong)
+    monkeypatch.setattr(InterpretedExecutable, "_bind", wrong)
     with fails:
         check_compilation(swap, "float32")

@@ -94,9 +94,10 @@ def test_a_broken_pass_is_named() -> None:
 
 
 def test_a_plan_that_overwrites_what_is_still_needed_is_refused() -> None:
-    """A kernel may write over what it reads, but exactly there; feeds are apart from the start."""
-    x, unused = vector(shape=(64,)), vector(shape=(64,))
-    unit = Unit(gn.Graph((unused, x), (gn.exp(x),)), options=Options(verify=True))
+    """A kernel may write over what it reads, but exactly there; results are apart to the end."""
+    x = vector(shape=(8, 8))
+    kept, y = gn.expm(x), gn.inv(x)
+    unit = Unit(gn.Graph((x,), (kept, gn.exp(y))), options=Options(verify=True))
     planned = after(unit, schedule, lower, plan_memory)
 
     def at(*offsets: int) -> Pass:
@@ -320,7 +321,7 @@ def test_moments_and_weights_as_in_adam(backend: str, optimize: str) -> None:
         weights = weights - 0.5 * moments
     np.testing.assert_allclose(w.value, weights, rtol=1e-6)
     np.testing.assert_allclose(m.value, moments, rtol=1e-6)
-    assert writes_to_state(program) == ["kernel", "kernel"]
+    assert set(writes_to_state(program)) == {"kernel"}
 
 
 @ON_EACH

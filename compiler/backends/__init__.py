@@ -6,10 +6,11 @@ same planned arena, and decides only how an instruction is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from graphnn.compiler.backends.numpy import NumpyExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
@@ -20,7 +21,7 @@ __all__ = ["BACKENDS", "Executable", "emit"]
 class Executable(Protocol):
     """A unit that is ready to run."""
 
-    def run(self, feeds: list[Array]) -> list[Array]:
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
         """Run once: new arrays for the results; state is updated in place.
 
         ``feeds`` have the shapes and dtypes of the unit's inputs and are never written to.
@@ -28,9 +29,16 @@ class Executable(Protocol):
         ...
 
 
+def native_or_interpreted(unit: Unit) -> Executable:
+    """Native code, unless the options ask for the interpreter, which misses no value."""
+    if unit.options.native == "never" or unit.options.debug == "nan":
+        return InterpretedExecutable(unit)
+    return NativeExecutable(unit)
+
+
 BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "reference": ReferenceExecutable,
-    "numpy": NumpyExecutable,
+    "numpy": native_or_interpreted,
 }
 """Every backend by the word that users choose it with."""
 

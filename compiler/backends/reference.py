@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class ReferenceExecutable:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
 
-    def run(self, feeds: list[Array]) -> list[Array]:
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
         unit = self._unit
         # Contiguous, for NumPy sums in another order where memory is laid out in another.

@@ -132,6 +132,6 @@ FLOATS: dict[str, Primitive] = {
 """By name."""
 
 EXACT = frozenset(
-    ["negative", "abs", "sign", "maximum", "minimum", "floor", "ceil", "round", "trunc", "where"]
+    ["negative", "abs", "sign", "maximum", "minimum", "floor", "ceil", "round", "trunc"]
 )
 """Those whose result is a half float if their operands are."""

@@ -10,24 +10,19 @@ from collections.abc import Callable, Sequence
 
 from graphnn.compiler.native.math.lanes import Lanes, select
 
-__all__ = ["INTEGERS", "integer_primitive", "is_unsigned"]
+__all__ = ["INTEGERS"]
 
 _WIDTH = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
-def is_unsigned(dtype: str) -> bool:
+def _is_unsigned(dtype: str) -> bool:
     """Whether comparisons and divisions are unsigned."""
     return dtype in ("bool", "uint8")
 
 
-def integer_primitive(op: str, args: Sequence[Lanes], dtype: str) -> Lanes:
-    """A primitive of `INTEGERS` on values of one dtype."""
-    return INTEGERS[op](args, dtype)
-
-
 def _compare(predicate: str) -> Callable[[Sequence[Lanes], str], Lanes]:
     def compare(args: Sequence[Lanes], dtype: str) -> Lanes:
-        sign = "" if predicate in ("eq", "ne") else "u" if is_unsigned(dtype) else "s"
+        sign = "" if predicate in ("eq", "ne") else "u" if _is_unsigned(dtype) else "s"
         b = args[0].builder
         return Lanes(b, b.compare(f"icmp {sign}{predicate}", args[0].value, args[1].value))
 
@@ -47,21 +42,21 @@ def _extreme(word: str) -> Callable[[Sequence[Lanes], str], Lanes]:
     def extreme(args: Sequence[Lanes], dtype: str) -> Lanes:
         if dtype == "bool":
             return args[0] | args[1] if word == "max" else args[0] & args[1]
-        return args[0].intrinsic(("u" if is_unsigned(dtype) else "s") + word, args[1])
+        return args[0].intrinsic(("u" if _is_unsigned(dtype) else "s") + word, args[1])
 
     return extreme
 
 
 def _absolute(args: Sequence[Lanes], dtype: str) -> Lanes:
     (x,) = args
-    return x if is_unsigned(dtype) else select(x < 0, -x, x)
+    return x if _is_unsigned(dtype) else select(x < 0, -x, x)
 
 
 def _sign(args: Sequence[Lanes], dtype: str) -> Lanes:
     (x,) = args
-    positive = x.differs(0) if is_unsigned(dtype) else x > 0
+    positive = x.differs(0) if _is_unsigned(dtype) else x > 0
     one = positive.to("zext", x.element)
-    return one if is_unsigned(dtype) else one | (x >> (_WIDTH[x.element] - 1))
+    return one if _is_unsigned(dtype) else one | (x >> (_WIDTH[x.element] - 1))
 
 
 def _shift(op: str) -> Callable[[Sequence[Lanes], str], Lanes]:
@@ -69,7 +64,7 @@ def _shift(op: str) -> Callable[[Sequence[Lanes], str], Lanes]:
         (x, count), b = args, args[0].builder
         width = _WIDTH[x.element]
         inside = Lanes(b, b.compare("icmp ult", count.value, count.constant(width).value))
-        instruction = "lshr" if op == "ashr" and is_unsigned(dtype) else op
+        instruction = "lshr" if op == "ashr" and _is_unsigned(dtype) else op
         last = width - 1 if instruction == "ashr" else 0  # the sign stays, or nothing does
         moved = Lanes(b, b.binary(instruction, x.value, select(inside, count, last).value))
         return moved if instruction == "ashr" else select(inside, moved, 0)
@@ -89,7 +84,7 @@ def _quotient_and_remainder(args: Sequence[Lanes], dtype: str) -> tuple[Lanes, L
     """Rounded down; by 1 instead of 0 and -1, which would trap."""
     (x, y), b = args, args[0].builder
     by_zero = y.equals(0)
-    if is_unsigned(dtype):
+    if _is_unsigned(dtype):
         safe = select(by_zero, 1, y)
         quotient = Lanes(b, b.binary("udiv", x.value, safe.value))
         return select(by_zero, 0, quotient), select(by_zero, 0, x - quotient * safe)

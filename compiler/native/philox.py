@@ -7,6 +7,7 @@ lower halves of 64-bit lanes, where a product of two words is one instruction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.code import Code
@@ -42,6 +43,8 @@ class Philox:
     dtype: str
     n_keys: int
     count: int
+
+    scratch_nbytes: ClassVar[int] = 0
 
     def generate(self, target: Target, name: str) -> Code:
         """See `Generated`."""

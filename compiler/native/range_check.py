@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.scalars import storage_type
@@ -29,6 +30,8 @@ class RangeCheck:
     strides: tuple[int, ...]
     low: int
     high: int
+
+    scratch_nbytes: ClassVar[int] = 0
 
     def generate(self, target: Target, name: str) -> Code:
         """See `Generated`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.code import Code
@@ -51,6 +52,8 @@ class Scan:
     along: tuple[int, ...]
     sizes: tuple[int, ...]
     strides: tuple[tuple[int, ...], ...]
+
+    scratch_nbytes: ClassVar[int] = 0
 
     def generate(self, target: Target, name: str) -> Code:
         """See `Generated`."""

@@ -152,8 +152,13 @@ class Scatter:
         return Code(
             "\n".join([*declared, *(each.function() for each in builders)]),
             tuple((word, count) for word, _, count in parts),
-            self._wide_offset + (4 * self.n_rows * self.width if self._is_widened else 0),
+            self.scratch_nbytes,
         )
+
+    @property
+    def scratch_nbytes(self) -> int:
+        """Bytes of scratch: the places, and the results if they are made in float32."""
+        return self._wide_offset + (4 * self.n_rows * self.width if self._is_widened else 0)
 
     @property
     def _is_widened(self) -> bool:

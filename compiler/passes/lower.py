@@ -13,12 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.native.generators import scratch_nbytes
+from graphnn.compiler.native.moves import pieces_of
+from graphnn.compiler.overwriting import may_overwrite
+from graphnn.compiler.passes.kernels import copying, lower_group
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.core.dtypes import UINT8
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
@@ -33,12 +40,15 @@ Views = tuple[View, ...]
 
 def lower(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
-    lowering = _Lowering(unit.updated)
-    for node in unit.graph.inputs:
-        lowering.views[node] = (lowering.allocate(node.tensor),)
-    for node in unit.schedule:
-        if node not in lowering.views:
-            lowering.views[node] = lowering.lower(node)
+    if not unit.groups:  # nothing was fused: every node by itself
+        alone = (Group.of(node) for node in unit.schedule if is_computed(node))
+        unit = replace(unit, groups=tuple(alone))
+    lowering = _Lowering(unit)
+    for number, node in enumerate(unit.graph.inputs):
+        fed = Buffer(Storage.FEED, number, node.tensor.nbytes)
+        lowering.views[node] = (contiguous(fed, node.tensor),)
+    for group in unit.groups:
+        lowering.lower(group)
     results = lowering.finish(
         unit.graph.outputs, unit.updated, in_place=unit.options.debug != "nan"
     )
@@ -66,18 +76,24 @@ def contiguous(buffer: Buffer, spec: TensorSpec) -> View:
 class _Lowering:
     """The instructions and buffers made so far."""
 
-    def __init__(self, updated: tuple[Parameter, ...]) -> None:
+    def __init__(self, unit: Unit) -> None:
         self.views: dict[Node, Views] = {}
         self.instructions: list[Instruction] = []
         self.buffers: list[Buffer] = []
         self.states: dict[Parameter, Buffer] = {}
         self.constants: dict[Node, Buffer] = {}
+        self.needed = _needed(unit)
 
     def allocate(self, spec: TensorSpec) -> View:
         """A new buffer in the arena."""
         buffer = Buffer(Storage.ARENA, len(self.buffers), spec.nbytes)
         self.buffers.append(buffer)
         return contiguous(buffer, spec)
+
+    def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
+        """Memory for the kernels of one instruction, which run one after the other."""
+        nbytes = max(map(scratch_nbytes, kernels), default=0)
+        return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
     def state(self, parameter: Parameter) -> View:
         """The memory of a parameter."""
@@ -86,8 +102,22 @@ class _Lowering:
             self.states[parameter] = Buffer(Storage.STATE, len(self.states), spec.nbytes)
         return contiguous(self.states[parameter], spec)
 
-    def lower(self, node: Node) -> Views:
-        """The views that hold a node's results, after the instruction that computes them."""
+    def view_of(self, node: Node) -> View:
+        """Where a value lies; views are made when they are first asked for."""
+        waiting = [node]
+        while waiting:
+            last = waiting[-1]
+            missing = [each for each in _looked_at(last) if each not in self.views]
+            if missing and last not in self.views:
+                waiting += missing
+            else:
+                waiting.pop()
+                if last not in self.views:
+                    self.views[last] = self._look(last)
+        return self.views[node][0]
+
+    def _look(self, node: Node) -> Views:
+        """The views of a node that no instruction computes."""
         if isinstance(node, Parameter):
             return (self.state(node),)
         if node.op is CONSTANT:
@@ -96,34 +126,74 @@ class _Lowering:
             return (contiguous(buffer, node.tensor),)
         if node.op is TUPLE:
             return tuple(self.views[each][0] for each in node.inputs)
+        (read,) = (self.views[each] for each in node.inputs)
         if node.op is PROJECT:
-            return (self.views[node.inputs[0]][node.attrs["index"]],)
-        inputs = tuple(self.views[each][0] for each in node.inputs)
-        if node.op.is_view:
-            seen = look(node, inputs[0])
-            if seen is None:  # a reshape across strides: bring it into row-major order first
-                seen = look(node, self.copy(inputs[0], node.inputs[0]))
-            assert seen is not None
-            return (seen,)
-        specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
-        outputs = tuple(self.allocate(spec) for spec in specs)
+            return (read[node.attrs["index"]],)
+        assert node.op.is_view, f"{node!r} is computed later than it is read"
+        seen = look(node, read[0])
+        if seen is None:  # a reshape across strides: bring it into row-major order first
+            seen = look(node, self.copy(read[0], node.inputs[0]))
+        assert seen is not None
+        return (seen,)
+
+    def lower(self, group: Group) -> None:
+        """The instruction that computes a group."""
+        stored = [node for node in group.nodes if node in self.needed]
+        for node in stored:
+            specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
+            self.views[node] = tuple(map(self.allocate, specs))
+        if group.is_native:
+            self._lower_native(group, stored)
+        else:
+            (node,) = group.nodes
+            inputs, outputs = tuple(map(self.view_of, node.inputs)), self.views[node]
+            pieces = pieces_of(node, inputs, outputs) if all(each.nbytes for each in outputs) else None
+            kind = "move" if pieces else "kernel" if node.op.is_elementwise else "host"
+            self.instructions.append(
+                Instruction(
+                    kind,
+                    node.op,
+                    node.attrs,
+                    inputs,
+                    outputs,
+                    node,
+                    node.op.flops(node),
+                    nodes=group.nodes,
+                    pieces=tuple(pieces or ()),
+                    scratch=self.scratch([each.kernel for each in pieces or ()]),
+                )
+            )
+
+    def _lower_native(self, group: Group, stored: Sequence[Node]) -> None:
+        """The kernel or contraction of a group."""
+        main = next((each for each in group.nodes if each.op.name in ANCHOR_OPS), stored[-1])
+        made = lower_group(group, self.view_of, [(node, self.views[node][0]) for node in stored])
+        kind = {"dot_general": "gemm", "conv": "conv"}.get(main.op.name, "kernel")
         self.instructions.append(
             Instruction(
-                node.op.instruction,
-                node.op,
-                node.attrs,
-                inputs,
-                outputs,
-                node,
-                node.op.flops(node),
+                kind,
+                main.op,
+                main.attrs,
+                made.inputs,
+                made.outputs,
+                main,
+                sum(each.op.flops(each) for each in group.nodes),
+                made.kernel,
+                group.nodes,
+                made.reads,
+                tuple(stored),
+                scratch=self.scratch([made.kernel]),
             )
         )
-        return outputs
 
     def copy(self, view: View, node: Node, into: View | None = None) -> View:
         """A contiguous copy of a view."""
         target = into or self.allocate(TensorSpec(view.shape, view.dtype))
-        self.instructions.append(Instruction("copy", None, {}, (view,), (target,), node))
+        if view.nbytes:
+            kernel = copying(view, target)
+            self.instructions.append(
+                Instruction("copy", None, {}, (view,), (target,), node, kernel=kernel)
+            )
         return target
 
     def finish(
@@ -135,7 +205,7 @@ class _Lowering:
         n_results = len(outputs) - len(targets)
         views: list[View] = []
         for index, node in enumerate(outputs):
-            (view,) = self.views[node]
+            view = self.view_of(node)
             unchanged = index >= n_results and view == targets[index - n_results]
             if view.buffer in overwritten and not unchanged:
                 view = self.copy(view, node)  # an old value that is asked for: save it first
@@ -148,7 +218,12 @@ class _Lowering:
         if not moved:
             return views[:n_results]
         self.instructions = [
-            replace(each, inputs=_move(each.inputs, moved), outputs=_move(each.outputs, moved))
+            replace(
+                each,
+                inputs=_move(each.inputs, moved),
+                outputs=_move(each.outputs, moved),
+                reads=tuple((node, _moved(view, moved)) for node, view in each.reads),
+            )
             for each in self.instructions
         ]
         return list(_move(views[:n_results], moved))
@@ -177,20 +252,44 @@ class _Lowering:
             if writer < last_risk:
                 continue
             instruction = self.instructions[writer]
-            reads = [view for view in instruction.inputs if view.buffer == target.buffer]
-            at_position = instruction.kind == "kernel" and all(view == target for view in reads)
+            output = next(
+                number
+                for number, view in enumerate(instruction.outputs)
+                if view.buffer == value.buffer
+            )
             if last_read.get(target.buffer, -1) < writer or (
-                last_read[target.buffer] == writer and at_position
+                last_read[target.buffer] == writer
+                and may_overwrite(instruction, output, target.buffer)
             ):
                 moved[value.buffer] = target.buffer
         return moved
 
 
+def _needed(unit: Unit) -> set[Node]:
+    """The nodes whose values are read outside of their groups."""
+    roots = roots_of(unit.schedule)
+    group_of = {node: group for group in unit.groups for node in group.nodes}
+    needed = {roots[node] for node in unit.graph.outputs}
+    for group in unit.groups:
+        for node in group.nodes:
+            for each in node.inputs:
+                if group_of.get(roots[each]) is not group:
+                    needed.add(roots[each])
+    return needed
+
+
+def _looked_at(node: Node) -> tuple[Node, ...]:
+    """What must have views before a node has."""
+    return node.inputs if node.op.is_view or node.op in (TUPLE, PROJECT) else ()
+
+
 def _move(views: Sequence[View], moved: Mapping[Buffer, Buffer]) -> Views:
     """The views with some buffers replaced by others of their size."""
-    return tuple(
-        replace(view, buffer=moved[view.buffer]) if view.buffer in moved else view for view in views
-    )
+    return tuple(_moved(view, moved) for view in views)
+
+
+def _moved(view: View, moved: Mapping[Buffer, Buffer]) -> View:
+    return replace(view, buffer=moved[view.buffer]) if view.buffer in moved else view
 
 
 def look(node: Node, view: View) -> View | None:

@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from dataclasses import replace
 
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.unit import Buffer, Instruction, MemoryPlan, Storage, Unit
 from graphnn.core.state import ALIGNMENT
 
@@ -27,12 +28,14 @@ def plan_memory(unit: Unit, driver: Driver) -> Unit:
             births.setdefault(first, []).append(buffer)
             deaths.setdefault(last, []).append(buffer)
     gaps, offsets = _Gaps(), [0] * len(unit.buffers)
-    for time in range(-1, len(unit.instructions) + 1):
+    for time in range(len(unit.instructions) + 1):
         dying = deaths.get(time, [])
         inherited: set[Buffer] = set()
         for buffer in births.get(time, ()):
-            heir = _overwritten(unit.instructions[time], buffer, dying) if time >= 0 else None
-            if heir is not None and heir not in inherited:
+            heir = None
+            if time < len(unit.instructions):
+                heir = _overwritten(unit.instructions[time], buffer, dying, inherited)
+            if heir is not None:
                 inherited.add(heir)
                 offsets[buffer.index] = offsets[heir.index]
             else:
@@ -46,7 +49,7 @@ def plan_memory(unit: Unit, driver: Driver) -> Unit:
 def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
     """First and last instruction that touches each buffer of the arena.
 
-    Feeds live from -1, results to the number of instructions; ``(0, -1)`` if never.
+    Results live to the number of instructions; ``(0, -1)`` if never.
     """
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -56,30 +59,27 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
             first.setdefault(buffer.index, time)
             last[buffer.index] = time
 
-    for view in unit.feeds:
-        touch(view.buffer, -1)
     for time, instruction in enumerate(unit.instructions):
         for view in (*instruction.inputs, *instruction.outputs):
             touch(view.buffer, time)
+        if instruction.scratch is not None:
+            touch(instruction.scratch, time)
     for view in unit.results:
         touch(view.buffer, len(unit.instructions))
     return tuple((first.get(i, 0), last.get(i, -1)) for i in range(len(unit.buffers)))
 
 
-def _overwritten(instruction: Instruction, buffer: Buffer, dying: list[Buffer]) -> Buffer | None:
-    """An input that dies here and that the kernel may write its result over."""
-    (output, *others) = instruction.outputs
-    if instruction.kind != "kernel" or others or output.buffer != buffer:
+def _overwritten(
+    instruction: Instruction, buffer: Buffer, dying: list[Buffer], taken: set[Buffer]
+) -> Buffer | None:
+    """An input that dies here and that the kernel may write a result over."""
+    if buffer == instruction.scratch:
         return None
+    number = next(n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
     for view in instruction.inputs:
-        reads = [each for each in instruction.inputs if each.buffer == view.buffer]
-        if (
-            view.buffer in dying
-            and view.buffer.nbytes == buffer.nbytes
-            and view.dtype.itemsize == output.dtype.itemsize
-            and all(each.shape == output.shape and each.is_whole for each in reads)
-        ):
-            return view.buffer
+        heir = view.buffer
+        if heir in dying and heir not in taken and may_overwrite(instruction, number, heir):
+            return heir
     return None
 
 

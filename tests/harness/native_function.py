@@ -10,6 +10,8 @@ import numpy as np
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.scalars import apply, from_storage, storage_type, to_storage
 from graphnn.compiler.native.target import host_target
+from graphnn.core.op import REGISTRY
+from graphnn.core.spec import TensorSpec
 
 LANES = 8
 
@@ -57,39 +59,39 @@ def _optimised(text, target):
     return module, machine
 
 
-@cache
-def native_function(op, result, dtypes, lanes=LANES):
-    """The primitive as a Python function of arrays."""
-    module, machine = _optimised(text_of(op, result, dtypes, lanes), host_target())
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
-        engine.get_function_address("f")
-    )
+class NativeFunction:
+    """A primitive as a function of arrays.
 
-    def function(*arrays):
+    ``entry`` takes the address of the table of pointers, the result's last, and the size.
+    """
+
+    def __init__(self, op, result, dtypes, lanes=LANES, target=None):
+        target = target or host_target()
+        module, machine = _optimised(text_of(op, result, dtypes, lanes, target), target)
+        self._engine = llvm.create_mcjit_compiler(module, machine)
+        self._engine.finalize_object()
+        self.entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
+            self._engine.get_function_address("f")
+        )
+        self._result, self._lanes = np.dtype(result), lanes
+
+    def __call__(self, *arrays):
         size = arrays[0].size
-        padded = -(-size // lanes) * lanes
+        padded = -(-size // self._lanes) * self._lanes
         given = [np.resize(np.ascontiguousarray(each).reshape(-1), padded) for each in arrays]
-        made = np.empty(padded, np.dtype(result))
+        made = np.empty(padded, self._result)
         pointers = [each.ctypes.data for each in (*given, made)]
-        entry((ctypes.c_void_p * len(pointers))(*pointers), padded)
+        self.entry((ctypes.c_void_p * len(pointers))(*pointers), padded)
         return made[:size].reshape(arrays[0].shape)
 
-    function.engine = engine
-    function.entry = entry
-    return function
+
+@cache
+def compiled(op, *dtypes, lanes=LANES, target=None):
+    """The primitive on dtypes, with the dtype of the result that the operator has."""
+    return NativeFunction(op, result_of(op, dtypes), dtypes, lanes, target)
 
 
-def compiled(op, *dtypes, lanes=LANES):
-    """The primitive on dtypes, with the dtype of the result that the operator gives."""
-    return native_function(op, _result(op, dtypes), dtypes, lanes)
-
-
-_BOOLS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"} | {
-    f"logical_{word}" for word in ("and", "or", "xor", "not")
-}
-
-
-def _result(op, dtypes):
-    return "bool" if op in _BOOLS or op.startswith("is") else dtypes[-1]
+def result_of(op, dtypes):
+    """The dtype of an operator's result."""
+    specs = [TensorSpec((), np.dtype(dtype)) for dtype in dtypes]
+    return REGISTRY[op].infer(*specs).dtype.name

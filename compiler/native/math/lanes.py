@@ -14,8 +14,10 @@ from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, ve
 __all__ = [
     "Lanes",
     "copysign",
+    "each_lane",
     "fma",
     "from_bits",
+    "horner",
     "magnitude",
     "nearest",
     "polynomial",
@@ -183,13 +185,14 @@ def polynomial(x: Lanes, coefficients: Sequence[float]) -> Lanes:
     Even and odd powers are summed apart, which halves the chain of dependent instructions.
     """
     if len(coefficients) < 6:
-        return _horner(x, coefficients)
+        return horner(x, coefficients)
     square = x * x
-    even, odd = _horner(square, coefficients[::2]), _horner(square, coefficients[1::2])
+    even, odd = horner(square, coefficients[::2]), horner(square, coefficients[1::2])
     return fma(odd, x, even)
 
 
-def _horner(x: Lanes, coefficients: Sequence[float]) -> Lanes:
+def horner(x: Lanes, coefficients: Sequence[float]) -> Lanes:
+    """The same in one chain: more precise where the halves would cancel."""
     total = x.constant(coefficients[-1])
     for each in reversed(coefficients[:-1]):
         total = fma(total, x, each)

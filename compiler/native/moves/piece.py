@@ -65,6 +65,11 @@ Memory: TypeAlias = View | Status
 class Generated(Protocol):
     """Work that a `Kernel` cannot say: frozen, hashable data with a code generator of its own."""
 
+    @property
+    def scratch_nbytes(self) -> int:
+        """Bytes of scratch memory that its code is given."""
+        ...
+
     def generate(self, target: Target, name: str) -> Code:
         """Code whose functions' names begin with ``name``."""
         ...

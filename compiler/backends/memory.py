@@ -1,0 +1,82 @@
+"""The memory of a unit: its arena, and where in memory each view lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from graphnn.compiler.unit import Buffer, Storage, Unit, View
+from graphnn.core.op import Array
+from graphnn.core.spec import TensorSpec
+from graphnn.core.state import aligned_empty
+
+__all__ = ["Memory"]
+
+
+class Memory:
+    """The arena of a unit, and the arrays of what lies outside of it.
+
+    Feeds lie where the user has them: `lend` says where that is in one run. An executor that
+    copies them has memory of its own, from `hold_feeds`.
+    """
+
+    def __init__(self, unit: Unit) -> None:
+        assert unit.plan is not None
+        self._unit = unit
+        self._offsets = unit.plan.offsets
+        self.arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
+        self._feeds: Sequence[Array] = ()
+
+    def hold_feeds(self) -> list[Array]:
+        """Arrays to copy feeds into."""
+        made = [aligned_empty(node.tensor) for node in self._unit.graph.inputs]
+        self._feeds = made
+        return made
+
+    def lend(self, feeds: Sequence[Array]) -> Sequence[Array]:
+        """Take arrays as the feeds of one run; copies of those that are not contiguous."""
+        whole = [each if _is_plain(each) else np.array(each, order="C") for each in feeds]
+        self._feeds = whole
+        return whole
+
+    def view(self, view: View) -> Callable[[], Array]:
+        """Gives the memory of a view as an array: anew each time, if it is lent."""
+        if view.buffer.storage is Storage.FEED:
+            return lambda: self.array(view)
+        array = self.array(view)
+        return lambda: array
+
+    def array(self, view: View) -> Array:
+        """The memory of a view as an array."""
+        if view.nbytes == 0:
+            return np.empty(view.shape, view.dtype)
+        memory, offset = self._place(view.buffer)
+        return np.ndarray(view.shape, view.dtype, memory, offset + view.offset, view.strides)
+
+    def address(self, buffer: Buffer) -> int:
+        """Where a buffer begins; it is no feed."""
+        memory, offset = self._place(buffer)
+        return int(memory.ctypes.data) + offset
+
+    def _place(self, buffer: Buffer) -> tuple[Array, int]:
+        """The bytes that hold a buffer, and where in them it begins."""
+        match buffer.storage:
+            case Storage.ARENA:
+                return self.arena, self._offsets[buffer.index]
+            case Storage.STATE:
+                whole = self._unit.states[buffer.index].array
+            case Storage.CONSTANT:
+                whole = self._unit.constants[buffer.index].attrs["value"].array
+            case Storage.FEED:
+                whole = self._feeds[buffer.index]
+        return _as_bytes(whole), 0
+
+
+def _as_bytes(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _is_plain(array: Array) -> bool:
+    """Whether native code can read an array where it is."""
+    return array.flags.c_contiguous and array.flags.aligned

@@ -1,0 +1,142 @@
+"""From instructions to native calls: addresses of functions, of operands, and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+from graphnn.compiler.backends.memory import Memory
+from graphnn.compiler.kernel import Apply, Contraction, Kernel
+from graphnn.compiler.native.generators import request_for
+from graphnn.compiler.native.library import Loaded, host_library
+from graphnn.compiler.native.loop_plan import EXPENSIVE
+from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
+from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.core.op import Array
+
+__all__ = ["NativeCalls"]
+
+BYTES_PER_NS = 10.0
+FLOPS_PER_NS = 50.0
+"""About what one core does; only how work is divided depends on it."""
+
+STATUS_NBYTES = 8
+
+
+class NativeCalls:
+    """The native instructions of a unit, compiled and with their memory.
+
+    Parameters
+    ----------
+    unit : Unit
+    memory : Memory
+    status : int
+        Address of the word that kernels set when they meet what their operator refuses.
+    """
+
+    def __init__(self, unit: Unit, memory: Memory, status: int) -> None:
+        self._memory = memory
+        self._status = status
+        self._slots: dict[tuple[int, int], int] = {}  # (feed, offset) -> number
+        kernels = list(dict.fromkeys(k for each in unit.instructions for k in _kernels(each)))
+        loaded = host_library().load([request_for(each) for each in kernels])
+        self._loaded: dict[Any, Loaded] = dict(zip(kernels, loaded, strict=True))
+        for instruction in unit.instructions:  # every slot is known before the first run
+            list(self.of(instruction))
+
+    @staticmethod
+    def is_native(instruction: Instruction) -> bool:
+        """Whether native code carries it out."""
+        return bool(instruction.pieces) or instruction.kernel is not None
+
+    @property
+    def n_slots(self) -> int:
+        """How many addresses every segment is run with."""
+        return len(self._slots)
+
+    def addresses(self, feeds: Sequence[Array]) -> list[int]:
+        """The address of every slot."""
+        starts = [each.__array_interface__["data"][0] for each in feeds]
+        return [starts[feed] + offset for feed, offset in self._slots]
+
+    def of(self, instruction: Instruction) -> Iterator[Call]:
+        """The calls of an instruction, in order."""
+        if instruction.kernel is not None:
+            operands = (*instruction.inputs, *instruction.outputs)
+            yield from self._parts(instruction, instruction.kernel, operands)
+        for piece in instruction.pieces:
+            yield from self._parts(instruction, piece.kernel, piece.operands)
+
+    def _parts(
+        self, instruction: Instruction, kernel: Any, operands: Sequence[Any]
+    ) -> Iterator[Call]:
+        loaded = self._loaded[kernel]
+        arguments = [self._argument(each) for each in operands]
+        touched = [self._interval(each) for each in operands]
+        reads, writes = list(touched), list(touched)
+        if instruction.kernel is not None:
+            n_inputs = len(instruction.inputs)
+            reads, writes = touched[:n_inputs], touched[n_inputs:]
+        if loaded.scratch_nbytes:
+            assert instruction.scratch is not None
+            start = self._memory.address(instruction.scratch)
+            arguments.append(start)
+            writes.append((start, start + loaded.scratch_nbytes))
+        is_commit = any(
+            isinstance(each, View) and each.buffer.storage is Storage.STATE
+            for each in instruction.outputs
+        )
+        for address, n_chunks in loaded.parts:
+            yield Call(
+                address=address,
+                n_chunks=n_chunks,
+                arguments=tuple(arguments),
+                reads=tuple(reads),
+                writes=tuple(writes),
+                cost_ns=cost_ns(instruction, kernel),
+                is_commit=is_commit,
+            )
+
+    def _argument(self, operand: Any) -> int | Slot:
+        """The address of an operand's first element."""
+        if not isinstance(operand, View):
+            return self._status
+        if operand.buffer.storage is Storage.FEED:
+            key = (operand.buffer.index, operand.offset)
+            return Slot(self._slots.setdefault(key, len(self._slots)))
+        if operand.nbytes == 0:
+            return 0
+        return self._memory.address(operand.buffer) + operand.offset
+
+    def _interval(self, operand: Any) -> Interval:
+        """The memory of an operand's buffer."""
+        if not isinstance(operand, View):
+            return self._status, self._status + STATUS_NBYTES
+        buffer: Buffer = operand.buffer
+        if buffer.storage is Storage.FEED:
+            return slot_interval(buffer.index, buffer.nbytes)
+        if operand.nbytes == 0:
+            return 0, 0
+        start = self._memory.address(buffer)
+        return start, start + buffer.nbytes
+
+
+def _kernels(instruction: Instruction) -> list[Any]:
+    """Everything that code is generated for."""
+    own = [] if instruction.kernel is None else [instruction.kernel]
+    return own + [each.kernel for each in instruction.pieces]
+
+
+def cost_ns(instruction: Instruction, kernel: Any) -> float:
+    """About how long a kernel takes on one thread."""
+    moved = instruction.nbytes / BYTES_PER_NS
+    match kernel:
+        case Contraction():
+            return max(moved, 2 * prod(kernel.sizes) / FLOPS_PER_NS)
+        case Kernel():
+            applied = [each for each in kernel.values if isinstance(each, Apply)]
+            costly = sum(each.op in EXPENSIVE for each in applied)
+            return max(moved, prod(kernel.sizes) * (0.05 * len(applied) + 0.6 * costly))
+        case _:
+            return max(moved, instruction.flops / FLOPS_PER_NS)

@@ -1,0 +1,54 @@
+"""What a program computes together, and why not more: fusion in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphnn.compiler.unit import Note, Unit
+from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
+
+__all__ = ["explain_fusion"]
+
+
+def explain_fusion(unit: Unit, node: Node | None) -> str:
+    """Every fused instruction with its members, then every edge that was not fused.
+
+    Parameters
+    ----------
+    unit : Unit
+    node : Node or None
+        Tell only what concerns this node, or what was made of it: what comes from its lines.
+    """
+    lines = []
+    for number, instruction in enumerate(unit.instructions):
+        members = instruction.nodes
+        if members and _concerns(members, node):
+            lines.append(f"{number:4} {instruction.kind}: {', '.join(map(_words, members))}")
+    notes = [each for each in unit.notes if _concerns((each.producer, each.consumer), node)]
+    if notes:
+        lines.append("not fused:")
+    lines += [f"  {_text(each)}" for each in notes]
+    if not notes and unit.options.debug == "nan":
+        lines.append('nothing is fused: debug="nan" looks at every value')
+    elif not notes and unit.options.optimize == "O0":
+        lines.append('nothing is fused at optimize="O0"')
+    return "\n".join(lines)
+
+
+def _concerns(nodes: Iterable[Node], node: Node | None) -> bool:
+    if node is None:
+        return True
+    lines = set(provenance(node).sources)
+    return any(each is node or not lines.isdisjoint(provenance(each).sources) for each in nodes)
+
+
+def _text(note: Note) -> str:
+    return f"{_words(note.producer)} -> {_words(note.consumer)}, because: {note.reason}"
+
+
+def _words(node: Node) -> str:
+    """A node and the user's line that built it."""
+    word = node.name or node.op.label(node)
+    sources = provenance(node).sources
+    return f"{word} ({sources[0]})" if sources else word

@@ -1,0 +1,1 @@
+"""Products of matrices as native code; `generate.generate` is the entrance."""

@@ -1,0 +1,298 @@
+"""The chunks of a convolution: register blocks are summed into a buffer, then the epilogue runs.
+
+The buffer is small, of one chunk, and stays in the innermost cache: sums may be written along
+another axis than they were computed along, and every epilogue sees finished sums alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.builder import Builder, V, vector_of
+from graphnn.compiler.native.convolution.layout import Access, Layout
+from graphnn.compiler.native.convolution.plan import Plan, free_axes, item_bytes, moves
+from graphnn.compiler.native.convolution.results import ResultWriter
+from graphnn.compiler.native.convolution.windows import progression
+from graphnn.compiler.native.scalars import register_type
+from graphnn.compiler.native.target import Target
+from graphnn.compiler.native.tile import Strip, load_strip
+
+__all__ = ["ChunkWriter"]
+
+UNROLLED = 48
+"""Products up to which the innermost loop is written out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """A loop of the summation."""
+
+    count: V | int
+    left: int
+    right: int
+
+
+class ChunkWriter:
+    """Prints the function that computes chunks."""
+
+    def __init__(
+        self, contraction: Contraction, plan: Plan, memory: Layout, target: Target, name: str
+    ) -> None:
+        self.contraction, self.plan, self.memory, self.target = contraction, plan, memory, target
+        self.name = name
+        self.free = free_axes(contraction)
+        self.is_dot = plan.vector in contraction.summed
+        self.item = item_bytes(contraction)
+        self.element = register_type(contraction.dtype)
+        self.type = vector_of(self.element, plan.lanes)
+        args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
+        self.begin, self.end = begin, end
+        self.b = Builder(name, [args, begin, end], target=target)
+        self.args = args
+        self.left_positions, self.right_positions = self._positions()
+
+    def _positions(self) -> tuple[list[dict[int, int]], list[dict[int, int]]]:
+        """Positions within a register block at which the operands are read, by axis.
+
+        Along the vector axis they are counted in vectors.
+        """
+        lefts: list[dict[int, int]] = [{}]
+        rights: list[dict[int, int]] = [{}]
+        for axis in self.free:
+            is_vector = axis == self.plan.vector
+            count = self.plan.vectors if is_vector else self.plan.tiles[axis]
+            if count == 1:
+                continue
+            found = [{axis: n} for n in range(count)]
+            if moves(self.contraction, axis)[0]:
+                lefts = [{**each, **more} for each in lefts for more in found]
+            else:
+                rights = [{**each, **more} for each in rights for more in found]
+        return lefts, rights
+
+    def function(self) -> Builder:
+        """Print it."""
+        b, plan = self.b, self.plan
+        n_arguments = 2 + len(self.contraction.epilogue.operands)
+        self.pointers = [
+            b.load(b.at(self.args, 8 * n), "ptr", 8)
+            for n in range(n_arguments + bool(self.memory.scratch_nbytes))
+        ]
+        results = ResultWriter(b, self.contraction, plan, self.pointers[2:n_arguments])
+        with b.loop(self.begin, self.end) as chunk:
+            starts, fresh = self._starts(chunk)
+            if plan.hoisted < 0:
+                self._blocks(starts, results, None)
+            else:
+                results.clear()
+                with b.loop(0, plan.n_steps(self.contraction, plan.hoisted)) as turn:
+                    self._blocks(starts, results, turn)
+            results.write(starts, fresh)
+        return b
+
+    def _starts(self, chunk: V) -> tuple[dict[int, V | int], dict[int, V | int]]:
+        """First positions of a chunk, and how many of them an earlier chunk has written.
+
+        The last chunk along an axis is moved back so that all are of one size.
+        """
+        b, plan = self.b, self.plan
+        starts: dict[int, V | int] = {}
+        fresh: dict[int, V | int] = {}
+        rest = chunk
+        for axis in reversed(self.free):
+            size, step = plan.n_steps(self.contraction, axis), plan.chunks[axis]
+            count = -(-size // step)
+            starts[axis] = fresh[axis] = 0
+            if count == 1:
+                continue
+            at = b.binary("urem", rest, b.integer(count))
+            rest = b.binary("udiv", rest, b.integer(count))
+            wanted = b.binary("mul", at, b.integer(step))
+            if size % step:
+                start = b.intrinsic("smin", wanted, b.integer(size - step))
+                fresh[axis] = b.binary("sub", wanted, start)
+                starts[axis] = start
+            else:
+                starts[axis] = wanted
+        return starts, fresh
+
+    def _blocks(
+        self, starts: dict[int, V | int], results: ResultWriter, turn: V | None
+    ) -> None:
+        """All register blocks of a chunk."""
+        order = [axis for axis in self.free if self.plan.chunks[axis] > self.plan.tiles[axis]]
+        with self._within(order) as at:
+            self._block(starts, at, results, turn)
+
+    @contextmanager
+    def _within(self, axes: Sequence[int]) -> Iterator[dict[int, V]]:
+        """Positions of register blocks in a chunk; the last is moved back to fit."""
+        if not axes:
+            yield {}
+            return
+        b, axis = self.b, axes[0]
+        size, step = self.plan.chunks[axis], self.plan.tiles[axis]
+        with b.loop(0, size, step) as wanted:
+            at = b.intrinsic("smin", wanted, b.integer(size - step)) if size % step else wanted
+            with self._within(axes[1:]) as inner:
+                yield {axis: at, **inner}
+
+    def _block(
+        self,
+        starts: dict[int, V | int],
+        at: dict[int, V],
+        results: ResultWriter,
+        turn: V | None,
+    ) -> None:
+        """Sum up one register block."""
+        b, plan = self.b, self.plan
+        positions = {axis: _sum(b, starts[axis], at.get(axis, 0)) for axis in self.free}
+        if turn is not None:
+            positions[plan.hoisted] = turn
+        left = self._address(self.memory.left, positions)
+        right = self._address(self.memory.right, positions)
+        loops: list[_Loop] = []
+        left_strides, right_strides = self.memory.left.strides, self.memory.right.strides
+        of_tap = {}
+        for number, (bound, linear) in enumerate(
+            zip(self.contraction.bounds, plan.linear, strict=True)
+        ):
+            if not linear:
+                of_tap[bound.tap] = number
+        for axis in self.contraction.summed:
+            if axis == plan.hoisted:
+                continue
+            if axis in of_tap:
+                number = of_tap[axis]
+                bound, step = self.contraction.bounds[number], self.memory.left.steps[number]
+                first, count, element = self._taps(number, positions[bound.place])
+                every, elements = progression(bound)
+                left = b.at(left, b.binary("mul", element, b.integer(step)))
+                right = b.at(right, b.binary("mul", first, b.integer(right_strides[axis])))
+                loops.append(_Loop(count, elements * step, every * right_strides[axis]))
+            else:
+                size = plan.n_steps(self.contraction, axis)
+                if size > 1:
+                    loops.append(_Loop(size, left_strides[axis], right_strides[axis]))
+        loops.sort(key=lambda loop: -abs(loop.left))
+        slots = [
+            (row, column)
+            for row in range(len(self.left_positions))
+            for column in range(len(self.right_positions))
+        ]
+        sums = {slot: b.local(self.type) for slot in slots}
+        places = {
+            (row, column): results.place(
+                at, {**self.left_positions[row], **self.right_positions[column]}
+            )
+            for row, column in slots
+        }
+        for slot, memory in sums.items():
+            start = V("zeroinitializer", self.type) if plan.lanes > 1 else b.real(0.0, self.element)
+            if turn is not None:
+                start = b.load(places[slot], self.type, self.item)
+            b.store(start, memory, self.item)
+        self._summation(loops, left, right, sums)
+        for slot, memory in sums.items():
+            b.store(b.load(memory, self.type, self.item), places[slot], self.item)
+
+    def _taps(self, number: int, place: V | int) -> tuple[V, V, V]:
+        b = self.b
+        table = V(f"@{self.name}_taps{number}", "ptr")
+        row = b.at(table, b.binary("mul", _value(b, place), b.integer(24)))
+        first, count, element = (b.load(b.at(row, 8 * n), "i64", 8) for n in range(3))
+        return first, count, element
+
+    def _address(self, access: Access, positions: dict[int, V | int]) -> V:
+        b = self.b
+        address = b.at(self.pointers[access.argument], access.offset)
+        for axis, position in positions.items():
+            if access.strides[axis] and position != 0:
+                stride = b.integer(access.strides[axis])
+                address = b.at(address, b.binary("mul", _value(b, position), stride))
+        return address
+
+    def _summation(
+        self, loops: Sequence[_Loop], left: V, right: V, sums: dict[tuple[int, int], V]
+    ) -> None:
+        """Loops over the summed axes, outermost first."""
+        if not loops:
+            self._step(left, right, 0, 0, sums)
+            return
+        b, loop = self.b, loops[0]
+        count = loop.count
+        if len(loops) == 1 and isinstance(count, int) and count * len(sums) <= UNROLLED:
+            for n in range(count):
+                self._step(left, right, n * loop.left, n * loop.right, sums)
+            return
+        with b.loop(0, count) as n:
+            left = b.at(left, b.binary("mul", n, b.integer(loop.left)))
+            right = b.at(right, b.binary("mul", n, b.integer(loop.right)))
+            self._summation(loops[1:], left, right, sums)
+
+    def _step(
+        self,
+        left: V,
+        right: V,
+        left_offset: int,
+        right_offset: int,
+        sums: dict[tuple[int, int], V],
+    ) -> None:
+        """One product for every sum of the register block."""
+        b = self.b
+        of_left = [
+            left_offset + self._offset(self.memory.left, each) for each in self.left_positions
+        ]
+        of_right = [
+            right_offset + self._offset(self.memory.right, each) for each in self.right_positions
+        ]
+        left_first = len(of_left) <= len(of_right)
+        kept, passing = (of_left, of_right) if left_first else (of_right, of_left)
+        kept_values = [self._read(left_first, left if left_first else right, n) for n in kept]
+        for j, offset in enumerate(passing):
+            value = self._read(not left_first, right if left_first else left, offset)
+            for i, other in enumerate(kept_values):
+                slot = (i, j) if left_first else (j, i)
+                total = b.load(sums[slot], self.type, self.item)
+                b.store(self._added(other, value, total), sums[slot], self.item)
+
+    def _added(self, x: V, y: V, total: V) -> V:
+        b = self.b
+        if self.target.has_fma:
+            return b.intrinsic("fma", x, y, total)
+        return b.binary("fadd", b.binary("fmul", x, y), total)
+
+    def _offset(self, access: Access, position: dict[int, int]) -> int:
+        """Bytes to a position within a register block."""
+        offset = 0
+        for axis, n in position.items():
+            if axis == self.plan.vector:
+                offset += n * self.plan.lanes * self.item
+            else:
+                offset += n * access.strides[axis]
+        return offset
+
+    def _read(self, is_left: bool, base: V, offset: int) -> V:
+        access = self.memory.left if is_left else self.memory.right
+        plan = self.plan
+        is_vector = plan.vector >= 0 and moves(self.contraction, plan.vector)[not is_left]
+        strip = Strip(plan.lanes, plan.lanes)
+        stride = self.item if is_vector else 0
+        return load_strip(self.b, access.dtype, self.b.at(base, offset), stride, strip)
+
+
+def _value(b: Builder, number: V | int) -> V:
+    return b.integer(number) if isinstance(number, int) else number
+
+
+def _sum(b: Builder, x: V | int, y: V | int) -> V | int:
+    if isinstance(x, int) and isinstance(y, int):
+        return x + y
+    if x == 0:
+        return y
+    if y == 0:
+        return x
+    return b.binary("add", _value(b, x), _value(b, y))

@@ -1,0 +1,229 @@
+"""Partition: which thread runs which chunks of which call, and where all must meet.
+
+Decided once, when a segment is built, from the costs and the memory that calls say they touch.
+Results do not depend on it: chunks are independent, and calls that are not keep their order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["Call", "Interval", "Share", "Slot", "Step", "partition", "slot_interval"]
+
+Interval: TypeAlias = tuple[int, int]
+"""Addresses from the first up to the second, which is not in it."""
+
+SPLIT_NS = 2_000.0
+"""Work that is worth a thread of its own: many times what a barrier costs."""
+
+ALONE_NS = 8_000.0
+"""A segment with less work than this is not worth waking a thread for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An argument whose address is known when a segment runs: a feed or a fresh result."""
+
+    number: int
+
+
+def slot_interval(number: int, nbytes: int) -> Interval:
+    """What stands for a slot's memory in `Call.reads` and `Call.writes`."""
+    start = -(number + 1) << 48
+    return start, start + nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function to call with every chunk of a range.
+
+    Attributes
+    ----------
+    address : int
+        Of a ``void f(ptr args, i64 begin, i64 end)``.
+    n_chunks : int
+    arguments : tuple of int or Slot
+        Addresses; those of slots are given anew in every run.
+    reads, writes : tuple of (int, int)
+        Memory it touches, from the first address up to the second; see `slot_interval`.
+    cost_ns : float
+        How long it takes on one thread, roughly.
+    is_commit : bool
+        Whether it must not run once the status word is not 0, because it changes state that
+        outlives the run.
+    """
+
+    address: int
+    n_chunks: int
+    arguments: tuple[int | Slot, ...]
+    reads: tuple[Interval, ...] = ()
+    writes: tuple[Interval, ...] = ()
+    cost_ns: float = 0.0
+    is_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Chunks of a call, by its number."""
+
+    call: int
+    begin: int
+    end: int
+
+
+Step: TypeAlias = Share | Literal["barrier", "check"]
+
+
+def partition(
+    calls: Sequence[Call], n_threads: int, status: Interval | None = None
+) -> list[list[Step]]:
+    """The program of every thread; just one if more are not worth it.
+
+    Before a call that commits there is a check of the status word, in all programs or in none.
+    """
+    work_ns = sum(call.cost_ns for call in calls)
+    if n_threads > 1 and work_ns >= ALONE_NS:
+        planner = _Planner(n_threads, status)
+        for number, call in enumerate(calls):
+            planner.add(number, call)
+        programs = planner.programs
+        if any(isinstance(step, Share) for program in programs[1:] for step in program):
+            return programs
+    planner = _Planner(1, status)
+    for number, call in enumerate(calls):
+        planner.add(number, call)
+    return planner.programs
+
+
+class _Planner:
+    """Hands out calls in their order."""
+
+    def __init__(self, n_threads: int, status: Interval | None) -> None:
+        self.programs: list[list[Step]] = [[] for _ in range(n_threads)]
+        self._status = status
+        self._is_checked = False
+        self._meet()
+
+    def add(self, number: int, call: Call) -> None:
+        """Give a call to one thread or to several."""
+        if call.is_commit and self._status and not self._is_checked:
+            self._check(self._status)
+        before = self._threads_before(call.reads, call.writes)
+        shares = self._shares(call, before)
+        if any(before - {thread} for thread, _, _ in shares):
+            self._barrier()
+            shares = self._shares(call, set())
+        total = max(call.n_chunks, 1)
+        for thread, begin, end in shares:
+            self.programs[thread].append(Share(number, begin, end))
+            self._loads[thread] += call.cost_ns * (end - begin) / total
+            self._note(thread, call.reads, call.writes)
+        if self._status and _overlap_any(call.writes, self._status):
+            self._is_checked = False
+
+    def _shares(self, call: Call, before: set[int]) -> list[tuple[int, int, int]]:
+        """``(thread, begin, end)``; loads are levelled where a call is large.
+
+        What a small call depends on may have run on one thread: there it needs no barrier.
+        """
+        n_threads = min(len(self.programs), call.n_chunks, int(call.cost_ns / SPLIT_NS))
+        if n_threads <= 1:
+            quietest = min(range(len(self._loads)), key=self._loads.__getitem__)
+            thread = next(iter(before)) if len(before) == 1 else quietest
+            return [(thread, 0, call.n_chunks)]
+        return _level(self._loads, call.n_chunks, call.cost_ns, n_threads)
+
+    def _check(self, status: Interval) -> None:
+        """All threads look at the status; none may write it before all have looked."""
+        if self._threads_before((status,), ()):
+            self._barrier()
+        for thread, program in enumerate(self.programs):
+            program.append("check")
+            self._note(thread, (status,), ())
+        self._is_checked = True
+
+    def _barrier(self) -> None:
+        for program in self.programs:
+            program.append("barrier")
+        self._meet()
+
+    def _meet(self) -> None:
+        """Forget what happened before: all have seen it."""
+        n_threads = len(self.programs)
+        self._loads = [0.0] * n_threads
+        self._read = [_Intervals() for _ in range(n_threads)]
+        self._written = [_Intervals() for _ in range(n_threads)]
+
+    def _note(self, thread: int, reads: Iterable[Interval], writes: Iterable[Interval]) -> None:
+        if len(self.programs) == 1:
+            return
+        for each in reads:
+            self._read[thread].add(each)
+        for each in writes:
+            self._written[thread].add(each)
+
+    def _threads_before(self, reads: Iterable[Interval], writes: Iterable[Interval]) -> set[int]:
+        """Threads that touched this memory since the last barrier, one of the two writing."""
+        return {
+            thread
+            for thread, (read, written) in enumerate(zip(self._read, self._written, strict=True))
+            if any(written.overlaps(each) for each in reads)
+            or any(written.overlaps(each) or read.overlaps(each) for each in writes)
+        }
+
+
+def _level(
+    loads: Sequence[float], n_chunks: int, cost_ns: float, n_threads: int
+) -> list[tuple[int, int, int]]:
+    """Split chunks so that the least loaded threads end together.
+
+    >>> _level([0.0, 0.0], 10, 100.0, 2)
+    [(0, 0, 5), (1, 5, 10)]
+    >>> _level([20.0, 0.0], 10, 100.0, 2)
+    [(0, 0, 4), (1, 4, 10)]
+    """
+    chosen = sorted(sorted(range(len(loads)), key=loads.__getitem__)[:n_threads])
+    level = (sum(loads[thread] for thread in chosen) + cost_ns) / len(chosen)
+    rooms = [max(level - loads[thread], 0.0) for thread in chosen]
+    shares, done, begin = [], 0.0, 0
+    for thread, room in zip(chosen, rooms, strict=True):
+        done += room
+        end = round(n_chunks * done / sum(rooms))
+        if end > begin:
+            shares.append((thread, begin, end))
+        begin = end
+    return shares
+
+
+def _overlap_any(intervals: Iterable[Interval], other: Interval) -> bool:
+    return any(start < other[1] and other[0] < stop for start, stop in intervals)
+
+
+class _Intervals:
+    """A set of addresses, as intervals that are disjoint and sorted."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def add(self, interval: Interval) -> None:
+        """Include an interval; it melts with those that it touches."""
+        start, stop = interval
+        if start >= stop:
+            return
+        first = bisect_left(self._stops, start)
+        last = bisect_right(self._starts, stop)
+        if first < last:
+            start = min(start, self._starts[first])
+            stop = max(stop, self._stops[last - 1])
+        self._starts[first:last] = [start]
+        self._stops[first:last] = [stop]
+
+    def overlaps(self, interval: Interval) -> bool:
+        """Whether any address of an interval is in the set."""
+        start, stop = interval
+        first = bisect_right(self._stops, start)
+        return start < stop and first < len(self._starts) and self._starts[first] < stop

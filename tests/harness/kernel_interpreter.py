@@ -1,0 +1,160 @@
+"""What kernels and contractions mean, in NumPy: an executable that runs them and nothing else.
+
+Independent of every code generator, and of the nodes that the kernels were made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.kernel import (
+    Apply,
+    Contraction,
+    Index,
+    Kernel,
+    Literal,
+    Load,
+    Operand,
+    Product,
+    Reduce,
+)
+from graphnn.compiler.unit import Instruction
+from graphnn.core.dtypes import as_dtype, is_bool, is_half, is_inexact
+from graphnn.core.op import REGISTRY, Array
+
+REDUCE = {
+    "sum": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+    "prod": np.multiply,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+
+
+def along(array: Array, operand: Operand, sizes: Sequence[int], *, writeable: bool) -> Array:
+    """What an operand sees from the first element of an array."""
+    assert len(operand.strides) == len(sizes)
+    # What lies behind the first element is not copied.
+    flat = (array[(slice(0, 1),) * array.ndim] if array.ndim else array).reshape(1)
+    flat = flat if flat.dtype == as_dtype(operand.dtype) else flat.view(as_dtype(operand.dtype))
+    return as_strided(flat[:1].reshape(()), tuple(sizes), operand.strides, writeable=writeable)
+
+
+def number(literal: Literal) -> Array:
+    dtype = as_dtype(literal.dtype)
+    if is_inexact(dtype):
+        return np.asarray(float.fromhex(literal.value)).astype(dtype)
+    return np.asarray(bool(int(literal.value)) if is_bool(dtype) else int(literal.value), dtype)
+
+
+def run_kernel(kernel: Kernel, arrays: Sequence[Array], product: Array | None = None) -> None:
+    """Compute a kernel on arrays, one per operand."""
+    stored = {operand for operand, _ in kernel.stores}
+    views = [
+        along(array, operand, kernel.sizes, writeable=number_ in stored)
+        for number_, (operand, array) in enumerate(zip(kernel.operands, arrays, strict=True))
+    ]
+    values: list[Array] = []
+    for value in kernel.values:
+        match value:
+            case Load(operand):
+                assert operand not in stored
+                values.append(np.array(views[operand][_moving(kernel.operands[operand])]))
+            case Literal():
+                values.append(number(value))
+            case Index(axis):
+                shape = [1] * len(kernel.sizes)
+                shape[axis] = kernel.sizes[axis]
+                values.append(np.arange(kernel.sizes[axis]).reshape(shape))
+            case Product(dtype):
+                assert product is not None
+                assert product.dtype == as_dtype(dtype)
+                values.append(product)
+            case Apply("cast", dtype, (arg,)):
+                values.append(values[arg].astype(as_dtype(dtype)))
+            case Apply(op, dtype, args):
+                assert all(arg < len(values) for arg in args)
+                made = REGISTRY[op].evaluate(*(values[arg] for arg in args))
+                assert made.dtype == as_dtype(dtype)
+                values.append(made)
+            case Reduce(op, arg):
+                wide = np.broadcast_to(values[arg], kernel.sizes)
+                dtype = wide.dtype
+                wide = wide.astype("float32") if is_half(dtype) else wide
+                reduced = REDUCE[op].reduce(
+                    wide, axis=kernel.reduced, keepdims=True, **_sum_dtype(op, wide)
+                )
+                values.append(reduced.astype(dtype))
+            case _:
+                raise AssertionError(value)
+    for operand, index in kernel.stores:
+        target = views[operand]
+        value = values[index]
+        where = _moving(kernel.operands[operand])
+        assert value.dtype == target.dtype
+        target[where] = np.broadcast_to(value, target[where].shape)
+
+
+def _moving(operand: Operand) -> tuple[slice, ...]:
+    """One element along axes that an operand does not move along."""
+    return tuple(slice(0, 1) if stride == 0 else slice(None) for stride in operand.strides)
+
+
+def _sum_dtype(op: str, wide: Array) -> dict[str, object]:
+    return {"dtype": wide.dtype} if op in ("sum", "prod") else {}
+
+
+def run_contraction(contraction: Contraction, arrays: Sequence[Array]) -> None:
+    """Compute a contraction: products of all pairs, one by one axis, then the epilogue."""
+    sizes = contraction.sizes
+    left, right, *others = arrays
+    b = along(right, contraction.right, sizes, writeable=False)
+    a, valid = _bounded(contraction, along(left, contraction.left, sizes, writeable=False))
+    dtype = as_dtype(contraction.dtype)
+    wide = np.dtype("float32") if is_half(dtype) else dtype
+    products = np.where(valid, a.astype(wide) * b.astype(wide), wide.type(0))
+    summed = np.asarray(products.sum(axis=contraction.summed, dtype=wide)).astype(dtype)
+    run_kernel(contraction.epilogue, others, summed)
+
+
+def _bounded(contraction: Contraction, a: Array) -> tuple[Array, Array]:
+    """The left factor at all points, and where there is one."""
+    valid = np.ones(contraction.sizes, bool)
+    offset = np.zeros(contraction.sizes, np.int64)
+    for bound in contraction.bounds:
+        assert contraction.left.strides[bound.place] == contraction.left.strides[bound.tap] == 0
+        grid = np.indices(contraction.sizes)
+        met = bound.stride * grid[bound.place] + bound.dilation * grid[bound.tap] - bound.low
+        q = met // bound.x_dilation
+        inside = (met % bound.x_dilation == 0) & (q >= 0) & (q < bound.size)
+        valid &= inside
+        offset += np.where(inside, q * bound.step, 0)
+    if not contraction.bounds:
+        return a, valid
+    result = np.zeros(contraction.sizes, a.dtype)
+    for point in np.ndindex(*contraction.sizes):
+        if valid[point]:
+            base = a[tuple(slice(i, i + 1) for i in point)].reshape(())
+            # One step of that many bytes further.
+            result[point] = as_strided(base, (2,), (int(offset[point]),))[1]
+    return result, valid
+
+
+class KernelExecutable(InterpretedExecutable):
+    """Runs what code is generated from."""
+
+    def _bind(self, instruction: Instruction) -> Callable[[], None]:
+        kernel = instruction.kernel
+        if kernel is None:
+            assert instruction.kind in ("host", "kernel")
+            return super()._bind(instruction)
+        views = (*instruction.inputs, *instruction.outputs)
+        arrays = [self._array(view) for view in views]
+        if isinstance(kernel, Contraction):
+            return lambda: run_contraction(kernel, arrays)
+        return lambda: run_kernel(kernel, arrays)

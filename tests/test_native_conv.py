@@ -1,0 +1,195 @@
+"""Convolutions in native code against the operator's own kernel in float64."""
+
+import ctypes
+from dataclasses import replace
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from graphnn.compiler.kernel import Apply, Bound, Contraction, Index, Kernel, Literal, Load
+from graphnn.compiler.kernel import Operand, Product
+from graphnn.compiler.native.convolution import generate, scratch_nbytes
+from graphnn.compiler.native.target import host_target
+from graphnn.ops.conv_primitive import CONV
+
+HOST = host_target()
+PLAIN = replace(HOST, cpu="x86-64", features="", vector_bytes=16, n_registers=16, has_fma=False)
+TARGETS = [HOST, PLAIN] if HOST.triple.startswith("x86_64") else [HOST]
+ELSEWHERE = replace(
+    HOST, cpu="skylake-avx512", features="", vector_bytes=64, n_registers=32, has_fma=True
+)
+
+
+def compiled(ir, target):
+    """An engine that holds the module."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(ir)
+    module.verify()
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2
+    )
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
+
+
+class Native:
+    """A compiled contraction."""
+
+    def __init__(self, contraction, target=HOST, code=None):
+        self.code = code or generate(contraction, target, "conv")
+        self.engine = compiled(self.code.ir, target)
+        self.functions = [
+            (
+                ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
+                    self.engine.get_function_address(name)
+                ),
+                count,
+            )
+            for name, count in self.code.parts
+        ]
+        self.memory = np.full(self.code.scratch_nbytes + 64, 0xFF, np.uint8)  # NaN, if it is read
+
+    def arguments(self, *arrays):
+        """The table of pointers."""
+        addresses = [each.ctypes.data for each in arrays]
+        addresses.append(self.memory.ctypes.data + -self.memory.ctypes.data % 64)
+        return (ctypes.c_void_p * len(addresses))(*addresses)
+
+    def __call__(self, *arrays, splits=1):
+        """Run on arrays whose first elements are given; chunks in so many ranges, backwards."""
+        args = ctypes.addressof(table := self.arguments(*arrays))
+        for function, count in self.functions:
+            edges = sorted({count * i // splits for i in range(splits + 1)})
+            for begin, end in reversed(list(zip(edges[:-1], edges[1:], strict=True))):
+                function(args, begin, end)
+        del table
+
+
+def contraction_of_conv(x, kernel, out, attrs, values=None, others=(), plain=False):
+    """The primitive conv as a contraction, and the kernel as it is to be given.
+
+    ``others`` are operands of the epilogue before ``out``, of its shape; ``plain`` asks for
+    strides instead of bounds (there must be neither padding nor ``x_dilation``).
+    """
+    ndim = x.ndim - 3
+    low = list(attrs["low"])
+    if attrs["flip"]:
+        kernel = np.flip(kernel, tuple(range(3, 3 + ndim)))
+        low = [
+            (n - 1) * d - before
+            for n, d, before in zip(kernel.shape[3:], attrs["dilation"], low, strict=True)
+        ]
+    sizes = (*out.shape, kernel.shape[2], *kernel.shape[3:])
+    xs, ks = x.strides, kernel.strides
+    window = [0] * ndim
+    places, taps, bounds = window, window, []
+    if plain:
+        places = [s * step for s, step in zip(attrs["stride"], xs[3:], strict=True)]
+        taps = [d * step for d, step in zip(attrs["dilation"], xs[3:], strict=True)]
+    else:
+        bounds = [
+            Bound(3 + n, 4 + ndim + n, attrs["stride"][n], attrs["dilation"][n], low[n],
+                  x.shape[3 + n], attrs["x_dilation"][n], xs[3 + n])
+            for n in range(ndim)
+        ]  # fmt: skip
+    dtype = x.dtype.name
+    operands = [Operand(each.dtype.name, each.strides) for each in (*others, out)]
+    values = values or (Product(dtype),)
+    epilogue = Kernel(
+        out.shape, (), tuple(operands), values, ((len(operands) - 1, len(values) - 1),)
+    )
+    contraction = Contraction(
+        sizes,
+        tuple(range(3 + ndim, len(sizes))),
+        dtype,
+        Operand(dtype, (xs[0], xs[1], 0, *places, xs[2], *taps)),
+        Operand(dtype, (0, ks[0], ks[1], *window, ks[2], *ks[3:])),
+        epilogue,
+        tuple(bounds),
+    )
+    return contraction, kernel
+
+
+def drawn(rng, shape, dtype="float32", order=None):
+    """An array in a random order of axes, inside a larger one half of the time."""
+    order = rng.permutation(len(shape)) if order is None else order
+    gap = int(rng.integers(0, 3)) if rng.random() < 0.3 else 0
+    whole = rng.standard_normal([shape[axis] + gap for axis in order]).astype(dtype)
+    inner = whole[tuple(slice(0, shape[axis]) for axis in order)]
+    return inner.transpose(np.argsort(order))
+
+
+def empty(rng, shape, dtype="float32"):
+    """Memory for a result in a random order of axes, and the elements around it."""
+    order = rng.permutation(len(shape))
+    whole = np.full([shape[axis] + 1 for axis in order], 77, dtype)
+    inner = whole[tuple(slice(0, shape[axis]) for axis in order)]
+    return whole, inner.transpose(np.argsort(order))
+
+
+def exact_and_bound(x, kernel, attrs, size):
+    """The convolution in float64, and how far sums in the dtype may be from it."""
+    x8, k8 = x.astype("f8"), kernel.astype("f8")
+    exact = CONV.evaluate(x8, k8, size=size, **attrs)
+    magnitude = CONV.evaluate(np.abs(x8), np.abs(k8), size=size, **attrs)
+    n_summed = int(np.prod(kernel.shape[2:]))
+    if x.dtype == np.float16:
+        bound = (n_summed + 1) * 2.0**-24 * magnitude + 2.0**-11 * np.abs(exact) + 2.0**-24
+    elif x.dtype == np.float64:  # the reference errs as much
+        bound = 2 * (n_summed + 1) * 2.0**-53 * magnitude
+    else:
+        bound = (n_summed + 1) * 2.0**-24 * magnitude
+    return exact, bound
+
+
+def random_case(rng, dtype):
+    """Operands and attrs of a small convolution."""
+    ndim = int(rng.integers(1, 4))
+    most = {1: 20, 2: 11, 3: 6}[ndim]
+
+    def some(low, high):
+        return tuple(int(rng.integers(low, high + 1)) for _ in range(ndim))
+
+    examples = int(rng.choice([1, 2, 3, 8, 11, 17]))
+    groups = int(rng.choice([1, 1, 1, 2, 5, 9]))
+    channels, filters = (int(rng.choice([1, 2, 3, 7, 9])) for _ in range(2))
+    if examples * groups * channels * filters > 1500:
+        examples, channels = 2, 2
+    attrs = {
+        "stride": some(1, 3) if rng.random() < 0.4 else (1,) * ndim,
+        "low": some(-2, 3) if rng.random() < 0.7 else (0,) * ndim,
+        "x_dilation": some(1, 3) if rng.random() < 0.3 else (1,) * ndim,
+        "dilation": some(1, 3) if rng.random() < 0.3 else (1,) * ndim,
+        "flip": bool(rng.random() < 0.3),
+    }
+    x = drawn(rng, (examples, groups, channels, *some(1, most)), dtype)
+    kernel = drawn(rng, (groups, filters, channels, *some(1, min(most, 5))), dtype)
+    return x, kernel, attrs, some(1, most)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=["host", "plain"][: len(TARGETS)])
+@pytest.mark.parametrize("seed", range(60))
+def test_random_convolutions(seed, target):
+    rng = np.random.default_rng(seed)
+    dtype = ["float32", "float32", "float64", "float16"][seed % 4]
+    x, kernel, attrs, size = random_case(rng, dtype)
+    shape = (*x.shape[:2], kernel.shape[1], *size)
+    whole, out = empty(rng, shape, dtype)
+    contraction, given = contraction_of_conv(x, kernel, out, attrs)
+    native = Native(contraction, target)
+    assert native.code.scratch_nbytes == scratch_nbytes(contraction, target)
+    native(x, given, out)
+    exact, bound = exact_and_bound(x, kernel, attrs, size)
+    assert np.all(np.abs(out - exact) <= bound)
+    first = whole.copy()
+    out[...] = 55
+    native(x, given, out, splits=5)
+    np.testing.assert_array_equal(whole, first)
+    assert np.count_nonzero(whole == 77) >= whole.size - out.size
