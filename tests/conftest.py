@@ -1,8 +1,14 @@
 """What holds for all tests."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-import graphnn.compiler.program
+CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
+os.environ.setdefault("GRAPHNN_CACHE_DIR", str(CODE))  # not among the user's own
+
+import graphnn.compiler.program  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,13 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphnn.compiler.kernel import Apply, Bound, Contraction, Index, Kernel, Literal, Load
-from graphnn.compiler.kernel import Operand, Product
+from graphnn.compiler.kernel import (
+    Bound,
+    Contraction,
+    Kernel,
+    Operand,
+    Product,
+)
 from graphnn.compiler.native.convolution import generate, scratch_nbytes
 from graphnn.compiler.native.target import host_target
 from graphnn.ops.conv_primitive import CONV

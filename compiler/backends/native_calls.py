@@ -21,6 +21,10 @@ BYTES_PER_NS = 10.0
 FLOPS_PER_NS = 50.0
 """About what one core does; only how work is divided depends on it."""
 
+QUICK_NS = 150.0
+"""A program with less work than this takes longer to be called than to run: its code is compiled
+without optimisation, four times faster."""
+
 STATUS_NBYTES = 8
 
 
@@ -40,7 +44,9 @@ class NativeCalls:
         self._status = status
         self._slots: dict[tuple[int, int], int] = {}  # (feed, offset) -> number
         kernels = list(dict.fromkeys(k for each in unit.instructions for k in _kernels(each)))
-        loaded = host_library().load([request_for(each) for each in kernels])
+        work_ns = sum(cost_ns(each, k) for each in unit.instructions for k in _kernels(each))
+        is_quick = work_ns < QUICK_NS
+        loaded = host_library().load([request_for(each, is_quick=is_quick) for each in kernels])
         self._loaded: dict[Any, Loaded] = dict(zip(kernels, loaded, strict=True))
         for instruction in unit.instructions:  # every slot is known before the first run
             list(self.of(instruction))

@@ -48,9 +48,18 @@ def _sees_twice(contraction: Contraction) -> bool:
     return False
 
 
-def request_for(kernel: Any) -> Request:
-    """What to ask the library for; kernels are equal if their texts are."""
-    return Request(repr(kernel), lambda name: generate(kernel, host_target(), name))
+def request_for(kernel: Any, *, is_quick: bool = False) -> Request:
+    """What to ask the library for; kernels are equal if their texts are.
+
+    Parameters
+    ----------
+    kernel : Kernel, Contraction or Generated
+    is_quick : bool
+        Whether the code may be slow, so that it is there soon.
+    """
+    return Request(
+        repr(kernel), lambda name: generate(kernel, host_target(), name), is_quick=is_quick
+    )
 
 
 def scratch_nbytes(kernel: Any) -> int:

@@ -147,7 +147,8 @@ class _Lowering:
         else:
             (node,) = group.nodes
             inputs, outputs = tuple(map(self.view_of, node.inputs)), self.views[node]
-            pieces = pieces_of(node, inputs, outputs) if all(each.nbytes for each in outputs) else None
+            is_empty = any(each.nbytes == 0 for each in outputs)
+            pieces = None if is_empty else pieces_of(node, inputs, outputs)
             kind = "move" if pieces else "kernel" if node.op.is_elementwise else "host"
             self.instructions.append(
                 Instruction(
