@@ -72,7 +72,7 @@ def test_buffers_know_their_nodes_and_lines():
     report = training_step().memory
     assert report.buffers[0].what == "x = input"
     assert (report.buffers[0].first, report.buffers[0].node.name) == (-1, "x")
-    assert all("test_memory.py:" in each.where for each in report.buffers if each.node)
+    assert all("test_memory.py:" in each.where for each in report.buffers if each.node is not None)
 
 
 def test_what_is_computed_again_is_marked():
