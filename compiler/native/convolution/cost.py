@@ -79,7 +79,9 @@ def estimated_cycles(
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.55, latency) + 0.25
     arithmetic = per_block * step
     width = vectors * lanes
-    streamed, jumping = _memory(contraction, target, vector, width, tiles, chunks, counts, packs, hoisted)
+    streamed, jumping = _memory(
+        contraction, target, vector, width, tiles, chunks, counts, packs, hoisted
+    )
     blocks = prod(counts[axis] for axis in free_axes(contraction))
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
     if hoisted >= 0:
@@ -153,9 +155,7 @@ def _memory(
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
         in_order = number == 1 or (packs[0] and vector >= 0 and contraction.left.strides[vector])
         near = STREAMED if in_order else STRIDED
-        brought = _brought(target, fresh, distance, near) + _brought(
-            target, again, sum(sets), near
-        )
+        brought = _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
         cycles[0 if in_order else 1] += brought
     return cycles[0], cycles[1]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import prod
 
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder, V, vector_of
-from graphnn.compiler.native.convolution.plan import Plan, free_axes, item_bytes
+from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
+from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
 from graphnn.compiler.native.transposition import transposed
@@ -224,8 +224,8 @@ def _lengths(
     found = []
     if has_full:
         found.append((b.compare("icmp sge", left, b.integer(lanes)), lanes))
-    for rest in sorted(rests - {0}):
-        found.append((b.compare("icmp eq", left, b.integer(rest)), rest))
+    rest_lengths = sorted(rests - {0})
+    found += [(b.compare("icmp eq", left, b.integer(rest)), rest) for rest in rest_lengths]
     return found
 
 
