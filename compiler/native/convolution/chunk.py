@@ -224,8 +224,8 @@ class ChunkWriter:
         b, loop = self.b, loops[0]
         count = loop.count
         if len(loops) == 1 and isinstance(count, int) and count * len(sums) <= UNROLLED:
-            for n in range(count):
-                self._step(left, right, n * loop.left, n * loop.right, sums)
+            for turn in range(count):
+                self._step(left, right, turn * loop.left, turn * loop.right, sums)
             return
         with b.loop(0, count) as n:
             left = b.at(left, b.binary("mul", n, b.integer(loop.left)))

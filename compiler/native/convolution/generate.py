@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import lru_cache
 from math import prod
 
@@ -90,7 +91,7 @@ def _tables(contraction: Contraction, way: Plan, name: str) -> list[str]:
         numbers = [
             f"i64 {each}"
             for place in range(contraction.sizes[bound.place])
-            for each in taps_at(bound, contraction.sizes[bound.tap], place)
+            for each in astuple(taps_at(bound, contraction.sizes[bound.tap], place))
         ]
         tables.append(
             f"@{name}_taps{number} = internal constant [{len(numbers)} x i64] "

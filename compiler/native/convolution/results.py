@@ -157,8 +157,8 @@ class ResultWriter:
                     b.load(b.at(corner, n * self.strides[strip]), self.type, self.item)
                     for n in range(lanes)
                 ]
-                for n, value in enumerate(transposed(b, values)):
-                    b.store(value, b.at(self.square, n * lanes * self.item), self.item)
+                for number, value in enumerate(transposed(b, values)):
+                    b.store(value, b.at(self.square, number * lanes * self.item), self.item)
                 here = b.binary("add", first, lane)
                 there = b.binary("sub", b.integer(has_vector), here)
                 n_valid = b.intrinsic("smin", there, b.integer(lanes))
