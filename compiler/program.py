@@ -387,6 +387,7 @@ def compile(
     verify: bool | None = None,
     debug: str = "",
     memory_budget: int | str | None = None,
+    native: str = "now",
 ) -> Program:
     """Compile a graph into a program.
 
@@ -410,6 +411,9 @@ def compile(
     debug : {"", "nan"}
         "nan" stops at the first operation whose result is NaN or infinite and says which one,
         and at which line of yours it was built; slower.
+    native : {"now", "background", "never"}
+        When native code is built: before the first call; beside the first calls, which NumPy
+        carries out until it is there; or not at all. NumPy starts at once and is slower.
     memory_budget : int or str, optional
         Most bytes of working memory (``program.arena_nbytes``), or in words: ``"64 MiB"``. Values
         are computed again instead of kept where that is needed, at the least extra cost found;
@@ -449,7 +453,9 @@ def compile(
             )
     verify = VERIFY_BY_DEFAULT if verify is None else verify
     budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
-    options = Options(backend, optimize, value_unsafe, fuel, verify, debug, budget)
+    options = Options(
+        backend, optimize, value_unsafe, fuel, verify, debug, native=native, memory_budget=budget
+    )
     _check_options(options)
     changes.update(_advance_random(results, changes))
     graph = Graph(listed, (*results, *changes.values()))
@@ -463,6 +469,7 @@ def _check_options(options: Options) -> None:
         ("backend", options.backend, BACKENDS),
         ("level", options.optimize, LEVELS),
         ("debug mode", options.debug, ("", "nan")),
+        ("way to build native code", options.native, ("now", "background", "never")),
     ):
         if given not in known:
             raise ArgumentError(
@@ -518,14 +525,14 @@ def _check_inputs(graph: Graph) -> None:
 
 
 def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None, **options: Any) -> Any:
-    """Compile and run once; for trying things out.
+    """Compile and run once, by NumPy; for trying things out.
 
     Parameters
     ----------
     outputs : Node or nested structure of Node
     feeds : mapping of input Node to array_like, optional
     **options
-        Those of :func:`compile`.
+        Those of :func:`compile`; ``native`` is "never" by default.
 
     Returns
     -------
@@ -536,6 +543,7 @@ def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None, **options: A
     FeedError
         If a feed is not given by its node.
     """
+    options.setdefault("native", "never")
     feeds = dict(feeds or {})
     for each in feeds:
         if not isinstance(each, Node):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
@@ -33,6 +34,8 @@ def native_or_interpreted(unit: Unit) -> Executable:
     """Native code, unless the options ask for the interpreter, which misses no value."""
     if unit.options.native == "never" or unit.options.debug == "nan":
         return InterpretedExecutable(unit)
+    if unit.options.native == "background":
+        return BackgroundExecutable(unit)
     return NativeExecutable(unit)
 
 
