@@ -93,14 +93,17 @@ class NativeCalls:
             isinstance(each, View) and each.buffer.storage is Storage.STATE
             for each in instruction.outputs
         )
-        for address, n_chunks in loaded.parts:
+        *preparing, main = loaded.parts
+        scratch_ns = 2 * loaded.scratch_nbytes / BYTES_PER_NS
+        costs = [scratch_ns / len(preparing) for _ in preparing] + [cost_ns(instruction, kernel)]
+        for (address, n_chunks), cost in zip((*preparing, main), costs, strict=True):
             yield Call(
                 address=address,
                 n_chunks=n_chunks,
                 arguments=tuple(arguments),
                 reads=tuple(reads),
                 writes=tuple(writes),
-                cost_ns=cost_ns(instruction, kernel),
+                cost_ns=cost,
                 is_commit=is_commit,
             )
 
