@@ -106,7 +106,11 @@ def _with_torch(layer: str) -> Function:
     import torch
     from torch.nn import functional
 
-    run = getattr(torch, layer)  # what torch.nn.LSTM and GRU call
+    layer_function = getattr(torch, layer)  # what torch.nn.LSTM and GRU call
+
+    @torch.compiler.disable  # as torch.compile does with these modules by default
+    def run(*arguments):
+        return layer_function(*arguments)
 
     def loss(p, d):
         batch, n = d["x"].shape[1], p["u"].shape[1]
