@@ -37,7 +37,8 @@ def _seen(node: Node) -> Node | None:
     if node.op in LOOKS:
         return node.inputs[0]
     if node.op is PROJECT and node.inputs[0].op is TUPLE:
-        return node.inputs[0].inputs[node.attrs["index"]]
+        number: int = node.attrs["index"]
+        return node.inputs[0].inputs[number]
     return None
 
 
