@@ -346,6 +346,12 @@ def test_identities_of_nothing() -> None:
     ]
 
 
+def test_a_product_of_nothing_is_not_fused() -> None:
+    x, y = vector(shape=(3, 0)), vector("y", shape=(0, 2))
+    program = check([x, y], x @ y + 1.0)
+    assert kinds(program) == ["kernel", "kernel"]
+
+
 def test_order_refuses_cycles_and_keeps_order() -> None:
     order = Order(4, [(0, 1), (1, 2), (0, 2), (2, 3)])
     assert "path" in order.merge(0, 2)
