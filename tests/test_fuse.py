@@ -234,10 +234,26 @@ def test_sums_that_are_read_by_another_shape_are_apart() -> None:
 
 
 def test_few_long_rows_are_not_swept_twice() -> None:
-    for shape, count in (((1 << 15,), 2), ((64, 512), 1)):
+    for shape, count in (((1 << 15,), 3), ((64, 512), 1)):
         x = vector(shape=shape)
         program = check([x], x / gn.sum(x, -1, keepdims=True), rtol=1e-5)
         assert len(program.instructions) == count
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "count"),
+    [
+        ((256, 512), (0, 1), 2),
+        ((1 << 16,), (0,), 2),
+        ((3, 1 << 16), (1,), 2),
+        ((65537,), (0,), 1),
+    ],
+)
+def test_huge_reductions_have_two_stages(shape: Any, axes: Any, count: int) -> None:
+    x = vector(shape=shape)
+    program = check([x], gn.sum(x * x, axes), rtol=1e-4)
+    assert kinds(program) == ["kernel"] * count
+    assert len(check([x], gn.max(x, axes), optimize="O1").instructions) == 1
 
 
 def test_groups_are_bounded() -> None:
@@ -328,6 +344,12 @@ def test_identities_of_nothing() -> None:
         "0x1.0000000000000p+0",
         "1",
     ]
+
+
+def test_a_product_of_nothing_is_not_fused() -> None:
+    x, y = vector(shape=(3, 0)), vector("y", shape=(0, 2))
+    program = check([x, y], x @ y + 1.0)
+    assert kinds(program) == ["kernel", "kernel"]
 
 
 def test_order_refuses_cycles_and_keeps_order() -> None:

@@ -137,9 +137,8 @@ def test_two_threads_run_two_programs():
     wrong = []
 
     def work(number):
-        for _ in range(200):
-            if programs[number](array).tobytes() != expected[number]:
-                wrong.append(number)
+        seen = (programs[number](array).tobytes() for _ in range(200))
+        wrong.extend(number for each in seen if each != expected[number])
 
     threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
     for thread in threads:

@@ -89,10 +89,7 @@ class NativeCalls:
             start = self._memory.address(instruction.scratch)
             arguments.append(start)
             writes.append((start, start + loaded.scratch_nbytes))
-        is_commit = any(
-            isinstance(each, View) and each.buffer.storage is Storage.STATE
-            for each in instruction.outputs
-        )
+        is_commit = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
         *preparing, main = loaded.parts
         scratch_ns = 2 * loaded.scratch_nbytes / BYTES_PER_NS
         costs = [scratch_ns / len(preparing) for _ in preparing] + [cost_ns(instruction, kernel)]

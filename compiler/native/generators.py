@@ -23,10 +23,10 @@ def generate(kernel: Any, target: Target, name: str) -> Code:
         case Kernel():
             return loops.generate(kernel, target, name)
         case Contraction():
-            return _contracting(kernel).generate(kernel, target, name)
+            made: Code = _contracting(kernel).generate(kernel, target, name)
         case _:
-            code: Code = kernel.generate(target, name)
-            return code
+            made = kernel.generate(target, name)
+    return made
 
 
 def _contracting(contraction: Contraction) -> ModuleType:
@@ -68,7 +68,7 @@ def scratch_nbytes(kernel: Any) -> int:
         case Kernel():
             return 0
         case Contraction():
-            return _contracting(kernel).scratch_nbytes(kernel, host_target())
+            nbytes: int = _contracting(kernel).scratch_nbytes(kernel, host_target())
         case _:
-            nbytes: int = kernel.scratch_nbytes
-            return nbytes
+            nbytes = kernel.scratch_nbytes
+    return nbytes

@@ -108,7 +108,7 @@ class _Fusion:
         nbytes = {
             node: math.prod(sizes_of(node)) * node.dtype.itemsize
             for node, cluster in self.cluster_of.items()
-            if cluster.dims
+            if cluster.dims and all(0 not in sizes_of(each) for each in node.inputs)
         }
         for node in self.computed:
             if nbytes.get(node):
