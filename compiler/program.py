@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class Program:
         self.outputs = outputs
         self.updates = dict(updates)
         self.options = options
-        self._is_single = isinstance(outputs, Node)
+        self._arranged = _arrangement(outputs)
         self._names = [node.name or f"input{i}" for i, node in enumerate(graph.inputs)]
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
         self._lock = threading.RLock()
@@ -135,7 +136,7 @@ class Program:
         if chosen is not None and not kwargs and chosen.takes(args):
             with self._lock:
                 results = chosen.executable.run(args)
-            return results[0] if self._is_single else unflatten(self.outputs, results)
+            return self._arranged(results)
         feeds = self._arrange(args, kwargs)
         arrays = [
             _fed(name, node, value)
@@ -146,7 +147,7 @@ class Program:
             chosen = self.specialize(sizes)
             self._latest = chosen
             results = chosen.executable.run(arrays)
-        return unflatten(self.outputs, results)
+        return self._arranged(results)
 
     def specialize(self, sizes: Mapping[str, int]) -> Specialization:
         """Compile for given sizes of the named dimensions; the second time from the cache."""
@@ -322,6 +323,16 @@ class Program:
                     where=provenance(node).where,
                 )
         return sizes
+
+
+def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:
+    """What makes the structure of the outputs of a list of results; quick for the usual ones."""
+    if isinstance(outputs, Node):
+        return itemgetter(0)
+    if type(outputs) in (tuple, list) and all(isinstance(each, Node) for each in outputs):
+        kind: Callable[[list[Array]], Any] = type(outputs)
+        return kind
+    return partial(unflatten, outputs)
 
 
 def _names_in(size: Size) -> frozenset[str]:

@@ -9,6 +9,7 @@ import graphnn as gn
 from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
+from graphnn.compiler.native.pointers import address_of
 
 
 def network():
@@ -114,7 +115,6 @@ def test_threads_change_no_bit():
     x, w = gn.input("x", (96, 200)), gn.input("w", (200, 160))
     y = gn.tanh(x @ w)
     outputs = (y, gn.softmax(y), gn.sum(y), gn.sum(y, axis=0), gn.grad(gn.sum(y), [x, w]))
-    program = gn.compile([x, w], outputs)
     generator = np.random.default_rng(0)
     arrays = [generator.normal(size=s).astype("float32") for s in ((96, 200), (200, 160))]
     before = gn.get_num_threads()
@@ -122,6 +122,7 @@ def test_threads_change_no_bit():
     try:
         for n_threads in (1, 2, 3, 5):
             gn.set_num_threads(n_threads)
+            program = gn.compile([x, w], outputs)
             y, p, total, columns, gradients = program(*arrays)
             found.append([each.tobytes() for each in (y, p, total, columns, *gradients)])
     finally:
@@ -146,3 +147,9 @@ def test_two_threads_run_two_programs():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_addresses_of_arrays():
+    whole = np.arange(20.0)
+    for array in (whole, whole[3:], whole[::-2], np.empty(0), np.array(1.0), whole.reshape(4, 5).T):
+        assert address_of(array) == array.ctypes.data

@@ -31,14 +31,11 @@ class NativeExecutable:
         self._status = np.zeros(1, np.int64)
         self._calls = NativeCalls(unit, self._memory, int(self._status.ctypes.data))
         self._results = [self._memory.view(view) for view in unit.results]
-        self._n_threads = 0
         self._steps: list[Segment | Host] = []
+        self._divide(get_num_threads())
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
-        n_threads = get_num_threads()
-        if n_threads != self._n_threads:
-            self._divide(n_threads)
         feeds = self._memory.lend(feeds)
         slots = self._calls.addresses(feeds)
         for step in self._steps:
@@ -51,7 +48,6 @@ class NativeExecutable:
 
     def _divide(self, n_threads: int) -> None:
         """Make segments of what is native and follows each other."""
-        self._steps, self._n_threads = [], n_threads
         native: list[Instruction] = []
 
         def close() -> None:

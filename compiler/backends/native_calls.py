@@ -11,6 +11,7 @@ from graphnn.compiler.kernel import Apply, Contraction, Kernel
 from graphnn.compiler.native.generators import request_for
 from graphnn.compiler.native.library import Loaded, host_library
 from graphnn.compiler.native.loop_plan import EXPENSIVE
+from graphnn.compiler.native.pointers import address_of
 from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 from graphnn.core.op import Array
@@ -63,7 +64,7 @@ class NativeCalls:
 
     def addresses(self, feeds: Sequence[Array]) -> list[int]:
         """The address of every slot."""
-        starts = [each.__array_interface__["data"][0] for each in feeds]
+        starts = [address_of(each) for each in feeds]
         return [starts[feed] + offset for feed, offset in self._slots]
 
     def of(self, instruction: Instruction) -> Iterator[Call]:
