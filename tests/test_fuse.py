@@ -365,9 +365,10 @@ def test_order_moves_what_lies_between() -> None:
 
 
 def test_the_search_for_a_path_is_bounded() -> None:
-    count = MOST_SEARCHED + 3
-    order = Order(count, [(0, each) for each in range(1, count)])
-    assert "may be" in order.merge(0, count - 1)
+    last = MOST_SEARCHED + 4
+    many = [(0, each) for each in range(2, last)]
+    assert Order(last + 1, [*many, (0, last)]).merge(0, last) == ""
+    assert "too far" in Order(last + 1, [*many, (0, last), (1, last)]).merge(0, last)
 
 
 # --------------------------------------------------------------------------------- random graphs

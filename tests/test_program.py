@@ -317,7 +317,7 @@ def test_a_long_chain_through_everything():
     np.testing.assert_allclose(value, reference.sum(), rtol=1e-3)
     np.testing.assert_allclose(slope, product, rtol=1e-3)
     assert program.graph.text().count("\n") > 100_000
-    assert len(str(program)) > 1_000_000
+    assert len(str(program)) > 100_000
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
