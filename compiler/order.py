@@ -62,9 +62,9 @@ class Order:
             ahead = self._reach(self._before, second, first, low, high)
             if isinstance(ahead, str):
                 return ahead
-            if ahead and isinstance(behind, str):
-                return behind
             if ahead:
+                if isinstance(behind, str):
+                    return behind
                 self._move(ahead, first, behind, high)
         self._join(self._after, self._before, first, second)
         self._join(self._before, self._after, first, second)
