@@ -449,7 +449,7 @@ def compile(
             )
     verify = VERIFY_BY_DEFAULT if verify is None else verify
     budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
-    options = Options(backend, optimize, value_unsafe, fuel, verify, debug, budget)
+    options = Options(backend, optimize, value_unsafe, fuel, verify, debug, memory_budget=budget)
     _check_options(options)
     changes.update(_advance_random(results, changes))
     graph = Graph(listed, (*results, *changes.values()))
