@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,6 +28,9 @@ class Memory:
         self._offsets = unit.plan.offsets
         self.arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
         self._feeds: Sequence[Array] = ()
+        spans = sorted(_span(each.array) for each in unit.updated if each.tensor.nbytes)
+        self._written_starts = [start for start, _ in spans]
+        self._written_ends = [end for _, end in spans]
 
     def hold_feeds(self) -> list[Array]:
         """Arrays to copy feeds into."""
@@ -35,10 +39,24 @@ class Memory:
         return made
 
     def lend(self, feeds: Sequence[Array]) -> Sequence[Array]:
-        """Take arrays as the feeds of one run; copies of those that are not contiguous."""
-        whole = [each if _is_plain(each) else np.array(each, order="C") for each in feeds]
+        """Take arrays as the feeds of one run.
+
+        Copies of those that are not contiguous, or that a parameter's update would change.
+        """
+        whole = [
+            each if _is_plain(each) and not self._is_written(each) else np.array(each, order="C")
+            for each in feeds
+        ]
         self._feeds = whole
         return whole
+
+    def _is_written(self, feed: Array) -> bool:
+        """Whether a contiguous feed lies in state that the unit updates."""
+        if not self._written_starts:
+            return False
+        start, end = _span(feed)
+        place = bisect_left(self._written_starts, end)
+        return place > 0 and self._written_ends[place - 1] > start
 
     def view(self, view: View) -> Callable[[], Array]:
         """Gives the memory of a view as an array: anew each time, if it is lent."""
@@ -75,6 +93,12 @@ class Memory:
 
 def _as_bytes(array: Array) -> Array:
     return array.reshape(-1).view(np.uint8)
+
+
+def _span(array: Array) -> tuple[int, int]:
+    """The addresses of a contiguous array: the first byte, and the first behind it."""
+    start: int = array.__array_interface__["data"][0]
+    return start, start + array.nbytes
 
 
 def _is_plain(array: Array) -> bool:

@@ -178,6 +178,12 @@ def _generator_version() -> str:
     versions = f"{llvmlite.__version__} {llvm.llvm_version_info} {SETTINGS}"
     digest = hashlib.sha256(versions.encode())
     kernel = Path(graphnn.compiler.kernel.__file__)
-    for path in (kernel, *sorted(Path(__file__).parent.glob("*.py*"))):
+    generators = Path(__file__).parent.rglob("*.py*")
+    for path in (kernel, *sorted(each for each in generators if _is_source(each))):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _is_source(path: Path) -> bool:
+    """Whether a file is what Python runs; without sources, that is compiled code beside them."""
+    return path.parent.name != "__pycache__" and path.is_file()
