@@ -120,7 +120,8 @@ def _verify_instructions(unit: Unit) -> None:
     for instruction in unit.instructions:
         _verify_kernel(instruction)
         for view in instruction.inputs:
-            if view.buffer.storage is Storage.ARENA and view.buffer not in written:
+            needs_write = view.buffer.storage is Storage.ARENA and view.buffer.nbytes
+            if needs_write and view.buffer not in written:  # nothing writes empty arrays
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")
         for view in instruction.outputs:
             if view.buffer.storage is Storage.CONSTANT:
