@@ -73,7 +73,10 @@ def _overwritten(
     instruction: Instruction, buffer: Buffer, dying: list[Buffer], taken: set[Buffer]
 ) -> Buffer | None:
     """An input that dies here and that the kernel may write a result over."""
-    number = next(n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
+    written = (n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
+    number = next(written, None)
+    if number is None:  # an empty array, which nothing writes
+        return None
     for view in instruction.inputs:
         heir = view.buffer
         if heir in dying and heir not in taken and may_overwrite(instruction, number, heir):
