@@ -295,7 +295,7 @@ def test_normalized_rows_may_replace_what_they_are_made_of() -> None:
     x = vector(shape=(16, 32))
     y = gn.tanh(x @ gn.constant(np.eye(32, dtype="float32")))
     program = check([x], gn.softmax(y), rtol=1e-5)
-    assert program.arena_nbytes == 2 * 16 * 32 * 4
+    assert program.arena_nbytes == 16 * 32 * 4
     doubled = y * 2.0
     both = check([x], [doubled, y - gn.sum(doubled, 1, keepdims=True)], rtol=1e-5, atol=1e-5)
     assert both.instructions
@@ -322,12 +322,7 @@ def test_identities_of_nothing() -> None:
     x = vector(shape=(0, 3))
     results = [gn.sum(x, 0), gn.prod(x, 0), gn.all(gn.greater(x, 0.0), 0), gn.exp(x)]
     program = check([x], results)
-    fills = [each.kernel for each in program.instructions]
-    assert [each.values[0].value for each in fills if isinstance(each.values[0], Literal)] == [
-        "0x0.0p+0",
-        "0x1.0000000000000p+0",
-        "1",
-    ]
+    assert all(each.kernel is None for each in program.instructions)
 
 
 def test_order_refuses_cycles_and_keeps_order() -> None:

@@ -9,7 +9,7 @@ import graphnn as gn
 from graphnn.compiler.memory_size import as_nbytes, size_text
 
 
-def training_step(budget=None, depth=4):
+def training_step(budget=None, depth=4, **options):
     x = gn.input("x", shape=(64, 8))
     rng = np.random.default_rng(0)
     model = gn.nn.Sequential(
@@ -17,7 +17,7 @@ def training_step(budget=None, depth=4):
     )
     loss = gn.mean(gn.square(model(x)))
     updates = gn.optim.SGD(0.1).minimize(loss, model.parameters())
-    return gn.compile(x, loss, updates, memory_budget=budget)
+    return gn.compile(x, loss, updates, memory_budget=budget, **options)
 
 
 def test_sizes_are_those_of_the_plan():
@@ -46,7 +46,7 @@ def test_live_bytes_are_those_of_the_buffers():
 
 def test_reuse_is_told():
     """Memory that a buffer takes over was another one's, and that one is not live any more."""
-    report = training_step().memory
+    report = training_step(optimize="O0").memory
     assert any(each.reuses for each in report.buffers)
     assert any(each.in_place_of is not None for each in report.buffers)
     for each in report.buffers:
@@ -62,10 +62,10 @@ def test_reuse_is_told():
 
 def test_a_chain_of_kernels_works_in_place():
     x = gn.input("x", shape=(1024,))
-    report = gn.compile(x, gn.exp(gn.sin(gn.cos(x)))).memory
+    report = gn.compile(x, gn.exp(gn.sin(gn.cos(x))), optimize="O0").memory
     assert report.arena_nbytes == 4096
-    assert [each.in_place_of for each in report.buffers] == [None, 0, 1, 2]
-    assert report.live_nbytes == (4096,) * 5
+    assert [each.in_place_of for each in report.buffers] == [None, 0, 1]
+    assert report.live_nbytes == (0, *(4096,) * 4)
 
 
 def test_buffers_know_their_nodes_and_lines():
