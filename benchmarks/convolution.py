@@ -3,7 +3,8 @@
     python benchmarks/convolution.py [--json FILE] [--only WORD]
 
 A convolution and its two gradients, float32, for networks' layers. Both sides take turns; the
-best of many is kept. ``all`` counts copies of operands too, ``sums`` only the part that multiplies.
+best of many is kept, in processor time of the thread, so that a busy machine disturbs less.
+``all`` counts copies of operands too, ``sums`` only the part that multiplies.
 """
 
 from __future__ import annotations

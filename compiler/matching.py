@@ -12,6 +12,7 @@ from collections.abc import Container, Mapping
 from graphnn.compiler.domain import Axes, Dims, axis_numbers, sizes_of
 from graphnn.core.node import Node
 from graphnn.ops.broadcasting import BROADCAST_TO, RESHAPE
+from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.movement import TRANSPOSE
 
 __all__ = ["LOOKS", "Matching", "MismatchError", "through_views"]
@@ -26,9 +27,19 @@ class MismatchError(Exception):
 
 def through_views(node: Node) -> Node:
     """What a node is a look at, through views that a group can see through."""
-    while node.op in LOOKS:
-        node = node.inputs[0]
+    while (seen := _seen(node)) is not None:
+        node = seen
     return node
+
+
+def _seen(node: Node) -> Node | None:
+    """What a node is a look at; None if it is no such view."""
+    if node.op in LOOKS:
+        return node.inputs[0]
+    if node.op is PROJECT and node.inputs[0].op is TUPLE:
+        number: int = node.attrs["index"]
+        return node.inputs[0].inputs[number]
+    return None
 
 
 class Matching:
@@ -107,8 +118,11 @@ class Matching:
     def pull_back(self, node: Node, base: Node, dims: Dims) -> Dims:
         """The dims of ``base``, if those of ``node``, a look at it, are ``dims``."""
         while node is not base:
-            source = node.inputs[0]
-            if node.op is TRANSPOSE:
+            source = _seen(node)
+            assert source is not None
+            if node.op is PROJECT:
+                pass
+            elif node.op is TRANSPOSE:
                 order = node.attrs["axes"]
                 dims = tuple(dims[order.index(axis)] for axis in range(len(order)))
             elif node.op is BROADCAST_TO:

@@ -10,8 +10,14 @@ from collections.abc import Iterable, Mapping
 
 __all__ = ["MOST_SEARCHED", "Order"]
 
-MOST_SEARCHED = 256
+MOST_SEARCHED = 128
 """Groups to look at for another path between two of them, so that all merges are linear."""
+
+MOST_FOLLOWED = 4 * MOST_SEARCHED
+"""Links to follow meanwhile: most lead out of what lies between the two."""
+
+TOO_FAR = "they are too far apart to tell whether others lie between them"
+PATH = "there is a path between them through others"
 
 
 class Order:
@@ -34,7 +40,7 @@ class Order:
             self._before[second].add(first)
 
     def merge(self, first: int, second: int) -> str:
-        """Merge two groups into one, known by either number that is given back as ``keeper``.
+        """Merge two groups into one, unless that would make a cycle.
 
         Parameters
         ----------
@@ -48,38 +54,51 @@ class Order:
         """
         low, high = self.position[first], self.position[second]
         behind = self._reach(self._after, first, second, low, high)
-        if behind is None:
-            return "there is a path between them through others, or may be"
-        ahead = self._reach(self._before, second, first, low, high)
-        if ahead is None:
-            return "there is a path between them through others, or may be"
-        ahead_sorted = sorted(ahead, key=self.position.__getitem__)
-        behind_sorted = sorted(behind, key=self.position.__getitem__)
-        moved = [*ahead_sorted, first, *behind_sorted]
-        places = sorted([*(self.position[each] for each in moved), high])
-        del places[len(ahead_sorted) + 1]  # two became one
-        for each, place in zip(moved, places, strict=True):
-            self.position[each] = place
+        if behind == PATH:
+            return PATH
+        if not behind:  # nothing in between needs the first: it can wait for the second
+            self.position[first] = high
+        else:
+            ahead = self._reach(self._before, second, first, low, high)
+            if isinstance(ahead, str):
+                return ahead
+            if ahead:
+                if isinstance(behind, str):
+                    return behind
+                self._move(ahead, first, behind, high)
         self._join(self._after, self._before, first, second)
         self._join(self._before, self._after, first, second)
         return ""
 
+    def _move(self, ahead: Iterable[int], group: int, behind: Iterable[int], last: int) -> None:
+        """Put one group behind some and before others, in the places that all of them have."""
+        place = self.position.__getitem__
+        before, after = sorted(ahead, key=place), sorted(behind, key=place)
+        moved = [*before, group, *after]
+        places = sorted([*map(place, moved), last])
+        del places[len(before) + 1]  # two became one
+        for each, where in zip(moved, places, strict=True):
+            self.position[each] = where
+
     def _reach(
         self, links: list[set[int]], start: int, other: int, low: int, high: int
-    ) -> set[int] | None:
-        """What is reached from ``start`` between the two; None if ``other`` is, or too much."""
+    ) -> set[int] | str:
+        """What is reached from ``start`` between the two; in words why that is not known."""
         seen: set[int] = set()
-        stack = [each for each in links[start] if each != other]
+        stack = [start]
+        followed = 0
         while stack:
             group = stack.pop()
-            if group == other:
-                return None
-            if group in seen or not low < self.position[group] < high:
-                continue
-            seen.add(group)
-            if len(seen) > MOST_SEARCHED:
-                return None
-            stack += links[group]
+            for each in links[group]:
+                followed += 1
+                if followed > MOST_FOLLOWED or len(seen) > MOST_SEARCHED:
+                    return TOO_FAR
+                if each == other:
+                    if group != start:
+                        return PATH
+                elif each not in seen and low < self.position[each] < high:
+                    seen.add(each)
+                    stack.append(each)
         return seen
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphnn.compiler.driver import Pass
 from graphnn.compiler.passes.canonicalize import canonicalize
 from graphnn.compiler.passes.correlate import correlate
+from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
@@ -54,7 +55,17 @@ O1: tuple[Pass, ...] = (
 )
 """Exact rewrites alone (see `Exactness`)."""
 
-O2: tuple[Pass, ...] = O1
-"""The same passes; `simplify` may also reassociate. The default."""
+O2: tuple[Pass, ...] = (
+    specialize,
+    canonicalize,
+    fold_constants,
+    simplify,  # here it may also reassociate
+    expand,
+    correlate,
+    divide_reductions,  # sums to few values get rows, one for each thread and more
+    rematerialize_before(TOGETHER),
+    *TOGETHER,
+)
+"""Reassociating rewrites too. The default."""
 
 LEVELS = {"O0": O0, "O1": O1, "O2": O2}

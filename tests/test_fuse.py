@@ -17,7 +17,7 @@ from random_graphs import Recipe, check_compilation, recipes
 
 import graphnn as gn
 from graphnn.compiler import backends
-from graphnn.compiler.kernel import Apply, Contraction, Index, Kernel, Literal, Reduce
+from graphnn.compiler.kernel import Apply, Contraction, Index, Kernel, Reduce
 from graphnn.compiler.order import MOST_SEARCHED, Order
 from graphnn.compiler.passes import fold_constants
 from graphnn.compiler.unit import Storage
@@ -234,10 +234,26 @@ def test_sums_that_are_read_by_another_shape_are_apart() -> None:
 
 
 def test_few_long_rows_are_not_swept_twice() -> None:
-    for shape, count in (((1 << 15,), 2), ((64, 512), 1)):
+    for shape, count in (((1 << 15,), 3), ((64, 512), 1)):
         x = vector(shape=shape)
         program = check([x], x / gn.sum(x, -1, keepdims=True), rtol=1e-5)
         assert len(program.instructions) == count
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "count"),
+    [
+        ((256, 512), (0, 1), 2),
+        ((1 << 16,), (0,), 2),
+        ((3, 1 << 16), (1,), 2),
+        ((65537,), (0,), 1),
+    ],
+)
+def test_huge_reductions_have_two_stages(shape: Any, axes: Any, count: int) -> None:
+    x = vector(shape=shape)
+    program = check([x], gn.sum(x * x, axes), rtol=1e-4)
+    assert kinds(program) == ["kernel"] * count
+    assert len(check([x], gn.max(x, axes), optimize="O1").instructions) == 1
 
 
 def test_groups_are_bounded() -> None:
@@ -318,11 +334,17 @@ def test_equal_groups_give_equal_kernels() -> None:
     assert len({each.kernel for each in program.instructions}) == 2
 
 
-def test_identities_of_nothing() -> None:
+def test_nothing_is_left_to_numpy() -> None:
     x = vector(shape=(0, 3))
     results = [gn.sum(x, 0), gn.prod(x, 0), gn.all(gn.greater(x, 0.0), 0), gn.exp(x)]
     program = check([x], results)
     assert all(each.kernel is None for each in program.instructions)
+
+
+def test_a_product_of_nothing_is_not_fused() -> None:
+    x, y = vector(shape=(3, 0)), vector("y", shape=(0, 2))
+    program = check([x, y], x @ y + 1.0)
+    assert kinds(program) == ["host", "kernel"]
 
 
 def test_order_refuses_cycles_and_keeps_order() -> None:
@@ -343,9 +365,10 @@ def test_order_moves_what_lies_between() -> None:
 
 
 def test_the_search_for_a_path_is_bounded() -> None:
-    count = MOST_SEARCHED + 3
-    order = Order(count, [(0, each) for each in range(1, count)])
-    assert "may be" in order.merge(0, count - 1)
+    last = MOST_SEARCHED + 4
+    many = [(0, each) for each in range(2, last)]
+    assert Order(last + 1, [*many, (0, last)]).merge(0, last) == ""
+    assert "too far" in Order(last + 1, [*many, (0, last), (1, last)]).merge(0, last)
 
 
 # --------------------------------------------------------------------------------- random graphs

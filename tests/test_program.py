@@ -165,7 +165,7 @@ def test_a_step_updates_in_place_without_copies():
     loss = gn.mean((x @ w) ** 2)
     program = gn.compile(x, loss, {w: w - 0.1 * gn.grad(loss, w)})
     writes = [each for each in program.instructions if str(each.outputs[0].buffer) == "state0"]
-    assert [each.kind for each in writes] == ["kernel"]
+    assert [each.kind for each in writes] == ["gemm"]
 
 
 def test_many_threads_may_call_one_program():
@@ -317,7 +317,7 @@ def test_a_long_chain_through_everything():
     np.testing.assert_allclose(value, reference.sum(), rtol=1e-3)
     np.testing.assert_allclose(slope, product, rtol=1e-3)
     assert program.graph.text().count("\n") > 100_000
-    assert len(str(program)) > 1_000_000
+    assert len(str(program)) > 100_000
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -106,7 +106,11 @@ def _with_torch(layer: str) -> Function:
     import torch
     from torch.nn import functional
 
-    run = getattr(torch, layer)  # what torch.nn.LSTM and GRU call
+    layer_function = getattr(torch, layer)  # what torch.nn.LSTM and GRU call
+
+    @torch.compiler.disable  # as torch.compile does with these modules by default
+    def run(*arguments):
+        return layer_function(*arguments)
 
     def loss(p, d):
         batch, n = d["x"].shape[1], p["u"].shape[1]
@@ -289,7 +293,7 @@ def cases(*, tiny: bool) -> list[Case]:
     single = Shape(5, 1, 3, 4) if tiny else Shape(100, 1, 32, 32)
     batched = Shape(4, 3, 3, 4) if tiny else Shape(32, 64, 32, 128)
     fast = Shape(4, 3, 4, 4) if tiny else Shape(100, 64, 512, 512)
-    steps, batch, width = (3, 2, 8) if tiny else (50, 16, 1024)
+    steps, batch, width = (3, 3, 8) if tiny else (50, 16, 1024)
     transposed = frozenset({"w", "u", "v"})
     return [
         Case(
@@ -342,7 +346,6 @@ def cases(*, tiny: bool) -> list[Case]:
                 "autograd": partial(simple_with_autograd, steps),
             },
             mode="gradient",
-            tolerance=1e-3,  # the gradient by c is a sum of terms that cancel
             flops=2.0 * batch * ((3 * steps - 1) * width**2 + 3 * width),
         ),
     ]

@@ -11,11 +11,12 @@ from graphnn.compiler.kernel import Apply, Contraction, Kernel
 from graphnn.compiler.native.generators import request_for
 from graphnn.compiler.native.library import Loaded, host_library
 from graphnn.compiler.native.loop_plan import EXPENSIVE
+from graphnn.compiler.native.pointers import address_of
 from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 from graphnn.core.op import Array
 
-__all__ = ["NativeCalls"]
+__all__ = ["NativeCalls", "is_quick", "kernels_of"]
 
 BYTES_PER_NS = 10.0
 FLOPS_PER_NS = 50.0
@@ -43,10 +44,9 @@ class NativeCalls:
         self._memory = memory
         self._status = status
         self._slots: dict[tuple[int, int], int] = {}  # (feed, offset) -> number
-        kernels = list(dict.fromkeys(k for each in unit.instructions for k in _kernels(each)))
-        work_ns = sum(cost_ns(each, k) for each in unit.instructions for k in _kernels(each))
-        is_quick = work_ns < QUICK_NS
-        loaded = host_library().load([request_for(each, is_quick=is_quick) for each in kernels])
+        kernels = list(dict.fromkeys(k for each in unit.instructions for k in kernels_of(each)))
+        quick = is_quick(unit)
+        loaded = host_library().load([request_for(each, is_quick=quick) for each in kernels])
         self._loaded: dict[Any, Loaded] = dict(zip(kernels, loaded, strict=True))
         for instruction in unit.instructions:  # every slot is known before the first run
             list(self.of(instruction))
@@ -63,7 +63,7 @@ class NativeCalls:
 
     def addresses(self, feeds: Sequence[Array]) -> list[int]:
         """The address of every slot."""
-        starts = [each.__array_interface__["data"][0] for each in feeds]
+        starts = [address_of(each) for each in feeds]
         return [starts[feed] + offset for feed, offset in self._slots]
 
     def of(self, instruction: Instruction) -> Iterator[Call]:
@@ -89,18 +89,18 @@ class NativeCalls:
             start = self._memory.address(instruction.scratch)
             arguments.append(start)
             writes.append((start, start + loaded.scratch_nbytes))
-        is_commit = any(
-            isinstance(each, View) and each.buffer.storage is Storage.STATE
-            for each in instruction.outputs
-        )
-        for address, n_chunks in loaded.parts:
+        is_commit = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
+        *preparing, main = loaded.parts
+        scratch_ns = 2 * loaded.scratch_nbytes / BYTES_PER_NS
+        costs = [scratch_ns / len(preparing) for _ in preparing] + [cost_ns(instruction, kernel)]
+        for (address, n_chunks), cost in zip((*preparing, main), costs, strict=True):
             yield Call(
                 address=address,
                 n_chunks=n_chunks,
                 arguments=tuple(arguments),
                 reads=tuple(reads),
                 writes=tuple(writes),
-                cost_ns=cost_ns(instruction, kernel),
+                cost_ns=cost,
                 is_commit=is_commit,
             )
 
@@ -128,7 +128,13 @@ class NativeCalls:
         return start, start + buffer.nbytes
 
 
-def _kernels(instruction: Instruction) -> list[Any]:
+def is_quick(unit: Unit) -> bool:
+    """Whether a program has so little to do that its code may be slow."""
+    work_ns = sum(cost_ns(each, k) for each in unit.instructions for k in kernels_of(each))
+    return work_ns < QUICK_NS
+
+
+def kernels_of(instruction: Instruction) -> list[Any]:
     """Everything that code is generated for."""
     own = [] if instruction.kernel is None else [instruction.kernel]
     return own + [each.kernel for each in instruction.pieces]

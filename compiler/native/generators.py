@@ -12,9 +12,9 @@ from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.contraction import generate as products
 from graphnn.compiler.native.library import Request
 from graphnn.compiler.native.target import Target, host_target
-from graphnn.core.dtypes import as_dtype
+from graphnn.core.dtypes import as_dtype, is_floating
 
-__all__ = ["request_for", "scratch_nbytes"]
+__all__ = ["generate", "request_for", "scratch_nbytes"]
 
 
 def generate(kernel: Any, target: Target, name: str) -> Code:
@@ -23,15 +23,19 @@ def generate(kernel: Any, target: Target, name: str) -> Code:
         case Kernel():
             return loops.generate(kernel, target, name)
         case Contraction():
-            return _contracting(kernel).generate(kernel, target, name)
+            made: Code = _contracting(kernel).generate(kernel, target, name)
         case _:
-            code: Code = kernel.generate(target, name)
-            return code
+            made = kernel.generate(target, name)
+    return made
 
 
 def _contracting(contraction: Contraction) -> ModuleType:
-    """The generator of a contraction: one looks through windows if it meets elements twice."""
-    return convolutions if contraction.bounds or _sees_twice(contraction) else products
+    """The generator of a contraction: one looks through windows if it meets elements twice.
+
+    That one knows floats alone.
+    """
+    has_windows = is_floating(as_dtype(contraction.dtype)) and _sees_twice(contraction)
+    return convolutions if contraction.bounds or has_windows else products
 
 
 def _sees_twice(contraction: Contraction) -> bool:
@@ -68,7 +72,7 @@ def scratch_nbytes(kernel: Any) -> int:
         case Kernel():
             return 0
         case Contraction():
-            return _contracting(kernel).scratch_nbytes(kernel, host_target())
+            nbytes: int = _contracting(kernel).scratch_nbytes(kernel, host_target())
         case _:
-            nbytes: int = kernel.scratch_nbytes
-            return nbytes
+            nbytes = kernel.scratch_nbytes
+    return nbytes

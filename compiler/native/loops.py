@@ -61,8 +61,8 @@ class Frame:
         self.indices = indices
         self.values: dict[int, list[V]] = {}
         self.pointers: dict[int, V] = dict(pointers or {})
-        inherited = (parent.lanes, parent.unroll, parent.count) if parent else (1, 1, 1)
-        self.lanes, self.unroll, self.count = vectors or inherited
+        self.vectors: tuple[int, int, int] = vectors or (parent.vectors if parent else (1, 1, 1))
+        self.lanes, self.unroll, self.count = self.vectors
 
     def index(self, axis: int) -> V:
         """The position along an axis: of the first lane for the vector axis."""
@@ -241,8 +241,8 @@ class _Printer:
                 value = kernel.values[each]
                 assert isinstance(value, Reduce)
                 accumulator.add(self._value(frame, value.arg), frame.count)
-            for operand, value in plan.swept_stores if is_last else ():
-                self._store(frame, operand, value)
+            for operand, stored in plan.swept_stores if is_last else ():
+                self._store(frame, operand, stored)
 
         def flush() -> None:
             for accumulator in accumulators.values():

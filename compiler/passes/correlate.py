@@ -28,7 +28,7 @@ def correlate(unit: Unit, driver: Driver) -> Unit:
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op is CONV and node.attrs["flip"]:
             with made_by("correlate", node):
-                return _forward(*inputs, attrs=node.attrs)
+                return _forward(inputs[0], inputs[1], node.attrs)
         return with_inputs(node, inputs)
 
     return driver.with_graph(unit, unit.graph.map(replace))

@@ -108,7 +108,7 @@ class _Fusion:
         nbytes = {
             node: math.prod(sizes_of(node)) * node.dtype.itemsize
             for node, cluster in self.cluster_of.items()
-            if cluster.dims
+            if cluster.dims and all(0 not in sizes_of(each) for each in node.inputs)
         }
         for node in self.computed:
             if nbytes.get(node):
@@ -163,7 +163,7 @@ class _Fusion:
                     self.notes[root, node] = f"it is read through {view}, from memory"
 
     def _merge(self, edge: _Edge) -> bool:
-        """Merge the groups of an edge; False, and a note, if that cannot be."""
+        """Merge the groups of an edge; False, and a note, if that cannot be, or not yet."""
         first, second = self.cluster_of[edge.producer], self.cluster_of[edge.consumer]
         if first is second:
             return True

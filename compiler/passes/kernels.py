@@ -45,7 +45,6 @@ RAW = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "int64"}
 """Copies move bits: the dtype to move elements of so many bytes in."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """A kernel and what it works on.
@@ -247,8 +246,8 @@ class _Builder:
 
 def _ranked(operands: Sequence[tuple[View, Strides]]) -> list[Strides]:
     """The order in which operands matter: large ones first, among equal ones results."""
-    ranked = sorted(operands[::-1], key=lambda operand: -operand[0].nbytes)
-    return [strides for _, strides in ranked]
+    order = sorted(range(len(operands)), key=lambda n: (-operands[n][0].nbytes, -n))
+    return [operands[n][1] for n in order]
 
 
 def _operand(view: View, strides: Strides, axes: Sequence[Axis]) -> Operand:

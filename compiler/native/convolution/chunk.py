@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder, V, vector_of
+from graphnn.compiler.native.convolution.cost import free_axes, item_bytes, moves
 from graphnn.compiler.native.convolution.layout import Access, Layout
-from graphnn.compiler.native.convolution.plan import Plan, free_axes, item_bytes, moves
+from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.results import ResultWriter
 from graphnn.compiler.native.convolution.windows import progression
 from graphnn.compiler.native.scalars import register_type
@@ -119,9 +120,7 @@ class ChunkWriter:
                 starts[axis] = wanted
         return starts, fresh
 
-    def _blocks(
-        self, starts: dict[int, V | int], results: ResultWriter, turn: V | None
-    ) -> None:
+    def _blocks(self, starts: dict[int, V | int], results: ResultWriter, turn: V | None) -> None:
         """All register blocks of a chunk."""
         order = [axis for axis in self.free if self.plan.chunks[axis] > self.plan.tiles[axis]]
         with self._within(order) as at:
@@ -225,8 +224,8 @@ class ChunkWriter:
         b, loop = self.b, loops[0]
         count = loop.count
         if len(loops) == 1 and isinstance(count, int) and count * len(sums) <= UNROLLED:
-            for n in range(count):
-                self._step(left, right, n * loop.left, n * loop.right, sums)
+            for turn in range(count):
+                self._step(left, right, turn * loop.left, turn * loop.right, sums)
             return
         with b.loop(0, count) as n:
             left = b.at(left, b.binary("mul", n, b.integer(loop.left)))

@@ -18,7 +18,7 @@ from graphnn.compiler.native.tile import ITEMSIZE
 __all__ = ["estimated_cycles", "free_axes", "item_bytes", "moves"]
 
 LINE = 64
-STREAMED, STRIDED, FAR = 40.0, 15.0, 10.0
+STREAMED, STRIDED, FAR = 40.0, 12.0, 10.0
 """Bytes per cycle from the second cache, in order and with jumps, and from beyond it."""
 
 
@@ -79,13 +79,17 @@ def estimated_cycles(
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.55, latency) + 0.25
     arithmetic = per_block * step
     width = vectors * lanes
-    streamed, jumping = _memory(contraction, target, vector, width, tiles, chunks, counts, packs, hoisted)
+    streamed, jumping = _memory(
+        contraction, target, vector, width, tiles, chunks, counts, packs, hoisted
+    )
     blocks = prod(counts[axis] for axis in free_axes(contraction))
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
     if hoisted >= 0:
         streamed, jumping = streamed * counts[hoisted], jumping * counts[hoisted]
         overhead += counts[hoisted] * (1.5 * sums + 10)
-    one = max(arithmetic, streamed) + 0.15 * min(arithmetic, streamed) + jumping + overhead
+    hidden = min(jumping, 0.35 * arithmetic)
+    one = max(arithmetic, streamed) + 0.15 * min(arithmetic, streamed) + jumping - hidden
+    one += overhead
     return blocks * one + _results(contraction, vector, lanes, strip) + _copies(contraction, packs)
 
 
@@ -151,11 +155,9 @@ def _memory(
             fresh = min(fresh, (after - before) / max(1, count - 1) * sets[number] / before)
             distance = after + _touched(contraction, grown, 1 - number, vector, packs)
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
-        in_order = number == 1 or (packs[0] and vector >= 0 and contraction.left.strides[vector])
+        in_order = number == 1 or not contraction.bounds
         near = STREAMED if in_order else STRIDED
-        brought = _brought(target, fresh, distance, near) + _brought(
-            target, again, sum(sets), near
-        )
+        brought = _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
         cycles[0 if in_order else 1] += brought
     return cycles[0], cycles[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import lru_cache
 from math import prod
 
@@ -9,9 +10,10 @@ from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.convolution.chunk import ChunkWriter
+from graphnn.compiler.native.convolution.cost import free_axes
 from graphnn.compiler.native.convolution.layout import Layout, layout
 from graphnn.compiler.native.convolution.packing import copy_function
-from graphnn.compiler.native.convolution.plan import Plan, free_axes, plan
+from graphnn.compiler.native.convolution.plan import Plan, plan
 from graphnn.compiler.native.convolution.windows import taps_at, with_bounds
 from graphnn.compiler.native.target import Target
 
@@ -51,9 +53,7 @@ def _planned(contraction: Contraction, target: Target) -> tuple[Contraction, Pla
     return contraction, way, layout(contraction, way)
 
 
-def code_of(
-    contraction: Contraction, target: Target, name: str, way: Plan, memory: Layout
-) -> Code:
+def code_of(contraction: Contraction, target: Target, name: str, way: Plan, memory: Layout) -> Code:
     """The code of a plan."""
     scratch = 2 + len(contraction.epilogue.operands)
     functions: list[Builder] = []
@@ -65,7 +65,9 @@ def code_of(
         parts.append((part, n_chunks))
     writer = ChunkWriter(contraction, way, memory, target, name)
     functions.append(writer.function())
-    counts = [-(-_steps(contraction, way, axis) // way.chunks[axis]) for axis in free_axes(contraction)]
+    counts = [
+        -(-_steps(contraction, way, axis) // way.chunks[axis]) for axis in free_axes(contraction)
+    ]
     parts.append((name, prod(counts)))
     declared = sorted(set().union(*(function.declared for function in functions)))
     texts = [*_tables(contraction, way, name), *declared]
@@ -89,7 +91,7 @@ def _tables(contraction: Contraction, way: Plan, name: str) -> list[str]:
         numbers = [
             f"i64 {each}"
             for place in range(contraction.sizes[bound.place])
-            for each in taps_at(bound, contraction.sizes[bound.tap], place)
+            for each in astuple(taps_at(bound, contraction.sizes[bound.tap], place))
         ]
         tables.append(
             f"@{name}_taps{number} = internal constant [{len(numbers)} x i64] "

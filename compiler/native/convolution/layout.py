@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.convolution.plan import Plan, item_bytes
+from graphnn.compiler.native.convolution.cost import item_bytes
+from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.windows import reach
 
 __all__ = ["Access", "Copy", "CopyAxis", "Layout", "layout"]
@@ -158,9 +159,7 @@ def _left(contraction: Contraction, plan: Plan) -> tuple[list[_Memory], int]:
         start, stop = max(first, 0), min(end, bound.size)
         by = {bound.place: bound.stride, bound.tap: bound.dilation}
         count = max(0, stop - start)
-        axes.append(
-            _Memory(end - first, start - first, count, bound.step, by, number, first)
-        )
+        axes.append(_Memory(end - first, start - first, count, bound.step, by, number, first))
         if plan.packs[0]:
             source += start * bound.step
     return axes, source
@@ -216,9 +215,7 @@ def _copied(
         else:
             blocks, width = plan.n_steps(contraction, plan.vector), plan.width
             lanes, length = width, vector.size
-            ordered.insert(
-                0, _Memory(blocks, 0, blocks, vector.stride * width, {plan.vector: 1})
-            )
+            ordered.insert(0, _Memory(blocks, 0, blocks, vector.stride * width, {plan.vector: 1}))
             inner = [replace(vector, size=width, count=min(width, vector.size), by={})]
     whole = ordered + inner
     strides = [0] * len(contraction.sizes)

@@ -109,9 +109,7 @@ def _zero(b: Builder, to: V, nbytes: int, copy: Copy, lanes: int) -> None:
             b.store(b.real(0.0, element), b.at(to, at), copy.item)
 
 
-def _rest(
-    b: Builder, copy: Copy, first: int, lanes: int, source: V, to: V, block: V | int
-) -> None:
+def _rest(b: Builder, copy: Copy, first: int, lanes: int, source: V, to: V, block: V | int) -> None:
     """Loops over what is left of the axes, all inside of the zeros."""
     axes = copy.axes
     steps = [copy.item * prod(axis.size for axis in axes[n + 1 :]) for n in range(len(axes))]
@@ -120,7 +118,11 @@ def _rest(
     turned = next((n for n in reversed(loose) if axes[n].stride == unit), None)
     if axes[-1].stride == unit or lanes == 1:
         turned = None
-    with _loops(b, copy, [n for n in loose if n != turned], steps, source, to) as (from_, at, index):
+    with _loops(b, copy, [n for n in loose if n != turned], steps, source, to) as (
+        from_,
+        at,
+        index,
+    ):
         if 0 in index:
             block = index[0]
         for condition, count in _counts(b, copy, block if copy.axes else 0):
@@ -199,7 +201,9 @@ def _square(
                 load_strip(
                     b,
                     copy.dtype,
-                    b.at(b.at(source, b.binary("mul", at, b.integer(unit))), (group + row) * stride),
+                    b.at(
+                        b.at(source, b.binary("mul", at, b.integer(unit))), (group + row) * stride
+                    ),
                     unit,
                     Strip(lanes, valid),
                 )

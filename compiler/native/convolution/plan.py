@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.convolution.cost import estimated_cycles, item_bytes, moves
-from graphnn.compiler.native.convolution.cost import free_axes as free_axes
+from graphnn.compiler.native.convolution.cost import (
+    estimated_cycles,
+    free_axes,
+    item_bytes,
+    moves,
+)
 from graphnn.compiler.native.convolution.windows import is_free
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
-__all__ = ["Plan", "free_axes", "item_bytes", "moves", "plan"]
+__all__ = ["Plan", "candidates", "plan"]
 
 BUFFER_BYTES = 16 << 10
 """Sums of one chunk, kept in the innermost cache until the epilogue reads them."""
@@ -84,17 +88,23 @@ class Plan:
 
 def plan(contraction: Contraction, target: Target) -> Plan:
     """The cheapest way by estimated cycles."""
-    candidates = [_candidate(contraction, target, -1, 1, {})]
+    return min(candidates(contraction, target), key=lambda each: each.cost)
+
+
+def candidates(contraction: Contraction, target: Target) -> list[Plan]:
+    """All ways that are worth an estimate; the first computes single numbers and always works."""
+    found = [_candidate(contraction, target, -1, 1, {})]
     lanes = target.lanes(item_bytes(contraction))
     if lanes > 1:
         for vector, size in enumerate(contraction.sizes):
             if size < 2 or True not in moves(contraction, vector):
                 continue
             for vectors in _counts(contraction, vector, lanes, target):
-                for tiles in _tilings(contraction, vector, vectors, target):
-                    candidates.append(_candidate(contraction, target, vector, vectors, tiles))
-    found = [each for each in candidates if each is not None]
-    return min(found, key=lambda each: each.cost)
+                found += [
+                    _candidate(contraction, target, vector, vectors, tiles)
+                    for tiles in _tilings(contraction, vector, vectors, target)
+                ]
+    return [each for each in found if each is not None]
 
 
 def _counts(contraction: Contraction, vector: int, lanes: int, target: Target) -> list[int]:
@@ -234,6 +244,8 @@ def _chunks(
             count = -(-sizes[axis] // room)
             even = -(-sizes[axis] // count)
             chunks[axis] = max(tiles[axis], min(sizes[axis], even))
+            if is_dot:  # blocks that add to sums in memory must not overlap
+                chunks[axis] -= chunks[axis] % tiles[axis]
 
     if is_dot:
         for bound in contraction.bounds:
@@ -255,7 +267,7 @@ def _chunks(
                 )  # fmt: skip
                 room = min(most // max(1, prod(chunks) // chunks[axis]), HOISTED_BYTES // per_one)
                 count = max(1, room // tiles[axis])
-                chunks[axis] = min(sizes[axis], count * tiles[axis])
+                chunks[axis] = min(sizes[axis] // tiles[axis], count) * tiles[axis]
         return tuple(chunks), hoisted
     if strip >= 0 and strip != vector:
         widen(strip)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder, V, vector_of
-from graphnn.compiler.native.convolution.plan import Plan, free_axes, item_bytes
+from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
+from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
 from graphnn.compiler.native.transposition import transposed
@@ -156,8 +157,8 @@ class ResultWriter:
                     b.load(b.at(corner, n * self.strides[strip]), self.type, self.item)
                     for n in range(lanes)
                 ]
-                for n, value in enumerate(transposed(b, values)):
-                    b.store(value, b.at(self.square, n * lanes * self.item), self.item)
+                for number, value in enumerate(transposed(b, values)):
+                    b.store(value, b.at(self.square, number * lanes * self.item), self.item)
                 here = b.binary("add", first, lane)
                 there = b.binary("sub", b.integer(has_vector), here)
                 n_valid = b.intrinsic("smin", there, b.integer(lanes))
@@ -223,8 +224,8 @@ def _lengths(
     found = []
     if has_full:
         found.append((b.compare("icmp sge", left, b.integer(lanes)), lanes))
-    for rest in sorted(rests - {0}):
-        found.append((b.compare("icmp eq", left, b.integer(rest)), rest))
+    rest_lengths = sorted(rests - {0})
+    found += [(b.compare("icmp eq", left, b.integer(rest)), rest) for rest in rest_lengths]
     return found
 
 

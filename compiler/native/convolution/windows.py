@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from graphnn.compiler.kernel import Bound, Contraction, Operand
 
 __all__ = ["Taps", "is_free", "progression", "reach", "taps_at", "with_bounds"]
 
 
-class Taps(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Taps:
     """The taps that meet the array at one place: every so many, beginning with ``first``.
 
     ``element`` is what the first one meets.

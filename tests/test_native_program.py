@@ -1,0 +1,155 @@
+"""Programs as native code: how they are built and called, whatever they compute."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import graphnn as gn
+from graphnn.compiler.backends.background import BackgroundExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.backends.native import NativeExecutable
+from graphnn.compiler.native.pointers import address_of
+
+
+def network():
+    """A training step with labels that are looked up."""
+    generator = np.random.default_rng(0)
+    x, t = gn.input("x", (6, 5)), gn.input("t", (6,), "int64")
+    w = gn.parameter(generator.normal(size=(5, 3)).astype("float32"))
+    b = gn.parameter(np.zeros(3, "float32"))
+    loss = gn.losses.cross_entropy(gn.tanh(x) @ w + b, t)
+    return [x, t], loss, gn.optim.SGD(0.1).minimize(loss, [w, b]), (w, b)
+
+
+def feeds():
+    generator = np.random.default_rng(1)
+    return generator.normal(size=(6, 5)).astype("float32"), np.array([0, 2, 1, 1, 0, 2])
+
+
+def executable_of(program):
+    return program.specialize({}).executable
+
+
+@pytest.mark.parametrize(
+    ("native", "kind"),
+    [
+        ("now", NativeExecutable),
+        ("never", InterpretedExecutable),
+        ("background", BackgroundExecutable),
+    ],
+)
+def test_native_code_is_built_when_it_is_asked_for(native, kind):
+    inputs, loss, updates, parameters = network()
+    start = [each.value for each in parameters]
+    program = gn.compile(inputs, loss, updates, native=native)
+    reference = gn.compile(inputs, loss, updates, backend="reference")
+    losses = [float(program(*feeds())) for _ in range(20)]
+    assert isinstance(executable_of(program), kind)
+    for parameter, value in zip(parameters, start, strict=True):
+        parameter.value = value
+    np.testing.assert_allclose(losses, [reference(*feeds()) for _ in range(20)], rtol=1e-5)
+
+
+def test_what_is_built_in_the_background_takes_over():
+    x = gn.input("x", (4,))
+    program = gn.compile(x, gn.exp(x), native="background")
+    executable = executable_of(program)
+    executable._native.result()
+    assert program(np.zeros(4, "float32")).tolist() == [1.0] * 4
+    assert executable._interpreted is None
+
+
+def test_no_such_way_to_build():
+    with pytest.raises(gn.ArgumentError, match="no way to build native code 'soon'"):
+        gn.compile([], gn.constant(1.0), native="soon")
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        lambda array: array[:, ::-1][:, ::-1],  # backwards twice
+        lambda array: np.asfortranarray(array),
+        lambda array: np.repeat(array, 2, axis=1)[:, ::2],
+        lambda array: np.frombuffer(b"." + array.tobytes(), "u1")[1:].view("f4").reshape(3, 4),
+    ],
+)
+def test_feeds_may_lie_in_memory_as_they_like(spoiled):
+    x = gn.input("x", (3, 4))
+    program = gn.compile(x, (gn.sum(x * x, axis=1), gn.transpose(x), x))
+    array = np.arange(12, dtype="float32").reshape(3, 4)
+    for expected, seen in zip(program(array), program(spoiled(array)), strict=True):
+        np.testing.assert_array_equal(expected, seen)
+
+
+def test_read_only_feeds_are_read():
+    x = gn.input("x", (3,))
+    array = np.arange(3, dtype="float32")
+    array.flags.writeable = False
+    assert gn.compile(x, x * 2.0)(array).tolist() == [0.0, 2.0, 4.0]
+
+
+def test_results_belong_to_the_caller():
+    x = gn.input("x", (3,))
+    program = gn.compile(x, (x, x + 1.0))
+    array = np.zeros(3, "float32")
+    same, more = program(array)
+    same[:], more[:] = 7.0, 7.0
+    assert array.tolist() == [0.0] * 3
+    assert program(array)[1].tolist() == [1.0] * 3
+
+
+def test_an_index_out_of_range_leaves_the_parameters_alone():
+    inputs, loss, updates, parameters = network()
+    program = gn.compile(inputs, loss, updates)
+    x, t = feeds()
+    before = [each.value for each in parameters]
+    with pytest.raises(gn.FeedError, match="3 is out of range"):
+        program(x, np.array([0, 2, 3, 1, 0, 2]))
+    for parameter, value in zip(parameters, before, strict=True):
+        np.testing.assert_array_equal(parameter.value, value)
+    assert np.isfinite(program(x, t))
+
+
+def test_threads_change_no_bit():
+    x, w = gn.input("x", (96, 200)), gn.input("w", (200, 160))
+    y = gn.tanh(x @ w)
+    outputs = (y, gn.softmax(y), gn.sum(y), gn.sum(y, axis=0), gn.grad(gn.sum(y), [x, w]))
+    generator = np.random.default_rng(0)
+    arrays = [generator.normal(size=s).astype("float32") for s in ((96, 200), (200, 160))]
+    before = gn.get_num_threads()
+    found = []
+    try:
+        for n_threads in (1, 2, 3, 5):
+            gn.set_num_threads(n_threads)
+            program = gn.compile([x, w], outputs)
+            y, p, total, columns, gradients = program(*arrays)
+            found.append([each.tobytes() for each in (y, p, total, columns, *gradients)])
+    finally:
+        gn.set_num_threads(before)
+    assert all(each == found[0] for each in found)
+
+
+def test_two_threads_run_two_programs():
+    x = gn.input("x", (64, 64))
+    programs = [gn.compile(x, gn.tanh(x @ x) * float(k)) for k in (1, 2)]
+    array = np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
+    expected = [program(array).tobytes() for program in programs]
+    wrong = []
+
+    def work(number):
+        seen = (programs[number](array).tobytes() for _ in range(200))
+        wrong.extend(number for each in seen if each != expected[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_addresses_of_arrays():
+    whole = np.arange(20.0)
+    for array in (whole, whole[3:], whole[::-2], np.empty(0), np.array(1.0), whole.reshape(4, 5).T):
+        assert address_of(array) == array.ctypes.data
