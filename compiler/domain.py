@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphnn.compiler.native import scalars
-from graphnn.core.dtypes import is_complex
+from graphnn.core.dtypes import is_complex, is_floating
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.control import PROJECT, TUPLE
@@ -126,6 +126,8 @@ def is_native(node: Node) -> bool:
             return False
     if op.is_elementwise:
         return scalars.is_native(op.name, tuple(each.dtype.name for each in node.inputs))
+    if op.name == "conv" and not is_floating(node.dtype):
+        return False
     return op.name in NATIVE_OPS
 
 

@@ -70,7 +70,7 @@ class _Run:
         self.peak = 0
         self._model = model
         self._budget = budget
-        self._used = model.fixed_nbytes
+        self._used = 0
         self._now = 0
         self._occasion = 0
         self._is_there = bytearray(count)

@@ -47,8 +47,6 @@ class Model:
         what they were computed from is not.
     roots : mapping of Node to tuple of int
         The values whose memory a node looks at; none for sources.
-    fixed_nbytes : int
-        Memory of the feeds.
     """
 
     nodes: Sequence[Node]
@@ -58,7 +56,6 @@ class Model:
     uses: Sequence[tuple[int, ...]]
     is_repeatable: Sequence[bool]
     roots: Mapping[Node, tuple[int, ...]]
-    fixed_nbytes: int
 
     @staticmethod
     def of(unit: Unit) -> Model:
@@ -89,13 +86,12 @@ class Model:
             [tuple(dict.fromkeys(each)) for each in uses],
             [bool(node.inputs) and index not in results for index, node in enumerate(nodes)],
             looked,
-            sum(_nbytes(node) for node in unit.graph.inputs),
         )
 
     @cached_property
     def total_nbytes(self) -> int:
         """Memory if nothing ever shared any."""
-        return self.fixed_nbytes + sum(self.nbytes)
+        return sum(self.nbytes)
 
 
 def aligned(nbytes: int) -> int:

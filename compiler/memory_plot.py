@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["plot"]
 
 COLORS = {
-    "feed": "#4c9f70",
+    "scratch": "#4c9f70",
     "forward": "#5b8fd6",
     "backward": "#e09f3e",
     "tangent": "#9d79bc",
     "update": "#8d8d8d",
     "again": "#c8553d",
 }
-"""Feeds, the role of what is computed, and what is computed again."""
+"""Memory of kernels while they run, the role of what is computed, and what is computed again."""
 
 LABELLED = 0.035
 """A box that is at least this part of the picture high and wide has its name in it."""
@@ -96,6 +96,6 @@ def _draw(axes: Any, report: MemoryReport) -> None:
 def _kind(buffer: BufferReport) -> str:
     if buffer.is_recomputed:
         return "again"
-    if buffer.first == -1 or buffer.node is None:
-        return "feed"
+    if buffer.node is None:
+        return "scratch"
     return provenance(buffer.node).role

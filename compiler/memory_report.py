@@ -61,7 +61,7 @@ class BufferReport:
     def what(self) -> str:
         """The node in words."""
         if self.node is None:
-            return "unused"
+            return "scratch" if self.last >= self.first else "unused"
         name = self.node.name
         label = self.node.op.label(self.node)
         return f"{name} = {label}" if name else label
@@ -98,10 +98,10 @@ class MemoryReport:
         Working memory: the only one that a call uses, but for the results it returns and what
         an operator on the host (a sort, a decomposition) takes for itself while it runs.
     feed_nbytes : int
-        Part of it: where fed arrays are copied to.
+        Outside of it: the arrays that a call is given, which are read where they lie.
     parameter_nbytes, constant_nbytes, result_nbytes : int
-        Outside of it: state that is read or written, constants, and the new arrays that a call
-        returns.
+        Outside of it too: state that is read or written, constants, and the new arrays that a
+        call returns.
     budget : int or None
         What was asked for.
     extra_flops : int
@@ -159,7 +159,7 @@ class MemoryReport:
 
     @property
     def peak_instruction(self) -> int:
-        """The instruction at which most bytes are live; -1 while the feeds are written."""
+        """The instruction at which most bytes are live; -1 before the first."""
         return self.live_nbytes.index(self.peak_live) - 1
 
     @property
@@ -211,9 +211,8 @@ class MemoryReport:
         budget = f" of {size_text(self.budget)}" if self.budget is not None else ""
         alive = self.alive_at(self.peak_instruction)
         lines = [
-            f"arena {size_text(self.arena_nbytes)}{budget}: {len(self.buffers)} buffers, "
-            f"feeds {size_text(self.feed_nbytes)}",
-            f"besides: parameters {size_text(self.parameter_nbytes)}, constants "
+            f"arena {size_text(self.arena_nbytes)}{budget}: {len(self.buffers)} buffers",
+            f"besides: feeds {size_text(self.feed_nbytes)}, parameters {size_text(self.parameter_nbytes)}, constants "
             f"{size_text(self.constant_nbytes)}, results {size_text(self.result_nbytes)}",
         ]
         if self.recomputed:
@@ -283,8 +282,6 @@ def _buffers(unit: Unit) -> tuple[BufferReport, ...]:
     plan = unit.plan
     assert plan is not None
     made_by: dict[int, Node] = {}
-    for node, view in zip(unit.graph.inputs, unit.feeds, strict=True):
-        made_by[view.buffer.index] = node
     for instruction in unit.instructions:
         for view in instruction.outputs:
             if view.buffer.storage is Storage.ARENA:

@@ -9,7 +9,7 @@ import graphnn as gn
 from graphnn.compiler.memory_size import as_nbytes, size_text
 
 
-def training_step(budget=None, depth=4):
+def training_step(budget=None, depth=4, **options):
     x = gn.input("x", shape=(64, 8))
     rng = np.random.default_rng(0)
     model = gn.nn.Sequential(
@@ -17,7 +17,7 @@ def training_step(budget=None, depth=4):
     )
     loss = gn.mean(gn.square(model(x)))
     updates = gn.optim.SGD(0.1).minimize(loss, model.parameters())
-    return gn.compile(x, loss, updates, memory_budget=budget)
+    return gn.compile(x, loss, updates, memory_budget=budget, **options)
 
 
 def test_sizes_are_those_of_the_plan():
@@ -46,7 +46,7 @@ def test_live_bytes_are_those_of_the_buffers():
 
 def test_reuse_is_told():
     """Memory that a buffer takes over was another one's, and that one is not live any more."""
-    report = training_step().memory
+    report = training_step(optimize="O0").memory
     assert any(each.reuses for each in report.buffers)
     assert any(each.in_place_of is not None for each in report.buffers)
     for each in report.buffers:
@@ -62,16 +62,16 @@ def test_reuse_is_told():
 
 def test_a_chain_of_kernels_works_in_place():
     x = gn.input("x", shape=(1024,))
-    report = gn.compile(x, gn.exp(gn.sin(gn.cos(x)))).memory
+    report = gn.compile(x, gn.exp(gn.sin(gn.cos(x))), optimize="O0").memory
     assert report.arena_nbytes == 4096
-    assert [each.in_place_of for each in report.buffers] == [None, 0, 1, 2]
-    assert report.live_nbytes == (4096,) * 5
+    assert [each.in_place_of for each in report.buffers] == [None, 0, 1]
+    assert report.live_nbytes == (0, *(4096,) * 4)
 
 
 def test_buffers_know_their_nodes_and_lines():
     report = training_step().memory
-    assert report.buffers[0].what == "x = input"
-    assert (report.buffers[0].first, report.buffers[0].node.name) == (-1, "x")
+    assert report.buffers[0].what == "matmul"
+    assert (report.buffers[0].first, report.buffers[0].node.op.name) == (0, "dot_general")
     assert all("test_memory.py:" in each.where for each in report.buffers if each.node is not None)
 
 
@@ -93,7 +93,7 @@ def test_text_shows_the_peak():
     assert "of 24.0 KiB" in text
     assert "computed again" in text
     assert "peak at instruction" in text
-    assert "x = input  # test_memory.py:" in text
+    assert "matmul  # test_memory.py:" in text
 
 
 def test_the_dictionary_is_ready_for_json():
@@ -101,7 +101,7 @@ def test_the_dictionary_is_ready_for_json():
     copy = json.loads(json.dumps(report.to_dict()))
     assert copy["arena_nbytes"] == report.arena_nbytes
     assert len(copy["buffers"]) == len(report.buffers)
-    assert copy["buffers"][0]["what"] == "x = input"
+    assert copy["buffers"][0]["what"] == "matmul"
 
 
 def test_a_program_without_memory_has_a_report():

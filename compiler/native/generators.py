@@ -12,7 +12,7 @@ from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.contraction import generate as products
 from graphnn.compiler.native.library import Request
 from graphnn.compiler.native.target import Target, host_target
-from graphnn.core.dtypes import as_dtype
+from graphnn.core.dtypes import as_dtype, is_floating
 
 __all__ = ["generate", "request_for", "scratch_nbytes"]
 
@@ -30,8 +30,12 @@ def generate(kernel: Any, target: Target, name: str) -> Code:
 
 
 def _contracting(contraction: Contraction) -> ModuleType:
-    """The generator of a contraction: one looks through windows if it meets elements twice."""
-    return convolutions if contraction.bounds or _sees_twice(contraction) else products
+    """The generator of a contraction: one looks through windows if it meets elements twice.
+
+    That one knows floats alone.
+    """
+    has_windows = is_floating(as_dtype(contraction.dtype)) and _sees_twice(contraction)
+    return convolutions if contraction.bounds or has_windows else products
 
 
 def _sees_twice(contraction: Contraction) -> bool:

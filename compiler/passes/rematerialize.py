@@ -170,7 +170,7 @@ class _Search:
 
 def _floor(model: Model) -> int:
     """Bytes that the model needs in any case."""
-    return max(model.nbytes, default=0) + model.fixed_nbytes
+    return max(model.nbytes, default=0)
 
 
 def _unlimited_peak(model: Model) -> int:

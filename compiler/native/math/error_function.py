@@ -216,4 +216,5 @@ def erfinv(x: Lanes) -> Lanes:
     middle = polynomial(root - 3.25, _INVERSE_MIDDLE)
     tail = polynomial(root - 5.0, _INVERSE_TAIL)
     result = select(w > 6.25, select(w > 16.0, tail, middle), centre) * x
+    result = result + 0.0  # at -0 it is 0, as in SciPy
     return select(size.equals(1.0), copysign(x.constant(float("inf")), x), result)
