@@ -15,6 +15,8 @@ from graphnn.compiler.explanation import explain_fusion
 from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.memory_size import as_nbytes
 from graphnn.compiler.pipeline import LEVELS
+from graphnn.compiler.profile_report import Profile, Profiled, measure
+from graphnn.compiler.source import source
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
 from graphnn.core.dims import Dim, Size
@@ -136,17 +138,21 @@ class Program:
             with self._lock:
                 results = chosen.executable.run(args)
             return results[0] if self._is_single else unflatten(self.outputs, results)
-        feeds = self._arrange(args, kwargs)
-        arrays = [
-            _fed(name, node, value)
-            for name, node, value in zip(self._names, self.graph.inputs, feeds, strict=True)
-        ]
-        sizes = self._bind(arrays)
+        arrays = self._take(args, kwargs)
         with self._lock:
-            chosen = self.specialize(sizes)
-            self._latest = chosen
-            results = chosen.executable.run(arrays)
+            results = self._choose(arrays).executable.run(arrays)
         return unflatten(self.outputs, results)
+
+    def _take(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Array]:
+        """What is fed, as arrays of the inputs' dtypes and ranks."""
+        feeds = self._arrange(args, kwargs)
+        named = zip(self._names, self.graph.inputs, feeds, strict=True)
+        return [_fed(name, node, value) for name, node, value in named]
+
+    def _choose(self, arrays: Sequence[Array]) -> Specialization:
+        """The program for feeds of these sizes."""
+        self._latest = self.specialize(self._bind(arrays))
+        return self._latest
 
     def specialize(self, sizes: Mapping[str, int]) -> Specialization:
         """Compile for given sizes of the named dimensions; the second time from the cache."""
@@ -216,6 +222,90 @@ class Program:
           tanh... -> matmul..., because: a contraction reads its factors from memory
         """
         return explain_fusion(self._shown.unit, node)
+
+    def source(self, kind: str = "python") -> str:
+        """What the program was compiled to, for the sizes of the latest call.
+
+        Parameters
+        ----------
+        kind : {"python", "llvm", "asm"}
+            "python": a module that runs, with one line for every node, in the order and in the
+            groups of the instructions. Its function ``program(*feeds, states, constants)`` gives
+            a list of results and one of new values; ``states`` are the arrays of
+            ``program.unit.states``, and ``constants`` those of ``program.unit.constants``, of
+            which the short ones are written out. "llvm": the code of every kernel, as it is
+            generated. "asm": the same in assembly of this processor, as it is executed. Operators
+            that the host computes have neither.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such kind.
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> x = gn.input("x", shape=(3,))
+        >>> text = gn.compile(x, gn.tanh(x) + 1.0).source()
+        >>> print(text[text.index("    # 0") :])  # doctest: +ELLIPSIS
+            # 0 kernel: tanh+add...
+            v1 = ops.tanh(x)
+            v2 = array(1.0, dtype('float32'))
+            ...
+        """
+        return source(self._shown.unit, kind, self._names)
+
+    def profile(self, *args: Any, repeat: int = 20, **kwargs: Any) -> Profile:
+        """Measure what every instruction takes, beside what the machine allows.
+
+        The program really runs; parameters and other state are put back after every run, and
+        are as before in the end. Nothing else may use them in the meantime.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            Feeds, as in a call.
+        repeat : int, default 20
+            How many runs to take the median of.
+
+        Returns
+        -------
+        Profile
+            Print it, draw it with ``plot("roofline.svg")``, or take its numbers.
+
+        Raises
+        ------
+        ArgumentError
+            For ``backend="reference"``, which has no instructions, and for less than one run.
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> x = gn.input("x", shape=(100, 100))
+        >>> f = gn.compile(x, gn.softmax(x @ x))
+        >>> profile = f.profile(np.ones((100, 100), "float32"), repeat=3)
+        >>> [each.label for each in profile.instructions][0]
+        'matmul'
+        >>> print(profile)  # doctest: +ELLIPSIS
+        one call takes ...
+        """
+        if repeat < 1:
+            raise ArgumentError(f"repeat must be at least 1, not {repeat}", where="")
+        arrays = self._take(args, kwargs)
+        with self._lock:
+            chosen = self._choose(arrays)
+            executable = chosen.executable
+            if isinstance(executable, Profiled):
+                return measure(chosen.unit, executable, arrays, repeat)
+            raise ArgumentError(
+                "the reference interpreter has no instructions to measure",
+                hint='compile with backend="numpy"',
+                where="",
+            )
 
     @property
     def arena_nbytes(self) -> int:
@@ -408,9 +498,11 @@ def compile(
         Most rewrites to apply, to bisect a miscompile.
     verify : bool, optional
         Check the program between passes. Default: `VERIFY_BY_DEFAULT`, False but in our tests.
-    debug : {"", "nan"}
+    debug : {"", "nan", "verify"}
         "nan" stops at the first operation whose result is NaN or infinite and says which one,
-        and at which line of yours it was built; slower.
+        and at which line of yours it was built; nothing is fused, and all is interpreted.
+        "verify" compares what every instruction gives with what NumPy's kernels make of the same
+        operands, and says which one is wrong; to find out whether native code is at fault.
     native : {"now", "background", "never"}
         When native code is built: before the first call; beside the first calls, which NumPy
         carries out until it is there; or not at all. NumPy starts at once and is slower.
@@ -468,7 +560,7 @@ def _check_options(options: Options) -> None:
     for word, given, known in (
         ("backend", options.backend, BACKENDS),
         ("level", options.optimize, LEVELS),
-        ("debug mode", options.debug, ("", "nan")),
+        ("debug mode", options.debug, ("", "nan", "verify")),
         ("way to build native code", options.native, ("now", "background", "never")),
     ):
         if given not in known:

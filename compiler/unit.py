@@ -40,8 +40,9 @@ class Options:
         Most rewrites to apply, to bisect a miscompile; None for no limit.
     verify : bool
         Check the record between passes.
-    debug : {"", "nan"}
-        "nan": stop at the first instruction that gives NaN or infinity.
+    debug : {"", "nan", "verify"}
+        "nan": stop at the first instruction that gives NaN or infinity. "verify": compare every
+        native instruction with the operators' own kernels.
     native : {"now", "background", "never"}
         When native code is built; until then, and with "never", NumPy's kernels are called.
     memory_budget : int or None

@@ -13,6 +13,7 @@ from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
+from graphnn.compiler.backends.verifying import VerifyingExecutable
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
@@ -31,7 +32,12 @@ class Executable(Protocol):
 
 
 def native_or_interpreted(unit: Unit) -> Executable:
-    """Native code, unless the options ask for the interpreter, which misses no value."""
+    """Native code, unless the options ask for the interpreter, which misses no value.
+
+    To verify native code, there must be some: ``native="never"`` does not count then.
+    """
+    if unit.options.debug == "verify":
+        return VerifyingExecutable(unit)
     if unit.options.native == "never" or unit.options.debug == "nan":
         return InterpretedExecutable(unit)
     if unit.options.native == "background":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
@@ -33,14 +35,11 @@ class NativeExecutable:
         self._results = [self._memory.view(view) for view in unit.results]
         self._n_threads = 0
         self._steps: list[Segment | Host] = []
+        self._owners: list[list[int]] = []
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
-        n_threads = get_num_threads()
-        if n_threads != self._n_threads:
-            self._divide(n_threads)
-        feeds = self._memory.lend(feeds)
-        slots = self._calls.addresses(feeds)
+        feeds, slots = self._begin(feeds)
         for step in self._steps:
             if isinstance(step, Segment):
                 if step.run(slots):
@@ -49,27 +48,61 @@ class NativeExecutable:
                 step()
         return [result().copy() for result in self._results]
 
-    def _divide(self, n_threads: int) -> None:
-        """Make segments of what is native and follows each other."""
-        self._steps, self._n_threads = [], n_threads
-        native: list[Instruction] = []
-
-        def close() -> None:
-            if native:
-                calls = [call for each in native for call in self._calls.of(each)]
-                status = int(self._status.ctypes.data)
-                self._steps.append(
-                    Segment(calls, n_threads, n_slots=self._calls.n_slots, status=status)
-                )
-                native.clear()
-
-        for instruction in self._unit.instructions:
-            if self._calls.is_native(instruction):
-                native.append(instruction)
+    def profile(self, feeds: Sequence[Array]) -> list[int]:
+        """Run once; how many nanoseconds each instruction took."""
+        feeds, slots = self._begin(feeds)
+        taken = [0] * len(self._unit.instructions)
+        for step, owners in zip(self._steps, self._owners, strict=True):
+            if isinstance(step, Segment):
+                times = step.profile(slots)
+                if self._status[0]:
+                    self._fail(feeds)
             else:
-                close()
-                self._steps.append(self._host(instruction))
-        close()
+                start = time.perf_counter_ns()
+                step()
+                times = [time.perf_counter_ns() - start]
+            for owner, nanoseconds in zip(owners, times, strict=True):
+                taken[owner] += nanoseconds
+        return taken
+
+    def _begin(self, feeds: Sequence[Array]) -> tuple[Sequence[Array], list[int]]:
+        """Be ready for feeds: these as they will be read, and the addresses of the slots."""
+        n_threads = get_num_threads()
+        if n_threads != self._n_threads:
+            self._divide(n_threads)
+        feeds = self._memory.lend(feeds)
+        return feeds, self._calls.addresses(feeds)
+
+    def _divide(self, n_threads: int) -> None:
+        """Make steps, and say for each the instructions that its calls belong to."""
+        self._steps, self._owners, self._n_threads = [], [], n_threads
+        for numbers in self._together():
+            instructions = [self._unit.instructions[number] for number in numbers]
+            if self._calls.is_native(instructions[0]):
+                step, owners = self._segment(numbers, n_threads)
+                self._steps.append(step)
+                self._owners.append(owners)
+            else:
+                self._steps += map(self._host, instructions)
+                self._owners += [[number] for number in numbers]
+
+    def _together(self) -> list[list[int]]:
+        """The instructions by number: what is native and follows each other is one segment."""
+        instructions = self._unit.instructions
+        runs = groupby(range(len(instructions)), lambda n: self._calls.is_native(instructions[n]))
+        return [list(numbers) for _, numbers in runs]
+
+    def _segment(self, numbers: Sequence[int], n_threads: int) -> tuple[Segment, list[int]]:
+        """Native instructions as one segment, and the instruction of each of its calls."""
+        owned = [
+            (call, number)
+            for number in numbers
+            for call in self._calls.of(self._unit.instructions[number])
+        ]
+        status = int(self._status.ctypes.data)
+        calls = [call for call, _ in owned]
+        segment = Segment(calls, n_threads, n_slots=self._calls.n_slots, status=status)
+        return segment, [number for _, number in owned]
 
     def _host(self, instruction: Instruction) -> Host:
         """A call of the operator's own kernel."""

@@ -15,7 +15,7 @@ from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 from graphnn.core.op import Array
 
-__all__ = ["NativeCalls"]
+__all__ = ["NativeCalls", "is_quick", "kernels_of"]
 
 BYTES_PER_NS = 10.0
 FLOPS_PER_NS = 50.0
@@ -43,10 +43,9 @@ class NativeCalls:
         self._memory = memory
         self._status = status
         self._slots: dict[tuple[int, int], int] = {}  # (feed, offset) -> number
-        kernels = list(dict.fromkeys(k for each in unit.instructions for k in _kernels(each)))
-        work_ns = sum(cost_ns(each, k) for each in unit.instructions for k in _kernels(each))
-        is_quick = work_ns < QUICK_NS
-        loaded = host_library().load([request_for(each, is_quick=is_quick) for each in kernels])
+        kernels = list(dict.fromkeys(k for each in unit.instructions for k in kernels_of(each)))
+        quick = is_quick(unit)
+        loaded = host_library().load([request_for(each, is_quick=quick) for each in kernels])
         self._loaded: dict[Any, Loaded] = dict(zip(kernels, loaded, strict=True))
         for instruction in unit.instructions:  # every slot is known before the first run
             list(self.of(instruction))
@@ -131,7 +130,13 @@ class NativeCalls:
         return start, start + buffer.nbytes
 
 
-def _kernels(instruction: Instruction) -> list[Any]:
+def is_quick(unit: Unit) -> bool:
+    """Whether a program has so little to do that its code may be slow."""
+    work_ns = sum(cost_ns(each, k) for each in unit.instructions for k in kernels_of(each))
+    return work_ns < QUICK_NS
+
+
+def kernels_of(instruction: Instruction) -> list[Any]:
     """Everything that code is generated for."""
     own = [] if instruction.kernel is None else [instruction.kernel]
     return own + [each.kernel for each in instruction.pieces]

@@ -14,7 +14,7 @@ from graphnn.compiler.native.library import Request
 from graphnn.compiler.native.target import Target, host_target
 from graphnn.core.dtypes import as_dtype
 
-__all__ = ["request_for", "scratch_nbytes"]
+__all__ = ["generate", "request_for", "scratch_nbytes"]
 
 
 def generate(kernel: Any, target: Target, name: str) -> Code:

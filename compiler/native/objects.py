@@ -18,7 +18,7 @@ import llvmlite.binding as llvm
 
 from graphnn.compiler.native.target import Target, host_target
 
-__all__ = ["SETTINGS", "compile_object", "link_objects"]
+__all__ = ["SETTINGS", "assembly", "compile_object", "link_objects"]
 
 _OPTIMISATION = 2
 _PASSES = (
@@ -62,6 +62,17 @@ def compile_object(ir: str, target: Target, is_quick: bool = False) -> bytes:
         if not is_quick:
             _optimise(module, machine)
         return _emit(machine, module)
+
+
+def assembly(ir: str, target: Target, is_quick: bool = False) -> str:
+    """What `compile_object` compiles a module to, as text."""
+    machine = _machine_of_thread(target, 0 if is_quick else _OPTIMISATION)
+    with llvm.create_context() as context, llvm.parse_assembly(ir, context) as module:
+        module.verify()
+        if not is_quick:
+            _optimise(module, machine)
+        text: str = machine.emit_assembly(module)
+        return text
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

@@ -1,0 +1,105 @@
+"""``debug="verify"``: native code beside NumPy's kernels, instruction by instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphnn.compiler.backends.comparison import Difference, Expected, expect
+from graphnn.compiler.backends.native import NativeExecutable
+from graphnn.compiler.native.runtime import Segment
+from graphnn.compiler.unit import Instruction, Unit, View
+from graphnn.core.errors import VerifyError
+from graphnn.core.node import Node
+from graphnn.core.op import Array
+from graphnn.core.provenance import provenance
+
+__all__ = ["VerifyingExecutable"]
+
+
+class VerifyingExecutable(NativeExecutable):
+    """Native code that is compared, as it runs, with what the operators' own kernels give.
+
+    Every instruction starts from what native code gave before it, so what differs is the fault
+    of the instruction that is named.
+    """
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__(unit)
+        self._updated = unit.updated
+
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
+        """See `Executable.run`; state is as it was if a comparison fails.
+
+        Raises
+        ------
+        VerifyError
+            Naming the instruction, its nodes and the user's lines, and the largest difference.
+        """
+        feeds, slots = self._begin(feeds)
+        before = [each.array.copy() for each in self._updated]
+        try:
+            for number, step in enumerate(self._steps):
+                if isinstance(step, Segment):
+                    self._compared(number, step, feeds, slots)
+                else:
+                    step()
+        except Exception:
+            for parameter, array in zip(self._updated, before, strict=True):
+                parameter.array[...] = array
+            raise
+        return [result().copy() for result in self._results]
+
+    def _together(self) -> list[list[int]]:
+        """Every instruction by itself: steps have the numbers of instructions."""
+        return [[number] for number in range(len(self._unit.instructions))]
+
+    def _compared(
+        self, number: int, segment: Segment, feeds: Sequence[Array], slots: Sequence[int]
+    ) -> None:
+        """Run an instruction; its operands are copied before, for it may write over them."""
+        instruction = self._unit.instructions[number]
+        stored, expected = self._expect(instruction)
+        if segment.run(slots):
+            self._fail(feeds)
+        for node, view, want in zip(stored, instruction.outputs, expected, strict=True):
+            difference = want.compare(self._memory.array(view))
+            if difference is not None:
+                raise VerifyError(
+                    _told(number, instruction, node, difference),
+                    where=_lines(instruction),
+                    hint="this is a bug in graphnn; please report it with "
+                    f'program.source("llvm"), instruction {number}',
+                )
+
+    def _expect(self, instruction: Instruction) -> tuple[Sequence[Node], list[Expected]]:
+        """The nodes that are written, and what their values should be."""
+        if instruction.op is None:
+            (view,) = instruction.inputs
+            return (instruction.node,), [Expected.exactly(self._copy(view))]
+        if instruction.kernel is not None:
+            given = {node: self._copy(view) for node, view in instruction.reads}
+            return instruction.stored, expect(instruction.stored, given)
+        node = instruction.node
+        arrays = zip(node.inputs, instruction.inputs, strict=True)
+        expected = expect((node,), {each: self._copy(view) for each, view in arrays})
+        return (node,) * len(expected), expected
+
+    def _copy(self, view: View) -> Array:
+        return np.array(self._memory.array(view))
+
+
+def _told(number: int, instruction: Instruction, node: Node, difference: Difference) -> str:
+    nodes = ", ".join(map(repr, instruction.nodes or (instruction.node,)))
+    return (
+        f"instruction {number} ({instruction.kind} {instruction.label}) is wrong in {node!r}: "
+        f"{difference}\n  it computes {nodes}"
+    )
+
+
+def _lines(instruction: Instruction) -> str:
+    """Where the user built what an instruction computes."""
+    nodes = instruction.nodes or (instruction.node,)
+    lines = dict.fromkeys(str(line) for each in nodes for line in provenance(each).sources)
+    return f"built at {', '.join(lines)}" if lines else ""

@@ -1,0 +1,310 @@
+"""The profile: what every instruction of a program takes, beside what the machine allows.
+
+`Program.profile` makes it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Protocol, runtime_checkable
+
+from graphnn.compiler.memory_size import size_text
+from graphnn.compiler.native.limits import Limits, measured_limits
+from graphnn.compiler.threads import get_num_threads
+from graphnn.compiler.unit import Instruction, Unit
+from graphnn.core.op import Array
+from graphnn.core.provenance import provenance
+from graphnn.core.state import Parameter
+
+__all__ = ["InstructionProfile", "Profile", "Profiled", "measure"]
+
+MOST_ROWS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionProfile:
+    """One instruction of a profile.
+
+    Attributes
+    ----------
+    number : int
+    kind : str
+        "kernel", "gemm", "conv", "copy", "move" or "host" (NumPy's kernel is called).
+    label, where : str
+        What it computes, and the user's lines.
+    ns : float
+        Median time in nanoseconds.
+    flops, nbytes : int
+        Of one run; every operand counts once.
+    arithmetic_ns, memory_ns : float
+        The least time that this machine needs for as much arithmetic, and to read and write as
+        many bytes in the cache that holds them.
+    """
+
+    number: int
+    kind: str
+    label: str
+    where: str
+    ns: float
+    flops: int
+    nbytes: int
+    arithmetic_ns: float
+    memory_ns: float
+
+    @property
+    def gflops(self) -> float:
+        """Floating-point operations a nanosecond: GFLOP/s."""
+        return self.flops / max(self.ns, 1.0)
+
+    @property
+    def gbytes(self) -> float:
+        """Bytes a nanosecond: GB/s."""
+        return self.nbytes / max(self.ns, 1.0)
+
+    @property
+    def bound(self) -> str:
+        """Which limit binds: "arithmetic" or "memory"."""
+        return "arithmetic" if self.arithmetic_ns > self.memory_ns else "memory"
+
+    @property
+    def percent(self) -> float:
+        """How much of that limit it reaches."""
+        return 100.0 * max(self.arithmetic_ns, self.memory_ns) / max(self.ns, 1.0)
+
+    @property
+    def intensity(self) -> float:
+        """Floating-point operations for every byte."""
+        return self.flops / max(self.nbytes, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as numbers and text."""
+        return {
+            "number": self.number,
+            "kind": self.kind,
+            "label": self.label,
+            "where": self.where,
+            "ns": self.ns,
+            "flops": self.flops,
+            "nbytes": self.nbytes,
+            "gflops": self.gflops,
+            "gbytes": self.gbytes,
+            "bound": self.bound,
+            "percent": self.percent,
+        }
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a program's time is spent on.
+
+    Attributes
+    ----------
+    instructions : tuple of InstructionProfile
+        In the order of execution.
+    call_ns : float
+        Median time of a whole run that nobody times inside: instructions, and what it takes to
+        get to them. Threads may run instructions side by side, so it may be less than their sum.
+    repeat : int
+        How many runs there were of each.
+    limits : Limits
+        What this machine reached with as many threads.
+    """
+
+    instructions: tuple[InstructionProfile, ...]
+    call_ns: float
+    repeat: int
+    limits: Limits
+
+    @property
+    def ns(self) -> float:
+        """Time of all instructions, one after the other."""
+        return sum(each.ns for each in self.instructions)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a run."""
+        return sum(each.flops for each in self.instructions)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that instructions read and write in a run."""
+        return sum(each.nbytes for each in self.instructions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as numbers and text, ready for JSON."""
+        return {
+            "call_ns": self.call_ns,
+            "ns": self.ns,
+            "flops": self.flops,
+            "nbytes": self.nbytes,
+            "repeat": self.repeat,
+            "limits": {
+                "n_threads": self.limits.n_threads,
+                "flops": self.limits.flops,
+                "bandwidths": [list(each) for each in self.limits.bandwidths],
+            },
+            "instructions": [each.to_dict() for each in self.instructions],
+        }
+
+    def plot(self, path: str | PathLike[str]) -> None:
+        """Draw the roofline: operations for every byte to the right, GFLOP/s upwards.
+
+        A disc is an instruction, as large as its share of the time; the roofs are what memory,
+        the fastest cache and the arithmetic of this machine allow.
+
+        Parameters
+        ----------
+        path : path-like
+            The ending says what it is: ``.svg``, ``.pdf`` or ``.png``.
+
+        Raises
+        ------
+        MissingPackageError
+            Without matplotlib, which the ``viz`` extra brings.
+        """
+        from graphnn.compiler.profile_plot import plot
+
+        plot(self, path)
+
+    def __str__(self) -> str:
+        threads = self.limits.n_threads
+        lines = [
+            f"one call takes {time_text(self.call_ns)}: {len(self.instructions)} instructions, "
+            f"{time_text(self.ns)} together; medians of {self.repeat} runs, "
+            f"{threads} thread{'s' if threads > 1 else ''}",
+            f"limits: {self.limits.flops / 1e9:.0f} GFLOP/s, "
+            f"{self.limits.cache_bandwidth / 1e9:.0f} GB/s in the fastest cache, "
+            f"{self.limits.memory_bandwidth / 1e9:.0f} GB/s in memory",
+        ]
+        slowest = sorted(self.instructions, key=lambda each: (-each.ns, each.number))
+        lines += self._table(slowest[:MOST_ROWS])
+        if len(slowest) > MOST_ROWS:
+            rest = sum(each.ns for each in slowest[MOST_ROWS:])
+            lines.append(f"and {len(slowest) - MOST_ROWS} more, {time_text(rest)} together")
+        return "\n".join(lines)
+
+    def _table(self, shown: Sequence[InstructionProfile]) -> list[str]:
+        total = max(self.ns, 1.0)
+        rows = [("", "time", "share", "FLOPs", "bytes", "GFLOP/s", "GB/s", "of limit")]
+        words = ["instruction"]
+        for each in shown:
+            rows.append(
+                (
+                    str(each.number),
+                    time_text(each.ns),
+                    f"{100 * each.ns / total:.1f}%",
+                    f"{each.flops:,}",
+                    size_text(each.nbytes),
+                    f"{each.gflops:.2f}",
+                    f"{each.gbytes:.2f}",
+                    f"{each.percent:.0f}% {each.bound}",
+                )
+            )
+            words.append(f"{each.kind} {each.label}{_place(each.where)}")
+        total_row = ("all", time_text(self.ns), "", f"{self.flops:,}", size_text(self.nbytes))
+        rows.append((*total_row, f"{self.flops / total:.2f}", f"{self.nbytes / total:.2f}", ""))
+        words.append("")
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        return [
+            "  ".join(
+                [*(cell.rjust(width) for cell, width in zip(row, widths, strict=True)), word]
+            ).rstrip()
+            for row, word in zip(rows, words, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return f"<Profile {len(self.instructions)} instructions, {time_text(self.call_ns)} a call>"
+
+
+def _place(where: str) -> str:
+    """The first of the user's lines, as a comment."""
+    most = 3
+    lines = where.split(", ")
+    more = ", ..." if len(lines) > most else ""
+    return f"  # {', '.join(lines[:most])}{more}" if where else ""
+
+
+def time_text(ns: float) -> str:
+    """A time with three digits and a unit."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            digits = 2 if ns < 10 * size else 1 if ns < 100 * size else 0
+            return f"{ns / size:.{digits}f} {unit}"
+    return f"{ns:.0f} ns"
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """An executable that tells the time of its instructions."""
+
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
+        """See `Executable.run`."""
+        ...
+
+    def profile(self, feeds: Sequence[Array]) -> list[int]:
+        """Run once; how many nanoseconds each instruction took."""
+        ...
+
+
+def measure(unit: Unit, executable: Profiled, feeds: Sequence[Array], repeat: int) -> Profile:
+    """Run a program again and again, and leave its state as it was.
+
+    Every run starts from the same state, so that random numbers and branches on values are the
+    same too.
+    """
+    with kept(unit.updated) as restore:
+        executable.run(feeds)  # memory is touched, threads are there, refusals are told in words
+        whole, times = [], []
+        for _ in range(repeat):
+            restore()
+            start = time.perf_counter_ns()
+            executable.run(feeds)
+            whole.append(time.perf_counter_ns() - start)
+            restore()
+            times.append(executable.profile(feeds))
+    limits = measured_limits(get_num_threads())
+    medians = [statistics.median(each) for each in zip(*times, strict=True)]
+    rows = zip(unit.instructions, medians, strict=True)
+    return Profile(
+        tuple(_row(number, each, ns, limits) for number, (each, ns) in enumerate(rows)),
+        statistics.median(whole),
+        repeat,
+        limits,
+    )
+
+
+@contextmanager
+def kept(parameters: Sequence[Parameter]) -> Iterator[Any]:
+    """State that is at the end, and whenever the given function is called, as it was."""
+    saved = [each.array.copy() for each in parameters]
+
+    def restore() -> None:
+        for parameter, array in zip(parameters, saved, strict=True):
+            parameter.array[...] = array
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+def _row(number: int, instruction: Instruction, ns: float, limits: Limits) -> InstructionProfile:
+    nodes = (instruction.node, *instruction.nodes)
+    lines = dict.fromkeys(str(line) for node in nodes for line in provenance(node).sources)
+    itemsize = max((view.dtype.itemsize for view in instruction.outputs), default=4)
+    return InstructionProfile(
+        number,
+        instruction.kind,
+        instruction.label,
+        ", ".join(lines),
+        float(ns),
+        instruction.flops,
+        instruction.nbytes,
+        limits.arithmetic_ns(instruction.flops, itemsize),
+        limits.memory_ns(instruction.nbytes),
+    )
