@@ -45,6 +45,7 @@ RAW = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "int64"}
 """Copies move bits: the dtype to move elements of so many bytes in."""
 
 
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """A kernel and what it works on.
