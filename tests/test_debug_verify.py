@@ -100,8 +100,9 @@ def test_right_programs_pass(dtype):
 def test_errors_of_users_are_told_in_words():
     x, index = gn.input("x", shape=(3,)), gn.input("i", shape=(1,), dtype="int64")
     program = gn.compile([x, index], gn.take(x, index), debug="verify")
-    with pytest.raises(gn.FeedError, match="index 3 is out of range"):
+    with pytest.raises(gn.FeedError, match="index 3 is out of range") as caught:
         program([1.0, 2.0, 3.0], [3])
+    assert "while computing" in "".join(caught.value.__notes__)
     assert program([1.0, 2.0, 3.0], [2]) == [3.0]
 
 

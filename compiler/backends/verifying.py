@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphnn.compiler.backends.comparison import Difference, Expected, expect
+from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
 from graphnn.compiler.unit import Instruction, Unit, View
@@ -60,7 +61,11 @@ class VerifyingExecutable(NativeExecutable):
     ) -> None:
         """Run an instruction; its operands are copied before, for it may write over them."""
         instruction = self._unit.instructions[number]
-        stored, expected = self._expect(instruction)
+        try:
+            stored, expected = self._expect(instruction)
+        except Exception as error:  # what the operator refuses
+            explain(error, instruction.node)
+            raise
         if segment.run(slots):
             self._fail(feeds)
         for node, view, want in zip(stored, instruction.outputs, expected, strict=True):
