@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import LAYOUTS
-from native_oracle import check_training, convolutional, feeds_of, perceptron, some_recipes, train
+from native_oracle import check_training, convolutional, perceptron, some_recipes, train
 from random_graphs import build, check_compilation
 
 import graphnn as gn
