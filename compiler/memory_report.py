@@ -212,8 +212,9 @@ class MemoryReport:
         alive = self.alive_at(self.peak_instruction)
         lines = [
             f"arena {size_text(self.arena_nbytes)}{budget}: {len(self.buffers)} buffers",
-            f"besides: feeds {size_text(self.feed_nbytes)}, parameters {size_text(self.parameter_nbytes)}, constants "
-            f"{size_text(self.constant_nbytes)}, results {size_text(self.result_nbytes)}",
+            f"besides: feeds {size_text(self.feed_nbytes)}, "
+            f"parameters {size_text(self.parameter_nbytes)}, "
+            f"constants {size_text(self.constant_nbytes)}, results {size_text(self.result_nbytes)}",
         ]
         if self.recomputed:
             lines.append(

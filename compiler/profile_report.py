@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.native.limits import Limits, measured_limits
@@ -21,7 +21,7 @@ from graphnn.core.op import Array
 from graphnn.core.provenance import provenance
 from graphnn.core.state import Parameter
 
-__all__ = ["InstructionProfile", "Profile", "measure"]
+__all__ = ["InstructionProfile", "Profile", "Profiled", "measure"]
 
 MOST_ROWS = 30
 
@@ -205,9 +205,7 @@ class Profile:
                     f"{each.percent:.0f}% {each.bound}",
                 )
             )
-            words.append(
-                f"{each.kind} {each.label}" + (f"  # {each.where}" if each.where else "")
-            )
+            words.append(f"{each.kind} {each.label}{_place(each.where)}")
         total_row = ("all", time_text(self.ns), "", f"{self.flops:,}", size_text(self.nbytes))
         rows.append((*total_row, f"{self.flops / total:.2f}", f"{self.nbytes / total:.2f}", ""))
         words.append("")
@@ -223,6 +221,14 @@ class Profile:
         return f"<Profile {len(self.instructions)} instructions, {time_text(self.call_ns)} a call>"
 
 
+def _place(where: str) -> str:
+    """The first of the user's lines, as a comment."""
+    most = 3
+    lines = where.split(", ")
+    more = ", ..." if len(lines) > most else ""
+    return f"  # {', '.join(lines[:most])}{more}" if where else ""
+
+
 def time_text(ns: float) -> str:
     """A time with three digits and a unit."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
@@ -232,12 +238,17 @@ def time_text(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
+@runtime_checkable
 class Profiled(Protocol):
     """An executable that tells the time of its instructions."""
 
-    def run(self, feeds: Sequence[Array]) -> list[Array]: ...
+    def run(self, feeds: Sequence[Array]) -> list[Array]:
+        """See `Executable.run`."""
+        ...
 
-    def profile(self, feeds: Sequence[Array]) -> list[int]: ...
+    def profile(self, feeds: Sequence[Array]) -> list[int]:
+        """Run once; how many nanoseconds each instruction took."""
+        ...
 
 
 def measure(unit: Unit, executable: Profiled, feeds: Sequence[Array], repeat: int) -> Profile:
@@ -283,7 +294,7 @@ def kept(parameters: Sequence[Parameter]) -> Iterator[Any]:
 
 
 def _row(number: int, instruction: Instruction, ns: float, limits: Limits) -> InstructionProfile:
-    nodes = instruction.nodes or (instruction.node,)
+    nodes = (instruction.node, *instruction.nodes)
     lines = dict.fromkeys(str(line) for node in nodes for line in provenance(node).sources)
     itemsize = max((view.dtype.itemsize for view in instruction.outputs), default=4)
     return InstructionProfile(

@@ -16,7 +16,7 @@ from graphnn.compiler.explanation import explain_fusion
 from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.memory_size import as_nbytes
 from graphnn.compiler.pipeline import LEVELS
-from graphnn.compiler.profile_report import Profile, measure
+from graphnn.compiler.profile_report import Profile, Profiled, measure
 from graphnn.compiler.source import source
 from graphnn.compiler.unit import Instruction, Options, Unit
 from graphnn.core.arrays import require_fit, to_numpy
@@ -294,18 +294,19 @@ class Program:
         >>> print(profile)  # doctest: +ELLIPSIS
         one call takes ...
         """
-        if self.options.backend == "reference":
-            raise ArgumentError(
-                "the reference interpreter has no instructions to measure",
-                hint='compile with backend="numpy"',
-                where="",
-            )
         if repeat < 1:
             raise ArgumentError(f"repeat must be at least 1, not {repeat}", where="")
         arrays = self._take(args, kwargs)
         with self._lock:
             chosen = self._choose(arrays)
-            return measure(chosen.unit, chosen.executable, arrays, repeat)
+            executable = chosen.executable
+            if isinstance(executable, Profiled):
+                return measure(chosen.unit, executable, arrays, repeat)
+            raise ArgumentError(
+                "the reference interpreter has no instructions to measure",
+                hint='compile with backend="numpy"',
+                where="",
+            )
 
     @property
     def arena_nbytes(self) -> int:

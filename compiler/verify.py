@@ -120,8 +120,8 @@ def _verify_instructions(unit: Unit) -> None:
     for instruction in unit.instructions:
         _verify_kernel(instruction)
         for view in instruction.inputs:
-            is_computed = view.buffer.storage is Storage.ARENA and view.nbytes > 0
-            if is_computed and view.buffer not in written:
+            needs_write = view.buffer.storage is Storage.ARENA and view.buffer.nbytes
+            if needs_write and view.buffer not in written:  # nothing writes empty arrays
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")
         for view in instruction.outputs:
             if view.buffer.storage in (Storage.CONSTANT, Storage.FEED):

@@ -206,7 +206,7 @@ def test_what_a_pass_shares_between_both_directions_stays_forward() -> None:
     x, y, W = gn.input("x", shape=(4, 3)), gn.input("y", shape=(4, 2)), weight("W", 3, 2)
     loss = gn.mean((x @ W - y) ** 2)  # the derivative of the power is simplified to the difference
     step = gn.compile([x, y], (loss, *gn.grad(loss, [W])))
-    (difference,) = (n for n in picture_of(step).scene.nodes if n.label == "subtract")
+    (difference,) = (n for n in picture_of(step).scene.nodes if "subtract" in n.label)
     assert difference.role == "forward"
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from graphnn.core.dtypes import FLOAT64, is_floating, is_inexact
+from graphnn.core.dtypes import FLOAT64, DType, is_floating, is_inexact
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -128,24 +128,24 @@ class Expected:
 
     def _rounded(self, got: Array) -> Difference | None:
         """Numbers that are too far off."""
-        eps = float(ml_dtypes.finfo(self.numpy.dtype).eps)
+        eps = _eps(self.numpy.dtype)
         counts = np.isfinite(self.numpy) & np.isfinite(got)
         if self.wide is not None:
             counts &= np.isfinite(self.wide)
         numpy, native = (each[counts].astype(FLOAT64) for each in (self.numpy, got))
-        tiny = float(ml_dtypes.finfo(self.numpy.dtype).tiny)
         if self.wide is None:
-            error, allowed = _rms(native - numpy), TOLERANCE * eps * _rms(numpy) + tiny
+            error, allowed = _rms(native - numpy), TOLERANCE * eps * _rms(numpy)
             distance = np.abs(got.astype(FLOAT64) - self.numpy.astype(FLOAT64))
         else:
             wide = self.wide[counts]
             scale = _rms(wide)
             error, allowed = _rms(native - wide), 2 * _rms(numpy - wide) + FLOOR * eps * scale
             if self.moved is not None:
-                allowed += 2 * min(_rms(self.moved[counts] - wide), np.sqrt(eps) * scale)
-            allowed += tiny
+                moved = self.moved[counts] - wide
+                sensitivity = _rms(moved[np.isfinite(moved)])
+                allowed += 2 * min(sensitivity, float(np.sqrt(eps)) * scale)
             distance = np.abs(got.astype(FLOAT64) - self.wide)
-        if error <= allowed:
+        if error <= max(allowed, float(_finfo(self.numpy.dtype).tiny)):
             return None
         return self._difference(got, np.where(counts, distance, 0.0), error, allowed, "rmse")
 
@@ -217,9 +217,7 @@ def _evaluate(
 
 def _keeps(node: Node) -> bool:
     """Whether a node rounds what float64 need not round."""
-    return (
-        node.op.name == "cast" and is_floating(node.dtype) and is_floating(node.inputs[0].dtype)
-    )
+    return node.op.name == "cast" and is_floating(node.dtype) and is_floating(node.inputs[0].dtype)
 
 
 def _arrays(outputs: Sequence[Node], values: Mapping[Node, Any]) -> list[Array]:
@@ -233,7 +231,8 @@ def _arrays(outputs: Sequence[Node], values: Mapping[Node, Any]) -> list[Array]:
 
 def _widened(array: Any) -> Array:
     array = np.asarray(array)
-    return array.astype(FLOAT64) if is_floating(array.dtype) else array
+    wide: Array = array.astype(FLOAT64) if is_floating(array.dtype) else array
+    return wide
 
 
 def _off(array: Array) -> Array:
@@ -241,7 +240,16 @@ def _off(array: Array) -> Array:
     if not is_floating(array.dtype):
         return array
     noise = np.random.default_rng(array.size).uniform(-1.0, 1.0, array.shape)
-    return _widened(array) * (1.0 + float(ml_dtypes.finfo(array.dtype).eps) * noise)
+    return _widened(array) * (1.0 + _eps(array.dtype) * noise)
+
+
+def _finfo(dtype: DType) -> Any:
+    """What is known of a float dtype, bfloat16 too."""
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
+def _eps(dtype: DType) -> float:
+    return float(_finfo(dtype).eps)
 
 
 def _same(one: Array, other: Array) -> Array:

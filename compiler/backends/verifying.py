@@ -90,9 +90,7 @@ class VerifyingExecutable(NativeExecutable):
         return np.array(self._memory.array(view))
 
 
-def _told(
-    number: int, instruction: Instruction, node: Node, difference: Difference
-) -> str:
+def _told(number: int, instruction: Instruction, node: Node, difference: Difference) -> str:
     nodes = ", ".join(map(repr, instruction.nodes or (instruction.node,)))
     return (
         f"instruction {number} ({instruction.kind} {instruction.label}) is wrong in {node!r}: "

@@ -1,4 +1,4 @@
-"""Where the elements of an array begin, found quickly: every call of a program asks for its feeds."""
+"""Where the elements of an array begin, found quickly: every call of a program asks."""
 
 from __future__ import annotations
 

@@ -73,9 +73,10 @@ def _overwritten(
     instruction: Instruction, buffer: Buffer, dying: list[Buffer], taken: set[Buffer]
 ) -> Buffer | None:
     """An input that dies here and that the kernel may write a result over."""
-    if buffer == instruction.scratch:
+    written = (n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
+    number = next(written, None)
+    if number is None:  # scratch memory, or an empty array, which nothing writes
         return None
-    number = next(n for n, view in enumerate(instruction.outputs) if view.buffer == buffer)
     for view in instruction.inputs:
         heir = view.buffer
         if heir in dying and heir not in taken and may_overwrite(instruction, number, heir):

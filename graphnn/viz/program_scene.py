@@ -44,6 +44,7 @@ class _Builder:
         self._writer: dict[Buffer, int] = {}
         self._shown: dict[Node, int] = {}
         self._saved: set[int] = set()
+        self._of_gradients: set[int] = set()  # boxes that compute gradients, and maybe more
 
     def scene(self, title: str) -> Scene:
         """Everything, in the order of execution."""
@@ -57,7 +58,8 @@ class _Builder:
         }
         written = {self._writer[b] for b in self._writer if self._is_written(b)}
         nodes = list(self._nodes)
-        for index in self._updating(results):
+        fused = self._of_gradients & written - results
+        for index in self._updating(results) | fused:
             nodes[index] = replace(nodes[index], role="update")
         for index in results | written:
             nodes[index] = replace(nodes[index], is_output=True)
@@ -119,13 +121,17 @@ class _Builder:
     def _instruction(self, instruction: Instruction) -> None:
         sources = [self._source(view) for view in instruction.inputs]
         node, output = instruction.node, instruction.outputs[0]
-        word = label_of(instruction.op.label(node), node) if instruction.op is not None else "copy"
+        word = (
+            label_of(instruction.label, node) if len(instruction.nodes) < 2 else instruction.label
+        )
         written = output.buffer.storage is Storage.STATE
         name = self._unit.states[output.buffer.index].name if written else node.name
         label = f"{name} ← {word}" if written and name else name or word
         what = word if name and not written else instruction.kind
         index = self._add(node, "operation", output, label, what)
         self._shown.setdefault(node, index)
+        if any(provenance(each).role == "backward" for each in instruction.nodes):
+            self._of_gradients.add(index)
         for view, source in zip(instruction.inputs, sources, strict=True):
             if source is not None:
                 self._connect(source, index, view)

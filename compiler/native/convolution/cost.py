@@ -7,6 +7,7 @@ order of estimates matters.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
@@ -15,11 +16,20 @@ from graphnn.compiler.native.convolution.windows import reach, taps_at
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
-__all__ = ["estimated_cycles", "free_axes", "item_bytes", "moves"]
+__all__ = ["Sums", "around", "estimated_cycles", "free_axes", "item_bytes", "moves", "sums_of"]
 
 LINE = 64
-STREAMED, STRIDED, FAR = 40.0, 12.0, 10.0
+STREAMED, STRIDED, FAR = 32.0, 16.0, 10.0
 """Bytes per cycle from the second cache, in order and with jumps, and from beyond it."""
+
+SHOWN = 0.2
+"""Which part of the shorter of arithmetic and loading does not hide behind the longer."""
+
+TABLE = 4.0
+"""Cycles to begin the loop over the taps that meet the array at a place."""
+
+SHORT = 256
+"""Bytes of a run of elements below which it counts as a jump."""
 
 
 def item_bytes(contraction: Contraction) -> int:
@@ -41,7 +51,7 @@ def moves(contraction: Contraction, axis: int) -> tuple[bool, bool]:
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _met(bound: Bound, n_places: int, n_taps: int) -> float:
     """Which part of places times taps meets an element."""
     some = range(0, n_places, max(1, n_places // 64))
@@ -49,65 +59,89 @@ def _met(bound: Bound, n_places: int, n_taps: int) -> float:
     return max(met, 1) / (len(some) * n_taps)
 
 
-def estimated_cycles(
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How the sums of a plan are made.
+
+    Attributes
+    ----------
+    blocks : int
+        Register blocks.
+    steps : float
+        Products of every sum in a block, without taps that meet nothing.
+    met : float
+        Which part of all products these are.
+    cycles : float
+        Of all blocks, if the operands are in the innermost cache.
+    """
+
+    blocks: int
+    steps: float
+    met: float
+    cycles: float
+
+
+def sums_of(
     contraction: Contraction,
     target: Target,
+    lanes: int,
     vector: int,
     vectors: int,
     tiles: Sequence[int],
-    chunks: Sequence[int],
     linear: Sequence[bool],
-    packs: tuple[bool, bool],
-    strip: int,
-    hoisted: int,
-) -> float:
-    """What a plan costs; its parts are those of `Plan`."""
-    sizes, summed, item = contraction.sizes, contraction.summed, item_bytes(contraction)
-    lanes = target.lanes(item) if vector >= 0 else 1
-    counts = [
-        -(-size // (lanes * vectors if axis == vector and axis not in summed else
-                    lanes if axis == vector else tiles[axis]))
-        for axis, size in enumerate(sizes)
-    ]  # fmt: skip
-    rows, columns = _register_block(contraction, vector, vectors, tiles)
-    per_block = float(prod(counts[axis] for axis in summed))
+) -> Sums:
+    """Count and time the register blocks of a plan; its parts are those of `Plan`."""
+    sizes, summed = contraction.sizes, contraction.summed
+    blocks, steps, met, rows, columns = 1, 1.0, 1.0, 1, 1
+    for axis, size in enumerate(sizes):
+        if axis in summed:
+            steps *= -(-size // lanes) if axis == vector else size
+            continue
+        count = vectors if axis == vector else tiles[axis]
+        blocks *= -(-size // (lanes * count if axis == vector else count))
+        if count > 1 and moves(contraction, axis)[0]:
+            rows *= count
+        elif count > 1:
+            columns *= count
+    inner = 1.0  # taps of a table are loops of their own, of a length that is not foreseen
     for bound, is_linear in zip(contraction.bounds, linear, strict=True):
         if not is_linear:
-            per_block *= _met(bound, sizes[bound.place], sizes[bound.tap])
+            part = _met(bound, sizes[bound.place], sizes[bound.tap])
+            met *= part
+            inner = sizes[bound.tap] * part
+    steps *= met
     sums, loads = rows * columns, rows + columns
     latency = 4.0 if target.has_fma else 3.0
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.55, latency) + 0.25
-    arithmetic = per_block * step
-    width = vectors * lanes
-    streamed, jumping = _memory(
-        contraction, target, vector, width, tiles, chunks, counts, packs, hoisted
-    )
-    blocks = prod(counts[axis] for axis in free_axes(contraction))
+    entries = steps / inner * TABLE if not all(linear) else 0.0
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
+    return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead))
+
+
+def estimated_cycles(
+    contraction: Contraction,
+    target: Target,
+    way: Sums,
+    vector: int,
+    width: int,
+    tiles: Sequence[int],
+    chunks: Sequence[int],
+    packs: tuple[bool, bool],
+    hoisted: int,
+) -> float:
+    """Cycles of the sums of a plan, with what it takes to bring operands near."""
+    counts = [
+        -(-size // (width if axis == vector else tiles[axis]))
+        for axis, size in enumerate(contraction.sizes)
+    ]
+    streamed = _memory(contraction, target, vector, width, tiles, chunks, counts, packs, hoisted)
+    more = 0.0
     if hoisted >= 0:
-        streamed, jumping = streamed * counts[hoisted], jumping * counts[hoisted]
-        overhead += counts[hoisted] * (1.5 * sums + 10)
-    hidden = min(jumping, 0.35 * arithmetic)
-    one = max(arithmetic, streamed) + 0.15 * min(arithmetic, streamed) + jumping - hidden
-    one += overhead
-    return blocks * one + _results(contraction, vector, lanes, strip) + _copies(contraction, packs)
-
-
-def _register_block(
-    contraction: Contraction, vector: int, vectors: int, tiles: Sequence[int]
-) -> tuple[int, int]:
-    """Positions of the left and of the right operand."""
-    rows = columns = 1
-    for axis, count in enumerate(tiles):
-        if moves(contraction, axis)[0]:
-            rows *= count
-        else:
-            columns *= count
-    if vector >= 0 and moves(contraction, vector) == (True, False):
-        rows *= vectors
-    elif vector >= 0 and moves(contraction, vector) == (False, True):
-        columns *= vectors
-    return rows, columns
+        streamed *= counts[hoisted]
+        more = way.blocks * counts[hoisted] * (1.5 * prod(tiles) + 10)
+    streamed *= way.blocks * way.met
+    least, most = sorted((way.cycles, streamed))
+    return most + SHOWN * least + more
 
 
 def _memory(
@@ -120,11 +154,8 @@ def _memory(
     counts: Sequence[int],
     packs: tuple[bool, bool],
     hoisted: int,
-) -> tuple[float, float]:
-    """Cycles of a register block to bring what it reads to the innermost cache.
-
-    Apart for what comes in order, which overlaps with arithmetic, and for what does not.
-    """
+) -> float:
+    """Cycles of a register block to bring what it reads to the innermost cache."""
     free = free_axes(contraction)
     extents = [
         contraction.sizes[axis] if axis in contraction.summed else tiles[axis]
@@ -142,7 +173,7 @@ def _memory(
     ]
     order = [(axis, count) for axis, count in order if count > 1]
     sets = [_touched(contraction, extents, number, vector, packs) for number in range(2)]
-    cycles = [0.0, 0.0]
+    cycles = 0.0
     for number in range(2):
         grown, distance, fresh = list(extents), sum(sets), sets[number]
         for axis, count in order:
@@ -155,11 +186,22 @@ def _memory(
             fresh = min(fresh, (after - before) / max(1, count - 1) * sets[number] / before)
             distance = after + _touched(contraction, grown, 1 - number, vector, packs)
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
-        in_order = number == 1 or not contraction.bounds
-        near = STREAMED if in_order else STRIDED
-        brought = _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
-        cycles[0 if in_order else 1] += brought
-    return cycles[0], cycles[1]
+        near = STREAMED if number == 1 or _run(contraction, extents, vector) >= SHORT else STRIDED
+        cycles += _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
+    return cycles
+
+
+def _run(contraction: Contraction, extents: Sequence[int], vector: int) -> float:
+    """Bytes of the left operand that lie side by side: the vector and the shortest step."""
+    item, strides = item_bytes(contraction), contraction.left.strides
+    run = item * (extents[vector] if vector >= 0 and strides[vector] else 1)
+    spans = [(abs(stride), extents[axis]) for axis, stride in enumerate(strides)
+             if stride and axis != vector]  # fmt: skip
+    for bound in contraction.bounds:
+        asked = bound.stride * (extents[bound.place] - 1)
+        asked += bound.dilation * (extents[bound.tap] - 1)
+        spans.append((abs(bound.step), min(bound.size, asked // bound.x_dilation + 1)))
+    return run * min(spans, default=(0, 1))[1]
 
 
 def _brought(target: Target, nbytes: float, distance: float, near: float) -> float:
@@ -196,6 +238,13 @@ def _touched(
         run = innermost[1] * item
         total *= (run // LINE * LINE + (LINE * 1.3 if run % LINE else 0)) / run
     return total
+
+
+def around(
+    contraction: Contraction, vector: int, lanes: int, strip: int, packs: tuple[bool, bool]
+) -> float:
+    """Cycles of what is not summation: copies, the epilogue, writing results."""
+    return _results(contraction, vector, lanes, strip) + _copies(contraction, packs)
 
 
 def _results(contraction: Contraction, vector: int, lanes: int, strip: int) -> float:

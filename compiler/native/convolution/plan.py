@@ -17,10 +17,13 @@ from math import prod
 
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.convolution.cost import (
+    Sums,
+    around,
     estimated_cycles,
     free_axes,
     item_bytes,
     moves,
+    sums_of,
 )
 from graphnn.compiler.native.convolution.windows import is_free
 from graphnn.compiler.native.target import Target
@@ -86,25 +89,56 @@ class Plan:
         return -(-contraction.sizes[axis] // width)
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What lies along vectors and in registers, before its chunks are known."""
+
+    lanes: int
+    vector: int
+    vectors: int
+    tiles: tuple[int, ...]
+    linear: tuple[bool, ...]
+    packs: tuple[bool, bool]
+    strip: int
+    sums: Sums
+    around: float
+
+    @property
+    def least(self) -> float:
+        """Cycles without waiting for memory."""
+        return self.sums.cycles + self.around
+
+
 def plan(contraction: Contraction, target: Target) -> Plan:
     """The cheapest way by estimated cycles."""
-    return min(candidates(contraction, target), key=lambda each: each.cost)
+    best: Plan | None = None
+    for draft in sorted(_drafts(contraction, target), key=lambda each: each.least):
+        if best is not None and draft.least >= best.cost:
+            break
+        found = _completed(contraction, target, draft)
+        if best is None or found.cost < best.cost:
+            best = found
+    assert best is not None
+    return best
 
 
 def candidates(contraction: Contraction, target: Target) -> list[Plan]:
     """All ways that are worth an estimate; the first computes single numbers and always works."""
-    found = [_candidate(contraction, target, -1, 1, {})]
+    return [_completed(contraction, target, each) for each in _drafts(contraction, target)]
+
+
+def _drafts(contraction: Contraction, target: Target) -> list[_Draft]:
+    axes = range(len(contraction.sizes))
+    found = _forms(contraction, target, 1, -1, 1, [{}])
     lanes = target.lanes(item_bytes(contraction))
     if lanes > 1:
-        for vector, size in enumerate(contraction.sizes):
-            if size < 2 or True not in moves(contraction, vector):
+        for vector in axes:
+            if contraction.sizes[vector] < 2 or True not in moves(contraction, vector):
                 continue
             for vectors in _counts(contraction, vector, lanes, target):
-                found += [
-                    _candidate(contraction, target, vector, vectors, tiles)
-                    for tiles in _tilings(contraction, vector, vectors, target)
-                ]
-    return [each for each in found if each is not None]
+                tilings = _tilings(contraction, vector, vectors, target)
+                found += _forms(contraction, target, lanes, vector, vectors, tilings)
+    return found
 
 
 def _counts(contraction: Contraction, vector: int, lanes: int, target: Target) -> list[int]:
@@ -147,15 +181,41 @@ def _tilings(
     return [tiles for sums, tiles in found if 2 * sums >= largest]
 
 
-def _candidate(
-    contraction: Contraction, target: Target, vector: int, vectors: int, tiles: dict[int, int]
-) -> Plan | None:
-    sizes, item = contraction.sizes, item_bytes(contraction)
-    lanes = target.lanes(item) if vector >= 0 else 1
-    width = lanes * vectors
-    linear = []
+def _forms(
+    contraction: Contraction,
+    target: Target,
+    lanes: int,
+    vector: int,
+    vectors: int,
+    tilings: list[dict[int, int]],
+) -> list[_Draft]:
+    """Drafts with the same vectors; those that differ in the counts of a tiling share copies."""
+    strip = _strip(contraction, vector, lanes)
+    found: list[_Draft] = []
+    known: dict[tuple[bool, ...], tuple[tuple[bool, bool], float]] = {}
+    for tiles in tilings:
+        linear = _linear(contraction, vector, tiles)
+        if linear is None:
+            continue
+        if linear not in known:
+            packs = (
+                _packs_left(contraction, vector, lanes * vectors, linear),
+                _packs_right(contraction, vector, lanes * vectors),
+            )
+            known[linear] = packs, around(contraction, vector, lanes, strip, packs)
+        packs, rest = known[linear]
+        counts = tuple(tiles.get(axis, 1) for axis in range(len(contraction.sizes)))
+        sums = sums_of(contraction, target, lanes, vector, vectors, counts, linear)
+        found.append(_Draft(lanes, vector, vectors, counts, linear, packs, strip, sums, rest))
+    return found
+
+
+def _linear(
+    contraction: Contraction, vector: int, tiles: dict[int, int]
+) -> tuple[bool, ...] | None:
+    """By bound, whether addresses are linear; None where they would have to be and cannot."""
+    sizes, linear = contraction.sizes, []
     for bound in contraction.bounds:
-        free = is_free(bound, sizes[bound.place], sizes[bound.tap])
         needed = tiles.get(bound.place, 1) > 1 or vector in (bound.place, bound.tap)
         if needed and bound.x_dilation != 1:
             return None
@@ -163,20 +223,29 @@ def _candidate(
             vector == bound.tap and bound.dilation != 1
         ):
             return None
-        linear.append(needed or free)
-    packs = (
-        _packs_left(contraction, vector, width, linear),
-        _packs_right(contraction, vector, width),
-    )
+        linear.append(needed or is_free(bound, sizes[bound.place], sizes[bound.tap]))
+    return tuple(linear)
+
+
+def _completed(contraction: Contraction, target: Target, draft: _Draft) -> Plan:
+    """The plan of a draft, with chunks and cost."""
+    vector, width = draft.vector, draft.lanes * draft.vectors
     is_dot = vector in contraction.summed
-    strip = _strip(contraction, vector, lanes)
-    all_tiles = [tiles.get(axis, 1) for axis in range(len(sizes))]
-    chunks, hoisted = _chunks(contraction, vector, width, all_tiles, strip, is_dot)
-    cost = estimated_cycles(
-        contraction, target, vector, vectors, all_tiles, chunks, linear, packs, strip, hoisted
+    chunks, hoisted = _chunks(contraction, vector, width, list(draft.tiles), draft.strip, is_dot)
+    cost = draft.around + estimated_cycles(
+        contraction, target, draft.sums, vector, width, draft.tiles, chunks, draft.packs, hoisted
     )
     return Plan(
-        lanes, vector, vectors, tuple(all_tiles), chunks, tuple(linear), packs, strip, hoisted, cost
+        draft.lanes,
+        vector,
+        draft.vectors,
+        draft.tiles,
+        chunks,
+        draft.linear,
+        draft.packs,
+        draft.strip,
+        hoisted,
+        cost,
     )
 
 
@@ -184,7 +253,9 @@ def _is_half(contraction: Contraction) -> bool:
     return ITEMSIZE[contraction.dtype] < 4
 
 
-def _packs_left(contraction: Contraction, vector: int, width: int, linear: list[bool]) -> bool:
+def _packs_left(
+    contraction: Contraction, vector: int, width: int, linear: tuple[bool, ...]
+) -> bool:
     """Zeros around it are needed, or vectors of it that do not lie so in memory."""
     sizes, left = contraction.sizes, contraction.left
     if _is_half(contraction):
