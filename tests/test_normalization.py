@@ -266,7 +266,7 @@ def test_gradients_reuse_the_statistics(name: str) -> None:
     result = NORMS[name][2](*inputs)
     cotangent = gn.input("cotangent", result.shape, "float64")
     program = gn.compile([*inputs, cotangent], [result, *gn.vjp(result, inputs, cotangent)])
-    names = [each.op.name for each in program.instructions]
+    names = [node.op.name for each in program.instructions for node in each.nodes]
     assert names.count("sqrt") == 1
     # Three for the value, two for the gradient by x, and one for that by each parameter.
     assert names.count("sum") == 4 + len(arrays)

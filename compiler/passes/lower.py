@@ -126,9 +126,9 @@ class _Lowering:
             return (contiguous(buffer, node.tensor),)
         if node.op is TUPLE:
             return tuple(self.views[each][0] for each in node.inputs)
-        (read,) = (self.views[each] for each in node.inputs)
+        (read,) = (self.views[each] for each in _looked_at(node))
         if node.op is PROJECT:
-            return (read[node.attrs["index"]],)
+            return (read[node.attrs["index"]],) if node.inputs[0].op is not TUPLE else read
         assert node.op.is_view, f"{node!r} is computed later than it is read"
         seen = look(node, read[0])
         if seen is None:  # a reshape across strides: bring it into row-major order first
@@ -280,7 +280,9 @@ def _needed(unit: Unit) -> set[Node]:
 
 
 def _looked_at(node: Node) -> tuple[Node, ...]:
-    """What must have views before a node has."""
+    """What must have views before a node has: of a tuple, one element alone may."""
+    if node.op is PROJECT and node.inputs[0].op is TUPLE:
+        return (node.inputs[0].inputs[node.attrs["index"]],)
     return node.inputs if node.op.is_view or node.op in (TUPLE, PROJECT) else ()
 
 
