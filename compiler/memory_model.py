@@ -20,7 +20,7 @@ from graphnn.core.state import ALIGNMENT
 from graphnn.ops.contract import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
-__all__ = ["Model"]
+__all__ = ["Model", "nbytes_of"]
 
 HOST_COST = 16
 """FLOPs per element of an operator on the host that does not say how many it needs."""
@@ -80,7 +80,7 @@ class Model:
                 uses[root].append(len(nodes))
         return Model(
             nodes,
-            [0 if node in updates else _nbytes(node) for node in nodes],
+            [0 if node in updates else nbytes_of(node) for node in nodes],
             [_cost(node) for node in nodes],
             reads,
             [tuple(dict.fromkeys(each)) for each in uses],
@@ -99,7 +99,8 @@ def aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def _nbytes(node: Node) -> int:
+def nbytes_of(node: Node) -> int:
+    """Bytes that a value takes up in the arena."""
     specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
     return sum(aligned(spec.nbytes) for spec in specs)
 

@@ -21,6 +21,7 @@ from graphnn.compiler.clusters import Cluster, Merge
 from graphnn.compiler.domain import is_computed, roots_of, sizes_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.matching import MismatchError, through_views
+from graphnn.compiler.memory_model import nbytes_of
 from graphnn.compiler.order import Order
 from graphnn.compiler.unit import Note, Unit
 from graphnn.core.node import Node
@@ -176,6 +177,9 @@ class _Fusion:
         except MismatchError as mismatch:
             self.notes[pair] = str(mismatch)
             return False
+        if self.unit.options.memory_budget is not None and self._holds_more(first, second):
+            self.notes[pair] = "under a memory budget, what it reads would be kept for longer"
+            return False
         reason = self.order.merge(first.number, second.number)
         if reason:
             self.notes[pair] = reason
@@ -185,3 +189,23 @@ class _Fusion:
         for node in (second if merged is first else first).nodes:
             self.cluster_of[node] = merged
         return True
+
+    def _holds_more(self, first: Cluster, second: Cluster) -> bool:
+        """Whether more bytes wait for the second group if it does the work of the first.
+
+        What only the first reads is let go of when it is done; merged, it is kept until the
+        second runs, instead of what the first makes.
+        """
+        inside = {*first.nodes, *second.nodes}
+        made = [node for node in first.nodes if self._is_read_outside(node, first)]
+        read = {
+            self.roots[each]
+            for node in first.nodes
+            for each in node.inputs
+            if self.roots[each] in self.cluster_of and self.roots[each] not in inside
+        }
+        kept = [each for each in read if all(user in first.dims for user in self.readers[each])]
+        return sum(map(nbytes_of, kept)) > sum(map(nbytes_of, made))
+
+    def _is_read_outside(self, node: Node, cluster: Cluster) -> bool:
+        return any(user not in cluster.dims for user in self.readers[node])
