@@ -25,8 +25,8 @@ STREAMED, STRIDED, FAR = 32.0, 12.0, 10.0
 SHOWN = 0.2
 """Which part of the shorter of arithmetic and loading does not hide behind the longer."""
 
-HIDDEN = 0.35
-"""Jumps that take up to this part of the arithmetic hide behind it."""
+HIDDEN_VECTORS, HIDDEN_ELEMENTS = 0.15, 0.5
+"""Jumps that take up to this part of the arithmetic hide behind it: vectors straddle lines."""
 
 TABLE = 3.0
 """Cycles to begin the loop over the taps that meet the array at a place."""
@@ -146,7 +146,9 @@ def estimated_cycles(
         more = way.blocks * counts[hoisted] * (1.5 * prod(tiles) + 10)
     streamed, jumping = streamed * blocks, jumping * blocks
     least, most = sorted((way.cycles, streamed))
-    return most + SHOWN * least + jumping - min(jumping, HIDDEN * way.cycles) + more
+    of_vectors = vector >= 0 and moves(contraction, vector)[0]
+    hidden = (HIDDEN_VECTORS if of_vectors else HIDDEN_ELEMENTS) * way.cycles
+    return most + SHOWN * least + max(0.0, jumping - hidden) + more
 
 
 def _memory(
