@@ -29,11 +29,12 @@ UNROLLED = 48
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A loop of the summation."""
+    """A loop of the summation; whether it is written out if it is innermost and short."""
 
     count: V | int
     left: int
     right: int
+    is_unrolled: bool = False
 
 
 class ChunkWriter:
@@ -155,6 +156,7 @@ class ChunkWriter:
         right = self._address(self.memory.right, positions)
         loops: list[_Loop] = []
         left_strides, right_strides = self.memory.left.strides, self.memory.right.strides
+        n_sums = len(self.left_positions) * len(self.right_positions)
         of_tap = {}
         for number, (bound, linear) in enumerate(
             zip(self.contraction.bounds, plan.linear, strict=True)
@@ -175,7 +177,9 @@ class ChunkWriter:
             else:
                 size = plan.n_steps(self.contraction, axis)
                 if size > 1:
-                    loops.append(_Loop(size, left_strides[axis], right_strides[axis]))
+                    is_unrolled = size * n_sums <= UNROLLED and not self._crowds(axis)
+                    left_stride, right_stride = left_strides[axis], right_strides[axis]
+                    loops.append(_Loop(size, left_stride, right_stride, is_unrolled))
         loops.sort(key=lambda loop: -abs(loop.left))
         slots = [
             (row, column)
@@ -197,6 +201,18 @@ class ChunkWriter:
         self._summation(loops, left, right, sums)
         for slot, memory in sums.items():
             b.store(b.load(memory, self.type, self.item), places[slot], self.item)
+
+    def _crowds(self, axis: int) -> bool:
+        """Whether written out taps would keep more in registers than there are.
+
+        Neighbouring places meet the same elements at neighbouring taps; the compiler sees that,
+        keeps these elements, and has no room left for sums.
+        """
+        places = [each.place for each in self.contraction.bounds if each.tap == axis]
+        if all(self.plan.tiles[place] == 1 for place in places):
+            return False
+        lefts, rights = len(self.left_positions), len(self.right_positions)
+        return lefts * rights + lefts + 1 > self.target.n_registers
 
     def _taps(self, number: int, place: V | int) -> tuple[V, V, V]:
         b = self.b
@@ -223,7 +239,7 @@ class ChunkWriter:
             return
         b, loop = self.b, loops[0]
         count = loop.count
-        if len(loops) == 1 and isinstance(count, int) and count * len(sums) <= UNROLLED:
+        if len(loops) == 1 and isinstance(count, int) and loop.is_unrolled:
             for turn in range(count):
                 self._step(left, right, turn * loop.left, turn * loop.right, sums)
             return

@@ -19,13 +19,16 @@ from graphnn.compiler.native.tile import ITEMSIZE
 __all__ = ["Sums", "around", "estimated_cycles", "free_axes", "item_bytes", "moves", "sums_of"]
 
 LINE = 64
-STREAMED, STRIDED, FAR = 32.0, 16.0, 10.0
+STREAMED, STRIDED, FAR = 32.0, 12.0, 10.0
 """Bytes per cycle from the second cache, in order and with jumps, and from beyond it."""
 
 SHOWN = 0.2
 """Which part of the shorter of arithmetic and loading does not hide behind the longer."""
 
-TABLE = 4.0
+HIDDEN_VECTORS, HIDDEN_ELEMENTS = 0.15, 0.5
+"""Jumps that take up to this part of the arithmetic hide behind it: vectors straddle lines."""
+
+TABLE = 3.0
 """Cycles to begin the loop over the taps that meet the array at a place."""
 
 SHORT = 256
@@ -103,16 +106,16 @@ def sums_of(
             rows *= count
         elif count > 1:
             columns *= count
-    inner = 1.0  # taps of a table are loops of their own, of a length that is not foreseen
-    for bound, is_linear in zip(contraction.bounds, linear, strict=True):
-        if not is_linear:
-            part = _met(bound, sizes[bound.place], sizes[bound.tap])
-            met *= part
-            inner = sizes[bound.tap] * part
+    inner = 1.0  # products of a sum in a turn of the innermost loop over taps of a table
+    for bound, is_linear in reversed(list(zip(contraction.bounds, linear, strict=True))):
+        part = 1.0 if is_linear else _met(bound, sizes[bound.place], sizes[bound.tap])
+        if met == 1.0:
+            inner *= part * sizes[bound.tap]
+        met *= part
     steps *= met
     sums, loads = rows * columns, rows + columns
     latency = 4.0 if target.has_fma else 3.0
-    step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.55, latency) + 0.25
+    step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.5, latency) + 0.15
     entries = steps / inner * TABLE if not all(linear) else 0.0
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
     return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead))
@@ -134,14 +137,18 @@ def estimated_cycles(
         -(-size // (width if axis == vector else tiles[axis]))
         for axis, size in enumerate(contraction.sizes)
     ]
-    streamed = _memory(contraction, target, vector, width, tiles, chunks, counts, packs, hoisted)
-    more = 0.0
+    streamed, jumping = _memory(
+        contraction, target, vector, width, tiles, chunks, counts, packs, hoisted
+    )
+    blocks, more = way.blocks * way.met, 0.0
     if hoisted >= 0:
-        streamed *= counts[hoisted]
+        blocks *= counts[hoisted]
         more = way.blocks * counts[hoisted] * (1.5 * prod(tiles) + 10)
-    streamed *= way.blocks * way.met
+    streamed, jumping = streamed * blocks, jumping * blocks
     least, most = sorted((way.cycles, streamed))
-    return most + SHOWN * least + more
+    of_vectors = vector >= 0 and moves(contraction, vector)[0]
+    hidden = (HIDDEN_VECTORS if of_vectors else HIDDEN_ELEMENTS) * way.cycles
+    return most + SHOWN * least + max(0.0, jumping - hidden) + more
 
 
 def _memory(
@@ -154,8 +161,11 @@ def _memory(
     counts: Sequence[int],
     packs: tuple[bool, bool],
     hoisted: int,
-) -> float:
-    """Cycles of a register block to bring what it reads to the innermost cache."""
+) -> tuple[float, float]:
+    """Cycles of a register block to bring what it reads to the innermost cache.
+
+    Apart for what comes in long runs, which overlaps with arithmetic, and for what does not.
+    """
     free = free_axes(contraction)
     extents = [
         contraction.sizes[axis] if axis in contraction.summed else tiles[axis]
@@ -173,7 +183,7 @@ def _memory(
     ]
     order = [(axis, count) for axis, count in order if count > 1]
     sets = [_touched(contraction, extents, number, vector, packs) for number in range(2)]
-    cycles = 0.0
+    cycles = [0.0, 0.0]
     for number in range(2):
         grown, distance, fresh = list(extents), sum(sets), sets[number]
         for axis, count in order:
@@ -186,9 +196,11 @@ def _memory(
             fresh = min(fresh, (after - before) / max(1, count - 1) * sets[number] / before)
             distance = after + _touched(contraction, grown, 1 - number, vector, packs)
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
-        near = STREAMED if number == 1 or _run(contraction, extents, vector) >= SHORT else STRIDED
-        cycles += _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
-    return cycles
+        jumps = number == 0 and _run(contraction, extents, vector) < SHORT
+        near = STRIDED if jumps else STREAMED
+        brought = _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
+        cycles[jumps] += brought
+    return cycles[0], cycles[1]
 
 
 def _run(contraction: Contraction, extents: Sequence[int], vector: int) -> float:
