@@ -194,8 +194,11 @@ class _Fusion:
         """Whether more bytes wait for the second group if it does the work of the first.
 
         What only the first reads is let go of when it is done; merged, it is kept until the
-        second runs, instead of what the first makes.
+        second runs, instead of what the first makes. Groups that sum are merged all the same:
+        the order of a sum, and so its last bits, may depend on what is around it.
         """
+        if first.reduced or second.reduced:
+            return False
         inside = {*first.nodes, *second.nodes}
         made = [node for node in first.nodes if self._is_read_outside(node, first)]
         read = {
