@@ -15,10 +15,11 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 from graphnn.compiler.native import scalars
-from graphnn.core.dtypes import is_complex, is_floating
+from graphnn.core.dtypes import DType, is_complex, is_floating
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.control import PROJECT, TUPLE
@@ -125,10 +126,16 @@ def is_native(node: Node) -> bool:
         if not isinstance(each.spec, TensorSpec) or is_complex(each.spec.dtype) or each.size == 0:
             return False
     if op.is_elementwise:
-        return scalars.is_native(op.name, tuple(each.dtype.name for each in node.inputs))
+        return _has_code(op.name, tuple(each.dtype for each in node.inputs))
     if op.name == "conv" and not is_floating(node.dtype):
         return False
     return op.name in NATIVE_OPS
+
+
+@cache
+def _has_code(op: str, dtypes: tuple[DType, ...]) -> bool:
+    """Whether code is generated for a primitive; asked for every node, and slow to find out."""
+    return scalars.is_native(op, [each.name for each in dtypes])
 
 
 def is_computed(node: Node) -> bool:
