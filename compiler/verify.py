@@ -127,6 +127,10 @@ def _verify_instructions(unit: Unit) -> None:
             if view.buffer.storage in (Storage.CONSTANT, Storage.FEED):
                 raise _broken(instruction.node, f"writes a {view.buffer.storage.value}")
             written.add(view.buffer)
+        touched = {view.buffer for view in (*instruction.inputs, *instruction.outputs)}
+        for operand in (each for piece in instruction.pieces for each in piece.operands):
+            if isinstance(operand, View) and operand.buffer not in touched:
+                raise _broken(instruction.node, f"a piece of it touches {operand.buffer}")
     for node, view in zip(unit.graph.outputs, unit.results, strict=False):
         if TensorSpec(view.shape, view.dtype) != node.spec:
             raise _broken(node, f"is stored as {view.dtype.name}{view.shape}")

@@ -196,7 +196,7 @@ def test_gradients_reuse_the_weights(is_causal: bool) -> None:
     result = attention(*inputs, bias=gn.ones((3, 4), "float64"), is_causal=is_causal)
     slopes = gn.grad(gn.sum(result * result), inputs)
     program = gn.compile(inputs, [result, *slopes])
-    names = [each.op.name for each in program.instructions]
+    names = [node.op.name for each in program.instructions for node in each.nodes]
     assert names.count("exp") == 1
     assert names.count("dot_general") == 6  # two forward, and two for each of them backward
 

@@ -50,6 +50,10 @@ class Memory:
         self._feeds = whole
         return whole
 
+    def give_back(self) -> None:
+        """Forget the feeds of a run, which are the caller's."""
+        self._feeds = ()
+
     def _is_written(self, feed: Array) -> bool:
         """Whether a contiguous feed lies in state that the unit updates."""
         if not self._written_starts:

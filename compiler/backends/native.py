@@ -40,13 +40,16 @@ class NativeExecutable:
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
         feeds, slots = self._begin(feeds)
-        for step in self._steps:
-            if isinstance(step, Segment):
-                if step.run(slots):
-                    self._fail(feeds)
-            else:
-                step()
-        return [result().copy() for result in self._results]
+        try:
+            for step in self._steps:
+                if isinstance(step, Segment):
+                    if step.run(slots):
+                        self._fail(feeds)
+                else:
+                    step()
+            return [result().copy() for result in self._results]
+        finally:
+            self._memory.give_back()
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took."""

@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.native.generators import scratch_nbytes
-from graphnn.compiler.native.moves import pieces_of
+from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import copying, lower_group
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
@@ -224,6 +224,7 @@ class _Lowering:
                 inputs=_move(each.inputs, moved),
                 outputs=_move(each.outputs, moved),
                 reads=tuple((node, _moved(view, moved)) for node, view in each.reads),
+                pieces=tuple(_moved_piece(piece, moved) for piece in each.pieces),
             )
             for each in self.instructions
         ]
@@ -289,6 +290,11 @@ def _looked_at(node: Node) -> tuple[Node, ...]:
 def _move(views: Sequence[View], moved: Mapping[Buffer, Buffer]) -> Views:
     """The views with some buffers replaced by others of their size."""
     return tuple(_moved(view, moved) for view in views)
+
+
+def _moved_piece(piece: Piece, moved: Mapping[Buffer, Buffer]) -> Piece:
+    operands = (_moved(each, moved) if isinstance(each, View) else each for each in piece.operands)
+    return replace(piece, operands=tuple(operands))
 
 
 def _moved(view: View, moved: Mapping[Buffer, Buffer]) -> View:
