@@ -15,3 +15,11 @@ import graphnn.compiler.program  # noqa: E402
 def verified(monkeypatch):
     """The verifier looks at every program between passes, unless a test says otherwise."""
     monkeypatch.setattr(graphnn.compiler.program, "VERIFY_BY_DEFAULT", True)
+
+
+FIRST = {"test_a_long_chain_through_everything", "test_optimised_programs_compute_the_same"}
+"""Tests that take a minute and more: begun first, so that no process is alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: getattr(item, "originalname", item.name) not in FIRST)

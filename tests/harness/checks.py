@@ -112,7 +112,7 @@ def _assert_same_kind(result: Array, wanted: Any, dtype: str, what: str) -> None
 
 
 def check_constants(case: Case, dtype: str) -> None:
-    """Constants give what feeds give: folding computes as the interpreted program does.
+    """Constants give what feeds give: folding computes as the interpreter does.
 
     (Native code has functions of its own, whose last bits may differ from NumPy's.)
     With exact rules alone, for a constant leaves no ``x / c`` to be made a product.
@@ -122,7 +122,7 @@ def check_constants(case: Case, dtype: str) -> None:
     nodes = as_list(drawn.call(case.operation.function, inputs))
     fed = gn.compile(inputs, nodes, optimize="O1", native="never")(*drawn.arrays)
     nodes = as_list(drawn.call(case.operation.function, map(gn.constant, drawn.arrays)))
-    folded = gn.compile([], nodes, optimize="O1", verify=True)()
+    folded = gn.compile([], nodes, optimize="O1", native="never", verify=True)()
     for one, other in zip(fed, folded, strict=True):
         if is_complex(one.dtype):
             # NumPy rounds a single complex product otherwise when it overwrites an operand.
