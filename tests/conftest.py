@@ -18,7 +18,7 @@ def verified(monkeypatch):
 
 
 FIRST = {"test_a_long_chain_through_everything", "test_optimised_programs_compute_the_same"}
-"""Tests that take a minute and more: begun first, so that no process is alone with one at the end."""
+"""Tests that take a minute and more: begun first, so that none is alone at the end."""
 
 
 def pytest_collection_modifyitems(items):
