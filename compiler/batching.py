@@ -23,11 +23,12 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by, provenance
 from graphnn.core.spec import TupleSpec
 from graphnn.core.structure import flatten, leaf_paths, parts, unflatten
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import broadcast_to
-from graphnn.ops.contract import as_node, normalize_axis
 from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, TUPLE, CustomRule, project
 from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
+from graphnn.ops.operands import as_node
 
 __all__ = ["vmap"]
 

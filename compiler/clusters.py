@@ -28,7 +28,7 @@ from graphnn.compiler.fusion_cost import (
 )
 from graphnn.compiler.matching import Matching, MismatchError, through_views
 from graphnn.core.node import Node
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 
 __all__ = ["Cluster"]
 

@@ -17,7 +17,7 @@ from graphnn.core.node import Node
 from graphnn.core.op import output_size
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import ALIGNMENT
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
 __all__ = ["Model", "nbytes_of"]

@@ -29,7 +29,7 @@ from graphnn.core.op import Op
 from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.broadcasting import BROADCAST_TO
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 
 __all__ = [
     "Apply",

@@ -10,7 +10,7 @@ from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.recomputation import again
 
 __all__ = ["replay"]

@@ -26,7 +26,7 @@ from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import provenance
 from graphnn.core.state import Parameter
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
 __all__ = ["source"]

@@ -10,12 +10,13 @@ from copy import deepcopy
 from functools import partial, update_wrapper
 from typing import Any, NamedTuple, Self, overload
 
-from graphnn.compiler.program import Program, compile
+from graphnn.compiler.compilation import compile
+from graphnn.compiler.program import Program
 from graphnn.core.errors import ArgumentError, FeedError
 from graphnn.core.node import Node, freeze
 from graphnn.core.spec import TensorSpec
 from graphnn.core.structure import flatten, flatten_like, map_leaves, outline, parts, unflatten
-from graphnn.ops.contract import as_node
+from graphnn.ops.operands import as_node
 from graphnn.tracing import (
     TracedGraph,
     bind,

@@ -16,11 +16,11 @@ from graphnn.ops.activation import softplus
 from graphnn.ops.arithmetic import abs, minimum, square, where
 from graphnn.ops.bounds import require_range
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.contract import as_node, cast_to, operands, require_floating
 from graphnn.ops.exponential import log
 from graphnn.ops.gathering import take_along_axis
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims, squeeze
+from graphnn.ops.operands import as_node, cast_to, operands, require_floating
 from graphnn.ops.softmaxes import log_softmax
 from graphnn.ops.statistics import mean, size_of
 

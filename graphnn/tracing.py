@@ -30,8 +30,9 @@ from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
 from graphnn.core.structure import flatten, leaf_paths, unflatten
-from graphnn.ops.contract import as_node, as_shape, cast_to
+from graphnn.ops.axes import as_shape
 from graphnn.ops.leaves import input_like
+from graphnn.ops.operands import as_node, cast_to
 
 __all__ = [
     "TracedGraph",

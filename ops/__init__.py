@@ -43,7 +43,7 @@ from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
 from graphnn.ops.bounds import *
 from graphnn.ops.broadcasting import *
-from graphnn.ops.contract import constant
+from graphnn.ops.constants import constant
 from graphnn.ops.contraction import *
 from graphnn.ops.control import *
 from graphnn.ops.creation import *

@@ -29,10 +29,11 @@ from graphnn.ops.arithmetic import (
     square,
     where,
 )
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise, scipy_special
 from graphnn.ops.exponential import exp, expm1, log1p
 from graphnn.ops.logic import greater, greater_equal, less, logical_and
+from graphnn.ops.operands import as_node
 from graphnn.ops.special import erf
 
 __all__ = [

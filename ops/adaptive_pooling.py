@@ -20,23 +20,14 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.ops.arithmetic import add, divide, floor_divide, mod, multiply, where
+from graphnn.ops.axes import whole_number
 from graphnn.ops.broadcasting import sum, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_real,
-    cast_to,
-    constant,
-    operation,
-    require_floating,
-    whole_number,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.gathering import gather
 from graphnn.ops.geometry import for_each_axis
 from graphnn.ops.indexing import take
+from graphnn.ops.operands import as_node, as_real, cast_to, require_floating, widened
 from graphnn.ops.pooling import max_pool
 from graphnn.ops.reduction import max
 from graphnn.ops.statistics import mean

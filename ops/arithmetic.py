@@ -12,17 +12,10 @@ from graphnn.core.errors import DTypeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import (
-    CONSTANT,
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    operation,
-    to_domain,
-)
+from graphnn.ops.constants import CONSTANT
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise
+from graphnn.ops.linear import to_domain
 from graphnn.ops.logic import (
     equal,
     greater,
@@ -32,6 +25,7 @@ from graphnn.ops.logic import (
     logical_and,
     logical_not,
 )
+from graphnn.ops.operands import as_node, cast_to
 
 __all__ = [
     "abs",

@@ -18,22 +18,14 @@ from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
 from graphnn.ops.arithmetic import add, multiply, subtract, where
 from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    constant,
-    operands,
-    operation,
-    sum_tangents,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.exponential import rsqrt
+from graphnn.ops.linear import sum_tangents
 from graphnn.ops.logic import greater_equal, logical_and, not_equal
 from graphnn.ops.movement import expand_dims, swapaxes
+from graphnn.ops.operands import as_node, cast_to, operands, widened
 from graphnn.ops.products import matmul
 from graphnn.ops.random import dropout_mask
 from graphnn.ops.softmaxes import softmax

@@ -15,18 +15,9 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.ops.arithmetic import add, divide, multiply, square, subtract
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import keep_axes, sum, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    normalize_axis,
-    operation,
-    require_floating,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import TUPLE, project
 from graphnn.ops.exponential import rsqrt
 from graphnn.ops.normalization import (
@@ -38,6 +29,7 @@ from graphnn.ops.normalization import (
     scaled_and_shifted,
     standardized,
 )
+from graphnn.ops.operands import as_node, cast_to, require_floating, widened
 from graphnn.ops.statistics import mean as mean_of
 from graphnn.ops.statistics import size_of
 

@@ -9,7 +9,8 @@ from graphnn.core.errors import ArgumentError, DTypeError, FeedError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation
+from graphnn.ops.contract import Arg, Reject, Sample, operation
+from graphnn.ops.operands import as_node
 
 __all__ = ["require_range"]
 

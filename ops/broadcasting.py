@@ -16,18 +16,10 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    cast_to,
-    listed,
-    normalize_axes,
-    operation,
-)
+from graphnn.ops.axes import as_shape, listed, normalize_axes
+from graphnn.ops.contract import Arg, Reject, Sample, operation
+from graphnn.ops.linear import LinearOp
+from graphnn.ops.operands import as_node, cast_to
 
 __all__ = ["broadcast_to", "reshape", "sum", "unbroadcast"]
 

@@ -14,18 +14,9 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import add, divide, multiply, power, square
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    normalize_axis,
-    operation,
-    require_floating,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.joining import pad_with, slice_axis
 from graphnn.ops.normalization import (
     NormOp,
@@ -35,6 +26,7 @@ from graphnn.ops.normalization import (
     standardized,
     standardized_array,
 )
+from graphnn.ops.operands import as_node, cast_to, require_floating, widened
 
 __all__ = ["group_norm", "instance_norm", "local_response_norm"]
 

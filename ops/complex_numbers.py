@@ -18,17 +18,11 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, output_size, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import multiply
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Sample,
-    as_node,
-    cast_to,
-    constant,
-    operation,
-    zeros_like,
-)
+from graphnn.ops.constants import constant, zeros_like
+from graphnn.ops.contract import Arg, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise
+from graphnn.ops.linear import LinearOp
+from graphnn.ops.operands import as_node, cast_to
 from graphnn.ops.trigonometric import arctan2
 
 __all__ = ["angle", "complex", "conj", "imag", "real"]

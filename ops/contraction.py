@@ -17,17 +17,12 @@ from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, output_size, register
 from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    normalize_axis,
-    operands,
-    operation,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.movement import inverse_permutation, moved_to_front, permute
+from graphnn.ops.operands import operands
 
 __all__ = ["dot_general"]
 

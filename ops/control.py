@@ -15,7 +15,8 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
-from graphnn.ops.contract import Arg, Sample, as_node, is_weak, operation
+from graphnn.ops.contract import Arg, Sample, operation
+from graphnn.ops.operands import as_node, is_weak
 
 __all__ = ["custom_jvp", "custom_vjp", "project", "stop_gradient", "straight_through"]
 

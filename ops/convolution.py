@@ -18,17 +18,10 @@ from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    cast_to,
-    operands,
-    operation,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.conv_primitive import conv_of
 from graphnn.ops.geometry import Window, sliding_window, window_count
+from graphnn.ops.operands import cast_to, operands, widened
 from graphnn.ops.padding import pad
 from graphnn.ops.window_references import dilated, padding_pairs, whole_numbers
 

@@ -11,24 +11,15 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import divide, where
+from graphnn.ops.axes import as_shape, whole_number
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    cast_to,
-    constant,
-    operation,
-    require_floating,
-    whole_number,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import linspace, ones, zeros
 from graphnn.ops.joining import slice_axis
 from graphnn.ops.logic import equal, greater_equal, less, logical_and
 from graphnn.ops.movement import ravel
+from graphnn.ops.operands import as_node, cast_to, require_floating, widened
 from graphnn.ops.reduction import max, min
 from graphnn.ops.scattering import scatter_add
 from graphnn.ops.searching import searchsorted, vector

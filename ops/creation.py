@@ -15,20 +15,12 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes
 from graphnn.ops.arithmetic import cast
+from graphnn.ops.axes import as_shape, normalize_axis, whole_number
 from graphnn.ops.broadcasting import broadcast_to
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    constant,
-    normalize_axis,
-    operands,
-    operation,
-    whole_number,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.logic import equal
+from graphnn.ops.operands import as_node, operands
 
 __all__ = [
     "arange",

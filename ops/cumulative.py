@@ -17,23 +17,14 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes
 from graphnn.ops.arithmetic import multiply
+from graphnn.ops.axes import normalize_axis, whole_number
 from graphnn.ops.broadcasting import broadcast_to
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    fill_value,
-    normalize_axis,
-    operands,
-    operation,
-    sum_tangents,
-    whole_number,
-)
+from graphnn.ops.constants import fill_value
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.joining import pad_with, slice_axis
+from graphnn.ops.linear import LinearOp, sum_tangents
 from graphnn.ops.movement import ravel
+from graphnn.ops.operands import as_node, cast_to, operands
 
 __all__ = ["cumprod", "cumsum", "linear_recurrence", "shift"]
 

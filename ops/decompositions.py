@@ -16,7 +16,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.ops.arithmetic import where
-from graphnn.ops.contract import Arg, Reject, Sample, cast_to, operation, widened
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import project
 from graphnn.ops.diagonals import tril
 from graphnn.ops.joining import concatenate, slice_axis
@@ -32,6 +32,7 @@ from graphnn.ops.matrices import (
     square_matrices,
     symmetric_part,
 )
+from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.products import matmul
 from graphnn.ops.solving import triangular
 

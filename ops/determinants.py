@@ -14,7 +14,7 @@ from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.ops.arithmetic import multiply, sign, where
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.contract import Arg, Sample, cast_to, operation, widened
+from graphnn.ops.contract import Arg, Sample, operation
 from graphnn.ops.control import project
 from graphnn.ops.creation import iota
 from graphnn.ops.cumulative import cumprod, shift
@@ -28,6 +28,7 @@ from graphnn.ops.matrices import (
     square_matrices,
 )
 from graphnn.ops.movement import expand_dims
+from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.products import matmul
 from graphnn.ops.solving import INV
 from graphnn.ops.spectral import SVD

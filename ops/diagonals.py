@@ -12,22 +12,16 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import where
+from graphnn.ops.axes import normalize_axis, whole_number
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    constant,
-    normalize_axis,
-    operation,
-    whole_number,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.logic import greater_equal, less_equal
 from graphnn.ops.matrices import matrices
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_node
 
 __all__ = ["diag", "diagonal", "matrix_trace", "tril", "triu"]
 

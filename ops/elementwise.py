@@ -31,18 +31,10 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes
 from graphnn.ops.broadcasting import behind_examples, broadcast_to, unbroadcast
-from graphnn.ops.contract import (
-    Arg,
-    Operation,
-    Reject,
-    Sample,
-    add_operation,
-    cast_to,
-    constant,
-    operands,
-    sum_tangents,
-    to_domain,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Operation, Reject, Sample, add_operation
+from graphnn.ops.linear import sum_tangents, to_domain
+from graphnn.ops.operands import cast_to, operands
 
 __all__ = ["ElementwiseOp", "Partial", "elementwise", "scipy_special"]
 

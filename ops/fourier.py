@@ -21,25 +21,16 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import multiply, reciprocal, where
+from graphnn.ops.axes import listed, normalize_axes, normalize_axis
 from graphnn.ops.complex_numbers import conj
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    cast_to,
-    constant,
-    listed,
-    normalize_axes,
-    normalize_axis,
-    operands,
-    operation,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.exponential import sqrt
 from graphnn.ops.joining import pad_with, slice_axis
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.logic import equal, logical_or
+from graphnn.ops.operands import cast_to, operands, widened
 from graphnn.ops.statistics import size_of
 
 __all__ = [

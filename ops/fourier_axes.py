@@ -14,16 +14,9 @@ from graphnn.core.dims import Size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    constant,
-    normalize_axes,
-    operation,
-    whole_number,
-)
+from graphnn.ops.axes import normalize_axes, whole_number
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.fourier import (
     FFT_CORNER,
     IRFFT_CORNER,
@@ -35,6 +28,7 @@ from graphnn.ops.fourier import (
     transform_to_real,
 )
 from graphnn.ops.joining import concatenate, slice_axis
+from graphnn.ops.operands import as_node
 
 __all__ = [
     "fft2",

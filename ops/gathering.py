@@ -31,20 +31,10 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
 from graphnn.ops.arithmetic import cast
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import broadcast_to
-from graphnn.ops.contract import (
-    CONSTANT,
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    constant,
-    normalize_axis,
-    operation,
-    zeros_like,
-)
+from graphnn.ops.constants import CONSTANT, constant, zeros_like
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.indices import (
     behind_axes,
@@ -53,8 +43,10 @@ from graphnn.ops.indices import (
     mapped_indices,
     wrapped,
 )
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims, moved_to_front
+from graphnn.ops.operands import as_node, cast_to
 
 __all__ = ["gather", "one_hot", "take_along_axis"]
 

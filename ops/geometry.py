@@ -17,7 +17,7 @@ from typing import Any
 
 from graphnn.core.dims import Shape, Size, exact_quotient
 from graphnn.core.errors import ArgumentError, ShapeError
-from graphnn.ops.contract import listed, whole_number
+from graphnn.ops.axes import listed, whole_number
 
 __all__ = [
     "Window",

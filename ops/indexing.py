@@ -16,11 +16,13 @@ import numpy as np
 from graphnn.core.dims import Dim, Size, as_size
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, normalize_axis, operation
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.gathering import broadcast_indices, gather, index_node
 from graphnn.ops.joining import slice_
 from graphnn.ops.movement import flatten, flip, permute
+from graphnn.ops.operands import as_node
 
 __all__ = ["getitem", "take"]
 

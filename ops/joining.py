@@ -20,22 +20,14 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.ops.arithmetic import where
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import behind_examples, broadcast_to, sum, to_shape
-from graphnn.ops.contract import (
-    CONSTANT,
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    constant,
-    normalize_axis,
-    operands,
-    operation,
-    zeros_like,
-)
+from graphnn.ops.constants import CONSTANT, constant, zeros_like
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import TUPLE, project
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.movement import expand_dims
+from graphnn.ops.operands import as_node, operands
 
 __all__ = ["concatenate", "split", "stack", "unstack"]
 

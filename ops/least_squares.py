@@ -17,8 +17,9 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import add, negative, subtract
-from graphnn.ops.contract import Arg, Reject, Sample, cast_to, operation, widened
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.matrices import each_or_nan, float_matrices, matrix_transpose, regular
+from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.products import matmul
 from graphnn.ops.solving import SOLVER_REJECTS, SolverOp, solution
 

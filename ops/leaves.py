@@ -11,7 +11,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.provenance import set_name
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import as_shape
+from graphnn.ops.axes import as_shape
 
 __all__ = ["input"]
 

@@ -10,11 +10,12 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
-from graphnn.ops.contract import Arg, Reject, Sample, cast_to, operation
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.contraction import dot_of
 from graphnn.ops.convolution import computed, window_of, with_bias
 from graphnn.ops.geometry import window_count
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import cast_to
 from graphnn.ops.window_references import dilated, padding_pairs, whole_numbers
 from graphnn.ops.windows import windows
 

@@ -9,11 +9,13 @@ import numpy as np
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.ops.arithmetic import add, where
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation, whole_number
+from graphnn.ops.axes import whole_number
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import stop_gradient
 from graphnn.ops.gathering import gather, index_node
 from graphnn.ops.logic import equal, logical_or
 from graphnn.ops.movement import expand_dims
+from graphnn.ops.operands import as_node
 from graphnn.ops.statistics import size_of
 
 __all__ = ["embedding"]

@@ -16,10 +16,11 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, require_floating
+from graphnn.ops.contract import Arg, Reject, Sample
 from graphnn.ops.creation import iota
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_node, require_floating
 
 __all__ = [
     "SQUARE_REJECTS",

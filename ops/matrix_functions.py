@@ -11,19 +11,10 @@ from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
+from graphnn.ops.axes import whole_number
 from graphnn.ops.broadcasting import broadcast_to, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_real,
-    cast_to,
-    operation,
-    require_floating,
-    whole_number,
-    widened,
-    zeros_like,
-)
+from graphnn.ops.constants import zeros_like
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.contraction import dot_of, numbers
 from graphnn.ops.creation import eye
 from graphnn.ops.joining import concatenate, slice_axis
@@ -36,6 +27,7 @@ from graphnn.ops.matrices import (
     square_matrices,
 )
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_real, cast_to, require_floating, widened
 from graphnn.ops.products import matmul
 from graphnn.ops.solving import INV
 

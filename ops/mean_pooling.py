@@ -19,19 +19,11 @@ from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.ops.arithmetic import abs, divide, square
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    constant,
-    operation,
-    require_floating,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import ones
 from graphnn.ops.geometry import Window
+from graphnn.ops.operands import as_node, cast_to, require_floating, widened
 from graphnn.ops.pooling import pooling_window, refuse_padding_alone, rounded_up
 from graphnn.ops.statistics import safe_power, safe_sqrt
 from graphnn.ops.window_references import seen_windows

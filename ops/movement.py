@@ -12,18 +12,11 @@ from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec
+from graphnn.ops.axes import listed, normalize_axes, normalize_axis
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    listed,
-    normalize_axes,
-    normalize_axis,
-    operation,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
+from graphnn.ops.linear import LinearOp
+from graphnn.ops.operands import as_node
 
 __all__ = [
     "expand_dims",

@@ -20,21 +20,12 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import add, divide, multiply, negative, square, subtract
+from graphnn.ops.axes import normalize_axes
 from graphnn.ops.broadcasting import SUM, keep_axes, spread, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    normalize_axes,
-    operands,
-    operation,
-    require_floating,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import ones
 from graphnn.ops.exponential import rsqrt
+from graphnn.ops.operands import as_node, cast_to, operands, require_floating, widened
 from graphnn.ops.statistics import mean, size_of
 from graphnn.ops.weighted import WeightedReduction
 

@@ -12,25 +12,14 @@ from graphnn.core.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import abs, add, square
+from graphnn.ops.axes import listed, normalize_axes, normalize_axis
 from graphnn.ops.broadcasting import keep_axes, sum, to_shape
 from graphnn.ops.complex_numbers import imag, real
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_real,
-    cast_to,
-    listed,
-    normalize_axes,
-    normalize_axis,
-    operation,
-    require_inexact,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.logic import not_equal
 from graphnn.ops.matrices import regular
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_node, as_real, cast_to, require_inexact, widened
 from graphnn.ops.reduction import REDUCTION_REJECTS, max, min
 from graphnn.ops.spectral import singular_values
 from graphnn.ops.statistics import safe_power, safe_sqrt

@@ -12,22 +12,14 @@ from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import where
+from graphnn.ops.axes import normalize_axes
 from graphnn.ops.broadcasting import keep_axes, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    constant,
-    normalize_axes,
-    operation,
-    require_floating,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.gathering import gather
 from graphnn.ops.logic import equal, isfinite, isnan
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_node, cast_to, require_floating, widened
 from graphnn.ops.reduction import REDUCTION_REJECTS, reduction_samples
 from graphnn.ops.rounding import ceil, floor, round
 from graphnn.ops.sorting import sort

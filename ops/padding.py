@@ -11,23 +11,14 @@ from graphnn.core.dtypes import promote
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
+from graphnn.ops.axes import listed, normalize_axis, whole_number
 from graphnn.ops.broadcasting import broadcast_to, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    fill_value,
-    is_weak,
-    listed,
-    normalize_axis,
-    operation,
-    whole_number,
-)
+from graphnn.ops.constants import fill_value
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.indexing import take
 from graphnn.ops.joining import concatenate, pad_with, slice_axis
 from graphnn.ops.movement import flatten, flip
+from graphnn.ops.operands import as_node, cast_to, is_weak
 
 __all__ = ["pad", "repeat", "roll", "tile"]
 

@@ -24,21 +24,15 @@ from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import add, maximum, multiply, where
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    CONSTANT,
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_real,
-    operands,
-    operation,
-)
+from graphnn.ops.constants import CONSTANT
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.gathering import GATHER, index_node
 from graphnn.ops.geometry import Window, slide, window_count
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.logic import greater_equal
 from graphnn.ops.movement import flatten
+from graphnn.ops.operands import as_real, operands
 from graphnn.ops.statistics import size_of
 from graphnn.ops.window_references import seen_windows
 from graphnn.ops.windows import (

@@ -30,23 +30,14 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.spec import broadcast_shapes, shape_text
 from graphnn.ops.arithmetic import cast, mod, where
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    cast_to,
-    normalize_axis,
-    operands,
-    operation,
-    require_floating,
-)
+from graphnn.ops.axes import as_shape, normalize_axis
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import ones, zeros
 from graphnn.ops.exponential import log, sqrt
 from graphnn.ops.indexing import take
 from graphnn.ops.logic import bitwise_and, less, right_shift
 from graphnn.ops.movement import moveaxis
+from graphnn.ops.operands import as_node, cast_to, operands, require_floating
 from graphnn.ops.philox import RANDOM_PERMUTATION, random_bits, reference_bits
 from graphnn.ops.reduction import argmax
 from graphnn.ops.streams import (

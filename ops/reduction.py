@@ -23,22 +23,13 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import divide, multiply
+from graphnn.ops.axes import normalize_axes, normalize_axis
 from graphnn.ops.broadcasting import keep_axes, spread, sum, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    normalize_axes,
-    normalize_axis,
-    operands,
-    operation,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.cumulative import cumprod, shifted
 from graphnn.ops.logic import equal, not_equal
 from graphnn.ops.movement import inverse_permutation, permute, ravel
+from graphnn.ops.operands import as_node, cast_to, operands, widened
 from graphnn.ops.weighted import WeightedReduction, gated
 
 __all__ = [

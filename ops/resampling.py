@@ -20,21 +20,12 @@ from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.ops.arithmetic import add, multiply, where
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_real,
-    cast_to,
-    constant,
-    operation,
-    require_floating,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.geometry import divided_channels, for_each_axis, per_axis
 from graphnn.ops.indexing import take
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_node, as_real, cast_to, require_floating, widened
 from graphnn.ops.padding import repeat
 from graphnn.ops.windows import spatial_axes, spatial_sizes
 

@@ -19,21 +19,11 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.ops.arithmetic import divide, multiply, where
+from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import broadcast_to, spread, to_shape
 from graphnn.ops.chains import products_of_others
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    normalize_axis,
-    operands,
-    operation,
-    widened,
-    zeros_like,
-)
+from graphnn.ops.constants import zeros_like
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import full, iota, ones_like
 from graphnn.ops.gathering import (
     GATHER,
@@ -43,8 +33,10 @@ from graphnn.ops.gathering import (
     broadcast_indices,
     index_node,
 )
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import inverse_permutation, permute
+from graphnn.ops.operands import as_node, cast_to, operands, widened
 from graphnn.ops.weighted import gated
 
 __all__ = [

@@ -13,24 +13,15 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import clip, divide, floor_divide, mod, where
+from graphnn.ops.axes import as_shape, whole_number
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    cast_to,
-    operands,
-    operation,
-    whole_number,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.cumulative import cumsum
 from graphnn.ops.gathering import gather
 from graphnn.ops.logic import equal, greater, less, logical_or, not_equal
 from graphnn.ops.movement import ravel
+from graphnn.ops.operands import as_node, cast_to, operands, widened
 from graphnn.ops.statistics import size_of
 
 __all__ = ["digitize", "interp", "nonzero", "searchsorted"]

@@ -15,21 +15,12 @@ from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import divide, maximum
+from graphnn.ops.axes import as_shape
 from graphnn.ops.broadcasting import spread
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_real,
-    as_shape,
-    cast_to,
-    operation,
-    require_inexact,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import full, ones
 from graphnn.ops.gathering import SCATTER_ADD, ScatterOp, index_node
+from graphnn.ops.operands import as_node, as_real, cast_to, require_inexact, widened
 from graphnn.ops.scattering import SCATTER_MAX, SCATTER_MIN, SCATTER_MULTIPLY
 
 __all__ = ["segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum"]

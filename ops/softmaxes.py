@@ -12,22 +12,14 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import add, divide, multiply, subtract, where
+from graphnn.ops.axes import normalize_axes
 from graphnn.ops.broadcasting import SUM, keep_axes, spread, sum, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    normalize_axes,
-    operation,
-    require_floating,
-    widened,
-    zeros_like,
-)
+from graphnn.ops.constants import zeros_like
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import stop_gradient
 from graphnn.ops.exponential import exp, log
 from graphnn.ops.logic import isinf
+from graphnn.ops.operands import as_node, cast_to, require_floating, widened
 from graphnn.ops.reduction import REDUCTION_REJECTS, max
 from graphnn.ops.weighted import WeightedReduction
 

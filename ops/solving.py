@@ -20,17 +20,9 @@ from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
 from graphnn.ops.arithmetic import negative
 from graphnn.ops.broadcasting import broadcast_to, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    cast_to,
-    operands,
-    operation,
-    sum_tangents,
-    widened,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.diagonals import tril, triu
+from graphnn.ops.linear import sum_tangents
 from graphnn.ops.matrices import (
     SQUARE_REJECTS,
     SQUARE_SAMPLES,
@@ -42,6 +34,7 @@ from graphnn.ops.matrices import (
     square_matrices,
 )
 from graphnn.ops.movement import expand_dims, inverse_permutation, permute, squeeze
+from graphnn.ops.operands import cast_to, operands, widened
 from graphnn.ops.products import matmul
 
 __all__ = ["cholesky_solve", "inv", "solve", "solve_triangular"]

@@ -20,25 +20,18 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import where
+from graphnn.ops.axes import as_shape, normalize_axis, whole_number
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_real,
-    as_shape,
-    normalize_axis,
-    operation,
-    whole_number,
-)
-from graphnn.ops.contract import fill_value as fill_constant
+from graphnn.ops.constants import fill_value as fill_constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.counting import bincount
 from graphnn.ops.creation import iota
 from graphnn.ops.cumulative import cumsum, shifted
 from graphnn.ops.gathering import gather
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.logic import equal, greater, isnan, logical_and, logical_not, logical_or, not_equal
 from graphnn.ops.movement import ravel
+from graphnn.ops.operands import as_real
 from graphnn.ops.searching import searchsorted
 
 __all__ = ["argsort", "sort", "top_k", "unique"]

@@ -22,19 +22,13 @@ from graphnn.core.literal import Literal
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.ops.axes import as_shape
 from graphnn.ops.broadcasting import broadcast_to, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    operands,
-    operation,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import zeros
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.movement import moveaxis, swapaxes
+from graphnn.ops.operands import as_node, operands
 from graphnn.ops.scattering import scatter_add
 
 __all__ = ["CSR", "csr", "csr_matmul"]

@@ -13,9 +13,10 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import square
-from graphnn.ops.contract import Arg, Reject, Sample, as_node, operation, require_floating
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise, scipy_special
 from graphnn.ops.exponential import exp
+from graphnn.ops.operands import as_node, require_floating
 
 __all__ = ["digamma", "erf", "erfc", "erfinv", "lgamma", "polygamma"]
 

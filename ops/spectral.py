@@ -17,7 +17,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.ops.arithmetic import where
-from graphnn.ops.contract import Arg, Reject, Sample, cast_to, operation, widened
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import project
 from graphnn.ops.diagonals import diagonal
 from graphnn.ops.matrices import (
@@ -33,6 +33,7 @@ from graphnn.ops.matrices import (
     symmetric_part,
 )
 from graphnn.ops.movement import expand_dims
+from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.products import matmul
 
 __all__ = ["eigh", "eigvalsh", "svd", "svdvals"]

@@ -14,24 +14,14 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import divide, multiply, power, square, subtract, where
+from graphnn.ops.axes import normalize_axes, whole_number
 from graphnn.ops.broadcasting import SUM, keep_axes, sum, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    cast_to,
-    constant,
-    normalize_axes,
-    operation,
-    require_floating,
-    require_inexact,
-    whole_number,
-    widened,
-)
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise
 from graphnn.ops.exponential import sqrt
 from graphnn.ops.logic import equal
+from graphnn.ops.operands import as_node, cast_to, require_floating, require_inexact, widened
 from graphnn.ops.reduction import REDUCTION_REJECTS, reduction_samples
 from graphnn.ops.weighted import WeightedReduction
 

@@ -19,18 +19,12 @@ from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
-from graphnn.ops.contract import (
-    Arg,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    cast_to,
-    constant,
-    operation,
-)
+from graphnn.ops.axes import as_shape
+from graphnn.ops.constants import constant
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.joining import stack
 from graphnn.ops.logic import bitwise_xor
+from graphnn.ops.operands import as_node, cast_to
 from graphnn.ops.philox import check_key, random_bits, reference_bits
 
 __all__ = ["RNG_COUNTER", "RNG_SEED", "default_key", "fold_in", "key", "seed", "split"]

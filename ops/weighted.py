@@ -8,8 +8,8 @@ from graphnn.core.node import Node
 from graphnn.core.op import Op
 from graphnn.ops.arithmetic import multiply, where
 from graphnn.ops.broadcasting import spread, sum
-from graphnn.ops.contract import cast_to, widened
 from graphnn.ops.logic import equal
+from graphnn.ops.operands import cast_to, widened
 
 __all__ = ["WeightedReduction", "gated"]
 

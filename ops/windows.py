@@ -21,17 +21,9 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, output_size, register
 from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.ops.axes import as_shape
 from graphnn.ops.broadcasting import broadcast_to, to_shape
-from graphnn.ops.contract import (
-    Arg,
-    LinearOp,
-    Reject,
-    Sample,
-    as_node,
-    as_shape,
-    operands,
-    operation,
-)
+from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.geometry import (
     Window,
     divided_channels,
@@ -41,7 +33,9 @@ from graphnn.ops.geometry import (
     window_count,
 )
 from graphnn.ops.joining import pad_with, slice_
+from graphnn.ops.linear import LinearOp
 from graphnn.ops.movement import permute
+from graphnn.ops.operands import as_node, operands
 from graphnn.ops.window_references import seen_windows
 
 __all__ = ["fold", "patches"]

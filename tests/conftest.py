@@ -8,13 +8,13 @@ import pytest
 CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
 os.environ.setdefault("GRAPHNN_CACHE_DIR", str(CODE))  # not among the user's own
 
-import graphnn.compiler.program  # noqa: E402
+import graphnn.compiler.compilation  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def verified(monkeypatch):
     """The verifier looks at every program between passes, unless a test says otherwise."""
-    monkeypatch.setattr(graphnn.compiler.program, "VERIFY_BY_DEFAULT", True)
+    monkeypatch.setattr(graphnn.compiler.compilation, "VERIFY_BY_DEFAULT", True)
 
 
 FIRST = {"test_a_long_chain_through_everything", "test_optimised_programs_compute_the_same"}

@@ -16,7 +16,7 @@ import pytest
 
 import graphnn.compiler
 import graphnn.ops
-from graphnn.compiler import batching, program
+from graphnn.compiler import batching, compilation, program
 from graphnn.compiler.autodiff import check, derivatives
 from graphnn.core.op import REGISTRY
 from graphnn.ops.contract import OPERATIONS
@@ -167,6 +167,7 @@ def test_reference_is_complete() -> None:
     listed = set(re.findall(r"^\.\. auto\w+:: (\w+)$", text, re.MULTILINE))
     wanted = {
         *derivatives.__all__,
+        *compilation.__all__,
         *program.__all__,
         *check.__all__,
         *batching.__all__,

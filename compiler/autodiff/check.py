@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.compiler.autodiff.derivatives import jvp, vjp
-from graphnn.compiler.program import compile
+from graphnn.compiler.compilation import compile
 from graphnn.core.dtypes import FLOAT64, is_complex, is_inexact, real_dtype
 from graphnn.core.errors import GradientError
 from graphnn.core.node import Node

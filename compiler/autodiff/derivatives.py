@@ -24,11 +24,13 @@ from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.structure import flatten, flatten_like, unflatten
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.contract import as_node, as_weak_as, constant, zeros_like
+from graphnn.ops.constants import constant, zeros_like
 from graphnn.ops.control import conjugated
 from graphnn.ops.creation import eye, zeros
 from graphnn.ops.leaves import input
+from graphnn.ops.linear import as_weak_as
 from graphnn.ops.movement import moveaxis
+from graphnn.ops.operands import as_node
 
 __all__ = [
     "gauss_newton_product",

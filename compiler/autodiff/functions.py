@@ -10,8 +10,8 @@ from graphnn.core.errors import ArgumentError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten, unflatten
-from graphnn.ops.contract import as_node
 from graphnn.ops.leaves import input_like
+from graphnn.ops.operands import as_node
 
 __all__ = ["of_functions_too"]
 

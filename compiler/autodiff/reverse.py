@@ -14,8 +14,8 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import as_weak_as, sum_tangents
 from graphnn.ops.control import PROJECT
+from graphnn.ops.linear import as_weak_as, sum_tangents
 
 __all__ = ["pull_back"]
 

@@ -13,7 +13,7 @@ from graphnn.compiler.unit import Unit
 from graphnn.core.graph import with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, STOP_GRADIENT, TUPLE
 
 __all__ = ["canonicalize"]

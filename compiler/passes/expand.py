@@ -14,8 +14,8 @@ from graphnn.core.graph import rebuild, topological_order, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by
 from graphnn.core.spec import Spec, TensorSpec
-from graphnn.ops.contract import cast_to, widened
 from graphnn.ops.control import TUPLE, project
+from graphnn.ops.operands import cast_to, widened
 
 __all__ = ["expand", "expand_node"]
 

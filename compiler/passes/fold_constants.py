@@ -19,7 +19,7 @@ from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.contract import CONSTANT, constant
+from graphnn.ops.constants import CONSTANT, constant
 
 __all__ = ["fold", "fold_constants", "is_foldable"]
 

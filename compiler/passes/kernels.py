@@ -37,7 +37,7 @@ from graphnn.compiler.passes.contractions import Sum, summing
 from graphnn.compiler.unit import View
 from graphnn.core.dtypes import INT64, DType, is_inexact
 from graphnn.core.node import Node
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 
 __all__ = ["Lowered", "copying", "lower_group"]
 

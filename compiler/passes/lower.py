@@ -30,7 +30,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.broadcasting import RESHAPE
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
 __all__ = ["lower"]

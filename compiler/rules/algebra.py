@@ -26,7 +26,7 @@ from graphnn.ops.arithmetic import (
     square,
     subtract,
 )
-from graphnn.ops.contract import constant
+from graphnn.ops.constants import constant
 from graphnn.ops.exponential import rsqrt, sqrt
 
 __all__ = ["ALGEBRA"]

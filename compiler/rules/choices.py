@@ -21,7 +21,8 @@ from graphnn.core.dtypes import (
 )
 from graphnn.core.node import Node
 from graphnn.ops.arithmetic import where
-from graphnn.ops.contract import cast_to, constant
+from graphnn.ops.constants import constant
+from graphnn.ops.operands import cast_to
 
 __all__ = ["CHOICES", "DIGITS"]
 

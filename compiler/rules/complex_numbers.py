@@ -6,7 +6,8 @@ from graphnn.compiler.pattern import Exactness, Rule, Var, for_complex, op, rule
 from graphnn.core.dtypes import is_complex
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import abs
-from graphnn.ops.contract import cast_to, zeros_like
+from graphnn.ops.constants import zeros_like
+from graphnn.ops.operands import cast_to
 
 __all__ = ["COMPLEX"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from graphnn.compiler.pattern import Exactness, Var, op, rule
 from graphnn.core.node import Node
 from graphnn.ops.arithmetic import where
-from graphnn.ops.contract import constant
+from graphnn.ops.constants import constant
 from graphnn.ops.logic import less
 
 __all__ = ["LINEAR_ALGEBRA", "STABLE_LINEAR_ALGEBRA"]

@@ -15,7 +15,7 @@ from graphnn.core.dtypes import DType, is_bool, real_dtype
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import multiply
 from graphnn.ops.broadcasting import BROADCAST_TO, SUM, broadcast_to, to_shape
-from graphnn.ops.contract import constant
+from graphnn.ops.constants import constant
 from graphnn.ops.contraction import AxisPairs, dot_of, free_axes
 from graphnn.ops.joining import slice_
 from graphnn.ops.movement import FLIP, permute

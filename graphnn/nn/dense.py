@@ -14,7 +14,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
-from graphnn.ops.contract import as_node
+from graphnn.ops.operands import as_node
 from graphnn.ops.products import matmul
 
 __all__ = ["Dense", "Linear"]

@@ -8,7 +8,7 @@ from graphnn.core.arguments import require_number
 from graphnn.core.node import Node
 from graphnn.nn.module import Module
 from graphnn.ops.arithmetic import multiply
-from graphnn.ops.contract import as_node, require_floating
+from graphnn.ops.operands import as_node, require_floating
 from graphnn.ops.random import dropout_mask
 
 __all__ = ["Dropout"]

@@ -20,9 +20,9 @@ from graphnn.core.provenance import time_step
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
-from graphnn.ops.contract import as_node
 from graphnn.ops.creation import zeros
 from graphnn.ops.joining import stack
+from graphnn.ops.operands import as_node
 from graphnn.ops.products import matmul
 from graphnn.ops.trigonometric import tanh
 

@@ -9,8 +9,8 @@ from graphnn.core.dtypes import DType
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.ops.arithmetic import square
-from graphnn.ops.contract import cast_to
 from graphnn.ops.exponential import expm1, sqrt
+from graphnn.ops.operands import cast_to
 from graphnn.optim.optimizer import Optimizer
 
 __all__ = ["Adam", "AdamW"]

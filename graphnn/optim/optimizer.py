@@ -15,7 +15,8 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
-from graphnn.ops.contract import cast_to, constant
+from graphnn.ops.constants import constant
+from graphnn.ops.operands import cast_to
 
 __all__ = ["Optimizer"]
 

@@ -13,8 +13,9 @@ from drawing import Array, Case, draw
 import graphnn as gn
 from graphnn.core.dtypes import as_dtype, is_bool, is_complex, is_inexact, real_dtype
 from graphnn.core.errors import DTypeError, GraphnnError
-from graphnn.ops.contract import Operation, Reject, dtype_kind
+from graphnn.ops.contract import Operation, Reject
 from graphnn.ops.elementwise import ElementwiseOp
+from graphnn.ops.operands import dtype_kind
 
 BACKENDS = ("reference", "numpy")
 

@@ -11,7 +11,7 @@ from graphnn.compiler.native.range_check import RangeCheck
 from graphnn.compiler.unit import View
 from graphnn.core.node import Node
 from graphnn.ops.broadcasting import BROADCAST_TO
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.creation import IOTA
 
 __all__ = ["counted_axis", "lower_gather", "lower_pick", "lower_require_range", "range_check"]
