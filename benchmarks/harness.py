@@ -68,25 +68,29 @@ class Worker:
     """
 
     def __init__(self, arguments: Sequence[str], python: str = sys.executable) -> None:
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
-        self._process = subprocess.Popen(
-            [python, str(HERE / "worker.py"), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,  # torch.compile has processes of its own: stop them too
-        )
+        self._command = [python, str(HERE / "worker.py"), *arguments]
 
     def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opened:
+            self._errors = opened.enter_context(tempfile.TemporaryFile("w+"))
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,  # torch.compile has processes of its own: stop them too
+            )
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._signal(signal.SIGKILL)
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):  # what it did not read any more
                     stream.close()
+        self._opened.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

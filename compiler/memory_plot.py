@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from graphnn.compiler.memory_size import size_text
-from graphnn.core.errors import MissingPackageError
 from graphnn.core.provenance import provenance
 
 if TYPE_CHECKING:
     from graphnn.compiler.memory_report import BufferReport, MemoryReport
 
-__all__ = ["plot"]
+__all__ = ["draw"]
 
 COLORS = {
     "scratch": "#4c9f70",
@@ -28,25 +26,8 @@ LABELLED = 0.035
 """A box that is at least this part of the picture high and wide has its name in it."""
 
 
-def plot(report: MemoryReport, path: str | PathLike[str]) -> None:
-    """See `MemoryReport.plot`."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackageError(
-            "a picture of memory needs matplotlib",
-            hint="pip install 'graphnn[viz]'",
-            where="",
-        ) from None
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    _draw(axes, report)
-    figure.savefig(path)
-
-
-def _draw(axes: Any, report: MemoryReport) -> None:
+def draw(axes: Any, report: MemoryReport) -> None:
+    """Draw a report on axes of matplotlib."""
     from matplotlib.collections import PolyCollection
     from matplotlib.patches import Patch
 

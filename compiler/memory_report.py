@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from os import PathLike
 from typing import Any
 
 from graphnn.compiler.memory_size import size_text
+from graphnn.compiler.reports import PlottedReport, table
 from graphnn.compiler.unit import Storage, Unit
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
@@ -89,8 +89,10 @@ class BufferReport:
 
 
 @dataclass(frozen=True)
-class MemoryReport:
+class MemoryReport(PlottedReport):
     """What a program's memory is used for.
+
+    Its picture is the arena: instructions to the right, offsets upwards, a box for each buffer.
 
     Attributes
     ----------
@@ -190,22 +192,11 @@ class MemoryReport:
             "buffers": [each.to_dict() for each in self.buffers],
         }
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draw the arena: instructions to the right, offsets upwards, a box for each buffer.
+    def draw(self, axes: Any) -> None:
+        """Draw the arena on axes of matplotlib."""
+        from graphnn.compiler.memory_plot import draw
 
-        Parameters
-        ----------
-        path : path-like
-            The ending says what it is: ``.svg``, ``.pdf`` or ``.png``.
-
-        Raises
-        ------
-        MissingPackageError
-            Without matplotlib, which the ``viz`` extra brings.
-        """
-        from graphnn.compiler.memory_plot import plot
-
-        plot(self, path)
+        draw(axes, self)
 
     def __str__(self) -> str:
         budget = f" of {size_text(self.budget)}" if self.budget is not None else ""
@@ -224,7 +215,7 @@ class MemoryReport:
             f"peak at instruction {self.peak_instruction} of {self.n_instructions}: "
             f"{size_text(self.peak_live)} live in {len(alive)} buffers"
         )
-        lines += [f"  {row}" for row in _table(alive[:MOST_ROWS])]
+        lines += [f"  {row}" for row in table(_rows(alive[:MOST_ROWS]), ">>>><<")]
         if len(alive) > MOST_ROWS:
             rest = sum(each.nbytes for each in alive[MOST_ROWS:])
             lines.append(f"  and {len(alive) - MOST_ROWS} more, {size_text(rest)} together")
@@ -243,8 +234,8 @@ def holders(unit: Unit, most: int = 5) -> list[str]:
     ]
 
 
-def _table(buffers: Sequence[BufferReport]) -> list[str]:
-    rows = [("buffer", "size", "offset", "live", "memory", "value")]
+def _rows(buffers: Sequence[BufferReport]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("buffer", "size", "offset", "live", "memory", "value")]
     for each in buffers:
         notes = []
         if each.in_place_of is not None:
@@ -265,17 +256,7 @@ def _table(buffers: Sequence[BufferReport]) -> list[str]:
                 each.what + place,
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return [
-        "  ".join(
-            [
-                *(cell.rjust(width) for cell, width in zip(row[:4], widths, strict=False)),
-                row[4].ljust(widths[4]),
-                row[5],
-            ]
-        ).rstrip()
-        for row in rows
-    ]
+    return rows
 
 
 def _buffers(unit: Unit) -> tuple[BufferReport, ...]:

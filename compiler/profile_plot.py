@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
-
-from graphnn.core.errors import MissingPackageError
 
 if TYPE_CHECKING:
     from graphnn.compiler.profile_report import InstructionProfile, Profile
 
-__all__ = ["plot"]
+__all__ = ["draw"]
 
 COLORS = {
     "gemm": "#5b8fd6",
@@ -32,22 +29,8 @@ MOST_LABELS = 8
 """...if it is among the slowest."""
 
 
-def plot(profile: Profile, path: str | PathLike[str]) -> None:
-    """See `Profile.plot`."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackageError(
-            "a picture of a profile needs matplotlib", hint="pip install 'graphnn[viz]'", where=""
-        ) from None
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    _draw(figure.add_subplot(), profile)
-    figure.savefig(path)
-
-
-def _draw(axes: Any, profile: Profile) -> None:
+def draw(axes: Any, profile: Profile) -> None:
+    """Draw a profile on axes of matplotlib."""
     drawn = [each for each in profile.instructions if each.flops and each.nbytes]
     axes.set_xscale("log")
     axes.set_yscale("log")

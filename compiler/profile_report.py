@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.native.limits import Limits, measured_limits
+from graphnn.compiler.reports import PlottedReport, table
 from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.op import Array
-from graphnn.core.provenance import provenance
+from graphnn.core.provenance import sources_of
 from graphnn.core.state import Parameter
 
 __all__ = ["InstructionProfile", "Profile", "Profiled", "measure"]
@@ -99,8 +99,12 @@ class InstructionProfile:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(PlottedReport):
     """What a program's time is spent on.
+
+    Its picture is the roofline: operations for every byte to the right, GFLOP/s upwards. A disc is
+    an instruction, as large as its share of the time; the roofs are what memory, the fastest cache
+    and the arithmetic of this machine allow.
 
     Attributes
     ----------
@@ -119,6 +123,7 @@ class Profile:
     call_ns: float
     repeat: int
     limits: Limits
+    figure_size: ClassVar[tuple[float, float]] = (10.0, 6.0)
 
     @property
     def ns(self) -> float:
@@ -151,25 +156,11 @@ class Profile:
             "instructions": [each.to_dict() for each in self.instructions],
         }
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draw the roofline: operations for every byte to the right, GFLOP/s upwards.
+    def draw(self, axes: Any) -> None:
+        """Draw the roofline on axes of matplotlib."""
+        from graphnn.compiler.profile_plot import draw
 
-        A disc is an instruction, as large as its share of the time; the roofs are what memory,
-        the fastest cache and the arithmetic of this machine allow.
-
-        Parameters
-        ----------
-        path : path-like
-            The ending says what it is: ``.svg``, ``.pdf`` or ``.png``.
-
-        Raises
-        ------
-        MissingPackageError
-            Without matplotlib, which the ``viz`` extra brings.
-        """
-        from graphnn.compiler.profile_plot import plot
-
-        plot(self, path)
+        draw(axes, self)
 
     def __str__(self) -> str:
         threads = self.limits.n_threads
@@ -182,43 +173,40 @@ class Profile:
             f"{self.limits.memory_bandwidth / 1e9:.0f} GB/s in memory",
         ]
         slowest = sorted(self.instructions, key=lambda each: (-each.ns, each.number))
-        lines += self._table(slowest[:MOST_ROWS])
+        lines += table(self._rows(slowest[:MOST_ROWS]), ">>>>>>>><")
         if len(slowest) > MOST_ROWS:
             rest = sum(each.ns for each in slowest[MOST_ROWS:])
             lines.append(f"and {len(slowest) - MOST_ROWS} more, {time_text(rest)} together")
         return "\n".join(lines)
 
-    def _table(self, shown: Sequence[InstructionProfile]) -> list[str]:
+    def _rows(self, shown: Sequence[InstructionProfile]) -> list[tuple[str, ...]]:
         total = max(self.ns, 1.0)
-        rows = [("", "time", "share", "FLOPs", "bytes", "GFLOP/s", "GB/s", "of limit")]
-        words = ["instruction"]
-        for each in shown:
-            rows.append(
-                (
-                    str(each.number),
-                    time_text(each.ns),
-                    f"{100 * each.ns / total:.1f}%",
-                    f"{each.flops:,}",
-                    size_text(each.nbytes),
-                    f"{each.gflops:.2f}",
-                    f"{each.gbytes:.2f}",
-                    f"{each.percent:.0f}% {each.bound}",
-                )
-            )
-            words.append(f"{each.kind} {each.label}{_place(each.where)}")
-        total_row = ("all", time_text(self.ns), "", f"{self.flops:,}", size_text(self.nbytes))
-        rows.append((*total_row, f"{self.flops / total:.2f}", f"{self.nbytes / total:.2f}", ""))
-        words.append("")
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        units = ("time", "share", "FLOPs", "bytes", "GFLOP/s", "GB/s", "of limit")
+        sums = ("all", time_text(self.ns), "", f"{self.flops:,}", size_text(self.nbytes))
+        rates = (f"{self.flops / total:.2f}", f"{self.nbytes / total:.2f}")
         return [
-            "  ".join(
-                [*(cell.rjust(width) for cell, width in zip(row, widths, strict=True)), word]
-            ).rstrip()
-            for row, word in zip(rows, words, strict=True)
+            ("", *units, "instruction"),
+            *(_row_of(each, total) for each in shown),
+            (*sums, *rates, "", ""),
         ]
 
     def __repr__(self) -> str:
         return f"<Profile {len(self.instructions)} instructions, {time_text(self.call_ns)} a call>"
+
+
+def _row_of(each: InstructionProfile, total: float) -> tuple[str, ...]:
+    """A row of the table; ``total`` is the time of all instructions."""
+    return (
+        str(each.number),
+        time_text(each.ns),
+        f"{100 * each.ns / total:.1f}%",
+        f"{each.flops:,}",
+        size_text(each.nbytes),
+        f"{each.gflops:.2f}",
+        f"{each.gbytes:.2f}",
+        f"{each.percent:.0f}% {each.bound}",
+        f"{each.kind} {each.label}{_place(each.where)}",
+    )
 
 
 def _place(where: str) -> str:
@@ -295,13 +283,12 @@ def kept(parameters: Sequence[Parameter]) -> Iterator[Any]:
 
 def _row(number: int, instruction: Instruction, ns: float, limits: Limits) -> InstructionProfile:
     nodes = (instruction.node, *instruction.nodes)
-    lines = dict.fromkeys(str(line) for node in nodes for line in provenance(node).sources)
     itemsize = max((view.dtype.itemsize for view in instruction.outputs), default=4)
     return InstructionProfile(
         number,
         instruction.kind,
         instruction.label,
-        ", ".join(lines),
+        ", ".join(map(str, sources_of(nodes))),
         float(ns),
         instruction.flops,
         instruction.nbytes,

@@ -24,7 +24,7 @@ from graphnn.core.errors import ArgumentError
 from graphnn.core.literal import Literal
 from graphnn.core.node import Node
 from graphnn.core.op import Array
-from graphnn.core.provenance import provenance
+from graphnn.core.provenance import sources_of
 from graphnn.core.state import Parameter
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
@@ -77,8 +77,8 @@ def _heading(unit: Unit, numbers: Iterable[int], comment: str) -> Iterator[str]:
 def _words(number: int, instruction: Instruction) -> str:
     """An instruction and the user's lines that it comes from."""
     nodes = instruction.nodes or (instruction.node,)
-    lines = dict.fromkeys(str(line) for node in nodes for line in provenance(node).sources)
-    place = f"  ({', '.join(lines)})" if lines else ""
+    lines = sources_of(nodes)
+    place = f"  ({', '.join(map(str, lines))})" if lines else ""
     return f"{number} {instruction.kind}: {instruction.label}{place}"
 
 

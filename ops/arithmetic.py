@@ -15,7 +15,7 @@ from graphnn.core.spec import TensorSpec
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise
-from graphnn.ops.linear import to_domain
+from graphnn.ops.linear_tier import to_domain
 from graphnn.ops.logic import (
     equal,
     greater,

@@ -22,7 +22,7 @@ from graphnn.ops.constants import constant
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.exponential import rsqrt
-from graphnn.ops.linear import sum_tangents
+from graphnn.ops.linear_tier import sum_tangents
 from graphnn.ops.logic import greater_equal, logical_and, not_equal
 from graphnn.ops.movement import expand_dims, swapaxes
 from graphnn.ops.operands import as_node, cast_to, operands, widened

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Shape, Size, as_size, exact_quotient, product
+from graphnn.core.dims import Shape, Size, as_size, exact_quotient, is_known, product
 from graphnn.core.dtypes import INT64, is_half, is_inexact
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
@@ -18,7 +18,7 @@ from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
 from graphnn.ops.axes import as_shape, listed, normalize_axes
 from graphnn.ops.contract import Arg, Reject, Sample, operation
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.operands import as_node, cast_to
 
 __all__ = ["broadcast_to", "reshape", "sum", "unbroadcast"]
@@ -38,7 +38,8 @@ class BroadcastOp(LinearOp):
         return TensorSpec(shape, x.dtype)
 
     def evaluate(self, x: Array, *, shape: Shape) -> Array:
-        return np.broadcast_to(x, shape)  # type: ignore[arg-type]
+        assert is_known(shape)
+        return np.broadcast_to(x, shape)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return unbroadcast(cotangent, node.inputs[0].shape)

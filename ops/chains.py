@@ -20,7 +20,7 @@ from graphnn.ops.arithmetic import multiply
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.indices import behind_axes, flattened, mapped_indices, wrapped
-from graphnn.ops.linear import sum_tangents
+from graphnn.ops.linear_tier import sum_tangents
 from graphnn.ops.movement import moved_to_front
 
 __all__ = ["products_of_others"]

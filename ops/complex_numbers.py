@@ -21,7 +21,7 @@ from graphnn.ops.arithmetic import multiply
 from graphnn.ops.constants import constant, zeros_like
 from graphnn.ops.contract import Arg, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.operands import as_node, cast_to
 from graphnn.ops.trigonometric import arctan2
 

@@ -4,7 +4,7 @@ An *operation* is what a user calls (``gn.mean``); an *op* is what a node holds 
 operation carries its test facts; an op its shape rule, kernel and derivatives. Three tiers of ops:
 
 1. elementwise (:mod:`graphnn.ops.elementwise`): a kernel or a body, and partial derivatives;
-2. linear (:mod:`graphnn.ops.linear`): shape rule, kernel and ``transpose``, from which both
+2. linear (:mod:`graphnn.ops.linear_tier`): shape rule, kernel and ``transpose``, from which both
    derivatives follow;
 3. general (:class:`graphnn.core.op.Op`): shape rule, kernel, ``jvp`` and ``vjp``.
 

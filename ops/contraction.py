@@ -20,7 +20,7 @@ from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import inverse_permutation, moved_to_front, permute
 from graphnn.ops.operands import operands
 

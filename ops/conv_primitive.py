@@ -29,7 +29,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, output_size, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.broadcasting import to_shape
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import permute
 
 __all__ = ["CONV"]

@@ -133,8 +133,8 @@ def _conv(
     strides = whole_numbers(stride, ndim)
     kernel = dilated(kernel, whole_numbers(dilation, ndim))
     pairs = padding_pairs(padding, x.shape[2:], kernel.shape[2:], strides)
-    mode = {"circular": "wrap"}.get(padding_mode, padding_mode)
-    x = np.pad(x, ((0, 0), (0, 0), *pairs), mode)  # type: ignore[call-overload]
+    mode: Any = "wrap" if padding_mode == "circular" else padding_mode
+    x = np.pad(x, ((0, 0), (0, 0), *pairs), mode)
     steps = tuple(slice(None, None, each) for each in strides)
     slide = convolve if flip else correlate
     filters, channels = kernel.shape[:2]

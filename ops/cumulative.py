@@ -22,7 +22,7 @@ from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.constants import fill_value
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.joining import pad_with, slice_axis
-from graphnn.ops.linear import LinearOp, sum_tangents
+from graphnn.ops.linear_tier import LinearOp, sum_tangents
 from graphnn.ops.movement import ravel
 from graphnn.ops.operands import as_node, cast_to, operands
 

@@ -17,7 +17,7 @@ from graphnn.ops.broadcasting import sum
 from graphnn.ops.constants import constant
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.logic import greater_equal, less_equal
 from graphnn.ops.matrices import matrices
 from graphnn.ops.movement import permute
@@ -200,14 +200,17 @@ def diag(x: Any, k: int = 0) -> Node:
     return make_node(DIAGONAL_MATRIX, (x,), {"rows": size, "columns": size, "offset": k})
 
 
+_TRIANGLE_SAMPLES = [
+    Sample(Arg((3, 4))),
+    Sample(Arg((3, 4)), 1),
+    Sample(Arg((2, 3, 3)), -1),
+    Sample(Arg((0, 3))),
+]
+
+
 @operation(
     reference=np.tril,
-    samples=[
-        Sample(Arg((3, 4))),
-        Sample(Arg((3, 4)), 1),
-        Sample(Arg((2, 3, 3)), -1),
-        Sample(Arg((0, 3))),
-    ],
+    samples=_TRIANGLE_SAMPLES,
     rejects=[Reject(ShapeError, "at least two axes", Arg((3,)))],
     dtypes="bifc",
     corner="what is dropped may be inf or NaN",
@@ -220,12 +223,7 @@ def tril(x: Any, k: int = 0) -> Node:
 
 @operation(
     reference=np.triu,
-    samples=[
-        Sample(Arg((3, 4))),
-        Sample(Arg((3, 4)), 1),
-        Sample(Arg((2, 3, 3)), -1),
-        Sample(Arg((0, 3))),
-    ],
+    samples=_TRIANGLE_SAMPLES,
     rejects=[Reject(ShapeError, "at least two axes", Arg((3,)))],
     dtypes="bifc",
     corner="what is dropped may be inf or NaN",

@@ -33,7 +33,7 @@ from graphnn.core.spec import TensorSpec, broadcast_shapes
 from graphnn.ops.broadcasting import behind_examples, broadcast_to, unbroadcast
 from graphnn.ops.constants import constant
 from graphnn.ops.contract import Arg, Operation, Reject, Sample, add_operation
-from graphnn.ops.linear import sum_tangents, to_domain
+from graphnn.ops.linear_tier import sum_tangents, to_domain
 from graphnn.ops.operands import cast_to, operands
 
 __all__ = ["ElementwiseOp", "Partial", "elementwise", "scipy_special"]

@@ -28,7 +28,7 @@ from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.exponential import sqrt
 from graphnn.ops.joining import pad_with, slice_axis
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.logic import equal, logical_or
 from graphnn.ops.operands import cast_to, operands, widened
 from graphnn.ops.statistics import size_of

@@ -43,7 +43,7 @@ from graphnn.ops.indices import (
     mapped_indices,
     wrapped,
 )
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims, moved_to_front
 from graphnn.ops.operands import as_node, cast_to

@@ -25,7 +25,7 @@ from graphnn.ops.broadcasting import behind_examples, broadcast_to, sum, to_shap
 from graphnn.ops.constants import CONSTANT, constant, zeros_like
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import TUPLE, project
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import expand_dims
 from graphnn.ops.operands import as_node, operands
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from graphnn.core.errors import DTypeError
 from graphnn.core.node import Node
 from graphnn.ops.contract import Arg, Reject
-from graphnn.ops.elementwise import elementwise
+from graphnn.ops.elementwise import ElementwiseOp, elementwise
 
 __all__ = [
     "bitwise_and",
@@ -33,227 +37,127 @@ __all__ = [
 
 _PAIRS = ((0.0, 0.0), (0.0, -0.0), (1.0, np.nan), (np.nan, np.nan), (np.inf, -np.inf))
 _BOOL_PAIRS = ((True, True), (True, False), (False, False))
-_FLOAT_REFUSED = Reject(DTypeError, "not supported", Arg((3,)), Arg((3,)))
+_FLOAT_REFUSED = Reject(DTypeError, "not supported", Arg((3,)))
+_FLOATS_REFUSED = Reject(DTypeError, "not supported", Arg((3,)), Arg((3,)))
 
 
-@elementwise(
-    kernel=np.less,
-    reference=np.less,
-    accepts="bif",
+def _as_numpy(function: np.ufunc, **facts: Any) -> Callable[[Callable[..., Any]], ElementwiseOp]:
+    """Declare what one of NumPy's functions computes; it has no derivative."""
+    return elementwise(kernel=function, reference=function, differentiable=False, **facts)
+
+
+_comparison = partial(_as_numpy, accepts="bif", result="bool", special=_PAIRS)
+_connective = partial(
+    _as_numpy,
+    accepts="b",
     result="bool",
-    special=_PAIRS,
-    differentiable=False,
+    special=_BOOL_PAIRS,
+    rejects=[_FLOATS_REFUSED],
+    commutative=True,
 )
+_bits = partial(
+    _as_numpy,
+    accepts="bi",
+    special=((6, 3), (-1, 5)),
+    rejects=[_FLOATS_REFUSED],
+    commutative=True,
+)
+_shift = partial(_as_numpy, accepts="i", domain=((-8, 8), (0, 3)), rejects=[_FLOATS_REFUSED])
+_question = partial(_as_numpy, accepts="fc", result="bool")
+
+
+@_comparison(np.less)
 def less(x: Node, y: Node) -> None:
     """Whether ``x < y``; false where either is NaN."""
 
 
-@elementwise(
-    kernel=np.less_equal,
-    reference=np.less_equal,
-    accepts="bif",
-    result="bool",
-    special=_PAIRS,
-    differentiable=False,
-)
+@_comparison(np.less_equal)
 def less_equal(x: Node, y: Node) -> None:
     """Whether ``x <= y``; false where either is NaN."""
 
 
-@elementwise(
-    kernel=np.greater,
-    reference=np.greater,
-    accepts="bif",
-    result="bool",
-    special=_PAIRS,
-    differentiable=False,
-)
+@_comparison(np.greater)
 def greater(x: Node, y: Node) -> None:
     """Whether ``x > y``; false where either is NaN."""
 
 
-@elementwise(
-    kernel=np.greater_equal,
-    reference=np.greater_equal,
-    accepts="bif",
-    result="bool",
-    special=_PAIRS,
-    differentiable=False,
-)
+@_comparison(np.greater_equal)
 def greater_equal(x: Node, y: Node) -> None:
     """Whether ``x >= y``; false where either is NaN."""
 
 
-@elementwise(
-    kernel=np.equal,
-    reference=np.equal,
-    accepts="bifc",
-    result="bool",
-    special=_PAIRS,
-    differentiable=False,
-    commutative=True,
-)
+@_comparison(np.equal, accepts="bifc", commutative=True)
 def equal(x: Node, y: Node) -> None:
     """Whether ``x`` and ``y`` are equal element by element (``==`` on nodes asks for identity)."""
 
 
-@elementwise(
-    kernel=np.not_equal,
-    reference=np.not_equal,
-    accepts="bifc",
-    result="bool",
-    special=_PAIRS,
-    differentiable=False,
-    commutative=True,
-)
+@_comparison(np.not_equal, accepts="bifc", commutative=True)
 def not_equal(x: Node, y: Node) -> None:
     """Whether ``x`` and ``y`` differ element by element; true where either is NaN."""
 
 
-@elementwise(
-    kernel=np.logical_and,
-    reference=np.logical_and,
-    accepts="b",
-    result="bool",
-    special=_BOOL_PAIRS,
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-    commutative=True,
-)
+@_connective(np.logical_and)
 def logical_and(x: Node, y: Node) -> None:
     """Whether both hold."""
 
 
-@elementwise(
-    kernel=np.logical_or,
-    reference=np.logical_or,
-    accepts="b",
-    result="bool",
-    special=_BOOL_PAIRS,
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-    commutative=True,
-)
+@_connective(np.logical_or)
 def logical_or(x: Node, y: Node) -> None:
     """Whether one of both holds, or both."""
 
 
-@elementwise(
-    kernel=np.logical_xor,
-    reference=np.logical_xor,
-    accepts="b",
-    result="bool",
-    special=_BOOL_PAIRS,
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-    commutative=True,
-)
+@_connective(np.logical_xor)
 def logical_xor(x: Node, y: Node) -> None:
     """Whether exactly one of both holds."""
 
 
-@elementwise(
-    kernel=np.logical_not,
-    reference=np.logical_not,
-    accepts="b",
-    result="bool",
-    special=(True, False),
-    differentiable=False,
-    rejects=[Reject(DTypeError, "not supported", Arg((3,)))],
+@_as_numpy(
+    np.logical_not, accepts="b", result="bool", special=(True, False), rejects=[_FLOAT_REFUSED]
 )
 def logical_not(x: Node) -> None:
     """Whether it does not hold."""
 
 
-@elementwise(
-    kernel=np.bitwise_and,
-    reference=np.bitwise_and,
-    accepts="bi",
-    special=((6, 3), (-1, 5)),
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-    commutative=True,
-)
+@_bits(np.bitwise_and)
 def bitwise_and(x: Node, y: Node) -> None:
     """Bits set in both; for bools, "and"."""
 
 
-@elementwise(
-    kernel=np.bitwise_or,
-    reference=np.bitwise_or,
-    accepts="bi",
-    special=((6, 3), (-1, 5)),
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-    commutative=True,
-)
+@_bits(np.bitwise_or)
 def bitwise_or(x: Node, y: Node) -> None:
     """Bits set in either; for bools, "or"."""
 
 
-@elementwise(
-    kernel=np.bitwise_xor,
-    reference=np.bitwise_xor,
-    accepts="bi",
-    special=((6, 3), (-1, 5)),
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-    commutative=True,
-)
+@_bits(np.bitwise_xor)
 def bitwise_xor(x: Node, y: Node) -> None:
     """Bits set in exactly one."""
 
 
-@elementwise(
-    kernel=np.bitwise_not,
-    reference=np.bitwise_not,
-    accepts="bi",
-    special=(0, -1, 5),
-    differentiable=False,
-    rejects=[Reject(DTypeError, "not supported", Arg((3,)))],
-)
+@_as_numpy(np.bitwise_not, accepts="bi", special=(0, -1, 5), rejects=[_FLOAT_REFUSED])
 def bitwise_not(x: Node) -> None:
     """Every bit flipped; for bools, "not"."""
 
 
-@elementwise(
-    kernel=np.left_shift,
-    reference=np.left_shift,
-    accepts="i",
-    domain=((-8, 8), (0, 3)),
-    special=((1, 3), (-1, 2)),
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-)
+@_shift(np.left_shift, special=((1, 3), (-1, 2)))
 def left_shift(x: Node, y: Node) -> None:
     """Bits of ``x`` moved up by ``y`` places."""
 
 
-@elementwise(
-    kernel=np.right_shift,
-    reference=np.right_shift,
-    accepts="i",
-    domain=((-8, 8), (0, 3)),
-    special=((8, 3), (-8, 2)),
-    differentiable=False,
-    rejects=[_FLOAT_REFUSED],
-)
+@_shift(np.right_shift, special=((8, 3), (-8, 2)))
 def right_shift(x: Node, y: Node) -> None:
     """Bits of ``x`` moved down by ``y`` places; the sign is kept."""
 
 
-@elementwise(kernel=np.isnan, reference=np.isnan, accepts="fc", result="bool", differentiable=False)
+@_question(np.isnan)
 def isnan(x: Node) -> None:
     """Whether it is not a number; of a complex number, whether a part of it is not."""
 
 
-@elementwise(kernel=np.isinf, reference=np.isinf, accepts="fc", result="bool", differentiable=False)
+@_question(np.isinf)
 def isinf(x: Node) -> None:
     """Whether it is infinite; of a complex number, whether a part of it is."""
 
 
-@elementwise(
-    kernel=np.isfinite, reference=np.isfinite, accepts="fc", result="bool", differentiable=False
-)
+@_question(np.isfinite)
 def isfinite(x: Node) -> None:
     """Whether it, and of a complex number each part, is neither infinite nor NaN."""

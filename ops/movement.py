@@ -15,7 +15,7 @@ from graphnn.core.spec import TensorSpec
 from graphnn.ops.axes import listed, normalize_axes, normalize_axis
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.operands import as_node
 
 __all__ = [

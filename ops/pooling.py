@@ -29,7 +29,7 @@ from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import iota
 from graphnn.ops.gathering import GATHER, index_node
 from graphnn.ops.geometry import Window, slide, window_count
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.logic import greater_equal
 from graphnn.ops.movement import flatten
 from graphnn.ops.operands import as_real, operands

@@ -33,7 +33,7 @@ from graphnn.ops.gathering import (
     broadcast_indices,
     index_node,
 )
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.logic import equal
 from graphnn.ops.movement import inverse_permutation, permute
 from graphnn.ops.operands import as_node, cast_to, operands, widened

@@ -22,7 +22,7 @@ from graphnn.ops.arithmetic import negative
 from graphnn.ops.broadcasting import broadcast_to, to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.diagonals import tril, triu
-from graphnn.ops.linear import sum_tangents
+from graphnn.ops.linear_tier import sum_tangents
 from graphnn.ops.matrices import (
     SQUARE_REJECTS,
     SQUARE_SAMPLES,

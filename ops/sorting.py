@@ -28,7 +28,7 @@ from graphnn.ops.counting import bincount
 from graphnn.ops.creation import iota
 from graphnn.ops.cumulative import cumsum, shifted
 from graphnn.ops.gathering import gather
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.logic import equal, greater, isnan, logical_and, logical_not, logical_or, not_equal
 from graphnn.ops.movement import ravel
 from graphnn.ops.operands import as_real

@@ -26,7 +26,7 @@ from graphnn.ops.axes import as_shape
 from graphnn.ops.broadcasting import broadcast_to, to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import zeros
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import moveaxis, swapaxes
 from graphnn.ops.operands import as_node, operands
 from graphnn.ops.scattering import scatter_add

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphnn.core.dims import Shape, product
+from graphnn.core.dims import Shape, is_known, product
 from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
@@ -33,7 +33,7 @@ from graphnn.ops.geometry import (
     window_count,
 )
 from graphnn.ops.joining import pad_with, slice_
-from graphnn.ops.linear import LinearOp
+from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import permute
 from graphnn.ops.operands import as_node, operands
 from graphnn.ops.window_references import seen_windows
@@ -61,7 +61,8 @@ class WindowsOp(LinearOp):
         places = (stride * step for stride, step in zip(spatial, window.stride, strict=True))
         inside = (stride * step for stride, step in zip(spatial, window.dilation, strict=True))
         shape = self.infer(TensorSpec(x.shape, x.dtype), window=window).shape
-        return as_strided(x, shape, (*lead, *places, *inside), writeable=False)  # type: ignore[arg-type]
+        assert is_known(shape)
+        return as_strided(x, shape, (*lead, *places, *inside), writeable=False)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         _, spatial = split_shape(node.inputs[0].shape, node.attrs["window"])

@@ -288,52 +288,55 @@ def model_flops(s: Shape, gates: int) -> float:
     return 2.0 * s.steps * s.batch * (cell + 3 * s.hidden * s.targets)
 
 
+def _with_gates(name: str, title: str, shape: Shape, gates: int, **more: Any) -> Case:
+    """An LSTM, which has four gates, or a GRU, which has three."""
+    return Case(
+        name=name,
+        title=title,
+        arrays=partial(arrays, shape, gates),
+        functions=LSTM_PEERS if gates == 4 else GRU_PEERS,
+        flops=model_flops(shape, gates),
+        transposed=frozenset({"w", "u", "v"}),
+        **more,
+    )
+
+
 def cases(*, tiny: bool) -> list[Case]:
     model = Shape(4, 3, 5, 6, 5) if tiny else Shape(64, 32, 64, 256, 64)
     single = Shape(5, 1, 3, 4) if tiny else Shape(100, 1, 32, 32)
     batched = Shape(4, 3, 3, 4) if tiny else Shape(32, 64, 32, 128)
     fast = Shape(4, 3, 4, 4) if tiny else Shape(100, 64, 512, 512)
     steps, batch, width = (3, 3, 8) if tiny else (50, 16, 1024)
-    transposed = frozenset({"w", "u", "v"})
     return [
-        Case(
-            name="lstm-model",
-            title=f"LSTM language model, T={model.steps}, batch {model.batch}, "
+        _with_gates(
+            "lstm-model",
+            f"LSTM language model, T={model.steps}, batch {model.batch}, "
             f"hidden {model.hidden}, vocabulary {model.targets}",
-            arrays=partial(arrays, model, 4),
-            functions=LSTM_PEERS,
-            flops=model_flops(model, 4),
-            transposed=transposed,
+            model,
+            4,
             measures=frozenset({"start"}),
         ),
-        Case(
-            name="gru-single",
-            title=f"GRU, T={single.steps}, batch {single.batch}, hidden {single.hidden}",
-            arrays=partial(arrays, single, 3),
-            functions=GRU_PEERS,
-            flops=model_flops(single, 3),
-            transposed=transposed,
+        _with_gates(
+            "gru-single",
+            f"GRU, T={single.steps}, batch {single.batch}, hidden {single.hidden}",
+            single,
+            3,
             measures=frozenset({"start"}),
         ),
-        Case(
-            name="gru-batched",
-            title=f"GRU, T={batched.steps}, batch {batched.batch}, in {batched.inputs}, "
+        _with_gates(
+            "gru-batched",
+            f"GRU, T={batched.steps}, batch {batched.batch}, in {batched.inputs}, "
             f"hidden {batched.hidden}",
-            arrays=partial(arrays, batched, 3),
-            functions=GRU_PEERS,
-            flops=model_flops(batched, 3),
-            transposed=transposed,
+            batched,
+            3,
             measures=frozenset({"start"}),
         ),
-        Case(
-            name="lstm-fastrnns",
-            title=f"fastrnns: LSTM, T={fast.steps}, batch {fast.batch}, hidden {fast.hidden}, "
-            "gradients",
-            arrays=partial(arrays, fast, 4),
-            functions=LSTM_PEERS,
+        _with_gates(
+            "lstm-fastrnns",
+            f"fastrnns: LSTM, T={fast.steps}, batch {fast.batch}, hidden {fast.hidden}, gradients",
+            fast,
+            4,
             mode="gradient",
-            flops=model_flops(fast, 4),
-            transposed=transposed,
         ),
         Case(
             name="rnn-autograd",

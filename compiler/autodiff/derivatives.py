@@ -28,7 +28,7 @@ from graphnn.ops.constants import constant, zeros_like
 from graphnn.ops.control import conjugated
 from graphnn.ops.creation import eye, zeros
 from graphnn.ops.leaves import input
-from graphnn.ops.linear import as_weak_as
+from graphnn.ops.linear_tier import as_weak_as
 from graphnn.ops.movement import moveaxis
 from graphnn.ops.operands import as_node
 

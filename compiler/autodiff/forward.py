@@ -11,7 +11,7 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
 from graphnn.core.spec import TensorSpec
-from graphnn.ops.linear import as_weak_as
+from graphnn.ops.linear_tier import as_weak_as
 
 __all__ = ["push_forward"]
 

@@ -15,7 +15,7 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import derived_from
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.control import PROJECT
-from graphnn.ops.linear import as_weak_as, sum_tangents
+from graphnn.ops.linear_tier import as_weak_as, sum_tangents
 
 __all__ = ["pull_back"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,11 +65,10 @@ class Lowered:
     reads: tuple[tuple[Node, View], ...]
 
 
-def literal(value: object, dtype: DType) -> Literal:
-    """A number as a literal."""
-    if is_inexact(dtype):
-        return Literal(dtype.name, float(value).hex())  # type: ignore[arg-type]
-    return Literal(dtype.name, str(int(value)))  # type: ignore[call-overload]
+def literal(value: Any, dtype: DType) -> Literal:
+    """A number of Python or NumPy as a literal."""
+    text = float(value).hex() if is_inexact(dtype) else str(int(value))
+    return Literal(dtype.name, text)
 
 
 def lower_group(

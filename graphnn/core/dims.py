@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeGuard
 
 from graphnn.core.errors import ShapeError
 
@@ -201,7 +201,7 @@ def as_size(size: object) -> Size:
     raise ShapeError(f"{size!r} is not a size", hint='sizes are integers, or names such as "batch"')
 
 
-def is_known(shape: Iterable[Size]) -> bool:
+def is_known(shape: Iterable[Size]) -> TypeGuard[tuple[int, ...]]:
     """Whether every size is a number."""
     return all(isinstance(size, int) for size in shape)
 

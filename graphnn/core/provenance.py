@@ -7,6 +7,7 @@ with both lines. Errors, profiles and pictures read the table; passes carry it a
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ __all__ = [
     "note_creation",
     "provenance",
     "set_name",
+    "sources_of",
     "time_step",
 ]
 
@@ -96,7 +98,8 @@ class _Surroundings:
     sources: tuple[Source, ...] | None = None
 
 
-_surroundings: ContextVar[_Surroundings] = ContextVar("surroundings", default=_Surroundings())  # noqa: B039
+_ORDINARY = _Surroundings()
+_surroundings: ContextVar[_Surroundings] = ContextVar("surroundings", default=_ORDINARY)
 _table: weakref.WeakKeyDictionary[Node, Provenance] = weakref.WeakKeyDictionary()
 _NOTHING = Provenance()
 
@@ -104,6 +107,11 @@ _NOTHING = Provenance()
 def provenance(node: Node) -> Provenance:
     """What the side table knows of a node."""
     return _table.get(node, _NOTHING)
+
+
+def sources_of(nodes: Iterable[Node]) -> tuple[Source, ...]:
+    """The user's lines that built any of the nodes, each once."""
+    return tuple(dict.fromkeys(line for node in nodes for line in provenance(node).sources))
 
 
 def note_creation(node: Node, *, is_new: bool) -> None:
