@@ -17,23 +17,21 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Shape, product
-from graphnn.core.dtypes import FLOAT32, INT32, INT64, is_half
-from graphnn.core.errors import DTypeError, FeedError, ShapeError
+from graphnn.core.dtypes import FLOAT32, INT64, is_half
+from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, output_size, register
 from graphnn.core.spec import TensorSpec, shape_text
-from graphnn.ops.arithmetic import add, maximum, multiply, where
+from graphnn.ops.bounds import REQUIRE_RANGE
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.contract import Arg, Reject, Sample, operation
-from graphnn.ops.creation import iota
-from graphnn.ops.gathering import GATHER, index_node
+from graphnn.ops.creation import zeros
+from graphnn.ops.gathering import index_node
 from graphnn.ops.geometry import Window, slide, window_count
 from graphnn.ops.linear_tier import LinearOp
-from graphnn.ops.logic import greater_equal
-from graphnn.ops.movement import flatten
 from graphnn.ops.operands import as_real, operands
-from graphnn.ops.statistics import size_of
+from graphnn.ops.scattering import put_along_axis
 from graphnn.ops.window_references import seen_windows
 from graphnn.ops.windows import (
     along,
@@ -191,36 +189,9 @@ class WindowPlaceOp(LinearOp):
         return int(node.inputs[0].size)
 
 
-class LastWriterOp(Op):
-    """For every place of the last axes, which index names it last, counted row-major; -1: none."""
-
-    name = "last_writer"
-    axis_attrs = ()
-    may_raise = True
-
-    def infer(self, indices: TensorSpec, *, size: Shape) -> TensorSpec:
-        if indices.dtype not in (INT32, INT64):
-            raise DTypeError(f"last_writer: indices of {indices.dtype.name}")
-        return TensorSpec((*indices.shape[: -len(size)], *size), INT64)
-
-    def evaluate(self, indices: Array, *, size: Any) -> Array:
-        lead, given, n = indices.shape[: -len(size)], indices.shape[-len(size) :], prod(size)
-        outside = (indices < 0) | (indices >= n)
-        if outside.any():
-            raise FeedError(
-                f"max_unpool: index {indices[outside][0]} is out of range for {size}",
-                where="",
-                hint=f"indices run from 0 to {n - 1}",
-            )
-        rows = indices.reshape(prod(lead), prod(given))
-        writer = np.full((len(rows), n), -1, INT64)
-        np.put_along_axis(writer, rows, np.arange(rows.shape[1])[None], axis=1)
-        return writer.reshape(*lead, *size)
-
-
-MAX_POOL, MAX_POOL_INDICES, LAST_WRITER = MaxPoolOp(), MaxPoolIndicesOp(), LastWriterOp()
+MAX_POOL, MAX_POOL_INDICES = MaxPoolOp(), MaxPoolIndicesOp()
 WINDOW_PICK, WINDOW_PLACE = WindowPickOp(), WindowPlaceOp()
-for _op in (MAX_POOL, MAX_POOL_INDICES, WINDOW_PICK, WINDOW_PLACE, LAST_WRITER):
+for _op in (MAX_POOL, MAX_POOL_INDICES, WINDOW_PICK, WINDOW_PLACE):
     register(_op)
 
 
@@ -284,22 +255,6 @@ def _at(x: Array, axis: int, places: Array) -> Array:
     if np.array_equal(places, range(first, last + 1, step)):
         return along(x, axis, slice(first, last + 1, step))
     return np.take(x, places, axis)
-
-
-# ------------------------------------------------------------------------ elements by flat index
-
-
-def pick(x: Node, indices: Node, ndim: int) -> Node:
-    """The elements at flat indices into the last ``ndim`` axes."""
-    found = make_node(GATHER, (flatten(x), _flat_places(indices, x.shape, ndim)))
-    return to_shape(found, indices.shape)
-
-
-def _flat_places(indices: Node, shape: Shape, ndim: int) -> Node:
-    """Indices into the last axes of every example and channel, as indices into all elements."""
-    rows, n = product(shape[:-ndim]), product(shape[-ndim:])
-    by_row = to_shape(indices, (rows, product(indices.shape[-ndim:])))
-    return flatten(add(by_row, multiply(iota((rows, 1), 0), size_of(n, INT64))))
 
 
 # ----------------------------------------------------------------------------- what users call
@@ -498,6 +453,9 @@ def max_unpool(x: Any, indices: Any, size: Any) -> Node:
             f"max_unpool: an array {shape_text(x.shape)} and indices {shape_text(places.shape)}",
             hint="both come from gn.max_pool(..., return_indices=True)",
         )
-    writer = make_node(LAST_WRITER, (places,), {"size": spatial})
-    written = pick(x, maximum(writer, 0), ndim)
-    return where(greater_equal(writer, 0), written, 0)
+    lead, count = x.shape[:2], product(spatial)
+    # An index below 0 is no place counted from the end: it is refused.
+    named = {"low": 0, "high": count, "what": "max_unpool: index"}
+    rows = make_node(REQUIRE_RANGE, (to_shape(places, (*lead, product(x.shape[2:]))),), named)
+    empty = zeros((*lead, count), x.dtype)
+    return to_shape(put_along_axis(empty, rows, to_shape(x, rows.shape)), (*lead, *spatial))
