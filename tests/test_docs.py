@@ -18,8 +18,12 @@ import graphnn.compiler
 import graphnn.ops
 from graphnn.compiler import batching, compilation, program
 from graphnn.compiler.autodiff import check, derivatives
-from graphnn.core.op import REGISTRY
+from graphnn.compiler.domain import NATIVE_OPS
+from graphnn.compiler.native.moves import LOWERINGS
+from graphnn.compiler.native.scalars import is_native
+from graphnn.core.op import REGISTRY, Op
 from graphnn.ops.contract import OPERATIONS
+from graphnn.ops.control import PROJECT, TUPLE
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs" / "generate_op_table.py"
@@ -176,6 +180,22 @@ def test_reference_is_complete() -> None:
         if "\n    Parameters\n" in (operation.function.__doc__ or ""):
             wanted.add(name.rpartition(".")[2])
     assert wanted - listed == set()
+
+
+def has_native_code(op: Op) -> bool:
+    """Whether there is native code for an operator on numbers of some dtype that is not complex."""
+    if op.is_elementwise:
+        return any(is_native(op.name, [kind] * 3) for kind in ("bool", "int64", "float32"))
+    return op.name in NATIVE_OPS or op.name in LOWERINGS
+
+
+def test_operators_of_the_host_are_listed() -> None:
+    text = (ROOT / "docs" / "native.md").read_text(encoding="utf-8")
+    section = text.split("## What the host computes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*`) \|", section, re.MULTILINE)
+    computed = (op for op in REGISTRY.values() if op.has_kernel and op not in (TUPLE, PROJECT))
+    wanted = {op.name for op in computed if not (op.is_source or op.is_view or has_native_code(op))}
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == wanted
 
 
 # -------------------------------------------------------------------------- table of operations
