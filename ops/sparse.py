@@ -232,7 +232,7 @@ class CSR:
         return self.pattern.count
 
     @property
-    def T(self) -> CSR:  # noqa: N802  NumPy's name
+    def T(self) -> CSR:
         """The transposed matrix, of the same entries."""
         return CSR(self.data, self.pattern, not self.transposed)
 

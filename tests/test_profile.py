@@ -1,6 +1,7 @@
 """Profiles: every instruction measured, limits, and state as before."""
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -150,3 +151,10 @@ def test_roofline_picture(tmp_path):
     assert ElementTree.parse(path).getroot().tag.endswith("svg")
     Profile((row(0, 5.0, 0, 8),), 6.0, 5, LIMITS).plot(tmp_path / "empty.png")
     assert (tmp_path / "empty.png").stat().st_size > 1000
+
+
+def test_a_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(gn.MissingPackageError, match=r"a Profile needs matplotlib(.|\n)*\[viz\]"):
+        Profile((row(0, 5.0, 0, 8),), 6.0, 5, LIMITS).plot(tmp_path / "roofline.svg")

@@ -161,7 +161,7 @@ class Operators:
         return iter(steps)
 
     @property
-    def T(self) -> Node:  # noqa: N802  NumPy's name
+    def T(self) -> Node:
         """The node with its axes reversed."""
         return _call("transpose", self)
 
