@@ -22,13 +22,16 @@ from graphnn.core.literal import Literal
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, shape_text
+from graphnn.ops.arithmetic import multiply
 from graphnn.ops.axes import as_shape
 from graphnn.ops.broadcasting import broadcast_to, to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import zeros
+from graphnn.ops.indexing import take
 from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import moveaxis, swapaxes
 from graphnn.ops.operands import as_node, operands
+from graphnn.ops.reduction import sum
 from graphnn.ops.scattering import scatter_add
 
 __all__ = ["CSR", "csr", "csr_matmul"]
@@ -156,11 +159,9 @@ class SampledMatmulOp(LinearOp):
             )
         return TensorSpec((*batch, pattern.count), a.dtype)
 
-    def evaluate(self, a: Array, b: Array, *, pattern: Pattern) -> Array:
-        wide = FLOAT32 if is_half(a.dtype) else a.dtype
-        left = np.take(a, pattern.rows, axis=-2).astype(wide, copy=False)
-        right = np.take(b, pattern.indices.array, axis=-2).astype(wide, copy=False)
-        return np.asarray(np.einsum("...k,...k->...", left, right)).astype(a.dtype, copy=False)
+    def expand(self, a: Node, b: Node, *, pattern: Pattern) -> Node:
+        left, right = take(a, pattern.rows, -2), take(b, pattern.indices.array, -2)
+        return sum(multiply(left, right), -1)
 
     def transpose(self, node: Node, cotangent: Node, index: int) -> Node:
         return _matmul(cotangent, node.inputs[1 - index], node.attrs["pattern"], index == 1)
