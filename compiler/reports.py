@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, ClassVar
 
-from graphnn.core.errors import MissingPackageError
+from graphnn.core.errors import MissingPackageError, RenderError
 
-__all__ = ["PlottedReport", "table"]
+__all__ = ["PlottedReport", "table", "write_figure"]
 
 
 class PlottedReport(ABC):
@@ -30,6 +30,8 @@ class PlottedReport(ABC):
         ------
         MissingPackageError
             Without matplotlib, which the ``viz`` extra brings.
+        RenderError
+            If the file cannot be written, or there is no such format.
         """
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,11 +45,25 @@ class PlottedReport(ABC):
         figure = Figure(figsize=self.figure_size, layout="constrained")
         FigureCanvasAgg(figure)
         self.draw(figure.add_subplot())
-        figure.savefig(path)
+        write_figure(figure, path)
 
     @abstractmethod
     def draw(self, axes: Any) -> None:
         """Draw the picture on axes of matplotlib."""
+
+
+def write_figure(figure: Any, path: str | PathLike[str]) -> None:
+    """Write a figure of matplotlib to a file; the ending tells the format.
+
+    Raises
+    ------
+    RenderError
+        If it cannot be written, or there is no such format.
+    """
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise RenderError(f"the plot cannot be written to {path}: {error}", where="") from None
 
 
 def table(rows: Sequence[Sequence[str]], sides: str) -> list[str]:

@@ -24,14 +24,13 @@ from graphnn.core.op import Array, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import multiply
 from graphnn.ops.axes import as_shape
-from graphnn.ops.broadcasting import broadcast_to, to_shape
+from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import zeros
 from graphnn.ops.indexing import take
 from graphnn.ops.linear_tier import LinearOp
 from graphnn.ops.movement import moveaxis, swapaxes
 from graphnn.ops.operands import as_node, operands
-from graphnn.ops.reduction import sum
 from graphnn.ops.scattering import scatter_add
 
 __all__ = ["CSR", "csr", "csr_matmul"]

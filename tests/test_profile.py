@@ -158,3 +158,11 @@ def test_a_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(gn.MissingPackageError, match=r"a Profile needs matplotlib(.|\n)*\[viz\]"):
         Profile((row(0, 5.0, 0, 8),), 6.0, 5, LIMITS).plot(tmp_path / "roofline.svg")
+
+
+def test_a_picture_that_cannot_be_written_is_refused(tmp_path):
+    pytest.importorskip("matplotlib")
+    profile = Profile((row(0, 5.0, 0, 8),), 6.0, 5, LIMITS)
+    for name in ("no/such/folder.svg", "roofline.nonsense"):
+        with pytest.raises(gn.RenderError, match="cannot be written"):
+            profile.plot(tmp_path / name)

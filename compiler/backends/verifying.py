@@ -14,7 +14,7 @@ from graphnn.compiler.unit import Instruction, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
-from graphnn.core.provenance import sources_of
+from graphnn.core.provenance import provenance
 
 __all__ = ["VerifyingExecutable"]
 
@@ -105,5 +105,6 @@ def _told(number: int, instruction: Instruction, node: Node, difference: Differe
 
 def _lines(instruction: Instruction) -> str:
     """Where the user built what an instruction computes."""
-    lines = sources_of(instruction.nodes or (instruction.node,))
-    return f"built at {', '.join(map(str, lines))}" if lines else ""
+    nodes = instruction.nodes or (instruction.node,)
+    lines = dict.fromkeys(str(line) for each in nodes for line in provenance(each).sources)
+    return f"built at {', '.join(lines)}" if lines else ""

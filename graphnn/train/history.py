@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from graphnn.compiler.reports import write_figure
 from graphnn.core.errors import ArgumentError, MissingPackageError, RenderError
 
 if TYPE_CHECKING:
@@ -99,10 +100,7 @@ class History:
         if title:
             figure.suptitle(title)
         if path is not None:
-            try:
-                figure.savefig(path)
-            except (OSError, ValueError) as error:
-                raise RenderError(f"the plot cannot be written to {path}: {error}") from None
+            write_figure(figure, path)
         return figure
 
     def _draw(self, axes: Any, panel: str) -> None:
