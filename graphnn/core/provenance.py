@@ -109,11 +109,6 @@ def provenance(node: Node) -> Provenance:
     return _table.get(node, _NOTHING)
 
 
-def sources_of(nodes: Iterable[Node]) -> tuple[Source, ...]:
-    """The user's lines that built any of the nodes, each once."""
-    return tuple(dict.fromkeys(line for node in nodes for line in provenance(node).sources))
-
-
 def note_creation(node: Node, *, is_new: bool) -> None:
     """Record where a node was built, or built again. Called by the node factory alone."""
     around = _surroundings.get()
@@ -234,3 +229,8 @@ def made_by(name: str | None, node: Node) -> AbstractContextManager[None]:
     return _Within(
         _Surroundings(known.scope, known.step, known.role, name, known.origin_ref, known.sources)
     )
+
+
+def sources_of(nodes: Iterable[Node]) -> tuple[Source, ...]:
+    """The user's lines that built any of the nodes, each once."""
+    return tuple(dict.fromkeys(line for node in nodes for line in provenance(node).sources))
