@@ -113,6 +113,17 @@ def test_normalization_along_any_axis(axis: int) -> None:
     assert kinds(program) == ["kernel"]
 
 
+@pytest.mark.parametrize(("width", "count"), [(64, 1), (1 << 13, 2)])
+def test_a_norm_and_its_gradient_sweep_short_rows_together(width: int, count: int) -> None:
+    """The mean, what it missed, the spread, two sums of the gradient: five sweeps, if rows stay
+    in the nearest cache."""
+    x = vector(shape=(16, width))
+    loss = gn.sum(gn.sin(gn.layer_norm(x)), 1)
+    program = check([x], gn.grad(gn.sum(loss), [x]), rtol=1e-4, atol=1e-4)
+    assert kinds(program) == ["kernel"] * count
+    assert ("a row would be swept 5 times" in reasons(program)) == (count > 1)
+
+
 def test_epilogues_of_products() -> None:
     x, b = vector(shape=(6, 4)), vector("b", shape=(3,))
     w = gn.parameter(np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3))
