@@ -16,8 +16,9 @@ from kernel_interpreter import KernelExecutable
 from random_graphs import Recipe, check_compilation, recipes
 
 import graphnn as gn
-from graphnn.compiler import backends
+from graphnn.compiler import backends, fusion_cost
 from graphnn.compiler.kernel import Apply, Contraction, Index, Kernel, Reduce
+from graphnn.compiler.matching import through_views
 from graphnn.compiler.order import MOST_SEARCHED, Order
 from graphnn.compiler.passes import fold_constants
 from graphnn.compiler.unit import Storage
@@ -298,6 +299,63 @@ def test_explain_names_lines() -> None:
     assert program.explain(x) == ""
 
 
+# --------------------------------------------------------------------------- computed again
+
+
+LARGE = (256, 512)
+
+
+def test_cheap_values_are_computed_where_they_are_read() -> None:
+    x = vector(shape=LARGE)
+    y = x - 1.0
+    program = check([x], [gn.sum(y * y, 1), gn.max(y, 0)], rtol=1e-4)
+    assert kinds(program) == ["kernel"] * 2
+    assert [sum(n.op.name == "subtract" for n in each.nodes) for each in program.instructions] == [
+        1,
+        1,
+    ]
+    assert program.arena_nbytes < 1 << 14
+    assert "computed again there" in reasons(program)
+
+
+@pytest.mark.parametrize(
+    "case", ["small", "expensive", "many operations", "a result", "through memory", "budget"]
+)
+def test_what_is_not_computed_again(case: str) -> None:
+    x = vector(shape=(16, 32) if case == "small" else LARGE)
+    y = gn.exp(x) if case == "expensive" else x - 1.0
+    if case == "many operations":
+        y = gn.abs(y * 3.0 + 1.0)
+    rows = y * y
+    results = [gn.sum(rows, 1), gn.max(y[::-1] if case == "through memory" else y, 0)]
+    results += [y] if case == "a result" else []
+    program = check([x], results, rtol=1e-4)
+    if case == "budget":
+        program = gn.compile(x, results, memory_budget="1 MiB")
+    assert "computed again there" not in reasons(program)
+    members = [node for each in program.instructions for node in each.nodes]
+    assert len(members) == len(set(members))
+
+
+def test_state_is_read_before_it_is_updated() -> None:
+    """A value made of a parameter is not computed again from what replaces it."""
+    x, w = vector(shape=LARGE), gn.parameter(np.ones(LARGE, "float32"))
+    y = x - w
+    check([x], [gn.sum(y * y, 1), gn.max(y, 0)], {w: w * 0.5}, rtol=1e-4)
+
+
+def test_values_made_of_each_other_are_computed_again() -> None:
+    x = vector(shape=LARGE)
+    y = x - 1.0
+    z = -(y * 2.0)
+    program = check([x], [gn.sum(y + z, 1), gn.max(z, 0), gn.min(y, 0)], rtol=1e-4, atol=1e-5)
+    assert kinds(program) == ["kernel"] * len(program.instructions)
+    assert program.arena_nbytes < 1 << 14
+    for each in program.instructions:  # nothing is left behind that nobody reads
+        read = {base for node in each.nodes for base in map(through_views, node.inputs)}
+        assert read.union(each.stored).issuperset(each.nodes)
+
+
 # ------------------------------------------------------------------------------------- in place
 
 
@@ -386,8 +444,13 @@ def test_the_search_for_a_path_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("narrow", ["float32", "float16"])
-def test_kernels_of_random_graphs(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_kernels_of_random_graphs(
+    narrow: str, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(backends.BACKENDS, "numpy", KernelExecutable)
+    if again:  # small values too
+        monkeypatch.setattr(fusion_cost, "LEAST_AGAIN", 0)
 
     @settings(max_examples=60, deadline=None, derandomize=True, database=None)
     @given(recipes)
