@@ -21,9 +21,9 @@ from graphnn.compiler.fusion_cost import (
     MOST_AGAIN,
     MOST_NODES,
     MOST_OPERANDS,
-    MOST_SWEEPS,
     again,
     is_expensive,
+    most_sweeps,
     sweeps,
 )
 from graphnn.compiler.matching import Matching, MismatchError, through_views
@@ -255,7 +255,7 @@ class Merge:
             if any(axis in along for axes in both[node] for axis in resolve(axes))
         }
         count = 1 + max(sweep[node] for node in moving)
-        if count > MOST_SWEEPS:
+        if count > most_sweeps(row):
             raise MismatchError(f"a row would be swept {count} times")
         if again(nodes, inside, sweep, moving) > MOST_AGAIN:
             raise MismatchError("later sweeps would compute expensive values again")

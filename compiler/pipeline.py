@@ -11,6 +11,7 @@ from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
+from graphnn.compiler.passes.recompute import recompute
 from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
@@ -28,6 +29,7 @@ APART: tuple[Pass, ...] = (
 TOGETHER: tuple[Pass, ...] = (
     schedule,
     fuse,  # what is computed together needs no memory in between
+    recompute,  # nor does what is cheap to compute where it is read
     lower,
     plan_memory,
 )

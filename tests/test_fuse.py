@@ -6,6 +6,7 @@ interpreter, give what the reference executor gives; and so does the NumPy execu
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,13 @@ from random_graphs import Recipe, check_compilation, recipes
 import graphnn as gn
 from graphnn.compiler import backends
 from graphnn.compiler.kernel import Apply, Contraction, Index, Kernel, Reduce
+from graphnn.compiler.matching import through_views
 from graphnn.compiler.order import MOST_SEARCHED, Order
 from graphnn.compiler.passes import fold_constants
 from graphnn.compiler.unit import Storage
 from graphnn.core.structure import flatten
+
+recompute_module = importlib.import_module("graphnn.compiler.passes.recompute")
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +115,17 @@ def test_normalization_along_any_axis(axis: int) -> None:
     variance = gn.mean((x - mean) ** 2.0, axis, keepdims=True)
     program = check([x], (x - mean) / gn.sqrt(variance + 1e-5))
     assert kinds(program) == ["kernel"]
+
+
+@pytest.mark.parametrize(("width", "count"), [(64, 1), (1 << 13, 2)])
+def test_a_norm_and_its_gradient_sweep_short_rows_together(width: int, count: int) -> None:
+    """The mean, what it missed, the spread, two sums of the gradient: five sweeps, if rows stay
+    in the nearest cache."""
+    x = vector(shape=(16, width))
+    loss = gn.sum(gn.sin(gn.layer_norm(x)), 1)
+    program = check([x], gn.grad(gn.sum(loss), [x]), rtol=1e-4, atol=1e-4)
+    assert kinds(program) == ["kernel"] * count
+    assert ("a row would be swept 5 times" in reasons(program)) == (count > 1)
 
 
 def test_epilogues_of_products() -> None:
@@ -285,6 +300,89 @@ def test_explain_names_lines() -> None:
     assert "not fused" in text
     assert "because: it is read along two axes at once" in program.explain(z)
     assert program.explain(x) == ""
+
+
+# --------------------------------------------------------------------------- computed again
+
+
+LARGE = (256, 512)
+
+
+def test_cheap_values_are_computed_where_they_are_read() -> None:
+    x = vector(shape=LARGE)
+    y = x - 1.0
+    program = check([x], [gn.sum(y * y, 1), gn.max(y, 0)], rtol=1e-4)
+    assert kinds(program) == ["kernel"] * 2
+    assert [sum(n.op.name == "subtract" for n in each.nodes) for each in program.instructions] == [
+        1,
+        1,
+    ]
+    assert program.arena_nbytes < 1 << 14
+    assert "computed again there" in reasons(program)
+
+
+@pytest.mark.parametrize(
+    "case", ["small", "expensive", "many operations", "a result", "through memory", "budget"]
+)
+def test_what_is_not_computed_again(case: str) -> None:
+    x = vector(shape=(16, 32) if case == "small" else LARGE)
+    y = gn.exp(x) if case == "expensive" else x - 1.0
+    if case == "many operations":
+        y = gn.abs(y * 3.0 + 1.0)
+    rows = y * y
+    results = [gn.sum(rows, 1), gn.max(y[::-1] if case == "through memory" else y, 0)]
+    results += [y] if case == "a result" else []
+    program = check([x], results, rtol=1e-4)
+    if case == "budget":
+        program = gn.compile(x, results, memory_budget="1 MiB")
+    assert "computed again there" not in reasons(program)
+    members = [node for each in program.instructions for node in each.nodes]
+    assert len(members) == len(set(members))
+
+
+def test_state_is_read_before_it_is_updated() -> None:
+    """A value made of a parameter is not computed again from what replaces it."""
+    x, w = vector(shape=LARGE), gn.parameter(np.ones(LARGE, "float32"))
+    y = x - w
+    check([x], [gn.sum(y * y, 1), gn.max(y, 0)], {w: w * 0.5}, rtol=1e-4)
+
+
+def test_values_made_of_each_other_are_computed_again() -> None:
+    x = vector(shape=LARGE)
+    y = x - 1.0
+    z = -(y * 2.0)
+    program = check([x], [gn.sum(y + z, 1), gn.max(z, 0), gn.min(y, 0)], rtol=1e-4, atol=1e-5)
+    assert kinds(program) == ["kernel"] * len(program.instructions)
+    assert program.arena_nbytes < 1 << 14
+    for each in program.instructions:  # nothing is left behind that nobody reads
+        read = {base for node in each.nodes for base in map(through_views, node.inputs)}
+        assert read.union(each.stored).issuperset(each.nodes)
+
+
+def read_in_many_ways(random: np.random.Generator, inputs: Sequence[gn.Node]) -> list[gn.Node]:
+    """Cheap values made of each other, summed over rows and over columns, some as they are seen
+    transposed or reshaped."""
+    values = list(inputs)
+    for _ in range(6):
+        one, other = (values[n] for n in random.integers(0, len(values), 2))
+        values.append(random.choice([gn.add, gn.multiply, gn.maximum])(one, other))
+    made = [each for each in values[len(inputs) :] if each.ndim == 2 and each.shape == (6, 8)]
+    results = []
+    for each in made:
+        for axis in random.permutation(2)[: random.integers(1, 3)]:
+            seen = random.choice([lambda y: y, gn.transpose, lambda y: gn.reshape(y, (6, 4, 2))])
+            results.append(gn.sum(gn.tanh(seen(each)), int(axis)))
+    return results
+
+
+def test_values_that_are_computed_again_in_random_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recompute_module, "is_cheaper_again", lambda *_: True)
+    n_fired = 0
+    for seed in range(12):
+        inputs = [vector("x", (6, 8)), vector("c", (6, 1)), vector("r", (8,))]
+        results = read_in_many_ways(np.random.default_rng(seed), inputs)
+        n_fired += bool(results) and "again there" in reasons(check(inputs, results, rtol=1e-5))
+    assert n_fired >= 6
 
 
 # ------------------------------------------------------------------------------------- in place

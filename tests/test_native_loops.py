@@ -5,6 +5,7 @@ import pytest
 from native_kernel import evaluate, run
 
 from graphnn.compiler.kernel import Apply, Index, Kernel, Literal, Load, Operand, Pick, Reduce
+from graphnn.compiler.native.loop_plan import LoopPlan
 from graphnn.compiler.native.loops import generate
 from graphnn.compiler.native.target import host_target
 from graphnn.core.dtypes import as_dtype
@@ -68,6 +69,35 @@ def elementwise(sizes, dtype="float32"):
 @pytest.mark.parametrize("sizes", [(), (1,), (3,), (8,), (67,), (4096,), (9001,), (3, 5), (2, 70)])
 def test_elementwise(sizes, dtype):
     check(elementwise(sizes, dtype))
+
+
+def chained(op, count, size=200):
+    """A function of a function of a function."""
+    values = (Load(0), *(Apply(op, "float32", (number,)) for number in range(count)))
+    x, y = (contiguous("float32", (size,)) for _ in range(2))
+    return Kernel((size,), (), (x, y), values, ((1, count),))
+
+
+@pytest.mark.parametrize(
+    ("op", "count", "unroll"),
+    [
+        ("tanh", 1, 1),  # vectors that follow are begun before it ends
+        ("tanh", 4, 4),
+        ("tanh", 16, 2),
+        ("tanh", 60, 1),  # more would take too long to compile
+        ("abs", 60, 2),
+    ],
+)
+def test_long_chains_are_computed_for_several_vectors_at_a_time(op, count, unroll):
+    target = host_target()
+    assert LoopPlan(chained(op, count), target).unroll == unroll
+    x = np.linspace(-2.0, 2.0, 200, dtype="float32")
+    together, alone = np.empty_like(x), x.copy()
+    run(generate(chained(op, count), target, "kernel"), [x, together])
+    for _ in range(count):
+        before = alone.copy()
+        run(generate(chained(op, 1), target, "kernel"), [before, alone])
+    assert together.tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("sizes", [(3, 40), (3, 5), (70, 3, 9)])

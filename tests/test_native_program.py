@@ -99,6 +99,64 @@ def test_results_belong_to_the_caller():
     assert program(array)[1].tolist() == [1.0] * 3
 
 
+LARGE = (64, 256)
+"""What is not copied: 64 KiB."""
+
+
+def straight(program):
+    """The results that native code writes into new arrays, by number."""
+    return [n for n, place in enumerate(executable_of(program)._places) if place is not None]
+
+
+def test_large_results_are_written_where_they_are_returned():
+    x = gn.input("x", LARGE)
+    program = gn.compile(x, (gn.exp(x), gn.sum(x)))
+    array = np.random.default_rng(0).normal(size=LARGE).astype("float32")
+    first = program(array)[0]
+    kept = first.copy()
+    second = program(array + 1.0)[0]
+    assert straight(program) == [0]
+    arena = executable_of(program)._memory.arena
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(first, arena)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_allclose(second, np.exp(array + 1.0), rtol=1e-6)
+    assert len(program.profile(array, repeat=2).instructions) == len(program.instructions)
+
+
+def test_straight_results_are_read_by_later_instructions_and_by_later_calls():
+    x, w = gn.input("x", LARGE), gn.parameter(np.ones(LARGE, "float32"))
+    y = gn.tanh(x @ gn.transpose(x))
+    z = y @ x
+    program = gn.compile(x, (y, z), {w: w + z})
+    reference = gn.compile(x, (y, z), backend="reference")
+    array = np.random.default_rng(0).normal(size=LARGE).astype("float32") / 16
+    for _ in range(3):
+        results, expected = program(array), reference(array)
+        for result, want in zip(results, expected, strict=True):
+            np.testing.assert_allclose(result, want, rtol=2e-5, atol=2e-5)
+        array = results[1]
+    assert straight(program) == [0, 1]
+
+
+def test_results_that_others_look_at_are_copied():
+    x, w = gn.input("x", LARGE), gn.parameter(np.ones(LARGE, "float32"))
+    shared, sorted_on_host, new = gn.exp(x), gn.sin(x), w + x
+    results = (shared, shared, gn.transpose(gn.cos(x)), sorted_on_host, new, w)
+    program = gn.compile(x, (*results, gn.argsort(sorted_on_host)), {w: new})
+    array = np.random.default_rng(0).normal(size=LARGE).astype("float32")
+    made = program(array)
+    assert straight(program) == [4, 5]
+    made[0][:] = 0.0
+    np.testing.assert_allclose(made[1], np.exp(array), rtol=1e-6)
+    np.testing.assert_allclose(made[2], np.cos(array).T, atol=1e-6)
+    np.testing.assert_array_equal(made[6], np.argsort(made[3], kind="stable"))
+    np.testing.assert_array_equal(made[4], 1.0 + array)
+    made[4][:] = 0.0
+    np.testing.assert_array_equal(w.value, 1.0 + array)
+    np.testing.assert_array_equal(made[5], 1.0)
+
+
 def test_an_index_out_of_range_leaves_the_parameters_alone():
     inputs, loss, updates, parameters = network()
     program = gn.compile(inputs, loss, updates)

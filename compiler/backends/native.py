@@ -13,11 +13,14 @@ from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_host
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
+from graphnn.compiler.backends.straight import straight_results
 from graphnn.compiler.native.runtime import Segment
 from graphnn.compiler.threads import get_num_threads
-from graphnn.compiler.unit import Instruction, Unit
+from graphnn.compiler.unit import Buffer, Instruction, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
+from graphnn.core.spec import TensorSpec
+from graphnn.core.state import aligned_empty
 
 __all__ = ["NativeExecutable"]
 
@@ -31,15 +34,19 @@ class NativeExecutable:
         self._unit = unit
         self._memory = Memory(unit)
         self._status = np.zeros(1, np.int64)
-        self._calls = NativeCalls(unit, self._memory, int(self._status.ctypes.data))
+        self._straight = self._straight_results()
+        status = int(self._status.ctypes.data)
+        self._calls = NativeCalls(unit, self._memory, status, tuple(self._straight))
         self._results = [self._memory.view(view) for view in unit.results]
+        places = {buffer: place for place, buffer in enumerate(self._straight)}
+        self._places = [places.get(view.buffer) for view in unit.results]
         self._steps: list[Segment | Host] = []
         self._owners: list[list[int]] = []
         self._divide(get_num_threads())
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
-        feeds, slots = self._begin(feeds)
+        feeds, made, slots = self._begin(feeds)
         try:
             for step in self._steps:
                 if isinstance(step, Segment):
@@ -47,13 +54,16 @@ class NativeExecutable:
                         self._fail(feeds)
                 else:
                     step()
-            return [result().copy() for result in self._results]
+            return [
+                result().copy() if place is None else made[place]
+                for result, place in zip(self._results, self._places, strict=True)
+            ]
         finally:
             self._memory.give_back()
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took."""
-        feeds, slots = self._begin(feeds)
+        feeds, _made, slots = self._begin(feeds)
         taken = [0] * len(self._unit.instructions)
         for step, owners in zip(self._steps, self._owners, strict=True):
             if isinstance(step, Segment):
@@ -68,10 +78,15 @@ class NativeExecutable:
                 taken[owner] += nanoseconds
         return taken
 
-    def _begin(self, feeds: Sequence[Array]) -> tuple[Sequence[Array], list[int]]:
-        """Be ready for feeds: these as they will be read, and the addresses of the slots."""
+    def _straight_results(self) -> dict[Buffer, TensorSpec]:
+        """The results that are not copied."""
+        return straight_results(self._unit, NativeCalls.is_native)
+
+    def _begin(self, feeds: Sequence[Array]) -> tuple[Sequence[Array], list[Array], list[int]]:
+        """Be ready for feeds: these as they will be read, new results, addresses of the slots."""
         feeds = self._memory.lend(feeds)
-        return feeds, self._calls.addresses(feeds)
+        made = [aligned_empty(each) for each in self._straight.values()]
+        return feeds, made, self._calls.addresses([*feeds, *made])
 
     def _divide(self, n_threads: int) -> None:
         """Make steps, and say for each the instructions that its calls belong to."""

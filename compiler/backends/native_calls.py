@@ -38,12 +38,17 @@ class NativeCalls:
     memory : Memory
     status : int
         Address of the word that kernels set when they meet what their operator refuses.
+    straight : sequence of Buffer
+        Results whose memory is another one in every run.
     """
 
-    def __init__(self, unit: Unit, memory: Memory, status: int) -> None:
+    def __init__(
+        self, unit: Unit, memory: Memory, status: int, straight: Sequence[Buffer] = ()
+    ) -> None:
         self._memory = memory
         self._status = status
-        self._slots: dict[tuple[int, int], int] = {}  # (feed, offset) -> number
+        self._lent = {each: len(unit.feeds) + number for number, each in enumerate(straight)}
+        self._slots: dict[tuple[int, int], int] = {}  # (number of the array, offset) -> number
         kernels = list(dict.fromkeys(k for each in unit.instructions for k in kernels_of(each)))
         quick = is_quick(unit)
         loaded = host_library().load([request_for(each, is_quick=quick) for each in kernels])
@@ -61,10 +66,10 @@ class NativeCalls:
         """How many addresses every segment is run with."""
         return len(self._slots)
 
-    def addresses(self, feeds: Sequence[Array]) -> list[int]:
-        """The address of every slot."""
-        starts = [address_of(each) for each in feeds]
-        return [starts[feed] + offset for feed, offset in self._slots]
+    def addresses(self, arrays: Sequence[Array]) -> list[int]:
+        """The address of every slot, for the feeds and then the straight results of one run."""
+        starts = [address_of(each) for each in arrays]
+        return [starts[number] + offset for number, offset in self._slots]
 
     def of(self, instruction: Instruction) -> Iterator[Call]:
         """The calls of an instruction, in order."""
@@ -104,12 +109,19 @@ class NativeCalls:
                 is_commit=is_commit,
             )
 
+    def _number_lent(self, buffer: Buffer) -> int | None:
+        """Which of the arrays of a run a buffer is: a feed, or behind them a straight result."""
+        if buffer.storage is Storage.FEED:
+            return buffer.index
+        return self._lent.get(buffer)
+
     def _argument(self, operand: Any) -> int | Slot:
         """The address of an operand's first element."""
         if not isinstance(operand, View):
             return self._status
-        if operand.buffer.storage is Storage.FEED:
-            key = (operand.buffer.index, operand.offset)
+        number = self._number_lent(operand.buffer)
+        if number is not None:
+            key = (number, operand.offset)
             return Slot(self._slots.setdefault(key, len(self._slots)))
         if operand.nbytes == 0:
             return 0
@@ -120,8 +132,9 @@ class NativeCalls:
         if not isinstance(operand, View):
             return self._status, self._status + STATUS_NBYTES
         buffer: Buffer = operand.buffer
-        if buffer.storage is Storage.FEED:
-            return slot_interval(buffer.index, buffer.nbytes)
+        number = self._number_lent(buffer)
+        if number is not None:
+            return slot_interval(number, buffer.nbytes)
         if operand.nbytes == 0:
             return 0, 0
         start = self._memory.address(buffer)

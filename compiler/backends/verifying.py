@@ -10,11 +10,12 @@ from graphnn.compiler.backends.comparison import Difference, Expected, expect
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
-from graphnn.compiler.unit import Instruction, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import provenance
+from graphnn.core.spec import TensorSpec
 
 __all__ = ["VerifyingExecutable"]
 
@@ -38,7 +39,7 @@ class VerifyingExecutable(NativeExecutable):
         VerifyError
             Naming the instruction, its nodes and the user's lines, and the largest difference.
         """
-        feeds, slots = self._begin(feeds)
+        feeds, _made, slots = self._begin(feeds)
         before = [each.array.copy() for each in self._updated]
         try:
             for number, step in enumerate(self._steps):
@@ -51,6 +52,10 @@ class VerifyingExecutable(NativeExecutable):
                 parameter.array[...] = array
             raise
         return [result().copy() for result in self._results]
+
+    def _straight_results(self) -> dict[Buffer, TensorSpec]:
+        """None: what is compared is looked at in the arena."""
+        return {}
 
     def _together(self) -> list[list[int]]:
         """Every instruction by itself: steps have the numbers of instructions."""

@@ -43,6 +43,15 @@ COLUMNS_PER_CHUNK = 4096
 STEPS_PER_SUM = 256
 """Additions in a row before a float32 sum goes on to float64: keeps rounding errors small."""
 
+ISSUED_PER_CYCLE = 1.5
+"""Instructions that a core begins in a cycle where few of them wait."""
+
+WINDOW = 200
+"""Instructions among which a core finds those that need not wait."""
+
+MOST_ISSUED = 1600
+"""Instructions of an unrolled loop: more take too long to compile, a second for 3000."""
+
 KEPT_BYTES = 1 << 15
 """Most bytes of a row that are kept between sweeps."""
 
@@ -218,13 +227,29 @@ class LoopPlan:
 
     @cached_property
     def unroll(self) -> int:
-        """Vectors that are worked on together: hides latency where there is little to compute."""
+        """Vectors that are worked on together, so that one goes on while another one waits."""
         applied = [each for each in self.kernel.values if isinstance(each, Apply)]
         is_heavy = any(each.op in EXPENSIVE for each in applied)
         unroll = 1 if is_heavy or len(applied) > 20 else 4 if len(applied) <= 8 else 2
-        while unroll > 1 and self.length < 2 * unroll * self.lanes:
+        issued, latency = self._issued_and_latency()
+        # What waits for nothing but its turn is overlapped by the processor, within its window.
+        while unroll < 4 and unroll * max(issued, WINDOW) < ISSUED_PER_CYCLE * latency:
+            unroll *= 2
+        while unroll > 1 and (
+            unroll * issued > MOST_ISSUED or self.length < 2 * unroll * self.lanes
+        ):
             unroll //= 2
         return unroll
+
+    def _issued_and_latency(self) -> tuple[int, int]:
+        """About how many machine instructions a vector takes, and cycles if each waits for all."""
+        issued, ready = 0, [0] * len(self.kernel.values)
+        for number, value in enumerate(self.kernel.values):
+            if isinstance(value, Apply):
+                count, cycles = (40, 90) if value.op in EXPENSIVE else (1, 4)
+                issued += count
+                ready[number] = cycles + max((ready[each] for each in value.args), default=0)
+        return issued, max(ready, default=0)
 
     @property
     def step(self) -> int:

@@ -270,13 +270,11 @@ class _Lowering:
 def _needed(unit: Unit) -> set[Node]:
     """The nodes whose values are read outside of their groups."""
     roots = roots_of(unit.schedule)
-    group_of = {node: group for group in unit.groups for node in group.nodes}
     needed = {roots[node] for node in unit.graph.outputs}
     for group in unit.groups:
+        inside = set(group.nodes)
         for node in group.nodes:
-            for each in node.inputs:
-                if group_of.get(roots[each]) is not group:
-                    needed.add(roots[each])
+            needed.update(roots[each] for each in node.inputs if roots[each] not in inside)
     return needed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphnn.compiler.native.math.exponential import exp, exp_of_sum
+from graphnn.compiler.native.math.exponential import exp_in_range, exp_of_sum
 from graphnn.compiler.native.math.lanes import (
     Lanes,
     copysign,
@@ -184,7 +184,7 @@ def erf(x: Lanes) -> Lanes:
     square = x * x
     if x.is_single:
         near = fma(polynomial(square, _SINGLE), x, x)
-        far = 1.0 - exp(polynomial(select(size > 4.0, 4.0, size), _SINGLE_TAIL))
+        far = 1.0 - exp_in_range(polynomial(select(size > 4.0, 4.0, size), _SINGLE_TAIL))
     else:
         near = fma(polynomial(square, _DOUBLE), x, x)
         far = 1.0 - _complement(select(size > 7.0, 7.0, size))

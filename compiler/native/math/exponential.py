@@ -15,7 +15,16 @@ from graphnn.compiler.native.math.lanes import (
     select,
 )
 
-__all__ = ["LN2_DOUBLE", "LN2_SINGLE", "exp", "exp2", "exp_of_sum", "expm1", "ldexp"]
+__all__ = [
+    "LN2_DOUBLE",
+    "LN2_SINGLE",
+    "exp",
+    "exp2",
+    "exp_in_range",
+    "exp_of_sum",
+    "expm1",
+    "ldexp",
+]
 
 _TAIL_SINGLE = (
     0.5000000044696149,
@@ -94,6 +103,12 @@ def exp(x: Lanes, scale: int = 0) -> Lanes:
     x = _clamped(x, -105.0, 90.0) if x.is_single else _clamped(x, -750.0, 711.0)
     r, _, n = _reduced(x)
     return ldexp(1.0 + (r + _tail(r)), n + scale if scale else n)
+
+
+def exp_in_range(x: Lanes) -> Lanes:
+    """``exp(x)`` where it is a normal number, with the same bits in fewer instructions."""
+    r, _, n = _reduced(x)
+    return (1.0 + (r + _tail(r))) * _power_of_two(n)
 
 
 def exp_of_sum(high: Lanes, low: Lanes) -> Lanes:
