@@ -15,6 +15,7 @@ from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
+from graphnn.compiler.scans.bodies import everywhere
 
 __all__ = ["LEVELS", "O0", "O1", "O2"]
 
@@ -35,9 +36,9 @@ TOGETHER: tuple[Pass, ...] = (
 
 O0: tuple[Pass, ...] = (
     specialize,  # everything later works with numbers for sizes
-    canonicalize,  # one way to write a thing, so that rules need one pattern
-    expand,  # from here on every node has a kernel
-    correlate,  # convolutions have one direction, which code is generated for
+    everywhere(canonicalize),  # one way to write a thing, so that rules need one pattern
+    everywhere(expand),  # from here on every node has a kernel
+    everywhere(correlate),  # convolutions have one direction, which code is generated for
     rematerialize_before(APART),  # under a memory budget; it tries out what comes after it
     *APART,
 )
@@ -45,11 +46,11 @@ O0: tuple[Pass, ...] = (
 
 O1: tuple[Pass, ...] = (
     specialize,
-    canonicalize,
-    fold_constants,  # rules look for numbers, so numbers come first
-    simplify,  # while composites still have names: log(softmax(x)) -> log_softmax(x)
-    expand,
-    correlate,
+    everywhere(canonicalize),
+    everywhere(fold_constants),  # rules look for numbers, so numbers come first
+    everywhere(simplify),  # while composites still have names: log(softmax(x)) -> log_softmax(x)
+    everywhere(expand),
+    everywhere(correlate),
     rematerialize_before(TOGETHER),
     *TOGETHER,
 )
@@ -57,11 +58,11 @@ O1: tuple[Pass, ...] = (
 
 O2: tuple[Pass, ...] = (
     specialize,
-    canonicalize,
-    fold_constants,
-    simplify,  # here it may also reassociate
-    expand,
-    correlate,
+    everywhere(canonicalize),
+    everywhere(fold_constants),
+    everywhere(simplify),  # here it may also reassociate
+    everywhere(expand),
+    everywhere(correlate),
     divide_reductions,  # sums to few values get rows, one for each thread and more
     rematerialize_before(TOGETHER),
     *TOGETHER,

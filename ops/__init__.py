@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from graphnn.ops.order_statistics import *
     from graphnn.ops.pooling import *
     from graphnn.ops.resampling import *
+    from graphnn.ops.scans import *
     from graphnn.ops.scattering import *
     from graphnn.ops.searching import *
     from graphnn.ops.segments import *
@@ -166,6 +167,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "order_statistics": ("median", "quantile"),
     "pooling": ("max_pool", "max_unpool"),
     "resampling": ("pixel_shuffle", "pixel_unshuffle", "resize"),
+    "scans": ("scan", "unroll"),
     "scattering": (
         "put_along_axis",
         "scatter_add",
