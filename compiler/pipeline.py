@@ -16,6 +16,9 @@ from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
 from graphnn.compiler.scans.bodies import everywhere
+from graphnn.compiler.scans.hoist import hoist
+from graphnn.compiler.scans.merge import merge_scans
+from graphnn.compiler.scans.trim import trim_scans
 
 __all__ = ["LEVELS", "O0", "O1", "O2"]
 
@@ -63,6 +66,11 @@ O2: tuple[Pass, ...] = (
     everywhere(simplify),  # here it may also reassociate
     everywhere(expand),
     everywhere(correlate),
+    everywhere(merge_scans),  # what derivative rules computed once more
+    everywhere(trim_scans),
+    everywhere(hoist),  # products over all steps at once
+    everywhere(trim_scans),
+    everywhere(canonicalize),
     divide_reductions,  # sums to few values get rows, one for each thread and more
     rematerialize_before(TOGETHER),
     *TOGETHER,
