@@ -15,7 +15,7 @@ from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
-from graphnn.compiler.scans.bodies import everywhere
+from graphnn.compiler.scans.bodies import everywhere, inside_first
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
 from graphnn.compiler.scans.trim import trim_scans
@@ -23,15 +23,15 @@ from graphnn.compiler.scans.trim import trim_scans
 __all__ = ["LEVELS", "O0", "O1", "O2"]
 
 APART: tuple[Pass, ...] = (
-    schedule,  # an order of computation; updates come last
+    inside_first(schedule),  # an order of computation; updates come last
     lower,  # nodes become instructions on views of buffers
     plan_memory,  # buffers get their place in the arena
 )
 """From a graph of primitives to planned memory, one instruction for each."""
 
 TOGETHER: tuple[Pass, ...] = (
-    schedule,
-    fuse,  # what is computed together needs no memory in between
+    inside_first(schedule),
+    inside_first(fuse),  # what is computed together needs no memory in between
     lower,
     plan_memory,
 )

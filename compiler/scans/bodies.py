@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import wraps
 
 from graphnn.compiler.driver import Driver, Pass
+from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by
 
-__all__ = ["everywhere"]
+__all__ = ["everywhere", "inside_first"]
 
 
 def everywhere(work: Pass) -> Pass:
@@ -22,19 +23,37 @@ def everywhere(work: Pass) -> Pass:
 
     @wraps(work)
     def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
-        def rewritten(body: Graph) -> Graph:
-            inner = replace(unit, graph=body, updated=())
-            return in_bodies_too(inner, driver).graph
-
         def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
-            if node.op.name != "scan":
+            if not is_scan(node):
                 return with_inputs(node, inputs)
-            body = rewritten(node.attrs["body"])
-            if body is node.attrs["body"]:
+            body: Graph = node.attrs["body"]
+            made = in_bodies_too(_unit_of(body, unit), driver).graph
+            if made is body:
                 return with_inputs(node, inputs)
             with made_by(work.__name__, node):
-                return make_node(node.op, inputs, {**node.attrs, "body": body})
+                return make_node(node.op, inputs, {**node.attrs, "body": made})
 
         return work(driver.with_graph(unit, unit.graph.map(inside)), driver)
 
     return in_bodies_too
+
+
+def inside_first(work: Pass) -> Pass:
+    """The pass that works on the units of the bodies inside, all the way in, and then on a unit."""
+
+    @wraps(work)
+    def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
+        found = {node.attrs["body"] for node in unit.graph.nodes if is_scan(node)}
+        if not found:
+            return work(unit, driver)
+        bodies = {
+            body: in_bodies_too(unit.bodies.get(body) or _unit_of(body, unit), driver)
+            for body in found
+        }
+        return work(replace(unit, bodies=bodies), driver)
+
+    return in_bodies_too
+
+
+def _unit_of(body: Graph, unit: Unit) -> Unit:
+    return Unit(body, options=unit.options, sizes=unit.sizes)
