@@ -9,6 +9,7 @@ from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
+from graphnn.compiler.passes.join_pads import join_pads
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.rematerialize import rematerialize_before
@@ -71,6 +72,7 @@ O2: tuple[Pass, ...] = (
     everywhere(hoist),  # products over all steps at once
     everywhere(trim_scans),
     everywhere(canonicalize),
+    everywhere(join_pads),  # what was cut is put together again, without zeros in between
     divide_reductions,  # sums to few values get rows, one for each thread and more
     rematerialize_before(TOGETHER),
     *TOGETHER,

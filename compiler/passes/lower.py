@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.native.generators import scratch_nbytes
+from graphnn.compiler.joined import parts_along, parts_of_joins
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import copying, lower_group
@@ -34,6 +35,7 @@ from graphnn.core.state import Parameter
 from graphnn.ops.broadcasting import RESHAPE
 from graphnn.ops.contract import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
+from graphnn.ops.joining import CONCATENATE
 
 __all__ = ["Lowering", "contiguous", "lower"]
 
@@ -100,6 +102,7 @@ class Lowering:
         self.constants: dict[Node, Buffer] = around.constants if around else {}
         self.depth: int = around.depth + 1 if around else 0
         self.needed = _needed(unit)
+        self.parts = parts_of_joins(unit)
 
     def allocate(self, spec: TensorSpec) -> View:
         """A new buffer in the arena."""
@@ -158,10 +161,12 @@ class Lowering:
         """The instruction that computes a group, or the loop."""
         if is_scan(group.nodes[0]) and lower_scan(self, group.nodes[0]):
             return
+        if group.nodes[0].op is CONCATENATE and group.nodes[0] in self.views:
+            self._join_rest(group.nodes[0])
+            return
         stored = [node for node in group.nodes if node in self.needed]
         for node in stored:
-            specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
-            self.views[node] = tuple(map(self.allocate, specs))
+            self.views[node] = self._place(node)
         if group.is_native:
             self._lower_native(group, stored)
         else:
@@ -184,6 +189,23 @@ class Lowering:
                     scratch=self.scratch([each.kernel for each in pieces or ()]),
                 )
             )
+
+    def _place(self, node: Node) -> Views:
+        """Memory for what a node computes: its own, or a part of what it will be joined to."""
+        part = self.parts.get(node)
+        if part is not None:
+            if part.whole not in self.views:
+                self.views[part.whole] = (self.allocate(part.whole.tensor),)
+            return (part.of(self.views[part.whole][0]),)
+        specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
+        return tuple(map(self.allocate, specs))
+
+    def _join_rest(self, node: Node) -> None:
+        """Copy to a joined array what was not computed there."""
+        (whole,) = self.views[node]
+        for part, each in parts_along(node):
+            if self.parts.get(each) != part:
+                self.copy(self.view_of(each), each, into=part.of(whole))
 
     def _lower_native(self, group: Group, stored: Sequence[Node]) -> None:
         """The kernel or contraction of a group."""
@@ -295,7 +317,9 @@ class Lowering:
                 last_risk = index
             written_by.update((view.buffer, index) for view in instruction.outputs)
             last_read.update((view.buffer, index) for view in instruction.inputs)
-        in_loops = {n for loop in self.loops if loop.begin >= begin for n in range(loop.begin, loop.end)}
+        in_loops = {
+            n for loop in self.loops if loop.begin >= begin for n in range(loop.begin, loop.end)
+        }
         moved: dict[Buffer, View] = {}
         for value, target in zip(values, targets, strict=True):
             writer = written_by.get(value.buffer)
@@ -310,9 +334,13 @@ class Lowering:
                 if view.buffer == value.buffer
             )
             # What moves is written at another place than anything is read.
-            if any(target.moves) or last_read.get(target.buffer, -1) < writer or (
-                last_read[target.buffer] == writer
-                and may_overwrite(instruction, output, target.buffer)
+            if (
+                any(target.moves)
+                or last_read.get(target.buffer, -1) < writer
+                or (
+                    last_read[target.buffer] == writer
+                    and may_overwrite(instruction, output, target.buffer)
+                )
             ):
                 moved[value.buffer] = target
         return moved
@@ -375,6 +403,4 @@ def look(node: Node, view: View) -> View | None:
     if seen.size == 0:
         return replace(view, shape=seen.shape, strides=seen.strides)
     offset = seen.__array_interface__["data"][0] - ghost.__array_interface__["data"][0]
-    return replace(
-        view, offset=view.offset + offset, shape=seen.shape, strides=seen.strides
-    )
+    return replace(view, offset=view.offset + offset, shape=seen.shape, strides=seen.strides)
