@@ -34,6 +34,7 @@ from graphnn.ops import (
     random,
     reduction,
     rounding,
+    scans,
     softmaxes,
     special,
     statistics,
@@ -62,6 +63,7 @@ from graphnn.ops.products import *
 from graphnn.ops.random import seed
 from graphnn.ops.reduction import *
 from graphnn.ops.rounding import *
+from graphnn.ops.scans import *
 from graphnn.ops.softmaxes import *
 from graphnn.ops.special import *
 from graphnn.ops.statistics import *
@@ -89,7 +91,6 @@ if TYPE_CHECKING:
     from graphnn.ops.order_statistics import *
     from graphnn.ops.pooling import *
     from graphnn.ops.resampling import *
-    from graphnn.ops.scans import *
     from graphnn.ops.scattering import *
     from graphnn.ops.searching import *
     from graphnn.ops.segments import *
@@ -122,6 +123,7 @@ __all__ += padding.__all__
 __all__ += products.__all__
 __all__ += reduction.__all__
 __all__ += rounding.__all__
+__all__ += scans.__all__
 __all__ += softmaxes.__all__
 __all__ += special.__all__
 __all__ += statistics.__all__
@@ -167,7 +169,6 @@ LAZY: dict[str, tuple[str, ...]] = {
     "order_statistics": ("median", "quantile"),
     "pooling": ("max_pool", "max_unpool"),
     "resampling": ("pixel_shuffle", "pixel_unshuffle", "resize"),
-    "scans": ("scan", "unroll"),
     "scattering": (
         "put_along_axis",
         "scatter_add",

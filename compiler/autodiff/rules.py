@@ -34,7 +34,7 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
         (packed,) = tangents
         return None if packed is None else packed[node.attrs["index"]]
     if node.op.name == "scan":
-        from graphnn.compiler.scans import jvp_of_scan
+        from graphnn.compiler.scans.forward import jvp_of_scan
 
         return jvp_of_scan(node, tangents)
     tangent = node.op.jvp(node, tangents)
@@ -55,7 +55,7 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
 def vjp_of_node(node: Node, cotangent: Any) -> Sequence[Any]:
     """A cotangent for every input of ``node``."""
     if node.op.name == "scan":
-        from graphnn.compiler.scans import vjp_of_scan
+        from graphnn.compiler.scans.reverse import vjp_of_scan
 
         return vjp_of_scan(node, cotangent)
     cotangents = node.op.vjp(node, cotangent)

@@ -20,8 +20,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
-from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.joined import parts_along, parts_of_joins
+from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import copying, lower_group

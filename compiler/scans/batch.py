@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphnn.compiler.batching import batch_nodes
-from graphnn.core.graph import depending_on
 from graphnn.core.dims import Size
+from graphnn.core.graph import depending_on
 from graphnn.core.node import Node, make_node
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.broadcasting import broadcast_to

@@ -123,10 +123,11 @@ class _Later:
     def _leaving(self, needed: Set[Node]) -> set[Node]:
         """Products that no carry needs, and what reads them."""
         leaving: set[Node] = set()
+        late = self.inside - needed
         for node in topological_order(self.step.ys, follow=self._inputs_inside):
-            if node in self.inside and node not in needed:
-                if node.op.name in ANCHOR_OPS or not leaving.isdisjoint(node.inputs):
-                    leaving.add(node)
+            is_product = node.op.name in ANCHOR_OPS
+            if node in late and (is_product or not leaving.isdisjoint(node.inputs)):
+                leaving.add(node)
         return leaving
 
     def _is_summable(self, node: Node) -> bool:
@@ -192,16 +193,17 @@ def _total(node: Node, wholes: Mapping[Node, Node], boundary: Sequence[Node]) ->
     if node.op in (DOT_GENERAL, SUM):
         operands = batch_nodes(node.inputs, wholes, boundary=boundary)
         if node.op is SUM:
-            axes = (0, *(axis + 1 for axis in node.attrs["axes"]))
-            return make_node(SUM, operands, {"axes": axes})
-        contract, batch = (
-            tuple(tuple(axis + 1 for axis in axes) for axes in node.attrs[name])
-            for name in ("contract", "batch")
-        )
-        left, right = contract
-        return dot_of(*operands, ((0, *left), (0, *right)), batch)
+            return make_node(SUM, operands, {"axes": (0, *_behind_time(node.attrs["axes"]))})
+        left, right = operands
+        sum_left, sum_right = map(_behind_time, node.attrs["contract"])
+        beside_left, beside_right = map(_behind_time, node.attrs["batch"])
+        return dot_of(left, right, ((0, *sum_left), (0, *sum_right)), (beside_left, beside_right))
     parts = [_total(each, wholes, boundary) for each in node.inputs]
     return with_inputs(node, tuple(parts))
+
+
+def _behind_time(axes: Iterable[int]) -> tuple[int, ...]:
+    return tuple(axis + 1 for axis in axes)
 
 
 def _is_zero(node: Node) -> bool:

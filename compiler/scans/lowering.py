@@ -41,10 +41,10 @@ def lower_scan(lowering: Lowering, node: Node) -> bool:
     _Loop(lowering, node).lower()
     if all(each.kernel or each.pieces for each in lowering.instructions[made[0] :]):
         return True
-    for listed, length in zip(
-        (lowering.instructions, lowering.loops, lowering.buffers), made, strict=True
-    ):
-        del listed[length:]
+    n_instructions, n_loops, n_buffers = made
+    del lowering.instructions[n_instructions:]
+    del lowering.loops[n_loops:]
+    del lowering.buffers[n_buffers:]
     lowering.views.pop(node, None)
     return False
 

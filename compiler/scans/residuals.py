@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import networkx as nx
-
 from graphnn.core.dims import Size
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
@@ -34,6 +32,7 @@ def choose_residuals(read: Sequence[Node], within: Collection[Node]) -> list[Nod
     within : collection of Node
         What is known during a step alone; everything else is known afterwards too.
     """
+    import networkx as nx  # it takes long to import, and only derivatives of scans need it
 
     def inputs_within(node: Node) -> Sequence[Node]:
         return [each for each in node.inputs if each in within]

@@ -135,8 +135,7 @@ class _Back:
         """What the way back reads of a step, and what is known within that step alone."""
         backward = depending_on(outputs, arriving)
         inputs = (each for node in backward for each in node.inputs)
-        read = sorted(set((*inputs, *outputs)) - backward, key=lambda node: node.serial)
-        carried = [each.symbol for each in self.step.carries]
+        read = sorted({*inputs, *outputs} - backward, key=lambda node: node.serial)
         depending = depending_on(read, self.step.symbols)
         return read, depending - set(self.step.elements)
 

@@ -56,7 +56,8 @@ def replace_scans(
                 made[new] = results
             return new
         if node.op is PROJECT and inputs[0] in made:
-            result = made[inputs[0]][node.attrs["index"]]
+            number: int = node.attrs["index"]
+            result = made[inputs[0]][number]
             assert result is not None, "a result that is read"
             return result
         return with_inputs(node, inputs)

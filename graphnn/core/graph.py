@@ -196,7 +196,6 @@ class Graph:
 
     def substitute(self, replacements: Mapping[Node, Node]) -> Graph:
         """A graph in which given nodes, and so all that read them, are replaced."""
-
         outputs = substitute(self.outputs, replacements)
         inputs = tuple(replacements.get(each, each) for each in self.inputs)
         if outputs == self.outputs and inputs == self.inputs:
