@@ -78,6 +78,10 @@ def batch_node(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
     if op is CUSTOM_DERIVATIVE:
         rule = {"rule": BatchedRule(node.attrs["rule"])}
         return make_node(op, _all_mapped(inputs, mapped, size), rule)
+    if op.name == "scan":
+        from graphnn.compiler.scans.batch import batch_scan
+
+        return batch_scan(node, inputs, mapped, size)
     if op.axis_attrs is not None:
         attrs = {
             name: _behind_examples(value) if name in op.axis_attrs else value

@@ -9,6 +9,7 @@ from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
+from graphnn.compiler.passes.join_pads import join_pads
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.recompute import recompute
@@ -16,19 +17,23 @@ from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
+from graphnn.compiler.scans.bodies import everywhere, inside_first
+from graphnn.compiler.scans.hoist import hoist
+from graphnn.compiler.scans.merge import merge_scans
+from graphnn.compiler.scans.trim import trim_scans
 
 __all__ = ["LEVELS", "O0", "O1", "O2"]
 
 APART: tuple[Pass, ...] = (
-    schedule,  # an order of computation; updates come last
+    inside_first(schedule),  # an order of computation; updates come last
     lower,  # nodes become instructions on views of buffers
     plan_memory,  # buffers get their place in the arena
 )
 """From a graph of primitives to planned memory, one instruction for each."""
 
 TOGETHER: tuple[Pass, ...] = (
-    schedule,
-    fuse,  # what is computed together needs no memory in between
+    inside_first(schedule),
+    inside_first(fuse),  # what is computed together needs no memory in between
     recompute,  # nor does what is cheap to compute where it is read
     lower,
     plan_memory,
@@ -37,9 +42,9 @@ TOGETHER: tuple[Pass, ...] = (
 
 O0: tuple[Pass, ...] = (
     specialize,  # everything later works with numbers for sizes
-    canonicalize,  # one way to write a thing, so that rules need one pattern
-    expand,  # from here on every node has a kernel
-    correlate,  # convolutions have one direction, which code is generated for
+    everywhere(canonicalize),  # one way to write a thing, so that rules need one pattern
+    everywhere(expand),  # from here on every node has a kernel
+    everywhere(correlate),  # convolutions have one direction, which code is generated for
     rematerialize_before(APART),  # under a memory budget; it tries out what comes after it
     *APART,
 )
@@ -47,11 +52,11 @@ O0: tuple[Pass, ...] = (
 
 O1: tuple[Pass, ...] = (
     specialize,
-    canonicalize,
-    fold_constants,  # rules look for numbers, so numbers come first
-    simplify,  # while composites still have names: log(softmax(x)) -> log_softmax(x)
-    expand,
-    correlate,
+    everywhere(canonicalize),
+    everywhere(fold_constants),  # rules look for numbers, so numbers come first
+    everywhere(simplify),  # while composites still have names: log(softmax(x)) -> log_softmax(x)
+    everywhere(expand),
+    everywhere(correlate),
     rematerialize_before(TOGETHER),
     *TOGETHER,
 )
@@ -59,11 +64,17 @@ O1: tuple[Pass, ...] = (
 
 O2: tuple[Pass, ...] = (
     specialize,
-    canonicalize,
-    fold_constants,
-    simplify,  # here it may also reassociate
-    expand,
-    correlate,
+    everywhere(canonicalize),
+    everywhere(fold_constants),
+    everywhere(simplify),  # here it may also reassociate
+    everywhere(expand),
+    everywhere(correlate),
+    everywhere(merge_scans),  # what derivative rules computed once more
+    everywhere(trim_scans),
+    everywhere(hoist),  # products over all steps at once
+    everywhere(trim_scans),
+    everywhere(canonicalize),
+    everywhere(join_pads),  # what was cut is put together again, without zeros in between
     divide_reductions,  # sums to few values get rows, one for each thread and more
     rematerialize_before(TOGETHER),
     *TOGETHER,

@@ -22,7 +22,17 @@ from graphnn.core.state import Parameter
 if TYPE_CHECKING:
     from graphnn.compiler.native.moves.piece import Piece
 
-__all__ = ["Buffer", "Instruction", "MemoryPlan", "Note", "Options", "Storage", "Unit", "View"]
+__all__ = [
+    "Buffer",
+    "Instruction",
+    "Loop",
+    "MemoryPlan",
+    "Note",
+    "Options",
+    "Storage",
+    "Unit",
+    "View",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,9 @@ class View:
     strides : tuple of int
         Bytes.
     dtype : numpy.dtype
+    moves : tuple of int
+        Bytes that it moves by with every iteration of the loops around it, outermost first; loops
+        that are not named do not move it.
     """
 
     buffer: Buffer
@@ -108,6 +121,7 @@ class View:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: DType
+    moves: tuple[int, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -126,6 +140,7 @@ class View:
             stride *= size
         return (
             self.offset == 0
+            and not any(self.moves)
             and stride == self.buffer.nbytes
             and all(
                 size == 1 or have == want
@@ -201,6 +216,23 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """Instructions that are carried out again and again.
+
+    Attributes
+    ----------
+    begin, end : int
+        The first of them, and the first behind them.
+    count : int
+        How often; at least 1.
+    """
+
+    begin: int
+    end: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Where in the arena every buffer lies.
 
@@ -257,6 +289,10 @@ class Unit:
         Why what is next to each other is not computed together.
     instructions : tuple of Instruction
         From ``lower`` on.
+    loops : tuple of Loop
+        Around instructions; one is inside of another or beside it. Outer ones come first.
+    bodies : mapping of Graph to Unit
+        What is inside of scans, as far as it is compiled (from ``schedule`` on).
     buffers : tuple of Buffer
         The arena's buffers.
     states : tuple of Parameter
@@ -279,6 +315,8 @@ class Unit:
     notes: tuple[Note, ...] = ()
     recomputed: tuple[Node, ...] = ()
     instructions: tuple[Instruction, ...] = ()
+    loops: tuple[Loop, ...] = ()
+    bodies: Mapping[Graph, Unit] = field(default_factory=lambda: MappingProxyType({}))
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()
     constants: tuple[Node, ...] = ()
@@ -290,3 +328,16 @@ class Unit:
     def n_results(self) -> int:
         """How many of the graph's outputs are results; the others are updates."""
         return len(self.graph.outputs) - len(self.updated)
+
+    def loops_around(self, instruction: int) -> tuple[Loop, ...]:
+        """The loops that an instruction is in, outermost first."""
+        return tuple(each for each in self.loops if each.begin <= instruction < each.end)
+
+    @property
+    def runs(self) -> list[int]:
+        """How often each instruction is carried out."""
+        counts = [1] * len(self.instructions)
+        for loop in self.loops:
+            for number in range(loop.begin, loop.end):
+                counts[number] *= loop.count
+        return counts

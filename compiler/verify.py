@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from graphnn.compiler.domain import is_computed
 from graphnn.compiler.kernel import Contraction, Kernel, Operand
 from graphnn.compiler.overwriting import may_overwrite
-from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
 from graphnn.core.dtypes import as_dtype
 from graphnn.core.errors import VerifyError
 from graphnn.core.graph import Graph
@@ -84,7 +87,7 @@ def _verify_groups(unit: Unit) -> None:
         raise _broken(missing[0], "is in no group")
 
 
-def _verify_kernel(instruction: Instruction) -> None:
+def _verify_kernel(instruction: Instruction, loops: Sequence[Loop]) -> None:
     """Operands fit the views that they begin in, and reach no byte outside of the buffers."""
     kernel, views = instruction.kernel, (*instruction.inputs, *instruction.outputs)
     if kernel is None:
@@ -99,7 +102,10 @@ def _verify_kernel(instruction: Instruction) -> None:
     if sorted(place for place, _ in inner.stores) != list(outputs):
         raise _broken(instruction.node, "not every output is stored once")
     for view, (operand, sizes) in zip(views, operands, strict=True):
-        _verify_operand(instruction.node, view, operand, sizes)
+        around = zip(view.moves, (each.count for each in loops), strict=False)
+        moves, counts = tuple(zip(*around, strict=True)) or ((), ())
+        moving = replace(operand, strides=(*operand.strides, *moves))
+        _verify_operand(instruction.node, view, moving, (*sizes, *counts))
 
 
 def _factors(kernel: Kernel | Contraction) -> tuple[Operand, ...]:
@@ -117,8 +123,8 @@ def _verify_operand(node: Node, view: View, operand: Operand, sizes: tuple[int, 
 def _verify_instructions(unit: Unit) -> None:
     """Nothing is read before it is written; results have the specs that were promised."""
     written: set[Buffer] = {view.buffer for view in unit.feeds}
-    for instruction in unit.instructions:
-        _verify_kernel(instruction)
+    for number, instruction in enumerate(unit.instructions):
+        _verify_kernel(instruction, unit.loops_around(number))
         for view in instruction.inputs:
             needs_write = view.buffer.storage is Storage.ARENA and view.buffer.nbytes
             if needs_write and view.buffer not in written:  # nothing writes empty arrays

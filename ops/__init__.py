@@ -34,6 +34,7 @@ from graphnn.ops import (
     random,
     reduction,
     rounding,
+    scans,
     softmaxes,
     special,
     statistics,
@@ -62,6 +63,7 @@ from graphnn.ops.products import *
 from graphnn.ops.random import seed
 from graphnn.ops.reduction import *
 from graphnn.ops.rounding import *
+from graphnn.ops.scans import *
 from graphnn.ops.softmaxes import *
 from graphnn.ops.special import *
 from graphnn.ops.statistics import *
@@ -121,6 +123,7 @@ __all__ += padding.__all__
 __all__ += products.__all__
 __all__ += reduction.__all__
 __all__ += rounding.__all__
+__all__ += scans.__all__
 __all__ += softmaxes.__all__
 __all__ += special.__all__
 __all__ += statistics.__all__

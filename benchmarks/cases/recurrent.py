@@ -56,26 +56,25 @@ def _graphnn_loss(states: Any, p: Any, d: Any) -> Any:
     import graphnn as gn
 
     if "v" not in p:
-        return gn.mean(gn.stack(states))
-    return gn.losses.cross_entropy(gn.stack(states) @ p["v"] + p["c"], d["t"])
+        return gn.mean(states)
+    return gn.losses.cross_entropy(states @ p["v"] + p["c"], d["t"])
 
 
 def lstm_with_graphnn() -> Function:
     import graphnn as gn
 
     def loss(p, d):
-        n_steps, batch, _ = d["x"].shape
+        def step(carry, x):
+            h, c = carry
+            z = x @ p["w"] + h @ p["u"] + p["b"]
+            i, f, o = (gn.sigmoid(z[:, k * n : (k + 1) * n]) for k in (0, 1, 3))
+            c = f * c + i * gn.tanh(z[:, 2 * n : 3 * n])
+            h = o * gn.tanh(c)
+            return (h, c), h
+
         n = p["u"].shape[0]
-        h = c = gn.zeros((batch, n), dtype=d["x"].dtype)
-        states = []
-        for step in range(n_steps):
-            with gn.time_step(step):
-                z = d["x"][step] @ p["w"] + h @ p["u"] + p["b"]
-                i, f, o = (gn.sigmoid(z[:, k * n : (k + 1) * n]) for k in (0, 1, 3))
-                c = f * c + i * gn.tanh(z[:, 2 * n : 3 * n])
-                h = o * gn.tanh(c)
-                states.append(h)
-        return _graphnn_loss(states, p, d)
+        zeros = gn.zeros((d["x"].shape[1], n), dtype=d["x"].dtype)
+        return _graphnn_loss(gn.scan(step, (zeros, zeros), d["x"])[1], p, d)
 
     return loss
 
@@ -84,17 +83,15 @@ def gru_with_graphnn() -> Function:
     import graphnn as gn
 
     def loss(p, d):
-        n_steps, batch, _ = d["x"].shape
+        def step(h, x):
+            a, z = x @ p["w"] + p["b"], h @ p["u"]
+            r, u = (gn.sigmoid((a + z)[:, k * n : (k + 1) * n]) for k in (0, 1))
+            h = u * h + (1.0 - u) * gn.tanh(a[:, 2 * n :] + r * z[:, 2 * n :])
+            return h, h
+
         n = p["u"].shape[0]
-        h = gn.zeros((batch, n), dtype=d["x"].dtype)
-        states = []
-        for step in range(n_steps):
-            with gn.time_step(step):
-                a, z = d["x"][step] @ p["w"] + p["b"], h @ p["u"]
-                r, u = (gn.sigmoid((a + z)[:, k * n : (k + 1) * n]) for k in (0, 1))
-                h = u * h + (1.0 - u) * gn.tanh(a[:, 2 * n :] + r * z[:, 2 * n :])
-                states.append(h)
-        return _graphnn_loss(states, p, d)
+        zeros = gn.zeros((d["x"].shape[1], n), dtype=d["x"].dtype)
+        return _graphnn_loss(gn.scan(step, zeros, d["x"])[1], p, d)
 
     return loss
 

@@ -33,6 +33,10 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
     if node.op is PROJECT:
         (packed,) = tangents
         return None if packed is None else packed[node.attrs["index"]]
+    if node.op.name == "scan":
+        from graphnn.compiler.scans.forward import jvp_of_scan
+
+        return jvp_of_scan(node, tangents)
     tangent = node.op.jvp(node, tangents)
     if tangent is not NotImplemented:
         return tangent
@@ -50,6 +54,10 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
 
 def vjp_of_node(node: Node, cotangent: Any) -> Sequence[Any]:
     """A cotangent for every input of ``node``."""
+    if node.op.name == "scan":
+        from graphnn.compiler.scans.reverse import vjp_of_scan
+
+        return vjp_of_scan(node, cotangent)
     cotangents = node.op.vjp(node, cotangent)
     if cotangents is not NotImplemented:
         return list(cotangents)

@@ -6,14 +6,13 @@ All views are made once; a run is a loop over calls that write into them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from graphnn.compiler.backends.failure import explain, require_finite
 from graphnn.compiler.backends.memory import Memory
-from graphnn.compiler.unit import Instruction, Unit
+from graphnn.compiler.unit import Instruction, Loop, Unit
 from graphnn.core.errors import NonFiniteError
 from graphnn.core.graph import topological_order
 from graphnn.core.op import Array
@@ -38,59 +37,78 @@ class InterpretedExecutable:
             return self._run(feeds)
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
-        """Run once; how many nanoseconds each instruction took."""
+        """Run once; how many nanoseconds each instruction took, in all rounds."""
         for slot, fed in zip(self._feeds, feeds, strict=True):
             slot[...] = fed
-        times = [time.perf_counter_ns()]
+        taken = [0] * len(self._calls)
         with np.errstate(all="ignore"):
-            for call in self._calls:
-                call()
-                times.append(time.perf_counter_ns())
-        return [after - before for before, after in pairwise(times)]
+            for number in self._numbers(0, len(self._calls), self._unit.loops):
+                start = time.perf_counter_ns()
+                self._calls[number]()
+                taken[number] += time.perf_counter_ns() - start
+        return taken
 
     def _run(self, feeds: Sequence[Array]) -> list[Array]:
         for slot, fed in zip(self._feeds, feeds, strict=True):
             slot[...] = fed
-        done = 0
+        number = 0
         try:
-            for call in self._calls:
-                call()
+            for number in self._numbers(0, len(self._calls), self._unit.loops):
+                self._calls[number]()
                 if self._stops_at_nan:
-                    instruction = self._unit.instructions[done]
+                    instruction = self._unit.instructions[number]
                     require_finite(instruction.node, map(self._memory.array, instruction.outputs))
-                done += 1
         except NonFiniteError:
             raise
         except Exception as error:
-            explain(error, self._unit.instructions[done].node)
+            explain(error, self._unit.instructions[number].node)
             raise
+        finally:
+            self._memory.rounds.clear()
         return [result.copy() for result in self._results]
+
+    def _numbers(self, begin: int, end: int, loops: Sequence[Loop]) -> Iterator[int]:
+        """The numbers of instructions in the order in which they are carried out."""
+        number, rounds = begin, self._memory.rounds
+        for loop in loops:
+            if loop.begin < number:  # it was inside of one that is done
+                continue
+            yield from range(number, loop.begin)
+            inside = [each for each in loops if each is not loop]
+            inside = [each for each in inside if loop.begin <= each.begin and each.end <= loop.end]
+            rounds.append(0)
+            for _ in range(loop.count):
+                yield from self._numbers(loop.begin, loop.end, inside)
+                rounds[-1] += 1
+            rounds.pop()
+            number = loop.end
+        yield from range(number, end)
 
 
 def bind_host(instruction: Instruction, memory: Memory) -> Callable[[], None]:
     """A call without arguments that carries an instruction out by NumPy's kernels."""
     inputs = [memory.view(view) for view in instruction.inputs]
-    outputs = [memory.array(view) for view in instruction.outputs]
+    outputs = [memory.view(view) for view in instruction.outputs]
     op = instruction.op
     if op is None:
-        return lambda: np.copyto(outputs[0], inputs[0]())
+        return lambda: np.copyto(outputs[0](), inputs[0]())
     if instruction.kernel is not None:
         return _bind_nodes(instruction, memory, outputs)
     if len(outputs) == 1:
         return lambda: op.evaluate_into(
-            outputs[0], *(each() for each in inputs), **instruction.attrs
+            outputs[0](), *(each() for each in inputs), **instruction.attrs
         )
 
     def call() -> None:
         made = op.evaluate(*(each() for each in inputs), **instruction.attrs)
         for output, each in zip(outputs, made, strict=True):
-            output[...] = each
+            output()[...] = each
 
     return call
 
 
 def _bind_nodes(
-    instruction: Instruction, memory: Memory, outputs: list[Array]
+    instruction: Instruction, memory: Memory, outputs: list[Callable[[], Array]]
 ) -> Callable[[], None]:
     """Fused nodes are evaluated one by one; results are written when all are there."""
     read = {node: memory.view(view) for node, view in instruction.reads}
@@ -98,7 +116,9 @@ def _bind_nodes(
     if len(steps) == 1:
         (node,) = steps
         inputs = [read[each] for each in node.inputs]
-        return lambda: node.op.evaluate_into(outputs[0], *(each() for each in inputs), **node.attrs)
+        return lambda: node.op.evaluate_into(
+            outputs[0](), *(each() for each in inputs), **node.attrs
+        )
     last = {each: node for node in steps for each in node.inputs}
     keep = {*read, *instruction.stored}
 
@@ -111,6 +131,6 @@ def _bind_nodes(
                 if last[each] is node and each not in keep:
                     values.pop(each, None)
         for output, node in zip(outputs, instruction.stored, strict=True):
-            output[...] = values[node]
+            output()[...] = values[node]
 
     return call

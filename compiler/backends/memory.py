@@ -20,6 +20,12 @@ class Memory:
 
     Feeds lie where the user has them: `lend` says where that is in one run. An executor that
     copies them has memory of its own, from `hold_feeds`.
+
+    Attributes
+    ----------
+    arena : numpy.ndarray
+    rounds : list of int
+        Rounds done of the loops that are under way, outermost first; an interpreter counts them.
     """
 
     def __init__(self, unit: Unit) -> None:
@@ -28,6 +34,7 @@ class Memory:
         self._offsets = unit.plan.offsets
         self.arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
         self._feeds: Sequence[Array] = ()
+        self.rounds: list[int] = []
         spans = sorted(_span(each.array) for each in unit.updated if each.tensor.nbytes)
         self._written_starts = [start for start, _ in spans]
         self._written_ends = [end for _, end in spans]
@@ -64,17 +71,18 @@ class Memory:
 
     def view(self, view: View) -> Callable[[], Array]:
         """Gives the memory of a view as an array: anew each time, if it is lent."""
-        if view.buffer.storage is Storage.FEED:
+        if view.buffer.storage is Storage.FEED or any(view.moves):
             return lambda: self.array(view)
         array = self.array(view)
         return lambda: array
 
     def array(self, view: View) -> Array:
-        """The memory of a view as an array."""
+        """The memory of a view as an array; in loops, where it lies in this round."""
         if view.nbytes == 0:
             return np.empty(view.shape, view.dtype)
         memory, offset = self._place(view.buffer)
-        return np.ndarray(view.shape, view.dtype, memory, offset + view.offset, view.strides)
+        offset += view.offset + sum(a * b for a, b in zip(view.moves, self.rounds, strict=False))
+        return np.ndarray(view.shape, view.dtype, memory, offset, view.strides)
 
     def address(self, buffer: Buffer) -> int:
         """Where a buffer begins; it is no feed."""

@@ -16,7 +16,7 @@ from graphnn.compiler.backends.native_calls import NativeCalls
 from graphnn.compiler.backends.straight import straight_results
 from graphnn.compiler.native.runtime import Segment
 from graphnn.compiler.threads import get_num_threads
-from graphnn.compiler.unit import Buffer, Instruction, Unit
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
@@ -113,9 +113,16 @@ class NativeExecutable:
             for number in numbers
             for call in self._calls.of(self._unit.instructions[number])
         ]
+        first = {number: place for place, (_, number) in reversed(list(enumerate(owned)))}
+        first[numbers[-1] + 1] = len(owned)
+        loops = [
+            Loop(first[each.begin], first[each.end], each.count)
+            for each in self._unit.loops
+            if numbers[0] <= each.begin and each.end <= numbers[-1] + 1
+        ]
         status = int(self._status.ctypes.data)
         calls = [call for call, _ in owned]
-        segment = Segment(calls, n_threads, n_slots=self._calls.n_slots, status=status)
+        segment = Segment(calls, n_threads, n_slots=self._calls.n_slots, status=status, loops=loops)
         return segment, [number for _, number in owned]
 
     def _host(self, instruction: Instruction) -> Host:

@@ -107,6 +107,7 @@ class NativeCalls:
                 writes=tuple(writes),
                 cost_ns=cost,
                 is_commit=is_commit,
+                moves=tuple(each.moves if isinstance(each, View) else () for each in operands),
             )
 
     def _number_lent(self, buffer: Buffer) -> int | None:
@@ -143,7 +144,8 @@ class NativeCalls:
 
 def is_quick(unit: Unit) -> bool:
     """Whether a program has so little to do that its code may be slow."""
-    work_ns = sum(cost_ns(each, k) for each in unit.instructions for k in kernels_of(each))
+    pairs = zip(unit.instructions, unit.runs, strict=True)
+    work_ns = sum(runs * cost_ns(each, k) for each, runs in pairs for k in kernels_of(each))
     return work_ns < QUICK_NS
 
 

@@ -11,7 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Call", "Interval", "Share", "Slot", "Step", "partition", "slot_interval"]
+from graphnn.compiler.unit import Loop
+
+__all__ = [
+    "Begin",
+    "Call",
+    "End",
+    "Interval",
+    "Share",
+    "Slot",
+    "Step",
+    "partition",
+    "slot_interval",
+    "work_ns",
+]
 
 Interval: TypeAlias = tuple[int, int]
 """Addresses from the first up to the second, which is not in it."""
@@ -54,6 +67,9 @@ class Call:
     is_commit : bool
         Whether it must not run once the status word is not 0, because it changes state that
         outlives the run.
+    moves : tuple of tuple of int
+        For each argument, by how many bytes it moves with every round of the loops around the
+        call, outermost first; what is missing does not move.
     """
 
     address: int
@@ -63,6 +79,7 @@ class Call:
     writes: tuple[Interval, ...] = ()
     cost_ns: float = 0.0
     is_commit: bool = False
+    moves: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,40 +91,128 @@ class Share:
     end: int
 
 
-Step: TypeAlias = Share | Literal["barrier", "check"]
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """From here on a thread goes round a loop."""
+
+    loop: Loop
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Here a round of a loop ends, the ``depth``-th around."""
+
+    loop: Loop
+    depth: int
+
+
+Step: TypeAlias = Share | Begin | End | Literal["barrier", "check"]
 
 
 def partition(
-    calls: Sequence[Call], n_threads: int, status: Interval | None = None
+    calls: Sequence[Call],
+    n_threads: int,
+    status: Interval | None = None,
+    loops: Sequence[Loop] = (),
 ) -> list[list[Step]]:
     """The program of every thread; just one if more are not worth it.
 
     Before a call that commits there is a check of the status word, in all programs or in none.
+    Loops are over calls, by number; outer ones come first.
     """
-    work_ns = sum(call.cost_ns for call in calls)
-    if n_threads > 1 and work_ns >= ALONE_NS:
-        planner = _Planner(n_threads, status)
-        for number, call in enumerate(calls):
-            planner.add(number, call)
-        programs = planner.programs
+    if n_threads > 1 and work_ns(calls, loops) >= ALONE_NS:
+        planner = _Planner(calls, n_threads, status, loops)
+        programs = planner.plan()
         if any(isinstance(step, Share) for program in programs[1:] for step in program):
             return programs
-    planner = _Planner(1, status)
-    for number, call in enumerate(calls):
-        planner.add(number, call)
-    return planner.programs
+    return _Planner(calls, 1, status, loops).plan()
+
+
+def work_ns(calls: Sequence[Call], loops: Sequence[Loop]) -> float:
+    """What all calls cost in all rounds."""
+    costs = [call.cost_ns for call in calls]
+    for loop in loops:
+        for number in range(loop.begin, loop.end):
+            costs[number] *= loop.count
+    return sum(costs)
 
 
 class _Planner:
     """Hands out calls in their order."""
 
-    def __init__(self, n_threads: int, status: Interval | None) -> None:
+    def __init__(
+        self, calls: Sequence[Call], n_threads: int, status: Interval | None, loops: Sequence[Loop]
+    ) -> None:
         self.programs: list[list[Step]] = [[] for _ in range(n_threads)]
+        self._calls = calls
+        self._loops = loops
         self._status = status
         self._is_checked = False
         self._meet()
 
-    def add(self, number: int, call: Call) -> None:
+    def plan(self) -> list[list[Step]]:
+        """The program of every thread."""
+        self._add_range(0, len(self._calls), list(self._loops), 0)
+        return self.programs
+
+    def _add_range(self, begin: int, end: int, loops: list[Loop], depth: int) -> None:
+        """Hand out calls and the loops among them; ``loops`` lie within, outer ones first."""
+        number = begin
+        while number < end:
+            if loops and loops[0].begin == number:
+                loop = loops.pop(0)
+                inside = [each for each in loops if each.end <= loop.end]
+                loops[:] = loops[len(inside) :]
+                self._add_loop(loop, inside, depth)
+                number = loop.end
+            else:
+                self._add(number, self._calls[number])
+                number += 1
+
+    def _add_loop(self, loop: Loop, inside: list[Loop], depth: int) -> None:
+        """All threads go round together, meeting at the end of a round; or one goes alone.
+
+        A loop of calls that are not worth being divided has no barrier in it.
+        """
+        calls = self._calls[loop.begin : loop.end]
+        if len(self.programs) == 1 or all(call.cost_ns < 2 * SPLIT_NS for call in calls):
+            self._add_lonely_loop(loop, inside, depth, calls)
+            return
+        self._barrier()
+        for program in self.programs:
+            program.append(Begin(loop))
+        self._add_range(loop.begin, loop.end, inside, depth + 1)
+        self._barrier()
+        for program in self.programs:
+            program.append(End(loop, depth))
+
+    def _add_lonely_loop(
+        self, loop: Loop, inside: list[Loop], depth: int, calls: Sequence[Call]
+    ) -> None:
+        """Give a whole loop to one thread."""
+        reads = [each for call in calls for each in call.reads]
+        writes = [each for call in calls for each in call.writes]
+        before = self._threads_before(reads, writes)
+        thread = next(iter(before)) if len(before) == 1 else self._quietest()
+        if before - {thread}:
+            self._barrier()
+        program = self.programs[thread]
+        waiting = [(loop, depth)]
+        program.append(Begin(loop))
+        for number in range(loop.begin, loop.end):
+            for each in (one for one in inside if one.begin == number):
+                program.append(Begin(each))
+                waiting.append((each, depth + len(waiting)))
+            program.append(Share(number, 0, self._calls[number].n_chunks))
+            while waiting and waiting[-1][0].end == number + 1:
+                program.append(End(*waiting.pop()))
+        self._loads[thread] += loop.count * sum(call.cost_ns for call in calls)
+        self._note(thread, reads, writes)
+
+    def _quietest(self) -> int:
+        return min(range(len(self._loads)), key=self._loads.__getitem__)
+
+    def _add(self, number: int, call: Call) -> None:
         """Give a call to one thread or to several."""
         if call.is_commit and self._status and not self._is_checked:
             self._check(self._status)
@@ -131,8 +236,7 @@ class _Planner:
         """
         n_threads = min(len(self.programs), call.n_chunks, int(call.cost_ns / SPLIT_NS))
         if n_threads <= 1:
-            quietest = min(range(len(self._loads)), key=self._loads.__getitem__)
-            thread = next(iter(before)) if len(before) == 1 else quietest
+            thread = next(iter(before)) if len(before) == 1 else self._quietest()
             return [(thread, 0, call.n_chunks)]
         return _level(self._loads, call.n_chunks, call.cost_ns, n_threads)
 

@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from graphnn.compiler.native import spmd
-from graphnn.compiler.native.partition import Call, Interval, Slot, Step, partition, slot_interval
+from graphnn.compiler.native.partition import (
+    Begin,
+    Call,
+    End,
+    Interval,
+    Share,
+    Slot,
+    Step,
+    partition,
+    slot_interval,
+    work_ns,
+)
 from graphnn.compiler.native.pool import MAX_THREADS, pool, runner
+from graphnn.compiler.unit import Loop
 
 __all__ = ["Call", "Interval", "Segment", "Slot", "slot_interval"]
 
@@ -39,6 +51,8 @@ class Segment:
     status : int
         Address of an int64 that calls set if something is wrong; 0 for none. It is never cleared
         here. Calls that commit do not run once it is set, nor does anything behind them.
+    loops : sequence of Loop
+        Over calls, by number; outer ones first.
 
     Attributes
     ----------
@@ -48,12 +62,18 @@ class Segment:
     """
 
     def __init__(
-        self, calls: Sequence[Call], n_threads: int, *, n_slots: int = 0, status: int = 0
+        self,
+        calls: Sequence[Call],
+        n_threads: int,
+        *,
+        n_slots: int = 0,
+        status: int = 0,
+        loops: Sequence[Loop] = (),
     ) -> None:
         n_threads = max(1, min(n_threads, MAX_THREADS))
         watched = (status, status + 8) if status else None
-        programs = partition(calls, n_threads, watched)
-        alone = programs[0] if len(programs) == 1 else partition(calls, 1, watched)[0]
+        programs = partition(calls, n_threads, watched, loops)
+        alone = programs[0] if len(programs) == 1 else partition(calls, 1, watched, loops)[0]
         self.n_threads = len(programs)
         self.n_barriers = programs[0].count("barrier")
         self._n_calls = len(calls)
@@ -65,7 +85,7 @@ class Segment:
         self._pool = pool() if self.n_threads > 1 else None
         if self._pool:
             self._call = native.run
-        elif sum(call.cost_ns for call in calls) < HELD_NS:
+        elif work_ns(calls, loops) < HELD_NS:
             self._call = native.run_held
         else:
             self._call = native.run_alone
@@ -120,13 +140,17 @@ class _Tables:
         status: int,
         n_slots: int,
     ) -> None:
-        self._arguments, places, patches = _argument_table(calls)
+        # Threads go round loops at their own pace, so each has pointers of its own.
+        lonely = _Program(calls, alone)
+        many = [_Program(calls, each) for each in programs] if len(programs) > 1 else [lonely]
+        made = [lonely, *many]
+        patches = [patch for each in dict.fromkeys(made) for patch in each.patches]
         self._patches = np.array(patches, "int64").reshape(-1, 2)
         used = 1 + max((slot for _, slot in patches), default=-1)
         self.slots = (ctypes.c_int64 * max(used, n_slots))()
         self._status = np.zeros(1, "int64")
-        self._programs = [_records(calls, each, places) for each in (alone, *programs)]
-        addresses = [each.ctypes.data for each in self._programs]
+        self._programs = made
+        addresses = [each.records.ctypes.data for each in made]
         self.job = np.array(
             [
                 len(programs),
@@ -144,34 +168,69 @@ class _Tables:
         self.job_address: int = self.job.ctypes.data
 
 
-def _argument_table(
-    calls: Sequence[Call],
-) -> tuple[np.ndarray, list[int], list[tuple[int, int]]]:
-    """The pointers of all calls in a row, where each call's begin, and those that are slots."""
-    flat = [argument for call in calls for argument in call.arguments]
-    numbers = [0 if isinstance(each, Slot) else each for each in flat]
-    table = np.array([*numbers, 0], "int64")
-    base = table.ctypes.data
-    places, place = [], base
-    for call in calls:
-        places.append(place)
-        place += 8 * len(call.arguments)
-    patches = [
-        (base + 8 * index, each.number) for index, each in enumerate(flat) if isinstance(each, Slot)
-    ]
-    return table, places, patches
+class _Program:
+    """The records of one thread, and the memory that they point to.
+
+    Attributes
+    ----------
+    records : numpy.ndarray
+    patches : list of (int, int)
+        Addresses of the pointers that are slots, and the numbers of these.
+    """
+
+    def __init__(self, calls: Sequence[Call], steps: Sequence[Step]) -> None:
+        shares = [step.call for step in steps if isinstance(step, Share)]
+        flat = [argument for number in shares for argument in calls[number].arguments]
+        numbers = [0 if isinstance(each, Slot) else each for each in flat]
+        self._pointers = np.array([*numbers, 0], "int64")
+        base = self._pointers.ctypes.data
+        self.patches = [
+            (base + 8 * index, each.number)
+            for index, each in enumerate(flat)
+            if isinstance(each, Slot)
+        ]
+        self._counters = np.zeros(sum(isinstance(step, Begin) for step in steps), "int64")
+        self.records = np.array(list(self._rows(calls, steps)), "int64")
+
+    def _rows(
+        self, calls: Sequence[Call], steps: Sequence[Step]
+    ) -> Iterator[tuple[int, int, int, int, int]]:
+        place, counter = self._pointers.ctypes.data, self._counters.ctypes.data
+        n_rows = 0
+        begun: list[tuple[int, int, list[tuple[int, Call]]]] = []
+        for step in steps:
+            rows: list[tuple[int, int, int, int, int]] = []
+            match step:
+                case "barrier":
+                    rows.append((spmd.BARRIER, 0, 0, 0, 0))
+                case "check":
+                    rows.append((spmd.CHECK, 0, 0, 0, 0))
+                case Begin():
+                    begun.append((n_rows, counter, []))
+                    counter += 8
+                case End(loop, depth):
+                    first, counted, moving = begun.pop()
+                    moves = list(_moves(moving, depth))
+                    rows += [(spmd.MOVE, where, by, 0, 0) for where, by in moves]
+                    back = spmd.RECORD_WORDS * (n_rows + len(rows) - first)
+                    rows.append((spmd.REPEAT, counted, loop.count, back, 0))
+                    rows += [(spmd.MOVE, where, -by * loop.count, 0, 0) for where, by in moves]
+                    if begun:
+                        begun[-1][2].extend(moving)
+                case Share(number, begin, end):
+                    call = calls[number]
+                    rows.append((call.address, place, begin, end, number))
+                    if begun:
+                        begun[-1][2].append((place, call))
+                    place += 8 * len(call.arguments)
+            n_rows += len(rows)
+            yield from rows
+        yield (spmd.END, 0, 0, 0, 0)
 
 
-def _records(calls: Sequence[Call], program: Sequence[Step], places: Sequence[int]) -> np.ndarray:
-    """A program's records."""
-    rows = []
-    for step in program:
-        if step == "barrier":
-            rows.append((spmd.BARRIER, 0, 0, 0, 0))
-        elif step == "check":
-            rows.append((spmd.CHECK, 0, 0, 0, 0))
-        else:
-            call = calls[step.call]
-            rows.append((call.address, places[step.call], step.begin, step.end, step.call))
-    rows.append((spmd.END, 0, 0, 0, 0))
-    return np.array(rows, "int64")
+def _moves(calls: Iterable[tuple[int, Call]], depth: int) -> Iterator[tuple[int, int]]:
+    """The pointers that a round of a loop moves, and by how many bytes."""
+    for place, call in calls:
+        for index, moves in enumerate(call.moves):
+            if len(moves) > depth and moves[depth]:
+                yield place + 8 * index, moves[depth]

@@ -6,6 +6,8 @@ worker); a *program* is a row of records of `RECORD_WORDS` words::
     address of a function, argument pointers, begin, end, number of the call
     BARRIER                          all workers of the job meet here
     CHECK                            the program ends here if the status word is not 0
+    MOVE, address, bytes             an argument pointer moves
+    REPEAT, counter, count, words    so many words back, until the counter says that it is done
     END
 
 Three functions: ``run(control, job)`` runs it on all its workers, the caller being worker 0, or
@@ -26,13 +28,15 @@ __all__ = [
     "END",
     "JOB_WORDS",
     "KEY",
+    "MOVE",
     "RECORD_WORDS",
+    "REPEAT",
     "generate",
 ]
 
 KEY = "graphnn.compiler.native.spmd"
 
-END, BARRIER, CHECK = 0, 1, 2
+END, BARRIER, CHECK, MOVE, REPEAT = range(5)
 """Records that are not calls, told by their first word."""
 RECORD_WORDS = 5
 
@@ -76,12 +80,14 @@ entry:
   %untimed = icmp eq ptr %times, null
   br label %next
 next:
-  %record = phi ptr [ %program, %entry ], [ %following, %advance ]
+  %record = phi ptr [ %program, %entry ], [ %following, %advance ], [ %back, %again ]
   %function = load ptr, ptr %record
   %word = ptrtoint ptr %function to i64
   switch i64 %word, label %call [ i64 {END}, label %out
     i64 {BARRIER}, label %meet
-    i64 {CHECK}, label %check ]
+    i64 {CHECK}, label %check
+    i64 {MOVE}, label %move
+    i64 {REPEAT}, label %repeat ]
 meet:
   call void @barrier(ptr %control, i64 %workers)
   br label %advance
@@ -89,6 +95,32 @@ check:
   %error = load i64, ptr %status
   %fine = icmp eq i64 %error, 0
   br i1 %fine, label %advance, label %out
+move:
+  %moved.at = getelementptr i64, ptr %record, i64 1
+  %by.at = getelementptr i64, ptr %record, i64 2
+  %moved = load ptr, ptr %moved.at
+  %by = load i64, ptr %by.at
+  %old = load i64, ptr %moved
+  %new = add i64 %old, %by
+  store i64 %new, ptr %moved
+  br label %advance
+repeat:
+  %counter.at = getelementptr i64, ptr %record, i64 1
+  %count.at = getelementptr i64, ptr %record, i64 2
+  %counter = load ptr, ptr %counter.at
+  %count = load i64, ptr %count.at
+  %rounds = load i64, ptr %counter
+  %done = add i64 %rounds, 1
+  %going = icmp ult i64 %done, %count
+  %kept = select i1 %going, i64 %done, i64 0
+  store i64 %kept, ptr %counter
+  br i1 %going, label %again, label %advance
+again:
+  %words.at = getelementptr i64, ptr %record, i64 3
+  %words = load i64, ptr %words.at
+  %backwards = sub i64 0, %words
+  %back = getelementptr i64, ptr %record, i64 %backwards
+  br label %next
 call:
   %arguments.at = getelementptr i64, ptr %record, i64 1
   %begin.at = getelementptr i64, ptr %record, i64 2
@@ -108,7 +140,9 @@ timed:
   %number.at = getelementptr i64, ptr %record, i64 4
   %number = load i64, ptr %number.at
   %time.at = getelementptr i64, ptr %times, i64 %number
-  store i64 %taken, ptr %time.at
+  %earlier = load i64, ptr %time.at
+  %together = add i64 %earlier, %taken
+  store i64 %together, ptr %time.at
   br label %advance
 advance:
   %following = getelementptr i64, ptr %record, i64 {RECORD_WORDS}

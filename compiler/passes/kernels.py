@@ -161,7 +161,7 @@ class _Builder:
             return self._add(literal(seen.attrs["value"].array.reshape(-1)[0], node.dtype))
         view = self._read(node)
         strides = strides_along(view, dims, self.group.sizes)
-        key = (view.buffer, view.offset, view.dtype, tuple(sorted(strides.items())))
+        key = (view.buffer, view.offset, view.moves, view.dtype, tuple(sorted(strides.items())))
         if key not in self.operand_numbers:
             self.operand_numbers[key] = len(self.inputs)
             self.inputs.append((view, strides))

@@ -20,11 +20,14 @@ from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.joined import parts_along, parts_of_joins
 from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import copying, lower_group
-from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.compiler.scans.lowering import lower_scan
+from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
@@ -32,22 +35,20 @@ from graphnn.core.state import Parameter
 from graphnn.ops.broadcasting import RESHAPE
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
+from graphnn.ops.joining import CONCATENATE
 
-__all__ = ["lower"]
+__all__ = ["Lowering", "contiguous", "lower"]
 
 Views = tuple[View, ...]
 
 
 def lower(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
-    if not unit.groups:  # nothing was fused: every node by itself
-        alone = (Group.of(node) for node in unit.schedule if is_computed(node))
-        unit = replace(unit, groups=tuple(alone))
-    lowering = _Lowering(unit)
+    lowering = Lowering(unit)
     for number, node in enumerate(unit.graph.inputs):
         fed = Buffer(Storage.FEED, number, node.tensor.nbytes)
         lowering.views[node] = (contiguous(fed, node.tensor),)
-    for group in unit.groups:
+    for group in lowering.unit.groups:
         lowering.lower(group)
     results = lowering.finish(
         unit.graph.outputs, unit.updated, in_place=unit.options.debug != "nan"
@@ -55,6 +56,7 @@ def lower(unit: Unit, driver: Driver) -> Unit:
     return replace(
         unit,
         instructions=tuple(lowering.instructions),
+        loops=tuple(sorted(lowering.loops, key=lambda loop: (loop.begin, -loop.end))),
         buffers=tuple(lowering.buffers),
         states=tuple(lowering.states),
         constants=tuple(lowering.constants),
@@ -73,16 +75,34 @@ def contiguous(buffer: Buffer, spec: TensorSpec) -> View:
     return View(buffer, 0, shape, tuple(reversed(strides)), spec.dtype)
 
 
-class _Lowering:
-    """The instructions and buffers made so far."""
+class Lowering:
+    """The instructions and buffers made so far.
 
-    def __init__(self, unit: Unit) -> None:
+    Attributes
+    ----------
+    unit : Unit
+        Whose nodes are lowered: a program's, or that of a body inside of it.
+    views : dict of Node to tuple of View
+    instructions, loops, buffers : list
+        Shared by a program and the bodies inside of it; so are states and constants.
+    depth : int
+        Number of loops around.
+    """
+
+    def __init__(self, unit: Unit, around: Lowering | None = None) -> None:
+        if not unit.groups:  # nothing was fused: every node by itself
+            alone = (Group.of(node) for node in unit.schedule if is_computed(node))
+            unit = replace(unit, groups=tuple(alone))
+        self.unit = unit
         self.views: dict[Node, Views] = {}
-        self.instructions: list[Instruction] = []
-        self.buffers: list[Buffer] = []
-        self.states: dict[Parameter, Buffer] = {}
-        self.constants: dict[Node, Buffer] = {}
+        self.instructions: list[Instruction] = around.instructions if around else []
+        self.loops: list[Loop] = around.loops if around else []
+        self.buffers: list[Buffer] = around.buffers if around else []
+        self.states: dict[Parameter, Buffer] = around.states if around else {}
+        self.constants: dict[Node, Buffer] = around.constants if around else {}
+        self.depth: int = around.depth + 1 if around else 0
         self.needed = _needed(unit)
+        self.parts = parts_of_joins(unit)
 
     def allocate(self, spec: TensorSpec) -> View:
         """A new buffer in the arena."""
@@ -121,9 +141,10 @@ class _Lowering:
         if isinstance(node, Parameter):
             return (self.state(node),)
         if node.op is CONSTANT:
-            buffer = Buffer(Storage.CONSTANT, len(self.constants), node.tensor.nbytes)
-            self.constants[node] = buffer
-            return (contiguous(buffer, node.tensor),)
+            if node not in self.constants:
+                number, nbytes = len(self.constants), node.tensor.nbytes
+                self.constants[node] = Buffer(Storage.CONSTANT, number, nbytes)
+            return (contiguous(self.constants[node], node.tensor),)
         if node.op is TUPLE:
             return tuple(self.views[each][0] for each in node.inputs)
         (read,) = (self.views[each] for each in _looked_at(node))
@@ -137,11 +158,15 @@ class _Lowering:
         return (seen,)
 
     def lower(self, group: Group) -> None:
-        """The instruction that computes a group."""
+        """The instruction that computes a group, or the loop."""
+        if is_scan(group.nodes[0]) and lower_scan(self, group.nodes[0]):
+            return
+        if group.nodes[0].op is CONCATENATE and group.nodes[0] in self.views:
+            self._join_rest(group.nodes[0])
+            return
         stored = [node for node in group.nodes if node in self.needed]
         for node in stored:
-            specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
-            self.views[node] = tuple(map(self.allocate, specs))
+            self.views[node] = self._place(node)
         if group.is_native:
             self._lower_native(group, stored)
         else:
@@ -164,6 +189,23 @@ class _Lowering:
                     scratch=self.scratch([each.kernel for each in pieces or ()]),
                 )
             )
+
+    def _place(self, node: Node) -> Views:
+        """Memory for what a node computes: its own, or a part of what it will be joined to."""
+        part = self.parts.get(node)
+        if part is not None:
+            if part.whole not in self.views:
+                self.views[part.whole] = (self.allocate(part.whole.tensor),)
+            return (part.of(self.views[part.whole][0]),)
+        specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
+        return tuple(map(self.allocate, specs))
+
+    def _join_rest(self, node: Node) -> None:
+        """Copy to a joined array what was not computed there."""
+        (whole,) = self.views[node]
+        for part, each in parts_along(node):
+            if self.parts.get(each) != part:
+                self.copy(self.view_of(each), each, into=part.of(whole))
 
     def _lower_native(self, group: Group, stored: Sequence[Node]) -> None:
         """The kernel or contraction of a group."""
@@ -201,57 +243,89 @@ class _Lowering:
         self, outputs: Sequence[Node], parameters: Sequence[Parameter], *, in_place: bool
     ) -> list[View]:
         """Write the last outputs into the state, all as if at once; where the others are."""
+        n_results = len(outputs) - len(parameters)
         targets = [self.state(parameter) for parameter in parameters]
+        views = self.read_before(outputs[:n_results], targets)
+        moved = self.write(outputs[n_results:], targets, begin=0, in_place=in_place)
+        return list(_move(views, moved))
+
+    def read_before(self, nodes: Sequence[Node], targets: Sequence[View]) -> list[View]:
+        """Views of nodes that stay as they are when targets are written: copies, if need be."""
         overwritten = {target.buffer for target in targets}
-        n_results = len(outputs) - len(targets)
-        views: list[View] = []
-        for index, node in enumerate(outputs):
-            view = self.view_of(node)
-            unchanged = index >= n_results and view == targets[index - n_results]
-            if view.buffer in overwritten and not unchanged:
-                view = self.copy(view, node)  # an old value that is asked for: save it first
-            views.append(view)
-        values = views[n_results:]
-        moved = self._write_in_place(values, targets) if in_place else {}
-        for node, value, target in zip(outputs[n_results:], values, targets, strict=True):
-            if value != target and moved.get(value.buffer) != target.buffer:
-                self.copy(value, node, into=target)
-        if not moved:
-            return views[:n_results]
-        self.instructions = [
-            replace(
-                each,
-                inputs=_move(each.inputs, moved),
-                outputs=_move(each.outputs, moved),
-                reads=tuple((node, _moved(view, moved)) for node, view in each.reads),
-                pieces=tuple(_moved_piece(piece, moved) for piece in each.pieces),
-            )
-            for each in self.instructions
+        views = map(self.view_of, nodes)
+        return [
+            self.copy(view, node) if view.buffer in overwritten else view
+            for node, view in zip(nodes, views, strict=True)
         ]
-        return list(_move(views[:n_results], moved))
+
+    def write(
+        self, nodes: Sequence[Node], targets: Sequence[View], *, begin: int, in_place: bool
+    ) -> dict[Buffer, View]:
+        """Write values to where they are wanted, all as if at once.
+
+        Parameters
+        ----------
+        nodes : sequence of Node
+        targets : sequence of View
+        begin : int
+            The instructions before this one stay as they are.
+        in_place : bool
+            Whether instructions may write there at once; else values are copied at the end.
+
+        Returns
+        -------
+        dict of Buffer to View
+            Buffers that instructions do without, for they write to these views at once.
+        """
+        overwritten = {target.buffer for target in targets}
+        values: list[View] = []
+        for node, target in zip(nodes, targets, strict=True):
+            view = self.view_of(node)
+            if view.buffer in overwritten and view != target:
+                view = self.copy(view, node)  # an old value that is asked for: save it first
+            values.append(view)
+        moved = self._write_in_place(values, targets, begin) if in_place else {}
+        for node, value, target in zip(nodes, values, targets, strict=True):
+            if value != target and moved.get(value.buffer) != target:
+                self.copy(value, node, into=target)
+        if moved:
+            self.instructions[begin:] = [
+                replace(
+                    each,
+                    inputs=_move(each.inputs, moved),
+                    outputs=_move(each.outputs, moved),
+                    reads=tuple((node, _moved(view, moved)) for node, view in each.reads),
+                    pieces=tuple(_moved_piece(piece, moved) for piece in each.pieces),
+                )
+                for each in self.instructions[begin:]
+            ]
+        return moved
 
     def _write_in_place(
-        self, values: Sequence[View], targets: Sequence[View]
-    ) -> dict[Buffer, Buffer]:
-        """Which buffers of new values may be the state itself.
+        self, values: Sequence[View], targets: Sequence[View], begin: int
+    ) -> dict[Buffer, View]:
+        """For buffers of new values that may lie where they are wanted, that place.
 
-        A kernel may write straight into the state if nothing reads the old value after it, it
-        reads the old value itself only at the position it writes, and nothing after it can fail.
+        A kernel may write there if nothing reads the old value after it, it reads the old value
+        itself only at the position it writes, and nothing after it can fail.
         """
         written_by: dict[Buffer, int] = {}
         last_read: dict[Buffer, int] = {}
         last_risk = -1
-        for index, instruction in enumerate(self.instructions):
+        for index, instruction in enumerate(self.instructions[begin:], start=begin):
             if instruction.op is not None and instruction.op.may_raise:
                 last_risk = index
             written_by.update((view.buffer, index) for view in instruction.outputs)
             last_read.update((view.buffer, index) for view in instruction.inputs)
-        moved: dict[Buffer, Buffer] = {}
+        in_loops = {
+            n for loop in self.loops if loop.begin >= begin for n in range(loop.begin, loop.end)
+        }
+        moved: dict[Buffer, View] = {}
         for value, target in zip(values, targets, strict=True):
             writer = written_by.get(value.buffer)
-            if writer is None or value.buffer in moved or not value.is_whole:
+            if writer is None or value.buffer in moved or not value.is_whole or writer in in_loops:
                 continue
-            if writer < last_risk:
+            if writer < last_risk and target.buffer.storage is Storage.STATE:
                 continue
             instruction = self.instructions[writer]
             output = next(
@@ -259,11 +333,16 @@ class _Lowering:
                 for number, view in enumerate(instruction.outputs)
                 if view.buffer == value.buffer
             )
-            if last_read.get(target.buffer, -1) < writer or (
-                last_read[target.buffer] == writer
-                and may_overwrite(instruction, output, target.buffer)
+            # What moves is written at another place than anything is read.
+            if (
+                any(target.moves)
+                or last_read.get(target.buffer, -1) < writer
+                or (
+                    last_read[target.buffer] == writer
+                    and may_overwrite(instruction, output, target.buffer)
+                )
             ):
-                moved[value.buffer] = target.buffer
+                moved[value.buffer] = target
         return moved
 
 
@@ -285,18 +364,22 @@ def _looked_at(node: Node) -> tuple[Node, ...]:
     return node.inputs if node.op.is_view or node.op in (TUPLE, PROJECT) else ()
 
 
-def _move(views: Sequence[View], moved: Mapping[Buffer, Buffer]) -> Views:
-    """The views with some buffers replaced by others of their size."""
+def _move(views: Sequence[View], moved: Mapping[Buffer, View]) -> Views:
+    """The views with places in other memory for some buffers."""
     return tuple(_moved(view, moved) for view in views)
 
 
-def _moved_piece(piece: Piece, moved: Mapping[Buffer, Buffer]) -> Piece:
+def _moved_piece(piece: Piece, moved: Mapping[Buffer, View]) -> Piece:
     operands = (_moved(each, moved) if isinstance(each, View) else each for each in piece.operands)
     return replace(piece, operands=tuple(operands))
 
 
-def _moved(view: View, moved: Mapping[Buffer, Buffer]) -> View:
-    return replace(view, buffer=moved[view.buffer]) if view.buffer in moved else view
+def _moved(view: View, moved: Mapping[Buffer, View]) -> View:
+    target = moved.get(view.buffer)
+    if target is None:
+        return view
+    offset = target.offset + view.offset
+    return replace(view, buffer=target.buffer, offset=offset, moves=target.moves)
 
 
 def look(node: Node, view: View) -> View | None:
@@ -316,6 +399,6 @@ def look(node: Node, view: View) -> View | None:
             return None
         raise
     if seen.size == 0:
-        return View(view.buffer, view.offset, seen.shape, seen.strides, view.dtype)
+        return replace(view, shape=seen.shape, strides=seen.strides)
     offset = seen.__array_interface__["data"][0] - ghost.__array_interface__["data"][0]
-    return View(view.buffer, view.offset + offset, seen.shape, seen.strides, view.dtype)
+    return replace(view, offset=view.offset + offset, shape=seen.shape, strides=seen.strides)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.overwriting import may_overwrite
-from graphnn.compiler.unit import Buffer, Instruction, MemoryPlan, Storage, Unit
+from graphnn.compiler.unit import Buffer, Instruction, Loop, MemoryPlan, Storage, Unit
 from graphnn.core.state import ALIGNMENT
 
 __all__ = ["live_ranges", "plan_memory"]
@@ -66,7 +66,27 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
             touch(instruction.scratch, time)
     for view in unit.results:
         touch(view.buffer, len(unit.instructions))
+    for loop in reversed(unit.loops):
+        _keep_through(loop, unit, first, last)
     return tuple((first.get(i, 0), last.get(i, -1)) for i in range(len(unit.buffers)))
+
+
+def _keep_through(loop: Loop, unit: Unit, first: dict[int, int], last: dict[int, int]) -> None:
+    """What is touched inside of a loop and outside of it is live all through it.
+
+    And until behind it, for what dies at its last instruction would be overwritten in its first
+    round. What is touched inside alone is live anew in every round.
+    """
+    touched = {
+        view.buffer.index
+        for instruction in unit.instructions[loop.begin : loop.end]
+        for view in (*instruction.inputs, *instruction.outputs)
+        if view.buffer.storage is Storage.ARENA
+    }
+    for index in touched:
+        if first[index] < loop.begin or last[index] >= loop.end:
+            first[index] = min(first[index], loop.begin)
+            last[index] = max(last[index], loop.end)
 
 
 def _overwritten(

@@ -27,7 +27,7 @@ from graphnn.compiler.matching import Matching, MismatchError, through_views
 from graphnn.compiler.memory_model import nbytes_of
 from graphnn.compiler.unit import Note, Unit
 from graphnn.core.node import Node
-from graphnn.ops.contract import CONSTANT
+from graphnn.ops.constants import CONSTANT
 
 __all__ = ["recompute"]
 

@@ -9,14 +9,17 @@ Every spec is inferred again, so a size that does not fit is found here, at its 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
 from graphnn.core.dims import Dim
 from graphnn.core.errors import ShapeError
+from graphnn.core.graph import Graph
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by, provenance
+from graphnn.core.spec import TensorSpec
 
 __all__ = ["specialize"]
 
@@ -26,16 +29,17 @@ def specialize(unit: Unit, driver: Driver) -> Unit:
     if not unit.sizes:
         return unit
 
-    def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
-        attrs = {name: _bind(value, unit.sizes, node) for name, value in node.attrs.items()}
-        if all(attrs[name] is node.attrs[name] for name in attrs):
-            if inputs == node.inputs:
-                return node
-            attrs = dict(node.attrs)
-        with made_by("specialize", node):
-            return make_node(node.op, inputs, attrs)
+    return driver.with_graph(unit, unit.graph.map(partial(_specialized, unit.sizes)))
 
-    return driver.with_graph(unit, unit.graph.map(replace))
+
+def _specialized(sizes: Mapping[str, int], node: Node, inputs: tuple[Node, ...]) -> Node:
+    attrs = {name: _bind(value, sizes, node) for name, value in node.attrs.items()}
+    if all(attrs[name] is node.attrs[name] for name in attrs):
+        if inputs == node.inputs:
+            return node
+        attrs = dict(node.attrs)
+    with made_by("specialize", node):
+        return make_node(node.op, inputs, attrs)
 
 
 def _bind(value: Any, sizes: Mapping[str, int], node: Node) -> Any:
@@ -53,4 +57,8 @@ def _bind(value: Any, sizes: Mapping[str, int], node: Node) -> Any:
     if isinstance(value, tuple):
         bound = tuple(_bind(each, sizes, node) for each in value)
         return value if all(a is b for a, b in zip(bound, value, strict=True)) else bound
+    if isinstance(value, TensorSpec):
+        return value if value.is_known else value.bind(sizes)
+    if isinstance(value, Graph):
+        return value.map(partial(_specialized, sizes))
     return value

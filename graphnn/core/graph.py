@@ -14,7 +14,15 @@ from graphnn.core.text import graph_text
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "as_graph", "rebuild", "topological_order", "with_inputs"]
+__all__ = [
+    "Graph",
+    "as_graph",
+    "depending_on",
+    "rebuild",
+    "substitute",
+    "topological_order",
+    "with_inputs",
+]
 
 
 def inputs_of(node: Node) -> tuple[Node, ...]:
@@ -78,6 +86,42 @@ def rebuild(
             carry(node, made)
         new[node] = made
     return new
+
+
+class _Border:
+    """Some nodes, and all that were there before them and so do not depend on them."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._nodes = frozenset(nodes)
+        self._first = min((node.serial for node in self._nodes), default=0)
+
+    def __contains__(self, node: object) -> bool:
+        return isinstance(node, Node) and (node.serial < self._first or node in self._nodes)
+
+
+def depending_on(outputs: Iterable[Node], symbols: Iterable[Node]) -> set[Node]:
+    """The nodes among those that make ``outputs`` that depend on one of some nodes, or are one.
+
+    Nodes that are older than all of these are not looked at.
+    """
+    found = set(symbols)
+    for node in topological_order(outputs, _Border(found)):
+        if not found.isdisjoint(node.inputs):
+            found.add(node)
+    return found
+
+
+def substitute(outputs: Iterable[Node], replacements: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """``outputs`` with given nodes, and so all that read them, replaced."""
+    new = dict(replacements)
+    listed = tuple(outputs)
+    if not new:
+        return listed
+    for node in topological_order(listed, _Border(replacements)):
+        made = with_inputs(node, tuple(new.get(each, each) for each in node.inputs))
+        carry(node, made)
+        new[node] = made
+    return tuple(new.get(each, each) for each in listed)
 
 
 def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
@@ -152,11 +196,11 @@ class Graph:
 
     def substitute(self, replacements: Mapping[Node, Node]) -> Graph:
         """A graph in which given nodes, and so all that read them, are replaced."""
-
-        def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
-            return replacements[node] if node in replacements else with_inputs(node, inputs)
-
-        return self.map(replace)
+        outputs = substitute(self.outputs, replacements)
+        inputs = tuple(replacements.get(each, each) for each in self.inputs)
+        if outputs == self.outputs and inputs == self.inputs:
+            return self
+        return Graph(inputs, outputs)
 
     def to_networkx(self) -> networkx.MultiDiGraph[Any]:
         """The graph for networkx: nodes are numbered in order, edges lead from input to user.

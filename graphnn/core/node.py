@@ -6,6 +6,7 @@ subexpressions never exist twice and equality is ``is``.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 
 __all__ = ["Node", "freeze", "make_node"]
 
+_serials = itertools.count()
 _NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -42,14 +44,17 @@ class Node(Operators):
     attrs : mapping of str to a hashable value
     spec : TensorSpec or TupleSpec
         Shape and dtype, computed by ``op.infer``.
+    serial : int
+        Grows with every node that is made: no node depends on one with a larger number.
     """
 
-    __slots__ = ("__weakref__", "attrs", "inputs", "op", "spec")
+    __slots__ = ("__weakref__", "attrs", "inputs", "op", "serial", "spec")
 
     op: Op
     inputs: tuple[Node, ...]
     attrs: Mapping[str, Any]
     spec: Spec
+    serial: int
 
     def __init__(
         self, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any], spec: Spec
@@ -59,6 +64,7 @@ class Node(Operators):
         write(self, "inputs", inputs)
         write(self, "attrs", attrs)
         write(self, "spec", spec)
+        write(self, "serial", next(_serials))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"nodes are immutable; cannot set {name!r}")

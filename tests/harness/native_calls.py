@@ -53,11 +53,11 @@ COUNT = """
 
 FAIL = """
   %is_it = icmp eq i64 %i, 5
-  %old = load i64, ptr %to
-  %new = select i1 %is_it, i64 77, i64 %old
-  store i64 %new, ptr %to
+  %nothing = alloca i64
+  %where = select i1 %is_it, ptr %to, ptr %nothing
+  store i64 77, ptr %where
 """
-"""Chunk 5 sets the word to 77."""
+"""Chunk 5 sets the word to 77; the others, which may run beside it, do not touch it."""
 
 
 def generator(body):

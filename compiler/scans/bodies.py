@@ -1,0 +1,59 @@
+"""Passes over what is inside of nodes: the bodies of scans are graphs like the one they are in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import wraps
+
+from graphnn.compiler.driver import Driver, Pass
+from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import Graph, with_inputs
+from graphnn.core.node import Node, make_node
+from graphnn.core.provenance import made_by
+
+__all__ = ["everywhere", "inside_first"]
+
+
+def everywhere(work: Pass) -> Pass:
+    """The pass that rewrites the graph of a unit, and before it the bodies inside, all the way in.
+
+    For a pass that changes the graph alone, and no spec.
+    """
+
+    @wraps(work)
+    def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
+        def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
+            if not is_scan(node):
+                return with_inputs(node, inputs)
+            body: Graph = node.attrs["body"]
+            made = in_bodies_too(_unit_of(body, unit), driver).graph
+            if made is body:
+                return with_inputs(node, inputs)
+            with made_by(work.__name__, node):
+                return make_node(node.op, inputs, {**node.attrs, "body": made})
+
+        return work(driver.with_graph(unit, unit.graph.map(inside)), driver)
+
+    return in_bodies_too
+
+
+def inside_first(work: Pass) -> Pass:
+    """The pass that works on the units of the bodies inside, all the way in, and then on a unit."""
+
+    @wraps(work)
+    def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
+        found = {node.attrs["body"] for node in unit.graph.nodes if is_scan(node)}
+        if not found:
+            return work(unit, driver)
+        bodies = {
+            body: in_bodies_too(unit.bodies.get(body) or _unit_of(body, unit), driver)
+            for body in found
+        }
+        return work(replace(unit, bodies=bodies), driver)
+
+    return in_bodies_too
+
+
+def _unit_of(body: Graph, unit: Unit) -> Unit:
+    return Unit(body, options=unit.options, sizes=unit.sizes)

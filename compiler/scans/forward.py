@@ -1,0 +1,76 @@
+"""The tangent of a scan: one scan over the carry and its tangent.
+
+The step is linearised where it is, next to what it computes; a pass merges the copy of the primal
+with the scan that was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphnn.compiler.autodiff.forward import push_forward
+from graphnn.core.node import Node
+from graphnn.ops.constants import zeros_like
+from graphnn.ops.leaves import input_like
+from graphnn.ops.scans import Carry, Step
+
+__all__ = ["jvp_of_scan"]
+
+
+def jvp_of_scan(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
+    """Tangents of all results of a scan from those of its inputs; None for zero."""
+    step = Step.of(node)
+    n_constants = len(node.inputs) - len(step.symbols)
+    constants = node.inputs[:n_constants]
+    seeds = {
+        each: tangent
+        for each, tangent in zip(constants, tangents, strict=False)
+        if tangent is not None
+    }
+    arriving = dict(zip(step.symbols, tangents[n_constants:], strict=True))
+    elements = dict(step.elements)
+    for symbol in step.elements:
+        tangent = arriving[symbol]
+        if tangent is not None:
+            seeds[symbol] = input_like("tangent", symbol.tensor)
+            elements[seeds[symbol]] = tangent
+    moving = {
+        each.symbol: input_like("tangent", each.symbol.tensor)
+        for each in step.carries
+        if arriving[each.symbol] is not None
+    }
+    while True:
+        found = push_forward(step.outputs, {**seeds, **moving}, boundary=constants)
+        late = [
+            each.symbol
+            for each, tangent in zip(step.carries, found, strict=False)
+            if tangent is not None and each.symbol not in moving
+        ]
+        if not late:
+            break
+        moving.update((symbol, input_like("tangent", symbol.tensor)) for symbol in late)
+    carries = [
+        Carry(
+            moving[each.symbol],
+            _or_zeros(arriving[each.symbol], each.first),
+            _or_zeros(tangent, each.next),
+        )
+        for each, tangent in zip(step.carries, found, strict=False)
+        if each.symbol in moving
+    ]
+    ys = found[len(step.carries) :]
+    some = [each for each in ys if each is not None]
+    derived = Step((*step.carries, *carries), elements, tuple(some), step.length, step.reverse)
+    finals, stacked = derived.build()
+    places = {each.symbol: final for each, final in zip(derived.carries, finals, strict=True)}
+    of_carries = [
+        places[moving[each.symbol]] if each.symbol in moving else None for each in step.carries
+    ]
+    remaining = iter(stacked)
+    return [*of_carries, *(None if each is None else next(remaining) for each in ys)]
+
+
+def _or_zeros(tangent: Any, primal: Node) -> Node:
+    zeros: Node = zeros_like(primal) if tangent is None else tangent
+    return zeros

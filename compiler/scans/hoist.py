@@ -1,0 +1,216 @@
+"""hoist: products that need no carry leave the scan, and become one product over all steps.
+
+Before: every step computes ``x @ w``, ``h @ u`` and adds ``x.T @ dz`` to a total.
+After: one product ``xs @ w`` before the scan; within it ``h @ u`` alone; and after it one product
+of ``xs`` and all ``dz``, summed over batch and time at once.
+
+Three things leave: what depends on elements alone goes before the scan; what no carry depends on
+goes after it; and a carry to which something is only added is summed after it. Elementwise nodes
+go along where that makes nothing larger; without a product nothing leaves, for a step's loop is
+as good a place as any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+
+from graphnn.compiler.batching import batch_nodes
+from graphnn.compiler.domain import ANCHOR_OPS
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.scans.rewriting import replace_scans
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import depending_on, substitute, topological_order, with_inputs
+from graphnn.core.node import Node, make_node
+from graphnn.ops.arithmetic import add
+from graphnn.ops.broadcasting import SUM
+from graphnn.ops.constants import CONSTANT
+from graphnn.ops.contraction import DOT_GENERAL, dot_of
+from graphnn.ops.leaves import input_like
+from graphnn.ops.scans import Carry, Step
+
+__all__ = ["hoist"]
+
+
+def hoist(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+
+    def hoisted(node: Node, used: Set[int]) -> Sequence[Node | None] | None:
+        later = _Later(Step.of(node))
+        rest = _with_products_before(later.rest)
+        if rest is later.rest and not later.leaves:
+            return None
+        results = later.results(rest)
+        return results if driver.spend("hoist", node, results[0]) else None
+
+    return driver.with_graph(unit, replace_scans(unit.graph, "hoist", hoisted))
+
+
+# ---------------------------------------------------------------------------------- before a scan
+
+
+def _with_products_before(step: Step) -> Step:
+    """The step with what products of elements gave for elements, computed for all at once."""
+    carried = depending_on(step.outputs, [each.symbol for each in step.carries])
+    among = depending_on(step.outputs, step.elements) - carried
+    leaving = _before(step, among)
+    if not leaving:
+        return step
+    stays = (among | carried) - leaving
+    read = {each for node in stays for each in node.inputs} | set(step.outputs)
+    crossing = _in_order(leaving & read)
+    wholes = batch_nodes(crossing, step.elements, boundary=step.constants)
+    symbols = {each: input_like("before", each.tensor) for each in crossing}
+    outputs = substitute(step.outputs, symbols)
+    carries = (replace(c, next=after) for c, after in zip(step.carries, outputs, strict=False))
+    elements = {**step.elements, **dict(zip(symbols.values(), wholes, strict=True))}
+    return replace(step, carries=tuple(carries), elements=elements, ys=outputs[len(step.carries) :])
+
+
+def _before(step: Step, among: Set[Node]) -> set[Node]:
+    """Products, with what they read, and what reads them and is no larger."""
+
+    def inputs_among(node: Node) -> Sequence[Node]:
+        return [each for each in node.inputs if each in among and each not in step.elements]
+
+    products = [node for node in among if node.op.name in ANCHOR_OPS]
+    leaving = set(topological_order(products, follow=inputs_among))
+    for node in topological_order(step.outputs, step.constants):
+        if node in among and (node.op.is_elementwise or node.op.is_view):
+            inputs = inputs_among(node)
+            sizes = [each.tensor.size for each in inputs]
+            if inputs and leaving.issuperset(inputs) and node.tensor.size in sizes:
+                leaving.add(node)
+    return leaving
+
+
+# ----------------------------------------------------------------------------------- after a scan
+
+
+class _Later:
+    """What of a step is computed after the scan.
+
+    Attributes
+    ----------
+    leaves : bool
+        Whether anything is.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.inside = depending_on(step.outputs, step.symbols)
+        totals = {each: _addend(each, self.inside) for each in step.carries}
+        needed = self._needed(each.next for each, addend in totals.items() if addend is None)
+        self.leaving = self._leaving(needed)
+        self.totals = {
+            each: addend
+            for each, addend in totals.items()
+            if addend is not None and self._is_summable(addend)
+        }
+        self.leaves = bool(self.totals) or not self.leaving.isdisjoint(step.ys)
+        self._stays = [each for each in step.carries if each not in self.totals]
+        self._ys = [each for each in step.ys if each not in self.leaving]
+        self._crossing = [each for each in self._read_later() if each not in step.elements]
+        self.rest = replace(step, carries=tuple(self._stays), ys=(*self._ys, *self._crossing))
+
+    def _needed(self, outputs: Iterable[Node]) -> set[Node]:
+        """What carries that are more than totals depend on."""
+        return set(topological_order(outputs, follow=self._inputs_inside))
+
+    def _inputs_inside(self, node: Node) -> Sequence[Node]:
+        return [each for each in node.inputs if each in self.inside]
+
+    def _leaving(self, needed: Set[Node]) -> set[Node]:
+        """Products that no carry needs, and what reads them."""
+        leaving: set[Node] = set()
+        late = self.inside - needed
+        for node in topological_order(self.step.ys, follow=self._inputs_inside):
+            is_product = node.op.name in ANCHOR_OPS
+            if node in late and (is_product or not leaving.isdisjoint(node.inputs)):
+                leaving.add(node)
+        return leaving
+
+    def _is_summable(self, node: Node) -> bool:
+        """Whether the sum of a node over all steps is a product or a sum over one more axis."""
+        if node.op in (DOT_GENERAL, SUM):
+            return True
+        parts = self._inputs_inside(node)
+        is_linear = node.op.is_view or node.op.name == "add"
+        return is_linear and len(parts) == len(node.inputs) and all(map(self._is_summable, parts))
+
+    def results(self, rest: Step) -> list[Node]:
+        """The results of the step, by number, from what is left of it."""
+        finals, stacked = rest.build()
+        ys, crossing = stacked[: len(self._ys)], stacked[len(self._ys) :]
+        by_carry = dict(zip(self._stays, finals, strict=True))
+        by_node = dict(zip(self._ys, ys, strict=True))
+        wholes = {**self.step.elements, **dict(zip(self._crossing, crossing, strict=True))}
+        constants = self.step.constants
+        late = [each for each in dict.fromkeys(self.step.ys) if each in self.leaving]
+        if late:
+            by_node.update(zip(late, batch_nodes(late, wholes, constants), strict=True))
+        for carry, addend in self.totals.items():
+            total = _total(addend, wholes, constants)
+            by_carry[carry] = total if _is_zero(carry.first) else add(carry.first, total)
+        of_ys = (by_node[each] for each in self.step.ys)
+        return [*(by_carry[each] for each in self.step.carries), *of_ys]
+
+    def _read_later(self) -> list[Node]:
+        """What nodes after the scan read of a step; views are made after it too."""
+        readers = [*self.leaving]
+        waiting = list(self.totals.values())
+        while waiting:
+            node = waiting.pop()
+            if node.op in (DOT_GENERAL, SUM):
+                readers.append(node)
+            else:
+                waiting += node.inputs
+        read = {self._base(each) for node in readers for each in self._inputs_inside(node)}
+        return _in_order(read - self.leaving)
+
+    def _base(self, node: Node) -> Node:
+        while node.op.is_view and node not in self.leaving:
+            node = node.inputs[0]
+        return node
+
+
+def _addend(carry: Carry, inside: Set[Node]) -> Node | None:
+    """What every step adds to a carry that is only added to."""
+    total = carry.next
+    if total.op.name != "add" or sum(each is carry.symbol for each in total.inputs) != 1:
+        return None
+    if any(carry.symbol in node.inputs for node in inside if node is not total):
+        return None
+    if any(total in node.inputs for node in inside):
+        return None
+    left, right = total.inputs
+    addend = right if left is carry.symbol else left
+    return addend if addend in inside and addend.spec == total.spec else None
+
+
+def _total(node: Node, wholes: Mapping[Node, Node], boundary: Sequence[Node]) -> Node:
+    """The sum of a node over all steps."""
+    if node.op in (DOT_GENERAL, SUM):
+        operands = batch_nodes(node.inputs, wholes, boundary=boundary)
+        if node.op is SUM:
+            return make_node(SUM, operands, {"axes": (0, *_behind_time(node.attrs["axes"]))})
+        left, right = operands
+        sum_left, sum_right = map(_behind_time, node.attrs["contract"])
+        beside_left, beside_right = map(_behind_time, node.attrs["batch"])
+        return dot_of(left, right, ((0, *sum_left), (0, *sum_right)), (beside_left, beside_right))
+    parts = [_total(each, wholes, boundary) for each in node.inputs]
+    return with_inputs(node, tuple(parts))
+
+
+def _behind_time(axes: Iterable[int]) -> tuple[int, ...]:
+    return tuple(axis + 1 for axis in axes)
+
+
+def _is_zero(node: Node) -> bool:
+    while node.op.is_view:
+        node = node.inputs[0]
+    return node.op is CONSTANT and not node.attrs["value"].array.any()
+
+
+def _in_order(nodes: Iterable[Node]) -> list[Node]:
+    return sorted(nodes, key=lambda node: node.serial)

@@ -1,0 +1,65 @@
+"""Replacing scans in a graph: what all passes over scans have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+
+from graphnn.core.graph import Graph, with_inputs
+from graphnn.core.node import Node
+from graphnn.core.provenance import made_by
+from graphnn.ops.control import PROJECT
+
+__all__ = ["is_scan", "replace_scans", "used_results"]
+
+
+def is_scan(node: Node) -> bool:
+    """Whether a node is a scan."""
+    return node.op.name == "scan"
+
+
+def used_results(graph: Graph) -> dict[Node, set[int]]:
+    """For every scan, the numbers of the results that are read."""
+    used: dict[Node, set[int]] = {node: set() for node in graph.nodes if is_scan(node)}
+    for node in graph.nodes:
+        if node.op is PROJECT and node.inputs[0] in used:
+            used[node.inputs[0]].add(node.attrs["index"])
+    return used
+
+
+def replace_scans(
+    graph: Graph,
+    by: str,
+    replace: Callable[[Node, Set[int]], Sequence[Node | None] | None],
+) -> Graph:
+    """A graph with scans replaced by other nodes.
+
+    Parameters
+    ----------
+    graph : Graph
+    by : str
+        Name of the pass.
+    replace : callable
+        From a scan and the numbers of its results that are read to nodes for these results, by
+        number; None if the scan stays.
+    """
+    used = used_results(graph)
+    if not used:
+        return graph
+    made: dict[Node, Sequence[Node | None]] = {}
+
+    def each(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node in used:
+            new = with_inputs(node, inputs)
+            with made_by(by, node):
+                results = replace(new, used[node])
+            if results is not None:
+                made[new] = results
+            return new
+        if node.op is PROJECT and inputs[0] in made:
+            number: int = node.attrs["index"]
+            result = made[inputs[0]][number]
+            assert result is not None, "a result that is read"
+            return result
+        return with_inputs(node, inputs)
+
+    return graph.map(each)

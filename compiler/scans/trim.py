@@ -1,0 +1,107 @@
+"""trim_scans: drop from every scan what nobody reads, and what it computes twice.
+
+Before: a scan over ``(h, g)`` of which the last ``h`` is read, with a y that is not.
+After: a scan over ``h``.
+
+Two carries are one if they begin as the same node and every step makes the same of them, given
+that they are one. Derivative rules leave such copies: they compute the primal once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.scans.rewriting import replace_scans
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import depending_on, substitute, topological_order
+from graphnn.core.node import Node
+from graphnn.ops.scans import Carry, Step
+
+__all__ = ["build_trimmed", "same_carries", "trim_scans"]
+
+
+def trim_scans(unit: Unit, driver: Driver) -> Unit:
+    """See the module."""
+
+    def trimmed(node: Node, used: Set[int]) -> Sequence[Node | None] | None:
+        results = build_trimmed(Step.of(node), used)
+        made = next(each for each in results if each is not None)
+        if node in made.inputs or not driver.spend("trim_scan", node, made):
+            return None
+        return results
+
+    return driver.with_graph(unit, replace_scans(unit.graph, "trim_scans", trimmed))
+
+
+def build_trimmed(step: Step, used: Set[int]) -> list[Node | None]:
+    """The results that are used, by number, of the least scan that computes them."""
+    n_carry = len(step.carries)
+    twins = same_carries(step)
+    symbols = {carry.symbol: twin.symbol for carry, twin in twins.items()}
+    symbols |= _same_elements(step)
+    outputs = substitute(step.outputs, symbols)
+    first_of = {carry: twins.get(carry, carry) for carry in step.carries}
+    after = dict(zip(step.carries, outputs, strict=False))
+    wanted = {first_of[step.carries[number]] for number in used if number < n_carry}
+    ys = {number: outputs[number] for number in sorted(used) if number >= n_carry}
+    live = _live(step, wanted, list(ys.values()), after)
+    carries = [replace(each, next=after[each]) for each in step.carries if each in live]
+    distinct = list(dict.fromkeys(ys.values()))
+    finals, stacked = replace(step, carries=tuple(carries), ys=tuple(distinct)).build()
+    by_carry = dict(zip((each.symbol for each in carries), finals, strict=True))
+    by_y = dict(zip(distinct, stacked, strict=True))
+    of_carries = [by_carry.get(first_of[each].symbol) for each in step.carries]
+    return [
+        *(each if number in used else None for number, each in enumerate(of_carries)),
+        *(
+            by_y[ys[number]] if number in ys else None
+            for number in range(n_carry, len(step.outputs))
+        ),
+    ]
+
+
+def same_carries(step: Step) -> dict[Carry, Carry]:
+    """For carries that are always equal to an earlier one, that one.
+
+    All that begin alike are taken to be equal; those that a step then tells apart are parted,
+    until no step does any more.
+    """
+    elements = _same_elements(step)
+    classes: dict[Carry, object] = {each: each.first for each in step.carries}
+    while True:
+        first_of: dict[object, Carry] = {}
+        twins = {each: first_of.setdefault(kind, each) for each, kind in classes.items()}
+        symbols = {each.symbol: twin.symbol for each, twin in twins.items() if each is not twin}
+        nexts = substitute((each.next for each in step.carries), {**symbols, **elements})
+        pairs = zip(step.carries, nexts, strict=True)
+        finer: dict[Carry, object] = {each: (classes[each], after) for each, after in pairs}
+        if len(set(finer.values())) == len(first_of):
+            return {each: twin for each, twin in twins.items() if each is not twin}
+        classes = finer
+
+
+def _same_elements(step: Step) -> dict[Node, Node]:
+    """For elements of one sequence, the first symbol of it."""
+    first: dict[Node, Node] = {}
+    found = {symbol: first.setdefault(whole, symbol) for symbol, whole in step.elements.items()}
+    return {symbol: one for symbol, one in found.items() if symbol is not one}
+
+
+def _live(
+    step: Step, wanted: Set[Carry], ys: Sequence[Node], after: Mapping[Carry, Node]
+) -> set[Carry]:
+    """The carries that something read depends on."""
+    inside = depending_on((*after.values(), *ys), step.symbols)
+
+    def inputs_inside(node: Node) -> Sequence[Node]:
+        return [each for each in node.inputs if each in inside]
+
+    live = set(wanted)
+    while True:
+        read = set(topological_order((*ys, *(after[each] for each in live)), (), inputs_inside))
+        more = {each for each in step.carries if each.symbol in read} - live
+        if not more:
+            return live
+        live |= more
