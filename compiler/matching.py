@@ -20,6 +20,8 @@ __all__ = ["LOOKS", "Matching", "MismatchError", "through_views"]
 LOOKS = frozenset({BROADCAST_TO, RESHAPE, TRANSPOSE})
 """View operators that keep a value inside a group: they map its dims to axes."""
 
+_PASSED = LOOKS | {PROJECT}
+
 
 class MismatchError(Exception):
     """Two groups do not run along the same axes; says why."""
@@ -27,7 +29,10 @@ class MismatchError(Exception):
 
 def through_views(node: Node) -> Node:
     """What a node is a look at, through views that a group can see through."""
-    while (seen := _seen(node)) is not None:
+    while node.op in _PASSED:  # most nodes are none
+        seen = _seen(node)
+        if seen is None:
+            break
         node = seen
     return node
 

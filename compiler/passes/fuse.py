@@ -169,10 +169,9 @@ class _Fusion:
         if first is second:
             return True
         pair = edge.producer, edge.consumer
-        merge = Merge(
-            first, second, self.roots, self.readers.__getitem__, self.position, edge.consumer
-        )
+        users = self.readers.__getitem__
         try:
+            merge = Merge(first, second, self.roots, users, self.position, edge.consumer)
             merge.check()
         except MismatchError as mismatch:
             self.notes[pair] = str(mismatch)

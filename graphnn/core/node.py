@@ -20,7 +20,7 @@ from graphnn.core.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, DType
 from graphnn.core.errors import ShapeError, SymbolicError, UnsupportedOpError
 from graphnn.core.op import Op
 from graphnn.core.operators import Operators
-from graphnn.core.provenance import note_creation, provenance, set_name
+from graphnn.core.provenance import NOTHING, Provenance, note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 
 __all__ = ["Node", "freeze", "make_node"]
@@ -42,14 +42,17 @@ class Node(Operators):
     attrs : mapping of str to a hashable value
     spec : TensorSpec or TupleSpec
         Shape and dtype, computed by ``op.infer``.
+    record : Provenance
+        Names, lines and the like, see :func:`graphnn.provenance`; the one thing that changes.
     """
 
-    __slots__ = ("__weakref__", "attrs", "inputs", "op", "spec")
+    __slots__ = ("__weakref__", "attrs", "inputs", "op", "record", "spec")
 
     op: Op
     inputs: tuple[Node, ...]
     attrs: Mapping[str, Any]
     spec: Spec
+    record: Provenance
 
     def __init__(
         self, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any], spec: Spec
@@ -59,6 +62,7 @@ class Node(Operators):
         write(self, "inputs", inputs)
         write(self, "attrs", attrs)
         write(self, "spec", spec)
+        write(self, "record", NOTHING)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"nodes are immutable; cannot set {name!r}")
@@ -79,12 +83,14 @@ class Node(Operators):
     @property
     def shape(self) -> Shape:
         """Sizes along each axis; a named dimension stays a name until a program is called."""
-        return self.tensor.shape
+        spec = self.spec
+        return spec.shape if type(spec) is TensorSpec else self.tensor.shape
 
     @property
     def dtype(self) -> DType:
         """NumPy dtype of the elements."""
-        return self.tensor.dtype
+        spec = self.spec
+        return spec.dtype if type(spec) is TensorSpec else self.tensor.dtype
 
     @property
     def ndim(self) -> int:
@@ -99,7 +105,7 @@ class Node(Operators):
     @property
     def name(self) -> str | None:
         """The name given with :meth:`named`, if any."""
-        return provenance(self).name
+        return self.record.name
 
     def named(self, name: str) -> Node:
         """Give the node a name for dumps, pictures and errors, and return it."""
