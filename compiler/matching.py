@@ -103,7 +103,11 @@ class Matching:
     def match(self, one: Dims, other: Dims) -> None:
         """Two ways to see the same value."""
         for mine, theirs in zip(one, other, strict=True):
-            left, right = deque(self.resolve(mine)), deque(self.resolve(theirs))
+            mine, theirs = self.resolve(mine), self.resolve(theirs)
+            if len(mine) == len(theirs) == 1 and self.sizes[mine[0]] == self.sizes[theirs[0]]:
+                self.pair(mine[0], theirs[0])  # most dims
+                continue
+            left, right = deque(mine), deque(theirs)
             while left and right:
                 a, b = left.popleft(), right.popleft()
                 size_a, size_b = self.sizes[a], self.sizes[b]

@@ -26,6 +26,7 @@ from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 __all__ = ["Node", "freeze", "make_node"]
 
 _NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
+_VALUES = (int, float, np.ndarray, np.generic)
 
 
 class Node(Operators):
@@ -120,7 +121,7 @@ class Node(Operators):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if isinstance(other, int | float | np.ndarray | np.generic):
+        if isinstance(other, _VALUES):
             raise SymbolicError(
                 f"{self!r} == {other!r} would compare identities",
                 hint="gn.equal(a, b) compares values",
@@ -128,7 +129,7 @@ class Node(Operators):
         return False
 
     def __ne__(self, other: object) -> bool:
-        if isinstance(other, int | float | np.ndarray | np.generic):
+        if isinstance(other, _VALUES):
             raise SymbolicError(
                 f"{self!r} != {other!r} would compare identities",
                 hint="gn.not_equal(a, b) compares values",
