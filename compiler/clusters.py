@@ -122,10 +122,18 @@ class Merge:
     ) -> None:
         self.first, self.second, self.consumer = first, second, consumer
         self.root_of, self.users, self.position = root_of, users, position
+        self._check_sizes()
         self.matching = Matching({**first.sizes, **second.sizes}, first.fixed | second.fixed)
 
     def check(self) -> None:
         """All that can be said without the order of groups."""
+        self._check_anchors()
+        self._match_edges()
+        self._match_domains()
+        self._check_reduced()
+
+    def _check_sizes(self) -> None:
+        """What is quickly told, and ends most trials in large graphs."""
         first, second = self.first, self.second
         if not (first.dims and second.dims):
             raise MismatchError("one of them runs on the host")
@@ -135,10 +143,6 @@ class Merge:
             outside = first.loads.keys() | second.loads.keys()
             if sum(each not in first.dims for each in outside) > MOST_OPERANDS:
                 raise MismatchError(f"the group would read more than {MOST_OPERANDS} arrays")
-        self._check_anchors()
-        self._match_edges()
-        self._match_domains()
-        self._check_reduced()
 
     def _check_anchors(self) -> None:
         first, second = self.first, self.second
@@ -182,9 +186,10 @@ class Merge:
 
     def _match_domains(self) -> None:
         """One domain holds the other: else values would be computed for pairs of points."""
-        if self._unmatched(self.first) and self._unmatched(self.second):
-            self._match_loads()
         in_first, in_second = self._unmatched(self.first), self._unmatched(self.second)
+        if in_first and in_second:
+            self._match_loads()
+            in_first, in_second = self._unmatched(self.first), self._unmatched(self.second)
         if in_first and in_second:
             raise MismatchError("they run along different axes")
         beyond = in_second if self.first.anchor is not None else in_first
@@ -225,13 +230,13 @@ class Merge:
 
     def _check_reduced(self) -> None:
         first, second = self.first, self.second
+        if not (first.reduced or second.reduced):
+            return
         reduced = set(self.matching.resolve(tuple(first.reduced)))
         others = set(self.matching.resolve(tuple(second.reduced)))
         same = {self.matching.partner.get(axis) for axis in reduced}
         if reduced and others and same != others:
             raise MismatchError("they reduce other axes")
-        if not (reduced or others):
-            return
         along = reduced | others | same
         sizes = self.matching.sizes
         row = extent(sizes, list(reduced or others))
@@ -274,17 +279,19 @@ class Merge:
             keep.sizes.setdefault(names[axis], matching.sizes[axis])
 
         def rename(axes: Iterable[int]) -> Axes:
-            return tuple(names[axis] for axis in matching.resolve(tuple(axes)))
+            return tuple([names[axis] for axis in matching.resolve(tuple(axes))])
 
         for node, dims in gone.dims.items():
-            keep.dims[node] = tuple(map(rename, dims))
+            keep.dims[node] = tuple([rename(axes) for axes in dims])
         keep.nodes += gone.nodes
-        keep.reduced = keep.reduced | frozenset(rename(gone.reduced))
+        if gone.reduced:
+            keep.reduced = keep.reduced | frozenset(rename(gone.reduced))
         for base, reader in gone.loads.items():
             keep.loads.setdefault(base, reader)
         for base in [each for each in keep.loads if each in keep.dims]:
             del keep.loads[base]
-        keep.fixed.update(rename(gone.fixed))
+        if gone.fixed:
+            keep.fixed.update(rename(gone.fixed))
         keep.anchor = gone.anchor if keep.anchor is None else keep.anchor
         keep.number = first.number
         return keep

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from graphnn.compiler.native import scalars
 from graphnn.core.dtypes import DType, is_complex, is_floating
@@ -103,7 +103,9 @@ class Group:
 
 def sizes_of(node: Node) -> tuple[int, ...]:
     """The shape of a node, whose sizes are known."""
-    return tuple(map(int, node.shape))
+    shape: Any = node.shape
+    known: tuple[int, ...] = shape
+    return known
 
 
 def _reduced_dims(node: Node) -> tuple[int, ...]:
@@ -121,12 +123,14 @@ def reduces(node: Node) -> bool:
 
 def is_native(node: Node) -> bool:
     """Whether a node can be a member of a group: there is something to generate code for."""
-    op = node.op
+    op, dtypes = node.op, []
     for each in (node, *node.inputs):
-        if not isinstance(each.spec, TensorSpec) or is_complex(each.spec.dtype) or each.size == 0:
+        spec = each.spec
+        if not isinstance(spec, TensorSpec) or is_complex(spec.dtype) or 0 in spec.shape:
             return False
+        dtypes.append(spec.dtype)
     if op.is_elementwise:
-        return _has_code(op.name, tuple(each.dtype for each in node.inputs))
+        return _has_code(op.name, tuple(dtypes[1:]))
     if op.name == "conv" and not is_floating(node.dtype):
         return False
     return op.name in NATIVE_OPS

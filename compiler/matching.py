@@ -20,6 +20,8 @@ __all__ = ["LOOKS", "Matching", "MismatchError", "through_views"]
 LOOKS = frozenset({BROADCAST_TO, RESHAPE, TRANSPOSE})
 """View operators that keep a value inside a group: they map its dims to axes."""
 
+_PASSED = LOOKS | {PROJECT}
+
 
 class MismatchError(Exception):
     """Two groups do not run along the same axes; says why."""
@@ -27,7 +29,10 @@ class MismatchError(Exception):
 
 def through_views(node: Node) -> Node:
     """What a node is a look at, through views that a group can see through."""
-    while (seen := _seen(node)) is not None:
+    while node.op in _PASSED:  # most nodes are none
+        seen = _seen(node)
+        if seen is None:
+            break
         node = seen
     return node
 
@@ -98,7 +103,11 @@ class Matching:
     def match(self, one: Dims, other: Dims) -> None:
         """Two ways to see the same value."""
         for mine, theirs in zip(one, other, strict=True):
-            left, right = deque(self.resolve(mine)), deque(self.resolve(theirs))
+            mine, theirs = self.resolve(mine), self.resolve(theirs)
+            if len(mine) == len(theirs) == 1 and self.sizes[mine[0]] == self.sizes[theirs[0]]:
+                self.pair(mine[0], theirs[0])  # most dims
+                continue
+            left, right = deque(mine), deque(theirs)
             while left and right:
                 a, b = left.popleft(), right.popleft()
                 size_a, size_b = self.sizes[a], self.sizes[b]

@@ -85,7 +85,7 @@ class Order:
     ) -> set[int] | str:
         """What is reached from ``start`` between the two; in words why that is not known."""
         seen: set[int] = set()
-        stack = [start]
+        stack, position = [start], self.position
         followed = 0
         while stack:
             group = stack.pop()
@@ -96,7 +96,7 @@ class Order:
                 if each == other:
                     if group != start:
                         return PATH
-                elif each not in seen and low < self.position[each] < high:
+                elif low < position[each] < high and each not in seen:
                     seen.add(each)
                     stack.append(each)
         return seen

@@ -15,6 +15,7 @@ for ``node``); it gives the new node, or None to decline.
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -103,6 +104,9 @@ Binding: TypeAlias = Mapping[str, Any]
 
 _WIDEST = 4
 """No rule looks at operators of more inputs than this."""
+
+_ANY_HEAD = ""
+"""Stands for the operator that `Elementwise` matches."""
 
 
 def op(name: str, /, *arguments: Pattern | float, **attrs: Any) -> Apply:
@@ -294,6 +298,11 @@ class RuleBook:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
+        self._by_head: dict[str, list[tuple[int, Rule, Apply | Elementwise]]] = defaultdict(list)
+        for number, each in enumerate(self.rules):
+            for pattern in each.patterns:
+                head = _ANY_HEAD if isinstance(pattern, Elementwise) else pattern.op
+                self._by_head[head].append((number, each, pattern))
         self._candidates: dict[tuple[str, ...], tuple[Rule, ...]] = {}
 
     def only(self, kinds: Iterable[Exactness]) -> RuleBook:
@@ -308,9 +317,11 @@ class RuleBook:
         key = (node.op.name, *[each.op.name for each in node.inputs])
         found = self._candidates.get(key)
         if found is None:
-            found = self._candidates[key] = tuple(
-                each
-                for each in self.rules
-                if any(_may_match(pattern, node.op, key[1:]) for pattern in each.patterns)
-            )
+            listed = (*self._by_head.get(key[0], ()), *self._by_head.get(_ANY_HEAD, ()))
+            chosen = {
+                number: each
+                for number, each, pattern in listed
+                if _may_match(pattern, node.op, key[1:])
+            }
+            found = self._candidates[key] = tuple(chosen[number] for number in sorted(chosen))
         return found

@@ -113,6 +113,11 @@ class ElementwiseOp(Op):
 
     def infer(self, *inputs: TensorSpec) -> TensorSpec:
         """Broadcast shapes; the dtype that belongs to the common one."""
+        first = inputs[0]
+        if self.result == "same" and not (first.weak or self.masks):
+            shape, dtype = first.shape, first.dtype
+            if all(each.dtype is dtype and each.shape == shape for each in inputs):
+                return first  # most calls
         shape = broadcast_shapes(self.name, *(spec.shape for spec in inputs))
         dtypes = {spec.dtype for index, spec in enumerate(inputs) if index not in self.masks}
         if len(dtypes) != 1:

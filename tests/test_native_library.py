@@ -115,6 +115,24 @@ def test_scratch_and_several_parts_are_kept(cache):
         assert each.parts[0] != each.parts[1]
 
 
+def test_scratch_is_known_of_what_was_compiled_before(cache, files):
+    def generate(name):
+        return dataclasses.replace(generator(COUNT)(name), scratch_nbytes=4096)
+
+    made, found = Library(host_target(), cache), Library(host_target(), cache)
+    assert made.scratch_nbytes(Request("count", never)) is None
+    made.load([Request("count", generate)])
+    assert made.scratch_nbytes(Request("count", never)) == 4096
+    assert found.scratch_nbytes(Request("count", never)) == 4096
+    (path,) = files()
+    path.unlink()  # it has been read: what was said of it holds
+    (loaded,) = found.load([Request("count", never)])
+    assert loaded.scratch_nbytes == 4096
+    assert_counts(loaded)
+    assert Library(host_target(), cache).scratch_nbytes(Request("count", never)) is None
+    assert Library(host_target(), None).scratch_nbytes(Request("count", never)) is None
+
+
 @pytest.mark.parametrize("is_quick", [False, True])
 def test_constants_and_library_functions_are_reached(cache, is_quick):
     def generate(name):

@@ -1,5 +1,6 @@
 """The driver, and what each pass makes of a small graph."""
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,30 @@ def test_passes_without_work_return_the_same_object() -> None:
     unit = unit_of(gn.tanh(x @ w + 0.5))
     for each in (specialize, canonicalize, fold_constants, simplify, expand):
         assert each(unit, Driver()) is unit, each.__name__
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_the_garbage_collector_rests_during_a_pass_alone(was_enabled: bool) -> None:
+    seen: list[bool] = []
+
+    def look(unit: Unit, driver: Driver) -> Unit:
+        seen.append(gc.isenabled())
+        return unit
+
+    def fail(unit: Unit, driver: Driver) -> Unit:
+        raise RuntimeError("no luck")
+
+    unit = unit_of(gn.tanh(gn.input("x", shape=(3,))))
+    (gc.enable if was_enabled else gc.disable)()
+    try:
+        after(unit, look)
+        assert gc.isenabled() is was_enabled
+        with pytest.raises(RuntimeError, match="no luck"):
+            after(unit, fail)
+        assert gc.isenabled() is was_enabled
+    finally:
+        gc.enable()
+    assert seen == [False]
 
 
 def test_a_broken_pass_is_named() -> None:

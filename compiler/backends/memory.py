@@ -33,6 +33,7 @@ class Memory:
         self._unit = unit
         self._offsets = unit.plan.offsets
         self.arena = aligned_empty(TensorSpec((unit.plan.nbytes,), np.dtype(np.uint8)))
+        self._arena_start = int(self.arena.ctypes.data)
         self._feeds: Sequence[Array] = ()
         self.rounds: list[int] = []
         spans = sorted(_span(each.array) for each in unit.updated if each.tensor.nbytes)
@@ -86,6 +87,8 @@ class Memory:
 
     def address(self, buffer: Buffer) -> int:
         """Where a buffer begins; it is no feed."""
+        if buffer.storage is Storage.ARENA:
+            return self._arena_start + self._offsets[buffer.index]
         memory, offset = self._place(buffer)
         return int(memory.ctypes.data) + offset
 

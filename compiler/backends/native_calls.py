@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -53,8 +54,8 @@ class NativeCalls:
         quick = is_quick(unit)
         loaded = host_library().load([request_for(each, is_quick=quick) for each in kernels])
         self._loaded: dict[Any, Loaded] = dict(zip(kernels, loaded, strict=True))
-        for instruction in unit.instructions:  # every slot is known before the first run
-            list(self.of(instruction))
+        # By identity, for equality looks at every value of every kernel.
+        self._made = {id(each): tuple(self._calls(each)) for each in unit.instructions}
 
     @staticmethod
     def is_native(instruction: Instruction) -> bool:
@@ -71,8 +72,11 @@ class NativeCalls:
         starts = [address_of(each) for each in arrays]
         return [starts[number] + offset for number, offset in self._slots]
 
-    def of(self, instruction: Instruction) -> Iterator[Call]:
-        """The calls of an instruction, in order."""
+    def of(self, instruction: Instruction) -> Sequence[Call]:
+        """The calls of an instruction of the unit, in order."""
+        return self._made[id(instruction)]
+
+    def _calls(self, instruction: Instruction) -> Iterator[Call]:
         if instruction.kernel is not None:
             operands = (*instruction.inputs, *instruction.outputs)
             yield from self._parts(instruction, instruction.kernel, operands)
@@ -145,8 +149,8 @@ class NativeCalls:
 def is_quick(unit: Unit) -> bool:
     """Whether a program has so little to do that its code may be slow."""
     pairs = zip(unit.instructions, unit.runs, strict=True)
-    work_ns = sum(runs * cost_ns(each, k) for each, runs in pairs for k in kernels_of(each))
-    return work_ns < QUICK_NS
+    costs = (runs * cost_ns(each, k) for each, runs in pairs for k in kernels_of(each))
+    return not any(work_ns >= QUICK_NS for work_ns in accumulate(costs))
 
 
 def kernels_of(instruction: Instruction) -> list[Any]:

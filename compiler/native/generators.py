@@ -10,7 +10,7 @@ from graphnn.compiler.native import convolution as convolutions
 from graphnn.compiler.native import loops
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.contraction import generate as products
-from graphnn.compiler.native.library import Request
+from graphnn.compiler.native.library import Request, host_library
 from graphnn.compiler.native.target import Target, host_target
 from graphnn.core.dtypes import as_dtype, is_floating
 
@@ -72,6 +72,9 @@ def scratch_nbytes(kernel: Any) -> int:
         case Kernel():
             return 0
         case Contraction():
+            known = host_library().scratch_nbytes(request_for(kernel))
+            if known is not None:
+                return known  # to read it is much quicker than to plan how to pack
             nbytes: int = _contracting(kernel).scratch_nbytes(kernel, host_target())
         case _:
             nbytes = kernel.scratch_nbytes

@@ -27,6 +27,7 @@ from graphnn.compiler.threads import get_num_threads
 
 __all__ = ["Library", "Loaded", "Request", "host_library"]
 
+_OF_HOST: list[Library] = []
 _LOCK = threading.Lock()
 if hasattr(os, "register_at_fork"):
     # The child of a process that forks while a thread loads finds the lock free and tables whole.
@@ -90,6 +91,20 @@ class Library:
         self._cache = cache
         self._digest = hashlib.sha256(f"{_generator_version()} {target}\0".encode())
         self._loaded: dict[tuple[str, bool], Loaded] = {}
+        self._read: dict[tuple[str, bool], Entry] = {}  # from disk, and not asked for yet
+
+    def scratch_nbytes(self, request: Request) -> int | None:
+        """What `Loaded.scratch_nbytes` will be, if that is known without generating code.
+
+        It does not wait for a thread that loads.
+        """
+        identity = _identity(request)
+        known = self._loaded.get(identity) or self._read.get(identity)
+        if known is None and self._cache:
+            known = self._cache.read(self._name(request))
+            if known is not None:
+                self._read[identity] = known
+        return known.scratch_nbytes if known is not None else None
 
     def load(self, requests: Sequence[Request]) -> list[Loaded]:
         """Kernels ready to be called, in the order they are asked for.
@@ -119,7 +134,7 @@ class Library:
     def _entries(self, requests: Sequence[Request]) -> list[Entry]:
         """Read what is on disk; generate, compile and store the rest."""
         names = [self._name(request) for request in requests]
-        found = [self._cache.read(name) if self._cache else None for name in names]
+        found = [self._find(*each) for each in zip(requests, names, strict=True)]
         n_threads = min(get_num_threads(), found.count(None))
         if n_threads <= 1:
             return [
@@ -136,6 +151,11 @@ class Library:
                 for request, name, entry in zip(requests, names, found, strict=True)
             ]
             return [each if isinstance(each, Entry) else each.result() for each in entries]
+
+    def _find(self, request: Request, name: str) -> Entry | None:
+        """What is on disk."""
+        known = self._read.pop(_identity(request), None)
+        return known or (self._cache.read(name) if self._cache else None)
 
     def _compile(self, name: str, code: Code, is_quick: bool) -> Entry:
         compiled = compile_object(code.ir, self._target, is_quick)
@@ -162,14 +182,13 @@ def _prefix(name: str) -> str:
 
 def host_library() -> Library:
     """The library of the processor that this process runs on."""
-    with _LOCK:
-        return _host_library()
-
-
-@cache
-def _host_library() -> Library:
-    directory = default_directory()
-    return Library(host_target(), Cache(directory) if directory else None)
+    if not _OF_HOST:
+        with _LOCK:
+            if not _OF_HOST:
+                directory = default_directory()
+                cache = Cache(directory) if directory else None
+                _OF_HOST.append(Library(host_target(), cache))
+    return _OF_HOST[0]
 
 
 @cache

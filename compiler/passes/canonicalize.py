@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
-from graphnn.core.graph import with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by
 from graphnn.ops.constants import CONSTANT
@@ -36,4 +35,4 @@ def _canonical(node: Node, inputs: tuple[Node, ...]) -> Node:
     if inputs == node.inputs:
         return node
     with made_by("canonicalize", node):
-        return with_inputs(node, inputs)
+        return make_node(node.op, inputs, node.attrs)

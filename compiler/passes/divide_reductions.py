@@ -45,7 +45,7 @@ def divide_reductions(unit: Unit, driver: Driver) -> Unit:
 
 def _is_serial(node: Node) -> bool:
     """Whether a reduction has much to do, and few rows; half floats are rounded once."""
-    if not (is_native(node) and reduces(node)) or is_half(node.dtype):
+    if not (reduces(node) and is_native(node)) or is_half(node.dtype):
         return False
     rows, size = math.prod(sizes_of(node)), math.prod(sizes_of(node.inputs[0]))
     return rows < FEW_ROWS and size > rows * LONG_ROW

@@ -27,7 +27,9 @@ def expand(unit: Unit, driver: Driver) -> Unit:
         if inputs == node.inputs and is_primitive(node):
             return node
         with made_by("expand", node):
-            return expand_node(with_inputs(node, inputs))
+            if inputs != node.inputs:
+                node = make_node(node.op, inputs, node.attrs)
+            return expand_node(node)
 
     return driver.with_graph(unit, unit.graph.map(replace))
 

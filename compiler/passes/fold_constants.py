@@ -14,8 +14,8 @@ import numpy as np
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.passes.expand import expand_node
 from graphnn.compiler.unit import Unit
-from graphnn.core.graph import topological_order, with_inputs
-from graphnn.core.node import Node
+from graphnn.core.graph import topological_order
+from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array
 from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
@@ -34,7 +34,8 @@ def fold_constants(unit: Unit, driver: Driver) -> Unit:
         if inputs == node.inputs and not is_foldable(node):
             return node
         with made_by("fold_constants", node):
-            node = with_inputs(node, inputs)
+            if inputs != node.inputs:
+                node = make_node(node.op, inputs, node.attrs)
             folded = fold(node)
             if folded is not None and driver.spend("fold_constants", node, folded):
                 return folded

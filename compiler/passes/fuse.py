@@ -66,6 +66,7 @@ class _Fusion:
         edges = {*self._data_edges(), *self._update_edges(fence)}
         self.order = Order(len(self.computed) + 1, edges)
         self.notes: dict[tuple[Node, Node], str] = {}
+        self.mismatched: dict[tuple[Node, Node], tuple[int, int]] = {}
 
     @staticmethod
     def _number(index: int, fence: int) -> int:
@@ -169,13 +170,16 @@ class _Fusion:
         if first is second:
             return True
         pair = edge.producer, edge.consumer
-        merge = Merge(
-            first, second, self.roots, self.readers.__getitem__, self.position, edge.consumer
-        )
+        members = len(first.nodes), len(second.nodes)
+        if self.mismatched.get(pair) == members:
+            return False  # groups only grow: these are the ones that did not fit before
+        users = self.readers.__getitem__
         try:
+            merge = Merge(first, second, self.roots, users, self.position, edge.consumer)
             merge.check()
         except MismatchError as mismatch:
             self.notes[pair] = str(mismatch)
+            self.mismatched[pair] = members
             return False
         if self.unit.options.memory_budget is not None and self._holds_more(first, second):
             self.notes[pair] = "under a memory budget, what it reads would be kept for longer"

@@ -36,7 +36,7 @@ from graphnn.compiler.layout import Axis, Strides, arrange, strides_along
 from graphnn.compiler.matching import through_views
 from graphnn.compiler.passes.contractions import Sum, summing
 from graphnn.compiler.unit import View
-from graphnn.core.dtypes import INT64, DType, is_inexact
+from graphnn.core.dtypes import INT64, DType, is_inexact, name_of
 from graphnn.core.node import Node
 from graphnn.ops.constants import CONSTANT
 
@@ -68,7 +68,7 @@ class Lowered:
 def literal(value: Any, dtype: DType) -> Literal:
     """A number of Python or NumPy as a literal."""
     text = float(value).hex() if is_inexact(dtype) else str(int(value))
-    return Literal(dtype.name, text)
+    return Literal(name_of(dtype), text)
 
 
 def lower_group(
@@ -124,10 +124,10 @@ class _Builder:
 
     def _add(self, value: Value) -> int:
         """The number of a value; equal values have one number."""
-        if value not in self.numbers:
-            self.numbers[value] = len(self.values)
+        number = self.numbers.setdefault(value, len(self.values))
+        if number == len(self.values):
             self.values.append(value)
-        return self.numbers[value]
+        return number
 
     def _member(self, node: Node) -> int:
         """The number of a member's value."""
@@ -135,7 +135,7 @@ class _Builder:
         if op.name in ANCHOR_OPS:
             views = [self._read(each) for each in node.inputs]
             self.sum = summing(node, points, self.group.sizes, *views)
-            return self._add(Product(node.dtype.name))
+            return self._add(Product(name_of(node.dtype)))
         if op.name == "iota":
             return self._iota(node, points)
         args = tuple(
@@ -144,7 +144,7 @@ class _Builder:
         )
         if op.name in REDUCTION_OPS:
             return self._add(Reduce(op.name, args[0])) if reduces(node) else args[0]
-        return self._add(Apply(op.name, node.dtype.name, args))
+        return self._add(Apply(op.name, name_of(node.dtype), args))
 
     def _read(self, node: Node) -> View:
         """The view of a node outside of the group."""
@@ -180,7 +180,7 @@ class _Builder:
         number = self._add(literal(0, INT64)) if total is None else total
         if node.dtype == INT64:
             return number
-        return self._add(Apply("cast", node.dtype.name, (number,)))
+        return self._add(Apply("cast", name_of(node.dtype), (number,)))
 
     def _integer(self, op: str, *args: int) -> int:
         return self._add(Apply(op, "int64", args))
@@ -241,7 +241,7 @@ class _Builder:
     @staticmethod
     def view_dtype(total: Sum) -> str:
         """The dtype of a product."""
-        return total.left[0].dtype.name
+        return name_of(total.left[0].dtype)
 
 
 def _ranked(operands: Sequence[tuple[View, Strides]]) -> list[Strides]:
@@ -251,7 +251,7 @@ def _ranked(operands: Sequence[tuple[View, Strides]]) -> list[Strides]:
 
 
 def _operand(view: View, strides: Strides, axes: Sequence[Axis]) -> Operand:
-    return Operand(view.dtype.name, tuple(strides.get(axis.innermost, 0) for axis in axes))
+    return Operand(name_of(view.dtype), tuple(strides.get(axis.innermost, 0) for axis in axes))
 
 
 def _renumbered(value: Value, place: Mapping[int, int]) -> Value:

@@ -8,6 +8,7 @@ higher (``int_node + 0.5`` is float32).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -39,6 +40,7 @@ __all__ = [
     "is_half",
     "is_inexact",
     "is_integer",
+    "name_of",
     "promote",
     "real_dtype",
     "short_name",
@@ -153,6 +155,12 @@ def real_dtype(dtype: DType) -> DType:
 def complex_dtype(dtype: DType) -> DType:
     """The dtype of complex numbers whose parts hold a float; complex dtypes as they are."""
     return _COMPLEX.get(dtype, dtype)
+
+
+@cache
+def name_of(dtype: DType) -> str:
+    """``dtype.name``, which NumPy puts together anew each time."""
+    return str(dtype.name)
 
 
 def short_name(dtype: DType) -> str:

@@ -81,7 +81,7 @@ def rebuild(
     """
     new: dict[Node, Node] = dict(known or {})
     for node in order:
-        made = replace(node, tuple(new[each] for each in node.inputs))
+        made = replace(node, tuple([new[each] for each in node.inputs]))
         if made is not node:
             carry(node, made)
         new[node] = made

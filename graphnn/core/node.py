@@ -21,13 +21,14 @@ from graphnn.core.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, DType
 from graphnn.core.errors import ShapeError, SymbolicError, UnsupportedOpError
 from graphnn.core.op import Op
 from graphnn.core.operators import Operators
-from graphnn.core.provenance import note_creation, provenance, set_name
+from graphnn.core.provenance import NOTHING, Provenance, note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 
 __all__ = ["Node", "freeze", "make_node"]
 
 _serials = itertools.count()
 _NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
+_VALUES = (int, float, np.ndarray, np.generic)
 
 
 class Node(Operators):
@@ -46,14 +47,17 @@ class Node(Operators):
         Shape and dtype, computed by ``op.infer``.
     serial : int
         Grows with every node that is made: no node depends on one with a larger number.
+    record : Provenance
+        Names, lines and the like, see :func:`graphnn.provenance`; the one thing that changes.
     """
 
-    __slots__ = ("__weakref__", "attrs", "inputs", "op", "serial", "spec")
+    __slots__ = ("__weakref__", "attrs", "inputs", "op", "record", "serial", "spec")
 
     op: Op
     inputs: tuple[Node, ...]
     attrs: Mapping[str, Any]
     spec: Spec
+    record: Provenance
     serial: int
 
     def __init__(
@@ -64,6 +68,7 @@ class Node(Operators):
         write(self, "inputs", inputs)
         write(self, "attrs", attrs)
         write(self, "spec", spec)
+        write(self, "record", NOTHING)
         write(self, "serial", next(_serials))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -85,12 +90,14 @@ class Node(Operators):
     @property
     def shape(self) -> Shape:
         """Sizes along each axis; a named dimension stays a name until a program is called."""
-        return self.tensor.shape
+        spec = self.spec
+        return spec.shape if type(spec) is TensorSpec else self.tensor.shape
 
     @property
     def dtype(self) -> DType:
         """NumPy dtype of the elements."""
-        return self.tensor.dtype
+        spec = self.spec
+        return spec.dtype if type(spec) is TensorSpec else self.tensor.dtype
 
     @property
     def ndim(self) -> int:
@@ -105,7 +112,7 @@ class Node(Operators):
     @property
     def name(self) -> str | None:
         """The name given with :meth:`named`, if any."""
-        return provenance(self).name
+        return self.record.name
 
     def named(self, name: str) -> Node:
         """Give the node a name for dumps, pictures and errors, and return it."""
@@ -120,7 +127,7 @@ class Node(Operators):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if isinstance(other, int | float | np.ndarray | np.generic):
+        if isinstance(other, _VALUES):
             raise SymbolicError(
                 f"{self!r} == {other!r} would compare identities",
                 hint="gn.equal(a, b) compares values",
@@ -128,7 +135,7 @@ class Node(Operators):
         return False
 
     def __ne__(self, other: object) -> bool:
-        if isinstance(other, int | float | np.ndarray | np.generic):
+        if isinstance(other, _VALUES):
             raise SymbolicError(
                 f"{self!r} != {other!r} would compare identities",
                 hint="gn.not_equal(a, b) compares values",

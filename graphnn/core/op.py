@@ -6,10 +6,10 @@ nothing here knows a particular operator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from graphnn.core.spec import Spec, TensorSpec
@@ -182,4 +182,4 @@ def register(op: Op) -> None:
 def output_size(node: Node) -> int:
     """Number of elements of a node's result; the shape is known."""
     assert isinstance(node.spec, TensorSpec)
-    return int(np.prod([int(size) for size in node.spec.shape], dtype=np.int64))
+    return math.prod(map(int, node.spec.shape))

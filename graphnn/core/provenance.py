@@ -1,7 +1,8 @@
-"""The side table: names, scopes, time steps, roles and source lines of nodes.
+"""Provenance: names, scopes, time steps, roles and source lines of nodes.
 
 They are no part of a node's identity, so two nodes that compute the same thing are one node
-with both lines. Errors, profiles and pictures read the table; passes carry it along.
+with both lines. A node holds its record, and is the same node when that changes. Errors, profiles
+and pictures read it; passes carry it along.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import weakref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 from graphnn.core.source import Source, caller
 
@@ -41,8 +41,7 @@ MOST_SOURCES = 8
 """Lines kept for one node; merged nodes of a long unrolled loop would gather thousands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(NamedTuple):  # a dataclass takes three times as long to make
     """What is known of a node beside what it computes.
 
     Attributes
@@ -86,8 +85,7 @@ class Provenance:
         return "built at " + ", ".join(map(str, self.sources)) if self.sources else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Surroundings:
+class _Surroundings(NamedTuple):
     """What nodes built right now have in common."""
 
     scope: str = ""
@@ -100,13 +98,15 @@ class _Surroundings:
 
 _ORDINARY = _Surroundings()
 _surroundings: ContextVar[_Surroundings] = ContextVar("surroundings", default=_ORDINARY)
-_table: weakref.WeakKeyDictionary[Node, Provenance] = weakref.WeakKeyDictionary()
-_NOTHING = Provenance()
+NOTHING = Provenance()
+"""What is known of a node that is being made."""
+
+_write = object.__setattr__  # nodes refuse to be changed in any other way
 
 
 def provenance(node: Node) -> Provenance:
-    """What the side table knows of a node."""
-    return _table.get(node, _NOTHING)
+    """What is known of a node beside what it computes."""
+    return node.record
 
 
 def note_creation(node: Node, *, is_new: bool) -> None:
@@ -117,21 +117,22 @@ def note_creation(node: Node, *, is_new: bool) -> None:
         line = caller()
         sources = (line,) if line is not None else ()
     if is_new:
-        _table[node] = Provenance(
+        record = Provenance(
             (), around.scope, sources, around.step, around.role, around.made_by, around.origin_ref
         )
+        _write(node, "record", record)
         return
-    known = _table.get(node, _NOTHING)
+    known = node.record
     merged = _merge(known.sources, sources)
     if merged is not known.sources:
-        _table[node] = replace(known, sources=merged)
+        _write(node, "record", known._replace(sources=merged))
 
 
 def set_name(node: Node, name: str) -> None:
     """Give a node a (further) name."""
-    known = provenance(node)
+    known = node.record
     if name not in known.names:
-        _table[node] = replace(known, names=(*known.names, name))
+        _write(node, "record", known._replace(names=(*known.names, name)))
 
 
 def carry(old: Node, new: Node) -> None:
@@ -139,26 +140,28 @@ def carry(old: Node, new: Node) -> None:
 
     What the user built keeps its own: ``x`` does not take over the lines of ``x * 1``.
     """
-    if old is new or old not in _table:
+    if old is new:
         return
-    before, after = _table[old], provenance(new)
+    before, after = old.record, new.record
     if after.made_by == "user":
         return
-    _table[new] = replace(
-        after,
-        names=_merge(after.names, before.names),
-        scope=after.scope or before.scope,
-        sources=_merge(after.sources, before.sources),
-        step=before.step if after.step is None else after.step,
-        origin_ref=after.origin_ref or before.origin_ref,
+    carried = Provenance(
+        _merge(after.names, before.names),
+        after.scope or before.scope,
+        _merge(after.sources, before.sources),
+        before.step if after.step is None else after.step,
+        after.role,
+        after.made_by,
+        after.origin_ref or before.origin_ref,
     )
+    _write(new, "record", carried)
 
 
 def _merge(known: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
-    fresh = tuple(item for item in more if item not in known)
-    if not fresh or len(known) >= MOST_SOURCES:
+    if more is known or not more or len(known) >= MOST_SOURCES:
         return known
-    return (known + fresh)[:MOST_SOURCES]
+    fresh = tuple([item for item in more if item not in known])
+    return (known + fresh)[:MOST_SOURCES] if fresh else known
 
 
 class _Within:
@@ -195,22 +198,22 @@ def name_scope(name: str) -> AbstractContextManager[None]:
     """
     around = _surroundings.get()
     scope = f"{around.scope}/{name}" if around.scope else name
-    return _Within(replace(around, scope=scope))
+    return _Within(around._replace(scope=scope))
 
 
 def time_step(step: int) -> AbstractContextManager[None]:
     """Mark the nodes built inside as belonging to one time step of a recurrence."""
-    return _Within(replace(_surroundings.get(), step=step))
+    return _Within(_surroundings.get()._replace(step=step))
 
 
 def in_role(role: Role) -> AbstractContextManager[None]:
     """Give the nodes built inside a role, such as "update"."""
-    return _Within(replace(_surroundings.get(), role=role))
+    return _Within(_surroundings.get()._replace(role=role))
 
 
 def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:
     """Let the nodes built inside inherit a node's scope, step and lines, in another role."""
-    known = provenance(node)
+    known = node.record
     origin = weakref.ref(node)
     return _Within(
         _Surroundings(known.scope, known.step, role, "differentiation", origin, known.sources)
@@ -222,7 +225,7 @@ def made_by(name: str | None, node: Node) -> AbstractContextManager[None]:
 
     Without a name it is the pass that is at work already.
     """
-    known = provenance(node)
+    known = node.record
     if name is None:
         current = _surroundings.get().made_by
         name = current if current != "user" else "rebuild"
