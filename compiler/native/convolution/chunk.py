@@ -16,6 +16,7 @@ from graphnn.compiler.native.convolution.cost import free_axes, item_bytes, move
 from graphnn.compiler.native.convolution.layout import Access, Layout
 from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.results import ResultWriter
+from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.windows import progression
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
@@ -41,10 +42,16 @@ class ChunkWriter:
     """Prints the function that computes chunks."""
 
     def __init__(
-        self, contraction: Contraction, plan: Plan, memory: Layout, target: Target, name: str
+        self,
+        contraction: Contraction,
+        plan: Plan,
+        memory: Layout,
+        target: Target,
+        name: str,
+        squares: Squares,
     ) -> None:
         self.contraction, self.plan, self.memory, self.target = contraction, plan, memory, target
-        self.name = name
+        self.name, self.squares = name, squares
         self.free = free_axes(contraction)
         self.is_dot = plan.vector in contraction.summed
         self.item = item_bytes(contraction)
@@ -83,7 +90,8 @@ class ChunkWriter:
             b.load(b.at(self.args, 8 * n), "ptr", 8)
             for n in range(n_arguments + bool(self.memory.scratch_nbytes))
         ]
-        results = ResultWriter(b, self.contraction, plan, self.pointers[2:n_arguments])
+        pointers = self.pointers[2:n_arguments]
+        results = ResultWriter(b, self.contraction, plan, pointers, self.squares)
         with b.loop(self.begin, self.end) as chunk:
             starts, fresh = self._starts(chunk)
             if plan.hoisted < 0:
@@ -187,9 +195,11 @@ class ChunkWriter:
             for column in range(len(self.right_positions))
         ]
         sums = {slot: b.local(self.type) for slot in slots}
+        first = results.place(at)
         places = {
-            (row, column): results.place(
-                at, {**self.left_positions[row], **self.right_positions[column]}
+            (row, column): b.at(
+                first,
+                results.offset({**self.left_positions[row], **self.right_positions[column]}),
             )
             for row, column in slots
         }

@@ -10,10 +10,11 @@ from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.convolution.chunk import ChunkWriter
-from graphnn.compiler.native.convolution.cost import free_axes
+from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.layout import Layout, layout
 from graphnn.compiler.native.convolution.packing import copy_function
 from graphnn.compiler.native.convolution.plan import Plan, plan
+from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.windows import taps_at, with_bounds
 from graphnn.compiler.native.target import Target
 
@@ -56,15 +57,17 @@ def _planned(contraction: Contraction, target: Target) -> tuple[Contraction, Pla
 def code_of(contraction: Contraction, target: Target, name: str, way: Plan, memory: Layout) -> Code:
     """The code of a plan."""
     scratch = 2 + len(contraction.epilogue.operands)
+    item = item_bytes(contraction)
+    squares = Squares(f"{name}_turn", target.lanes(item), item, target)
     functions: list[Builder] = []
     parts: list[tuple[str, int]] = []
     for number, copy in enumerate(memory.copies):
         part = f"{name}_copy{number}"
-        function, n_chunks = copy_function(copy, part, target, scratch)
+        function, n_chunks = copy_function(copy, part, target, scratch, squares)
         functions.append(function)
         parts.append((part, n_chunks))
-    writer = ChunkWriter(contraction, way, memory, target, name)
-    functions.append(writer.function())
+    writer = ChunkWriter(contraction, way, memory, target, name, squares)
+    functions += [writer.function(), *squares.functions]
     counts = [
         -(-_steps(contraction, way, axis) // way.chunks[axis]) for axis in free_axes(contraction)
     ]

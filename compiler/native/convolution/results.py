@@ -9,9 +9,9 @@ from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.plan import Plan
+from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
-from graphnn.compiler.native.transposition import transposed
 
 __all__ = ["ResultWriter"]
 
@@ -20,8 +20,14 @@ class ResultWriter:
     """The buffer of a chunk, and the epilogue on it."""
 
     def __init__(
-        self, b: Builder, contraction: Contraction, plan: Plan, pointers: Sequence[V]
+        self,
+        b: Builder,
+        contraction: Contraction,
+        plan: Plan,
+        pointers: Sequence[V],
+        squares: Squares,
     ) -> None:
+        self.squares = squares
         self.b, self.contraction, self.plan, self.pointers = b, contraction, plan, pointers
         self.free = free_axes(contraction)
         self.item = item_bytes(contraction)
@@ -50,18 +56,20 @@ class ResultWriter:
             step *= size
         return strides, step
 
-    def place(self, at: dict[int, V], within: dict[int, int]) -> V:
+    def place(self, at: dict[int, V]) -> V:
         """Where the sums wait that are at a position of a chunk's register blocks."""
-        b, offset, address = self.b, 0, self.buffer
-        for axis, n in within.items():
-            if axis == self.plan.vector:
-                offset += n * self.plan.lanes * self.item
-            else:
-                offset += n * self.strides[axis]
+        b, address = self.b, self.buffer
         for axis, position in at.items():
             stride = b.integer(self.strides[axis])
             address = b.at(address, b.binary("mul", position, stride))
-        return b.at(address, offset)
+        return address
+
+    def offset(self, within: dict[int, int]) -> int:
+        """Bytes to a position within a register block; along the vector axis, of vectors."""
+        return sum(
+            n * (self.plan.lanes * self.item if axis == self.plan.vector else self.strides[axis])
+            for axis, n in within.items()
+        )
 
     def clear(self) -> None:
         """All sums begin with zero."""
@@ -100,7 +108,7 @@ class ResultWriter:
     def _single(self, starts: dict[int, V | int], at: dict[int, V]) -> None:
         """One result; lanes of the sum are added up, halves first."""
         b = self.b
-        value = b.load(self.place(at, {}), self.type, self.item)
+        value = b.load(self.place(at), self.type, self.item)
         half = self.plan.lanes // 2
         while half:
             type_ = vector_of(self.element, half)
@@ -125,7 +133,7 @@ class ResultWriter:
         lanes, size = plan.lanes, self.contraction.sizes[plan.vector]
         position = self._absolute(starts, at)
         first = b.binary("mul", _value(b, starts[plan.vector]), b.integer(plan.width))
-        address = self.place(at, {})
+        address = self.place(at)
         with b.loop(0, plan.width, lanes) as lane:
             here = b.binary("add", first, lane)
             left = b.binary("sub", b.integer(size), here)
@@ -149,16 +157,12 @@ class ResultWriter:
         first = b.binary("mul", _value(b, starts[plan.vector]), b.integer(plan.width))
         assert self.square is not None
         with b.loop(fresh[strip], count, lanes) as along:
-            row = self.place({**at, strip: along}, {})
+            row = self.place({**at, strip: along})
             left = b.binary("sub", b.integer(count), along)
             with b.loop(0, plan.width, lanes) as lane:
                 corner = b.at(row, b.binary("mul", lane, b.integer(self.item)))
-                values = [
-                    b.load(b.at(corner, n * self.strides[strip]), self.type, self.item)
-                    for n in range(lanes)
-                ]
-                for number, value in enumerate(transposed(b, values)):
-                    b.store(value, b.at(self.square, number * lanes * self.item), self.item)
+                dtype, step = "float64" if self.item == 8 else "float32", lanes * self.item
+                self.squares.turn(b, dtype, corner, self.strides[strip], self.square, step)
                 here = b.binary("add", first, lane)
                 there = b.binary("sub", b.integer(has_vector), here)
                 n_valid = b.intrinsic("smin", there, b.integer(lanes))
