@@ -17,6 +17,7 @@ from graphnn.compiler.native.convolution.layout import Access, Layout
 from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.results import ResultWriter
 from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.walking import hidden, walk
 from graphnn.compiler.native.convolution.windows import progression
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
@@ -24,18 +25,13 @@ from graphnn.compiler.native.tile import Strip, load_strip
 
 __all__ = ["ChunkWriter"]
 
-UNROLLED = 48
-"""Products up to which the innermost loop is written out."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A loop of the summation; whether it is written out if it is innermost and short."""
+    """A loop of the summation: its turns, and how far the operands move in one."""
 
     count: V | int
     left: int
     right: int
-    is_unrolled: bool = False
 
 
 class ChunkWriter:
@@ -164,7 +160,6 @@ class ChunkWriter:
         right = self._address(self.memory.right, positions)
         loops: list[_Loop] = []
         left_strides, right_strides = self.memory.left.strides, self.memory.right.strides
-        n_sums = len(self.left_positions) * len(self.right_positions)
         of_tap = {}
         for number, (bound, linear) in enumerate(
             zip(self.contraction.bounds, plan.linear, strict=True)
@@ -185,17 +180,16 @@ class ChunkWriter:
             else:
                 size = plan.n_steps(self.contraction, axis)
                 if size > 1:
-                    is_unrolled = size * n_sums <= UNROLLED and not self._crowds(axis)
-                    left_stride, right_stride = left_strides[axis], right_strides[axis]
-                    loops.append(_Loop(size, left_stride, right_stride, is_unrolled))
+                    loops.append(_Loop(size, left_strides[axis], right_strides[axis]))
         loops.sort(key=lambda loop: -abs(loop.left))
+        left, right = hidden(b, left), hidden(b, right)
         slots = [
             (row, column)
             for row in range(len(self.left_positions))
             for column in range(len(self.right_positions))
         ]
         sums = {slot: b.local(self.type) for slot in slots}
-        first = results.place(at)
+        first = hidden(b, results.place(at))
         places = {
             (row, column): b.at(
                 first,
@@ -211,18 +205,6 @@ class ChunkWriter:
         self._summation(loops, left, right, sums)
         for slot, memory in sums.items():
             b.store(b.load(memory, self.type, self.item), places[slot], self.item)
-
-    def _crowds(self, axis: int) -> bool:
-        """Whether written out taps would keep more in registers than there are.
-
-        Neighbouring places meet the same elements at neighbouring taps; the compiler sees that,
-        keeps these elements, and has no room left for sums.
-        """
-        places = [each.place for each in self.contraction.bounds if each.tap == axis]
-        if all(self.plan.tiles[place] == 1 for place in places):
-            return False
-        lefts, rights = len(self.left_positions), len(self.right_positions)
-        return lefts * rights + lefts + 1 > self.target.n_registers
 
     def _taps(self, number: int, place: V | int) -> tuple[V, V, V]:
         b = self.b
@@ -245,35 +227,18 @@ class ChunkWriter:
     ) -> None:
         """Loops over the summed axes, outermost first."""
         if not loops:
-            self._step(left, right, 0, 0, sums)
+            self._step(left, right, sums)
             return
-        b, loop = self.b, loops[0]
-        count = loop.count
-        if len(loops) == 1 and isinstance(count, int) and loop.is_unrolled:
-            for turn in range(count):
-                self._step(left, right, turn * loop.left, turn * loop.right, sums)
-            return
-        with b.loop(0, count) as n:
-            left = b.at(left, b.binary("mul", n, b.integer(loop.left)))
-            right = b.at(right, b.binary("mul", n, b.integer(loop.right)))
+        loop = loops[0]
+        pointers = [(left, loop.left), (right, loop.right)]
+        with walk(self.b, 0, loop.count, pointers) as (_, (left, right)):
             self._summation(loops[1:], left, right, sums)
 
-    def _step(
-        self,
-        left: V,
-        right: V,
-        left_offset: int,
-        right_offset: int,
-        sums: dict[tuple[int, int], V],
-    ) -> None:
+    def _step(self, left: V, right: V, sums: dict[tuple[int, int], V]) -> None:
         """One product for every sum of the register block."""
         b = self.b
-        of_left = [
-            left_offset + self._offset(self.memory.left, each) for each in self.left_positions
-        ]
-        of_right = [
-            right_offset + self._offset(self.memory.right, each) for each in self.right_positions
-        ]
+        of_left = [self._offset(self.memory.left, each) for each in self.left_positions]
+        of_right = [self._offset(self.memory.right, each) for each in self.right_positions]
         left_first = len(of_left) <= len(of_right)
         kept, passing = (of_left, of_right) if left_first else (of_right, of_left)
         kept_values = [self._read(left_first, left if left_first else right, n) for n in kept]

@@ -31,9 +31,6 @@ HIDDEN_VECTORS, HIDDEN_ELEMENTS = 0.15, 0.5
 TABLE = 3.0
 """Cycles to begin the loop over the taps that meet the array at a place."""
 
-CROWDED = 1.15
-"""What a step takes longer if neighbouring places fill the registers: taps stay a loop."""
-
 SHORT = 256
 """Bytes of a run of elements below which it counts as a jump."""
 
@@ -119,8 +116,6 @@ def sums_of(
     sums, loads = rows * columns, rows + columns
     latency = 4.0 if target.has_fma else 3.0
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.5, latency) + 0.15
-    if sums + rows + 1 > target.n_registers and any(tiles[b.place] > 1 for b in contraction.bounds):
-        step *= CROWDED
     entries = steps / inner * TABLE if not all(linear) else 0.0
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
     return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead))

@@ -10,6 +10,7 @@ from math import prod
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.layout import Copy, CopyAxis
 from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.walking import hidden, walk
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
@@ -53,7 +54,7 @@ def copy_function(
             if number == 0:
                 block = at
         with _maybe(b, inside):
-            _rest(b, copy, n_outer, squares, from_, to, block)
+            _rest(b, copy, n_outer, squares, hidden(b, from_), hidden(b, to), block)
     return b, prod(axis.size for axis in outer)
 
 
@@ -152,11 +153,9 @@ def _loops(
     if not numbers:
         yield source, to, {}
         return
-    axis = copy.axes[numbers[0]]
-    with b.loop(0, axis.count) as at:
-        from_ = b.at(source, b.binary("mul", at, b.integer(axis.stride)))
-        moved = b.binary("add", at, b.integer(axis.first))
-        into = b.at(to, b.binary("mul", moved, b.integer(steps[numbers[0]])))
+    axis, step = copy.axes[numbers[0]], steps[numbers[0]]
+    pointers = [(source, axis.stride), (b.at(to, axis.first * step), step)]
+    with walk(b, 0, axis.count, pointers) as (at, (from_, into)):
         with _loops(b, copy, numbers[1:], steps, from_, into) as (inner, put, index):
             yield inner, put, {numbers[0]: at, **index}
 

@@ -10,6 +10,7 @@ from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.walking import hidden
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
 
@@ -206,7 +207,7 @@ class ResultWriter:
                     address = b.at(address, b.binary("mul", position, b.integer(stride)))
                 if axis == along:
                     step = stride
-            addresses.append(address)
+            addresses.append(hidden(b, address))
             strides.append(step)
 
         def index(number: int) -> V:
