@@ -18,7 +18,7 @@ from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.results import ResultWriter
 from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.walking import hidden, walk
-from graphnn.compiler.native.convolution.windows import progression
+from graphnn.compiler.native.convolution.windows import Phased, is_tabled, progression
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import Strip, load_strip
@@ -164,7 +164,7 @@ class ChunkWriter:
         for number, (bound, linear) in enumerate(
             zip(self.contraction.bounds, plan.linear, strict=True)
         ):
-            if not linear:
+            if is_tabled(bound, linear):
                 of_tap[bound.tap] = number
         for axis in self.contraction.summed:
             if axis == plan.hoisted:
@@ -172,7 +172,8 @@ class ChunkWriter:
             if axis in of_tap:
                 number = of_tap[axis]
                 bound, step = self.contraction.bounds[number], self.memory.left.steps[number]
-                first, count, element = self._taps(number, positions[bound.place])
+                place = bound.phase if isinstance(bound, Phased) else bound.place
+                first, count, element = self._taps(number, positions[place])
                 every, elements = progression(bound)
                 left = b.at(left, b.binary("mul", element, b.integer(step)))
                 right = b.at(right, b.binary("mul", first, b.integer(right_strides[axis])))

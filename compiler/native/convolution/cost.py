@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
-from graphnn.compiler.kernel import Bound, Contraction
-from graphnn.compiler.native.convolution.windows import reach, taps_at
+from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.convolution.windows import is_tabled, part_met, phases_of, reach
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
@@ -47,6 +47,8 @@ def free_axes(contraction: Contraction) -> list[int]:
 
 def moves(contraction: Contraction, axis: int) -> tuple[bool, bool]:
     """Whether the left and the right operand move along an axis."""
+    if axis in phases_of(contraction):
+        return True, True
     bounded = any(axis in (bound.place, bound.tap) for bound in contraction.bounds)
     return (
         bounded or contraction.left.strides[axis] != 0,
@@ -54,12 +56,7 @@ def moves(contraction: Contraction, axis: int) -> tuple[bool, bool]:
     )
 
 
-@lru_cache(maxsize=1024)
-def _met(bound: Bound, n_places: int, n_taps: int) -> float:
-    """Which part of places times taps meets an element."""
-    some = range(0, n_places, max(1, n_places // 64))
-    met = sum(taps_at(bound, n_taps, place).count for place in some)
-    return max(met, 1) / (len(some) * n_taps)
+_met = lru_cache(maxsize=1024)(part_met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,8 @@ def sums_of(
             columns *= count
     inner = 1.0  # products of a sum in a turn of the innermost loop over taps of a table
     for bound, is_linear in reversed(list(zip(contraction.bounds, linear, strict=True))):
-        part = 1.0 if is_linear else _met(bound, sizes[bound.place], sizes[bound.tap])
+        is_whole = not is_tabled(bound, is_linear)
+        part = 1.0 if is_whole else _met(bound, sizes[bound.place], sizes[bound.tap])
         if met == 1.0:
             inner *= part * sizes[bound.tap]
         met *= part
@@ -116,7 +114,8 @@ def sums_of(
     sums, loads = rows * columns, rows + columns
     latency = 4.0 if target.has_fma else 3.0
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.5, latency) + 0.15
-    entries = steps / inner * TABLE if not all(linear) else 0.0
+    is_any_tabled = any(map(is_tabled, contraction.bounds, linear))
+    entries = steps / inner * TABLE if is_any_tabled else 0.0
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
     return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead))
 

@@ -25,7 +25,7 @@ from graphnn.compiler.native.convolution.cost import (
     moves,
     sums_of,
 )
-from graphnn.compiler.native.convolution.windows import is_free
+from graphnn.compiler.native.convolution.windows import Phased, is_free, phases_of
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
@@ -133,7 +133,9 @@ def _drafts(contraction: Contraction, target: Target) -> list[_Draft]:
     lanes = target.lanes(item_bytes(contraction))
     if lanes > 1:
         for vector in axes:
-            if contraction.sizes[vector] < 2 or True not in moves(contraction, vector):
+            if contraction.sizes[vector] < 2 or vector in phases_of(contraction):
+                continue
+            if True not in moves(contraction, vector):
                 continue
             for vectors in _counts(contraction, vector, lanes, target):
                 tilings = _tilings(contraction, vector, vectors, target)
@@ -223,6 +225,10 @@ def _linear(
             vector == bound.tap and bound.dilation != 1
         ):
             return None
+        if isinstance(bound, Phased):
+            if vector == bound.tap or (vector == bound.place and not _is_even(bound)):
+                return None
+            needed = True
         linear.append(needed or is_free(bound, sizes[bound.place], sizes[bound.tap]))
     return tuple(linear)
 
@@ -247,6 +253,11 @@ def _completed(contraction: Contraction, target: Target, draft: _Draft) -> Plan:
         hoisted,
         cost,
     )
+
+
+def _is_even(bound: Phased) -> bool:
+    """Whether all phases have as many places."""
+    return bound.n_complete == len(bound.begins)
 
 
 def _is_half(contraction: Contraction) -> bool:
@@ -292,10 +303,13 @@ def _strip(contraction: Contraction, vector: int, lanes: int) -> int:
     free, epilogue = free_axes(contraction), contraction.epilogue
     if vector < 0 or vector in contraction.summed:
         return -1
+    phases = phases_of(contraction)
+    barred = {*phases, *(each.place for each in phases.values() if not _is_even(each))}
     for operand, _ in epilogue.stores:
         dtype, strides = epilogue.operands[operand].dtype, epilogue.operands[operand].strides
         for axis, stride in zip(free, strides, strict=True):
-            if stride == ITEMSIZE[dtype] and contraction.sizes[axis] * 2 > lanes:
+            is_long = contraction.sizes[axis] * 2 > lanes
+            if stride == ITEMSIZE[dtype] and is_long and axis not in barred:
                 return axis
     return vector
 

@@ -11,6 +11,7 @@ from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.walking import hidden
+from graphnn.compiler.native.convolution.windows import phases_of
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
 
@@ -85,8 +86,9 @@ class ResultWriter:
         axes = [axis for axis in self.free if axis != plan.vector or self.is_dot]
         if plan.strip != plan.vector and plan.strip >= 0:
             axes.remove(plan.strip)
-        axes = [axis for axis in axes if plan.chunks[axis] > 1]
-        with self._each(axes, fresh) as at:
+        uneven = {each.place for each in phases_of(self.contraction).values()}
+        axes = [axis for axis in axes if plan.chunks[axis] > 1 or axis in uneven]
+        with self._each(axes, fresh, self._ends(starts)) as at:
             if plan.strip < 0:
                 self._single(starts, at)
             elif plan.strip == plan.vector:
@@ -94,15 +96,31 @@ class ResultWriter:
             else:
                 self._across(starts, fresh, at)
 
+    def _ends(self, starts: dict[int, V | int]) -> dict[int, V | int]:
+        """Ends of a chunk; the last places of some phases are not there."""
+        b, ends = self.b, dict[int, V | int](enumerate(self.plan.chunks))
+        for phase, bound in phases_of(self.contraction).items():
+            if bound.n_complete < len(bound.begins):
+                count = self.contraction.sizes[bound.place]
+                here = _value(b, starts[phase])
+                is_complete = b.compare("icmp slt", here, b.integer(bound.n_complete))
+                size = b.select(is_complete, b.integer(count), b.integer(count - 1))
+                left = b.binary("sub", size, _value(b, starts[bound.place]))
+                chunk = b.integer(self.plan.chunks[bound.place])
+                ends[bound.place] = b.intrinsic("smin", left, chunk)
+        return ends
+
     @contextmanager
-    def _each(self, axes: Sequence[int], fresh: dict[int, V | int]) -> Iterator[dict[int, V]]:
+    def _each(
+        self, axes: Sequence[int], fresh: dict[int, V | int], ends: dict[int, V | int]
+    ) -> Iterator[dict[int, V]]:
         if not axes:
             yield {}
             return
         axis = axes[0]
         with (
-            self.b.loop(fresh[axis], self.plan.chunks[axis]) as position,
-            self._each(axes[1:], fresh) as inner,
+            self.b.loop(fresh[axis], ends[axis]) as position,
+            self._each(axes[1:], fresh, ends) as inner,
         ):
             yield {axis: position, **inner}
 
