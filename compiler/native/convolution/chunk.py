@@ -87,15 +87,15 @@ class ChunkWriter:
             for n in range(n_arguments + bool(self.memory.scratch_nbytes))
         ]
         pointers = self.pointers[2:n_arguments]
+        if plan.hoisted:
+            self.nowhere = b.local(self.type)
         results = ResultWriter(b, self.contraction, plan, pointers, self.squares)
         with b.loop(self.begin, self.end) as chunk:
             starts, fresh = self._starts(chunk)
-            if plan.hoisted < 0:
-                self._blocks(starts, results, None)
-            else:
+            if plan.hoisted:
                 results.clear()
-                with b.loop(0, plan.n_steps(self.contraction, plan.hoisted)) as turn:
-                    self._blocks(starts, results, turn)
+            with self._turns(list(plan.hoisted)) as turns:
+                self._blocks(starts, results, turns)
             results.write(starts, fresh)
         return b
 
@@ -125,37 +125,57 @@ class ChunkWriter:
                 starts[axis] = wanted
         return starts, fresh
 
-    def _blocks(self, starts: dict[int, V | int], results: ResultWriter, turn: V | None) -> None:
+    @contextmanager
+    def _turns(self, hoisted: Sequence[tuple[int, int]]) -> Iterator[dict[int, V | int]]:
+        """First positions of a turn along the hoisted axes."""
+        if not hoisted:
+            yield {}
+            return
+        axis, turn = hoisted[0]
+        with (
+            self.b.loop(0, self.plan.n_steps(self.contraction, axis), turn) as start,
+            self._turns(hoisted[1:]) as inner,
+        ):
+            yield {axis: start, **inner}
+
+    def _blocks(
+        self, starts: dict[int, V | int], results: ResultWriter, turns: dict[int, V | int]
+    ) -> None:
         """All register blocks of a chunk."""
         order = [axis for axis in self.free if self.plan.chunks[axis] > self.plan.tiles[axis]]
-        with self._within(order) as at:
-            self._block(starts, at, results, turn)
+        with self._within(order) as (at, done):
+            self._block(starts, at, done, results, turns)
 
     @contextmanager
-    def _within(self, axes: Sequence[int]) -> Iterator[dict[int, V]]:
-        """Positions of register blocks in a chunk; the last is moved back to fit."""
+    def _within(self, axes: Sequence[int]) -> Iterator[tuple[dict[int, V], dict[int, V]]]:
+        """Positions of register blocks in a chunk; the last is moved back to fit.
+
+        Then it begins with so many positions that are done already.
+        """
         if not axes:
-            yield {}
+            yield {}, {}
             return
         b, axis = self.b, axes[0]
         size, step = self.plan.chunks[axis], self.plan.tiles[axis]
         with b.loop(0, size, step) as wanted:
-            at = b.intrinsic("smin", wanted, b.integer(size - step)) if size % step else wanted
-            with self._within(axes[1:]) as inner:
-                yield {axis: at, **inner}
+            at, done = wanted, {}
+            if size % step:
+                at = b.intrinsic("smin", wanted, b.integer(size - step))
+                done = {axis: b.binary("sub", wanted, at)}
+            with self._within(axes[1:]) as (inner, inner_done):
+                yield {axis: at, **inner}, {**done, **inner_done}
 
     def _block(
         self,
         starts: dict[int, V | int],
         at: dict[int, V],
+        done: dict[int, V],
         results: ResultWriter,
-        turn: V | None,
+        turns: dict[int, V | int],
     ) -> None:
         """Sum up one register block."""
         b, plan = self.b, self.plan
-        positions = {axis: _sum(b, starts[axis], at.get(axis, 0)) for axis in self.free}
-        if turn is not None:
-            positions[plan.hoisted] = turn
+        positions = {axis: _sum(b, starts[axis], at.get(axis, 0)) for axis in self.free} | turns
         left = self._address(self.memory.left, positions)
         right = self._address(self.memory.right, positions)
         loops: list[_Loop] = []
@@ -167,8 +187,6 @@ class ChunkWriter:
             if is_tabled(bound, linear):
                 of_tap[bound.tap] = number
         for axis in self.contraction.summed:
-            if axis == plan.hoisted:
-                continue
             if axis in of_tap:
                 number = of_tap[axis]
                 bound, step = self.contraction.bounds[number], self.memory.left.steps[number]
@@ -179,9 +197,9 @@ class ChunkWriter:
                 right = b.at(right, b.binary("mul", first, b.integer(right_strides[axis])))
                 loops.append(_Loop(count, elements * step, every * right_strides[axis]))
             else:
-                size = plan.n_steps(self.contraction, axis)
-                if size > 1:
-                    loops.append(_Loop(size, left_strides[axis], right_strides[axis]))
+                count = self._count(axis, turns)
+                if count != 1:
+                    loops.append(_Loop(count, left_strides[axis], right_strides[axis]))
         loops.sort(key=lambda loop: -abs(loop.left))
         left, right = hidden(b, left), hidden(b, right)
         slots = [
@@ -191,21 +209,36 @@ class ChunkWriter:
         ]
         sums = {slot: b.local(self.type) for slot in slots}
         first = hidden(b, results.place(at))
-        places = {
-            (row, column): b.at(
-                first,
-                results.offset({**self.left_positions[row], **self.right_positions[column]}),
-            )
-            for row, column in slots
-        }
+        places = {}
+        for row, column in slots:
+            within = {**self.left_positions[row], **self.right_positions[column]}
+            places[row, column] = b.at(first, results.offset(within))
+            if turns:
+                places[row, column] = self._unless_done(places[row, column], within, done)
         for slot, memory in sums.items():
             start = V("zeroinitializer", self.type) if plan.lanes > 1 else b.real(0.0, self.element)
-            if turn is not None:
+            if turns:
                 start = b.load(places[slot], self.type, self.item)
             b.store(start, memory, self.item)
         self._summation(loops, left, right, sums)
         for slot, memory in sums.items():
             b.store(b.load(memory, self.type, self.item), places[slot], self.item)
+
+    def _count(self, axis: int, turns: dict[int, V | int]) -> V | int:
+        """Steps along a summed axis in one turn."""
+        size, turn = self.plan.n_steps(self.contraction, axis), dict(self.plan.hoisted).get(axis)
+        if turn is None or size % turn == 0:
+            return turn or size
+        left = self.b.binary("sub", self.b.integer(size), _value(self.b, turns[axis]))
+        return self.b.intrinsic("smin", left, self.b.integer(turn))
+
+    def _unless_done(self, place: V, within: dict[int, int], done: dict[int, V]) -> V:
+        """Where to add to a sum: nowhere, if another block has done so in this turn."""
+        b = self.b
+        for axis, n_done in done.items():
+            is_done = b.compare("icmp slt", b.integer(within.get(axis, 0)), n_done)
+            place = b.select(is_done, self.nowhere, place)
+        return place
 
     def _taps(self, number: int, place: V | int) -> tuple[V, V, V]:
         b = self.b

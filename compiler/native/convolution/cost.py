@@ -16,7 +16,17 @@ from graphnn.compiler.native.convolution.windows import is_tabled, part_met, pha
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
-__all__ = ["Sums", "around", "estimated_cycles", "free_axes", "item_bytes", "moves", "sums_of"]
+__all__ = [
+    "Sums",
+    "around",
+    "estimated_cycles",
+    "extents_of",
+    "free_axes",
+    "item_bytes",
+    "moves",
+    "sums_of",
+    "touched",
+]
 
 LINE = 64
 STREAMED, STRIDED, FAR = 32.0, 12.0, 10.0
@@ -73,12 +83,15 @@ class Sums:
         Which part of all products these are.
     cycles : float
         Of all blocks, if the operands are in the innermost cache.
+    vectors : int
+        Side by side in a block.
     """
 
     blocks: int
     steps: float
     met: float
     cycles: float
+    vectors: int
 
 
 def sums_of(
@@ -117,7 +130,7 @@ def sums_of(
     is_any_tabled = any(map(is_tabled, contraction.bounds, linear))
     entries = steps / inner * TABLE if is_any_tabled else 0.0
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
-    return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead))
+    return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead), vectors)
 
 
 def estimated_cycles(
@@ -129,7 +142,7 @@ def estimated_cycles(
     tiles: Sequence[int],
     chunks: Sequence[int],
     packs: tuple[bool, bool],
-    hoisted: int,
+    hoisted: Sequence[tuple[int, int]],
 ) -> float:
     """Cycles of the sums of a plan, with what it takes to bring operands near."""
     counts = [
@@ -140,9 +153,11 @@ def estimated_cycles(
         contraction, target, vector, width, tiles, chunks, counts, packs, hoisted
     )
     blocks, more = way.blocks * way.met, 0.0
-    if hoisted >= 0:
-        blocks *= counts[hoisted]
-        more = way.blocks * counts[hoisted] * (1.5 * prod(tiles) + 10)
+    if hoisted:
+        n_turns = prod(-(-counts[axis] // turn) for axis, turn in hoisted)
+        n_vectors = 1 if vector in contraction.summed else way.vectors
+        blocks *= n_turns
+        more = way.blocks * n_turns * (1.5 * prod(tiles) * n_vectors + 10)
     streamed, jumping = streamed * blocks, jumping * blocks
     least, most = sorted((way.cycles, streamed))
     of_vectors = vector >= 0 and moves(contraction, vector)[0]
@@ -159,47 +174,58 @@ def _memory(
     chunks: Sequence[int],
     counts: Sequence[int],
     packs: tuple[bool, bool],
-    hoisted: int,
+    hoisted: Sequence[tuple[int, int]],
 ) -> tuple[float, float]:
     """Cycles of a register block to bring what it reads to the innermost cache.
 
     Apart for what comes in long runs, which overlaps with arithmetic, and for what does not.
     """
     free = free_axes(contraction)
-    extents = [
-        contraction.sizes[axis] if axis in contraction.summed else tiles[axis]
-        for axis in range(len(tiles))
-    ]
-    if vector >= 0 and vector not in contraction.summed:
-        extents[vector] = width
-    if hoisted >= 0:
-        extents[hoisted] = width
+    extents = extents_of(contraction, vector, width, tiles, hoisted)
     inner = [axis for axis in reversed(free) if chunks[axis] > tiles[axis]]
     order = [
         *((axis, -(-chunks[axis] // tiles[axis])) for axis in inner),
-        *([(hoisted, counts[hoisted])] if hoisted >= 0 else []),
+        *((axis, -(-counts[axis] // turn)) for axis, turn in reversed(hoisted)),
         *((axis, -(-counts[axis] * tiles[axis] // chunks[axis])) for axis in reversed(free)),
     ]
     order = [(axis, count) for axis, count in order if count > 1]
-    sets = [_touched(contraction, extents, number, vector, packs) for number in range(2)]
+    sets = [touched(contraction, extents, number, vector, packs) for number in range(2)]
     cycles = [0.0, 0.0]
     for number in range(2):
         grown, distance, fresh = list(extents), sum(sets), sets[number]
         for axis, count in order:
             if not moves(contraction, axis)[number]:
                 break
-            before = _touched(contraction, grown, number, vector, packs)
+            before = touched(contraction, grown, number, vector, packs)
             one = grown[axis]
             grown[axis] = min(contraction.sizes[axis], one * count)
-            after = _touched(contraction, grown, number, vector, packs)
+            after = touched(contraction, grown, number, vector, packs)
             fresh = min(fresh, (after - before) / max(1, count - 1) * sets[number] / before)
-            distance = after + _touched(contraction, grown, 1 - number, vector, packs)
+            distance = after + touched(contraction, grown, 1 - number, vector, packs)
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
         jumps = number == 0 and _run(contraction, extents, vector) < SHORT
         near = STRIDED if jumps else STREAMED
         brought = _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
         cycles[jumps] += brought
     return cycles[0], cycles[1]
+
+
+def extents_of(
+    contraction: Contraction,
+    vector: int,
+    width: int,
+    tiles: Sequence[int],
+    hoisted: Sequence[tuple[int, int]],
+) -> list[int]:
+    """Positions along every axis that a register block sees in one turn."""
+    extents = list(tiles)
+    if vector >= 0:
+        extents[vector] = width
+    for axis in contraction.summed:
+        extents[axis] = contraction.sizes[axis]
+    for axis, turn in hoisted:
+        extents[axis] = min(turn * (width if axis == vector else 1), contraction.sizes[axis])
+    return extents
 
 
 def _run(contraction: Contraction, extents: Sequence[int], vector: int) -> float:
@@ -221,7 +247,7 @@ def _brought(target: Target, nbytes: float, distance: float, near: float) -> flo
     return nbytes / (near if distance <= 0.7 * target.l2_bytes else FAR)
 
 
-def _touched(
+def touched(
     contraction: Contraction,
     extents: Sequence[int],
     number: int,

@@ -12,6 +12,7 @@ along the vectors, that is the same code:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -20,12 +21,14 @@ from graphnn.compiler.native.convolution.cost import (
     Sums,
     around,
     estimated_cycles,
+    extents_of,
     free_axes,
     item_bytes,
     moves,
     sums_of,
+    touched,
 )
-from graphnn.compiler.native.convolution.windows import Phased, is_free, phases_of
+from graphnn.compiler.native.convolution.windows import Phased, is_free, is_tabled, phases_of
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
@@ -33,6 +36,9 @@ __all__ = ["Plan", "candidates", "plan"]
 
 BUFFER_BYTES = 16 << 10
 """Sums of one chunk, kept in the innermost cache until the epilogue reads them."""
+
+HOISTED_PART = 0.5
+"""Of the innermost cache: what a register block may read in a turn."""
 
 HOISTED_BYTES = 24 << 10
 """What the register blocks of a chunk may read for one turn of a hoisted axis."""
@@ -61,8 +67,10 @@ class Plan:
         Whether the left and the right operand are copied first.
     strip : int
         The axis along which results are written; -1 for one by one.
-    hoisted : int
-        A summed axis outside of the register blocks, whose sums wait in memory; -1 for none.
+    hoisted : tuple of (int, int)
+        Summed axes that are walked in turns of so many steps, outermost first: all register
+        blocks of a chunk add to sums that wait in memory, so that what they read in a turn stays
+        in the innermost cache.
     cost : float
         Estimated cycles.
     """
@@ -75,7 +83,7 @@ class Plan:
     linear: tuple[bool, ...]
     packs: tuple[bool, bool]
     strip: int
-    hoisted: int
+    hoisted: tuple[tuple[int, int], ...]
     cost: float
 
     @property
@@ -115,16 +123,17 @@ def plan(contraction: Contraction, target: Target) -> Plan:
     for draft in sorted(_drafts(contraction, target), key=lambda each: each.least):
         if best is not None and draft.least >= best.cost:
             break
-        found = _completed(contraction, target, draft)
-        if best is None or found.cost < best.cost:
-            best = found
+        for found in _completed(contraction, target, draft):
+            if best is None or found.cost < best.cost:
+                best = found
     assert best is not None
     return best
 
 
 def candidates(contraction: Contraction, target: Target) -> list[Plan]:
     """All ways that are worth an estimate; the first computes single numbers and always works."""
-    return [_completed(contraction, target, each) for each in _drafts(contraction, target)]
+    drafts = _drafts(contraction, target)
+    return [way for draft in drafts for way in _completed(contraction, target, draft)]
 
 
 def _drafts(contraction: Contraction, target: Target) -> list[_Draft]:
@@ -233,26 +242,33 @@ def _linear(
     return tuple(linear)
 
 
-def _completed(contraction: Contraction, target: Target, draft: _Draft) -> Plan:
-    """The plan of a draft, with chunks and cost."""
+def _completed(contraction: Contraction, target: Target, draft: _Draft) -> list[Plan]:
+    """The plans of a draft: with chunks and cost, hoisted and not."""
     vector, width = draft.vector, draft.lanes * draft.vectors
-    is_dot = vector in contraction.summed
-    chunks, hoisted = _chunks(contraction, vector, width, list(draft.tiles), draft.strip, is_dot)
-    cost = draft.around + estimated_cycles(
-        contraction, target, draft.sums, vector, width, draft.tiles, chunks, draft.packs, hoisted
-    )
-    return Plan(
-        draft.lanes,
-        vector,
-        draft.vectors,
-        draft.tiles,
-        chunks,
-        draft.linear,
-        draft.packs,
-        draft.strip,
-        hoisted,
-        cost,
-    )
+    tiles, found = list(draft.tiles), []
+    for hoisted in _hoistings(contraction, target, draft):
+        if vector in contraction.summed:
+            chunks = _dot_chunks(contraction, vector, width, tiles, bool(hoisted))
+        else:
+            chunks = _chunks(contraction, vector, width, tiles, draft.strip, bool(hoisted))
+        cycles = estimated_cycles(
+            contraction, target, draft.sums, vector, width, tiles, chunks, draft.packs, hoisted
+        )
+        found.append(
+            Plan(
+                draft.lanes,
+                vector,
+                draft.vectors,
+                draft.tiles,
+                chunks,
+                draft.linear,
+                draft.packs,
+                draft.strip,
+                hoisted,
+                draft.around + cycles,
+            )
+        )
+    return found
 
 
 def _is_even(bound: Phased) -> bool:
@@ -314,51 +330,94 @@ def _strip(contraction: Contraction, vector: int, lanes: int) -> int:
     return vector
 
 
+def _hoistings(
+    contraction: Contraction, target: Target, draft: _Draft
+) -> list[tuple[tuple[int, int], ...]]:
+    """Which axes may be hoisted: none, or as many as leave little to read in a turn."""
+    vector, width = draft.vector, draft.lanes * draft.vectors
+    if vector in contraction.summed:
+        windows = [axis for each in contraction.bounds for axis in (each.place, each.tap)]
+        return [() if vector in windows else ((vector, 1),)]
+    tabled = {
+        bound.tap
+        for bound, linear in zip(contraction.bounds, draft.linear, strict=True)
+        if is_tabled(bound, linear)
+    }
+    steps = {axis: abs(contraction.left.strides[axis]) for axis in contraction.summed}
+    steps |= {bound.tap: abs(bound.step * bound.dilation) for bound in contraction.bounds}
+    most = target.l1_bytes * HOISTED_PART
+    hoisted: list[tuple[int, int]] = []
+    for axis in sorted(steps, key=lambda axis: -steps[axis]):
+        extents = extents_of(contraction, vector, width, draft.tiles, hoisted)
+        nbytes = sum(touched(contraction, extents, side, vector, draft.packs) for side in (0, 1))
+        if nbytes <= most:
+            break
+        size = contraction.sizes[axis]
+        if axis in tabled or size == 1:
+            continue
+        turn = max(1, int(size * most / nbytes))
+        hoisted.append((axis, -(-size // -(-size // turn))))
+    return [(), tuple(hoisted)] if hoisted else [()]
+
+
+def _dot_chunks(
+    contraction: Contraction, vector: int, width: int, tiles: list[int], is_hoisted: bool
+) -> tuple[int, ...]:
+    """Positions per chunk where a summed axis lies along the vectors."""
+    sizes = contraction.sizes
+    chunks, most = list(tiles), _most_sums(contraction, vector, width)
+    for bound in contraction.bounds:
+        if bound.place != vector:
+            _widen(sizes, tiles, chunks, most, bound.place)
+            chunks[bound.place] -= chunks[bound.place] % tiles[bound.place]
+    if is_hoisted:
+        rights = [a for a, n in enumerate(tiles) if n > 1 and moves(contraction, a) == (False, True)]
+        for axis in rights:
+            per_one = width * item_bytes(contraction) * prod(
+                sizes[each] for each in contraction.summed if each != vector
+                and contraction.right.strides[each]
+            )  # fmt: skip
+            room = min(most // max(1, prod(chunks) // chunks[axis]), HOISTED_BYTES // per_one)
+            count = max(1, room // tiles[axis])
+            chunks[axis] = min(sizes[axis] // tiles[axis], count) * tiles[axis]
+    return tuple(chunks)
+
+
 def _chunks(
-    contraction: Contraction, vector: int, width: int, tiles: list[int], strip: int, is_dot: bool
-) -> tuple[tuple[int, ...], int]:
-    """Positions per chunk, and the axis that is hoisted."""
-    sizes, item = contraction.sizes, item_bytes(contraction)
-    chunks = list(tiles)
-    lane_bytes = (1 if vector < 0 else width) * item
-    most = max(1, BUFFER_BYTES // lane_bytes)
-
-    def widen(axis: int) -> None:
-        room = max(1, most // prod(n for i, n in enumerate(chunks) if i != axis))
-        if room >= tiles[axis]:
-            count = -(-sizes[axis] // room)
-            even = -(-sizes[axis] // count)
-            chunks[axis] = max(tiles[axis], min(sizes[axis], even))
-            if is_dot:  # blocks that add to sums in memory must not overlap
-                chunks[axis] -= chunks[axis] % tiles[axis]
-
-    if is_dot:
-        for bound in contraction.bounds:
-            if bound.place != vector:
-                widen(bound.place)
-        hoisted = -1
-        is_window = any(vector in (each.place, each.tap) for each in contraction.bounds)
-        if not is_window:
-            hoisted = vector
-            rights = [
-                axis
-                for axis, n in enumerate(tiles)
-                if n > 1 and moves(contraction, axis) == (False, True)
-            ]
-            for axis in rights:
-                per_one = width * item * prod(
-                    sizes[each] for each in contraction.summed if each != vector
-                    and contraction.right.strides[each]
-                )  # fmt: skip
-                room = min(most // max(1, prod(chunks) // chunks[axis]), HOISTED_BYTES // per_one)
-                count = max(1, room // tiles[axis])
-                chunks[axis] = min(sizes[axis] // tiles[axis], count) * tiles[axis]
-        return tuple(chunks), hoisted
+    contraction: Contraction,
+    vector: int,
+    width: int,
+    tiles: list[int],
+    strip: int,
+    is_hoisted: bool,
+) -> tuple[int, ...]:
+    """Positions per chunk."""
+    chunks, most = list(tiles), _most_sums(contraction, vector, width)
+    phases = phases_of(contraction)
+    places = [bound.place for bound in reversed(contraction.bounds) if bound.place != vector]
     if strip >= 0 and strip != vector:
-        widen(strip)
+        axes = [strip]
     else:
-        for bound in reversed(contraction.bounds):
-            if bound.place != vector:
-                widen(bound.place)
-                break
-    return tuple(chunks), -1
+        axes = places[:1]
+    if is_hoisted:  # the more blocks share what is read in a turn
+        axes += [*places, *(axis for axis in free_axes(contraction) if axis not in phases)]
+    for axis in dict.fromkeys(axes):
+        if axis != vector:
+            _widen(contraction.sizes, tiles, chunks, most, axis)
+    return tuple(chunks)
+
+
+def _most_sums(contraction: Contraction, vector: int, width: int) -> int:
+    """Sums of a chunk, in vectors of a register block."""
+    return max(1, BUFFER_BYTES // ((1 if vector < 0 else width) * item_bytes(contraction)))
+
+
+def _widen(
+    sizes: Sequence[int], tiles: Sequence[int], chunks: list[int], most: int, axis: int
+) -> None:
+    """Let a chunk have as many positions along an axis as there is room for."""
+    room = max(1, most // prod(n for i, n in enumerate(chunks) if i != axis))
+    if room >= tiles[axis]:
+        count = -(-sizes[axis] // room)
+        even = -(-sizes[axis] // count)
+        chunks[axis] = max(tiles[axis], min(sizes[axis], even))
