@@ -25,6 +25,7 @@ from graphnn.compiler.native.tile import Strip, load_strip
 
 __all__ = ["ChunkWriter"]
 
+
 @dataclass(frozen=True, slots=True)
 class _Loop:
     """A loop of the summation: its turns, and how far the operands move in one."""
@@ -197,9 +198,9 @@ class ChunkWriter:
                 right = b.at(right, b.binary("mul", first, b.integer(right_strides[axis])))
                 loops.append(_Loop(count, elements * step, every * right_strides[axis]))
             else:
-                count = self._count(axis, turns)
-                if count != 1:
-                    loops.append(_Loop(count, left_strides[axis], right_strides[axis]))
+                steps = self._count(axis, turns)
+                if not isinstance(steps, int) or steps > 1:
+                    loops.append(_Loop(steps, left_strides[axis], right_strides[axis]))
         loops.sort(key=lambda loop: -abs(loop.left))
         left, right = hidden(b, left), hidden(b, right)
         slots = [

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 LINE = 64
-STREAMED, STRIDED, FAR = 32.0, 12.0, 10.0
+STREAMED, STRIDED, FAR = 32.0, 12.0, 5.0
 """Bytes per cycle from the second cache, in order and with jumps, and from beyond it."""
 
 SHOWN = 0.2
@@ -196,11 +196,15 @@ def _memory(
         for axis, count in order:
             if not moves(contraction, axis)[number]:
                 break
-            before = touched(contraction, grown, number, vector, packs)
             one = grown[axis]
-            grown[axis] = min(contraction.sizes[axis], one * count)
+            more = min(contraction.sizes[axis], one * count)
+            if more <= one:
+                continue
+            before = touched(contraction, grown, number, vector, packs)
+            grown[axis] = more
             after = touched(contraction, grown, number, vector, packs)
-            fresh = min(fresh, (after - before) / max(1, count - 1) * sets[number] / before)
+            share = (after - before) / max(1.0, more / one - 1)
+            fresh = min(fresh, share * sets[number] / before)
             distance = after + touched(contraction, grown, 1 - number, vector, packs)
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
         jumps = number == 0 and _run(contraction, extents, vector) < SHORT

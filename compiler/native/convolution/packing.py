@@ -155,9 +155,11 @@ def _loops(
         return
     axis, step = copy.axes[numbers[0]], steps[numbers[0]]
     pointers = [(source, axis.stride), (b.at(to, axis.first * step), step)]
-    with walk(b, 0, axis.count, pointers) as (at, (from_, into)):
-        with _loops(b, copy, numbers[1:], steps, from_, into) as (inner, put, index):
-            yield inner, put, {numbers[0]: at, **index}
+    with (
+        walk(b, 0, axis.count, pointers) as (at, (from_, into)),
+        _loops(b, copy, numbers[1:], steps, from_, into) as (inner, put, index),
+    ):
+        yield inner, put, {numbers[0]: at, **index}
 
 
 def _row(b: Builder, copy: Copy, lanes: int, count: V | int, source: V, to: V) -> None:

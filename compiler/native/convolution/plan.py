@@ -12,36 +12,24 @@ along the vectors, that is the same code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.convolution.chunking import chunks_of, chunks_of_dots, hoistings
 from graphnn.compiler.native.convolution.cost import (
     Sums,
     around,
     estimated_cycles,
-    extents_of,
     free_axes,
     item_bytes,
     moves,
     sums_of,
-    touched,
 )
-from graphnn.compiler.native.convolution.windows import Phased, is_free, is_tabled, phases_of
+from graphnn.compiler.native.convolution.windows import Phased, is_free, phases_of
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = ["Plan", "candidates", "plan"]
-
-BUFFER_BYTES = 16 << 10
-"""Sums of one chunk, kept in the innermost cache until the epilogue reads them."""
-
-HOISTED_PART = 0.5
-"""Of the innermost cache: what a register block may read in a turn."""
-
-HOISTED_BYTES = 24 << 10
-"""What the register blocks of a chunk may read for one turn of a hoisted axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +234,11 @@ def _completed(contraction: Contraction, target: Target, draft: _Draft) -> list[
     """The plans of a draft: with chunks and cost, hoisted and not."""
     vector, width = draft.vector, draft.lanes * draft.vectors
     tiles, found = list(draft.tiles), []
-    for hoisted in _hoistings(contraction, target, draft):
+    for hoisted in hoistings(contraction, target, vector, width, tiles, draft.linear, draft.packs):
         if vector in contraction.summed:
-            chunks = _dot_chunks(contraction, vector, width, tiles, bool(hoisted))
+            chunks = chunks_of_dots(contraction, vector, width, tiles, bool(hoisted))
         else:
-            chunks = _chunks(contraction, vector, width, tiles, draft.strip, bool(hoisted))
+            chunks = chunks_of(contraction, vector, width, tiles, draft.strip, bool(hoisted))
         cycles = estimated_cycles(
             contraction, target, draft.sums, vector, width, tiles, chunks, draft.packs, hoisted
         )
@@ -328,96 +316,3 @@ def _strip(contraction: Contraction, vector: int, lanes: int) -> int:
             if stride == ITEMSIZE[dtype] and is_long and axis not in barred:
                 return axis
     return vector
-
-
-def _hoistings(
-    contraction: Contraction, target: Target, draft: _Draft
-) -> list[tuple[tuple[int, int], ...]]:
-    """Which axes may be hoisted: none, or as many as leave little to read in a turn."""
-    vector, width = draft.vector, draft.lanes * draft.vectors
-    if vector in contraction.summed:
-        windows = [axis for each in contraction.bounds for axis in (each.place, each.tap)]
-        return [() if vector in windows else ((vector, 1),)]
-    tabled = {
-        bound.tap
-        for bound, linear in zip(contraction.bounds, draft.linear, strict=True)
-        if is_tabled(bound, linear)
-    }
-    steps = {axis: abs(contraction.left.strides[axis]) for axis in contraction.summed}
-    steps |= {bound.tap: abs(bound.step * bound.dilation) for bound in contraction.bounds}
-    most = target.l1_bytes * HOISTED_PART
-    hoisted: list[tuple[int, int]] = []
-    for axis in sorted(steps, key=lambda axis: -steps[axis]):
-        extents = extents_of(contraction, vector, width, draft.tiles, hoisted)
-        nbytes = sum(touched(contraction, extents, side, vector, draft.packs) for side in (0, 1))
-        if nbytes <= most:
-            break
-        size = contraction.sizes[axis]
-        if axis in tabled or size == 1:
-            continue
-        turn = max(1, int(size * most / nbytes))
-        hoisted.append((axis, -(-size // -(-size // turn))))
-    return [(), tuple(hoisted)] if hoisted else [()]
-
-
-def _dot_chunks(
-    contraction: Contraction, vector: int, width: int, tiles: list[int], is_hoisted: bool
-) -> tuple[int, ...]:
-    """Positions per chunk where a summed axis lies along the vectors."""
-    sizes = contraction.sizes
-    chunks, most = list(tiles), _most_sums(contraction, vector, width)
-    for bound in contraction.bounds:
-        if bound.place != vector:
-            _widen(sizes, tiles, chunks, most, bound.place)
-            chunks[bound.place] -= chunks[bound.place] % tiles[bound.place]
-    if is_hoisted:
-        rights = [a for a, n in enumerate(tiles) if n > 1 and moves(contraction, a) == (False, True)]
-        for axis in rights:
-            per_one = width * item_bytes(contraction) * prod(
-                sizes[each] for each in contraction.summed if each != vector
-                and contraction.right.strides[each]
-            )  # fmt: skip
-            room = min(most // max(1, prod(chunks) // chunks[axis]), HOISTED_BYTES // per_one)
-            count = max(1, room // tiles[axis])
-            chunks[axis] = min(sizes[axis] // tiles[axis], count) * tiles[axis]
-    return tuple(chunks)
-
-
-def _chunks(
-    contraction: Contraction,
-    vector: int,
-    width: int,
-    tiles: list[int],
-    strip: int,
-    is_hoisted: bool,
-) -> tuple[int, ...]:
-    """Positions per chunk."""
-    chunks, most = list(tiles), _most_sums(contraction, vector, width)
-    phases = phases_of(contraction)
-    places = [bound.place for bound in reversed(contraction.bounds) if bound.place != vector]
-    if strip >= 0 and strip != vector:
-        axes = [strip]
-    else:
-        axes = places[:1]
-    if is_hoisted:  # the more blocks share what is read in a turn
-        axes += [*places, *(axis for axis in free_axes(contraction) if axis not in phases)]
-    for axis in dict.fromkeys(axes):
-        if axis != vector:
-            _widen(contraction.sizes, tiles, chunks, most, axis)
-    return tuple(chunks)
-
-
-def _most_sums(contraction: Contraction, vector: int, width: int) -> int:
-    """Sums of a chunk, in vectors of a register block."""
-    return max(1, BUFFER_BYTES // ((1 if vector < 0 else width) * item_bytes(contraction)))
-
-
-def _widen(
-    sizes: Sequence[int], tiles: Sequence[int], chunks: list[int], most: int, axis: int
-) -> None:
-    """Let a chunk have as many positions along an axis as there is room for."""
-    room = max(1, most // prod(n for i, n in enumerate(chunks) if i != axis))
-    if room >= tiles[axis]:
-        count = -(-sizes[axis] // room)
-        even = -(-sizes[axis] // count)
-        chunks[axis] = max(tiles[axis], min(sizes[axis], even))

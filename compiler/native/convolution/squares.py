@@ -37,9 +37,7 @@ class Squares:
         """All that were asked for."""
         return list(self._functions.values())
 
-    def turn(
-        self, b: Builder, dtype: str, source: V, source_step: int, to: V, step: int
-    ) -> None:
+    def turn(self, b: Builder, dtype: str, source: V, source_step: int, to: V, step: int) -> None:
         """Rows of elements of a dtype, so many bytes apart, become columns."""
         if dtype not in self._functions:
             self._functions[dtype] = self._printed(dtype)
