@@ -2,9 +2,10 @@
 
     python benchmarks/convolution.py [--json FILE] [--only WORD]
 
-A convolution and its two gradients, float32, for networks' layers. Both sides take turns; the
-best of many is kept, in processor time of the thread, so that a busy machine disturbs less.
-``all`` counts copies of operands too, ``sums`` only the part that multiplies.
+A convolution and its two gradients, float32, for networks' layers, as the compiler states them:
+windows of one element are products of matrices. Both sides take turns; the best of many is kept,
+in processor time of the thread, so that a busy machine disturbs less. ``all`` counts copies of
+operands too, ``sums`` only the part that multiplies.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from graphnn.compiler.kernel import Bound, Contraction, Kernel, Operand, Product
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.convolution import generate
+from graphnn.compiler.native.generators import generate
+from graphnn.compiler.native.objects import compile_object, link_objects
 from graphnn.compiler.native.target import Target, host_target
 
 LAYERS = {
@@ -39,36 +40,22 @@ LAYERS = {
 }
 
 
-def engine_of(ir: str, target: Target) -> Any:
-    """The compiled module."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(ir)
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2
-    )
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
+def loaded(code: Code, target: Target) -> list[tuple[Callable[[int, int, int], None], int]]:
+    """Compiled functions and their numbers of chunks."""
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    addresses = link_objects([compile_object(code.ir, target)], [name for name, _ in code.parts])
+    return [(kind(addresses[name]), count) for name, count in code.parts]
 
 
 class Call:
     """Compiled code with its operands."""
 
     def __init__(self, code: Code, target: Target, arrays: list[np.ndarray]) -> None:
-        self.engine = engine_of(code.ir, target)
         self.arrays = [*arrays, np.zeros(code.scratch_nbytes + 64, np.uint8)]
         addresses = [each.ctypes.data for each in self.arrays]
         addresses[-1] += -addresses[-1] % 64
         self.table = (ctypes.c_void_p * len(addresses))(*addresses)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        self.parts = [
-            (kind(self.engine.get_function_address(name)), count) for name, count in code.parts
-        ]
+        self.parts = loaded(code, target)
 
     def all(self) -> None:
         """Run every part."""
@@ -86,10 +73,14 @@ def contraction_of(
     dilation: int,
 ) -> Contraction:  # fmt: skip
     """``(N, C, H, W)`` by ``(O, C, h, w)`` to ``(N, O, H', W')``, in any memory order."""
-    bounds = tuple(
-        Bound(axis, axis + 3, stride, dilation, low, x.shape[axis], x_dilation, x.strides[axis])
-        for axis in (2, 3)
-    )
+    places, taps, bounds = [0, 0], [0, 0], []
+    for n, axis in enumerate((2, 3)):
+        last = stride * (out.shape[axis] - 1) + dilation * (kernel.shape[axis] - 1)
+        if low == 0 and x_dilation == 1 and last < x.shape[axis]:
+            places[n], taps[n] = stride * x.strides[axis], dilation * x.strides[axis]
+        else:
+            size, step = x.shape[axis], x.strides[axis]
+            bounds.append(Bound(axis, axis + 3, stride, dilation, low, size, x_dilation, step))
     epilogue = Kernel(
         out.shape, (), (Operand("float32", out.strides),), (Product("float32"),), ((0, 0),)
     )
@@ -97,10 +88,10 @@ def contraction_of(
         (*out.shape, *kernel.shape[1:]),
         (4, 5, 6),
         "float32",
-        Operand("float32", (x.strides[0], 0, 0, 0, x.strides[1], 0, 0)),
+        Operand("float32", (x.strides[0], 0, *places, x.strides[1], *taps)),
         Operand("float32", (0, kernel.strides[0], 0, 0, *kernel.strides[1:])),
         epilogue,
-        bounds,
+        tuple(bounds),
     )
 
 
@@ -171,9 +162,9 @@ def limit(target: Target) -> float:
             b.store(total, each, 4)
     for n, each in enumerate(sums):
         b.store(b.load(each, type_, 4), b.at(args, 64 * (n + 1)), 4)
-    engine = engine_of("\n".join([*sorted(b.declared), b.function()]), target)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    function, memory = kind(engine.get_function_address("limit")), np.zeros(1024, "f4")
+    code = Code("\n".join([*sorted(b.declared), b.function()]), (("limit", turns),))
+    ((function, _),) = loaded(code, target)
+    memory = np.zeros(1024, "f4")
     seconds = best(lambda: function(memory.ctypes.data, 0, turns))
     return 2.0 * lanes * count * turns / seconds
 
@@ -205,7 +196,7 @@ def main() -> None:
         others = torch_calls(layer)
         for kind, (contraction, arrays, flops) in problems(layer).items():
             start = time.thread_time()
-            code = generate(contraction, target, "conv")
+            code = generate(contraction, target, f"conv{len(rows)}")
             printed = time.thread_time() - start
             call = Call(code, target, arrays)
             compiled = time.thread_time() - start

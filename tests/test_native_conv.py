@@ -22,8 +22,14 @@ from graphnn.compiler.kernel import (
 from graphnn.compiler.native.convolution import generate, scratch_nbytes
 from graphnn.compiler.native.convolution.generate import code_of
 from graphnn.compiler.native.convolution.layout import layout
+from graphnn.compiler.native.convolution.phases import with_phases
 from graphnn.compiler.native.convolution.plan import candidates
-from graphnn.compiler.native.convolution.windows import progression, taps_at, with_bounds
+from graphnn.compiler.native.convolution.windows import (
+    phases_of,
+    progression,
+    taps_at,
+    with_bounds,
+)
 from graphnn.compiler.native.target import host_target
 from graphnn.ops.conv_primitive import CONV
 
@@ -222,6 +228,7 @@ def test_every_plan(seed):
     kernel = drawn(rng, (2, 5, 3, 3, 2))
     _, out = empty(rng, (9, 2, 5, 6, 11))
     contraction, given = contraction_of_conv(x, kernel, out, attrs)
+    contraction = with_phases(contraction)
     exact, bound = exact_and_bound(x, kernel, attrs, out.shape[3:])
     families = {}
     for way in candidates(contraction, HOST):
@@ -235,6 +242,86 @@ def test_every_plan(seed):
         code = code_of(contraction, HOST, "conv", way, layout(contraction, way))
         Native(contraction, HOST, code)(x, given, out, splits=3)
         assert np.all(np.abs(out - exact) <= bound), way
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_sums_in_turns(turn):
+    """Channels in turns that do or do not divide them; register blocks that overlap add once."""
+    rng = np.random.default_rng(turn)
+    attrs = {
+        "stride": (1, 2), "low": (1, 1), "x_dilation": (1, 1), "dilation": (1, 1), "flip": False
+    }  # fmt: skip
+    x = rng.standard_normal((2, 1, 7, 6, 21), dtype="f4")
+    kernel = rng.standard_normal((1, 11, 7, 3, 3), dtype="f4")
+    out = np.empty((2, 1, 11, 6, 11), "f4")
+    contraction, given = contraction_of_conv(x, kernel, out, attrs)
+    exact, bound = exact_and_bound(x, kernel, attrs, out.shape[3:])
+    small = replace(HOST, l1_bytes=64 * turn)  # nothing fits, so every plan that can has turns
+    ways = [
+        way
+        for way in candidates(contraction, small)
+        if way.hoisted and way.vector == 2 and way.tiles[4] in (3, 4) and way.chunks[4] == 11
+    ]
+    assert ways
+    axis = contraction.summed[0]
+    for way in (ways[0], ways[-1]):
+        way = replace(way, hoisted=((axis, turn),))
+        out[...] = np.nan
+        code = code_of(contraction, HOST, "conv", way, layout(contraction, way))
+        Native(contraction, HOST, code)(x, given, out, splits=2)
+        assert np.all(np.abs(out - exact) <= bound), way
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_phases(seed):
+    """Gradients of strided convolutions; phases with fewer places than others, or without taps."""
+    rng = np.random.default_rng(seed)
+    attrs = {
+        "stride": (1, 1 + seed % 2), "low": (int(rng.integers(-1, 3)), 1),
+        "x_dilation": (2 + seed % 3, 3 - seed % 2), "dilation": (1, 1 + seed // 4), "flip": False,
+    }  # fmt: skip
+    x = drawn(rng, (3, 1, 4, 6, 7))
+    kernel = drawn(rng, (1, 9, 4, int(rng.integers(1, 5)), 3))
+    size = (11 + seed % 2, 14 - seed % 3)
+    whole, out = empty(rng, (3, 1, 9, *size))
+    contraction, given = contraction_of_conv(x, kernel, out, attrs)
+    phased = with_phases(contraction)
+    assert len(phases_of(phased)) == sum(each.x_dilation > 1 for each in contraction.bounds)
+    exact, bound = exact_and_bound(x, kernel, attrs, size)
+    Native(contraction)(x, given, out, splits=3)
+    assert np.all(np.abs(out - exact) <= bound)
+    assert np.count_nonzero(whole == 77) >= whole.size - out.size
+    ways = candidates(phased, HOST)
+    for number in rng.integers(0, len(ways), 3):
+        way = ways[number]
+        out[...] = np.nan
+        code = code_of(phased, HOST, "conv", way, layout(phased, way))
+        Native(phased, HOST, code)(x, given, out, splits=2)
+        assert np.all(np.abs(out - exact) <= bound), way
+    assert np.count_nonzero(whole == 77) >= whole.size - out.size
+
+
+def test_positions_along_an_array_with_gaps():
+    """An epilogue that asks for positions keeps its axes."""
+    rng = np.random.default_rng(2)
+    attrs = {
+        "stride": (1, 1), "low": (1, 1), "x_dilation": (2, 2), "dilation": (1, 1), "flip": False
+    }  # fmt: skip
+    x = rng.standard_normal((2, 1, 3, 5, 5), dtype="f4")
+    kernel = rng.standard_normal((1, 4, 3, 3, 3), dtype="f4")
+    out = np.empty((2, 1, 4, 9, 10), "f4")
+    values = (
+        Product("float32"),
+        Index(4),
+        Apply("cast", "float32", (1,)),
+        Apply("add", "float32", (0, 2)),
+    )
+    contraction, given = contraction_of_conv(x, kernel, out, attrs, values)
+    assert [each.place for each in phases_of(with_phases(contraction)).values()] == [3]
+    Native(contraction)(x, given, out)
+    exact, bound = exact_and_bound(x, kernel, attrs, out.shape[3:])
+    exact = exact + np.arange(10)
+    assert np.all(np.abs(out - exact) <= bound + 2.0**-23 * (np.abs(exact) + 10))
 
 
 @pytest.mark.parametrize("layer", ["few", "many"])

@@ -16,35 +16,39 @@ from graphnn.compiler.native.convolution.cost import free_axes, item_bytes, move
 from graphnn.compiler.native.convolution.layout import Access, Layout
 from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.results import ResultWriter
-from graphnn.compiler.native.convolution.windows import progression
+from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.walking import hidden, walk
+from graphnn.compiler.native.convolution.windows import Phased, is_tabled, progression
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import Strip, load_strip
 
 __all__ = ["ChunkWriter"]
 
-UNROLLED = 48
-"""Products up to which the innermost loop is written out."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A loop of the summation; whether it is written out if it is innermost and short."""
+    """A loop of the summation: its turns, and how far the operands move in one."""
 
     count: V | int
     left: int
     right: int
-    is_unrolled: bool = False
 
 
 class ChunkWriter:
     """Prints the function that computes chunks."""
 
     def __init__(
-        self, contraction: Contraction, plan: Plan, memory: Layout, target: Target, name: str
+        self,
+        contraction: Contraction,
+        plan: Plan,
+        memory: Layout,
+        target: Target,
+        name: str,
+        squares: Squares,
     ) -> None:
         self.contraction, self.plan, self.memory, self.target = contraction, plan, memory, target
-        self.name = name
+        self.name, self.squares = name, squares
         self.free = free_axes(contraction)
         self.is_dot = plan.vector in contraction.summed
         self.item = item_bytes(contraction)
@@ -83,15 +87,16 @@ class ChunkWriter:
             b.load(b.at(self.args, 8 * n), "ptr", 8)
             for n in range(n_arguments + bool(self.memory.scratch_nbytes))
         ]
-        results = ResultWriter(b, self.contraction, plan, self.pointers[2:n_arguments])
+        pointers = self.pointers[2:n_arguments]
+        if plan.hoisted:
+            self.nowhere = b.local(self.type)
+        results = ResultWriter(b, self.contraction, plan, pointers, self.squares)
         with b.loop(self.begin, self.end) as chunk:
             starts, fresh = self._starts(chunk)
-            if plan.hoisted < 0:
-                self._blocks(starts, results, None)
-            else:
+            if plan.hoisted:
                 results.clear()
-                with b.loop(0, plan.n_steps(self.contraction, plan.hoisted)) as turn:
-                    self._blocks(starts, results, turn)
+            with self._turns(list(plan.hoisted)) as turns:
+                self._blocks(starts, results, turns)
             results.write(starts, fresh)
         return b
 
@@ -121,98 +126,120 @@ class ChunkWriter:
                 starts[axis] = wanted
         return starts, fresh
 
-    def _blocks(self, starts: dict[int, V | int], results: ResultWriter, turn: V | None) -> None:
+    @contextmanager
+    def _turns(self, hoisted: Sequence[tuple[int, int]]) -> Iterator[dict[int, V | int]]:
+        """First positions of a turn along the hoisted axes."""
+        if not hoisted:
+            yield {}
+            return
+        axis, turn = hoisted[0]
+        with (
+            self.b.loop(0, self.plan.n_steps(self.contraction, axis), turn) as start,
+            self._turns(hoisted[1:]) as inner,
+        ):
+            yield {axis: start, **inner}
+
+    def _blocks(
+        self, starts: dict[int, V | int], results: ResultWriter, turns: dict[int, V | int]
+    ) -> None:
         """All register blocks of a chunk."""
         order = [axis for axis in self.free if self.plan.chunks[axis] > self.plan.tiles[axis]]
-        with self._within(order) as at:
-            self._block(starts, at, results, turn)
+        with self._within(order) as (at, done):
+            self._block(starts, at, done, results, turns)
 
     @contextmanager
-    def _within(self, axes: Sequence[int]) -> Iterator[dict[int, V]]:
-        """Positions of register blocks in a chunk; the last is moved back to fit."""
+    def _within(self, axes: Sequence[int]) -> Iterator[tuple[dict[int, V], dict[int, V]]]:
+        """Positions of register blocks in a chunk; the last is moved back to fit.
+
+        Then it begins with so many positions that are done already.
+        """
         if not axes:
-            yield {}
+            yield {}, {}
             return
         b, axis = self.b, axes[0]
         size, step = self.plan.chunks[axis], self.plan.tiles[axis]
         with b.loop(0, size, step) as wanted:
-            at = b.intrinsic("smin", wanted, b.integer(size - step)) if size % step else wanted
-            with self._within(axes[1:]) as inner:
-                yield {axis: at, **inner}
+            at, done = wanted, {}
+            if size % step:
+                at = b.intrinsic("smin", wanted, b.integer(size - step))
+                done = {axis: b.binary("sub", wanted, at)}
+            with self._within(axes[1:]) as (inner, inner_done):
+                yield {axis: at, **inner}, {**done, **inner_done}
 
     def _block(
         self,
         starts: dict[int, V | int],
         at: dict[int, V],
+        done: dict[int, V],
         results: ResultWriter,
-        turn: V | None,
+        turns: dict[int, V | int],
     ) -> None:
         """Sum up one register block."""
         b, plan = self.b, self.plan
-        positions = {axis: _sum(b, starts[axis], at.get(axis, 0)) for axis in self.free}
-        if turn is not None:
-            positions[plan.hoisted] = turn
+        positions = {axis: _sum(b, starts[axis], at.get(axis, 0)) for axis in self.free} | turns
         left = self._address(self.memory.left, positions)
         right = self._address(self.memory.right, positions)
         loops: list[_Loop] = []
         left_strides, right_strides = self.memory.left.strides, self.memory.right.strides
-        n_sums = len(self.left_positions) * len(self.right_positions)
         of_tap = {}
         for number, (bound, linear) in enumerate(
             zip(self.contraction.bounds, plan.linear, strict=True)
         ):
-            if not linear:
+            if is_tabled(bound, linear):
                 of_tap[bound.tap] = number
         for axis in self.contraction.summed:
-            if axis == plan.hoisted:
-                continue
             if axis in of_tap:
                 number = of_tap[axis]
                 bound, step = self.contraction.bounds[number], self.memory.left.steps[number]
-                first, count, element = self._taps(number, positions[bound.place])
+                place = bound.phase if isinstance(bound, Phased) else bound.place
+                first, count, element = self._taps(number, positions[place])
                 every, elements = progression(bound)
                 left = b.at(left, b.binary("mul", element, b.integer(step)))
                 right = b.at(right, b.binary("mul", first, b.integer(right_strides[axis])))
                 loops.append(_Loop(count, elements * step, every * right_strides[axis]))
             else:
-                size = plan.n_steps(self.contraction, axis)
-                if size > 1:
-                    is_unrolled = size * n_sums <= UNROLLED and not self._crowds(axis)
-                    left_stride, right_stride = left_strides[axis], right_strides[axis]
-                    loops.append(_Loop(size, left_stride, right_stride, is_unrolled))
+                steps = self._count(axis, turns)
+                if not isinstance(steps, int) or steps > 1:
+                    loops.append(_Loop(steps, left_strides[axis], right_strides[axis]))
         loops.sort(key=lambda loop: -abs(loop.left))
+        left, right = hidden(b, left), hidden(b, right)
         slots = [
             (row, column)
             for row in range(len(self.left_positions))
             for column in range(len(self.right_positions))
         ]
         sums = {slot: b.local(self.type) for slot in slots}
-        places = {
-            (row, column): results.place(
-                at, {**self.left_positions[row], **self.right_positions[column]}
-            )
-            for row, column in slots
-        }
+        first = hidden(b, results.place(at))
+        places = {}
+        for row, column in slots:
+            within = {**self.left_positions[row], **self.right_positions[column]}
+            places[row, column] = b.at(first, results.offset(within))
+            if turns:
+                places[row, column] = self._unless_done(places[row, column], within, done)
         for slot, memory in sums.items():
             start = V("zeroinitializer", self.type) if plan.lanes > 1 else b.real(0.0, self.element)
-            if turn is not None:
+            if turns:
                 start = b.load(places[slot], self.type, self.item)
             b.store(start, memory, self.item)
         self._summation(loops, left, right, sums)
         for slot, memory in sums.items():
             b.store(b.load(memory, self.type, self.item), places[slot], self.item)
 
-    def _crowds(self, axis: int) -> bool:
-        """Whether written out taps would keep more in registers than there are.
+    def _count(self, axis: int, turns: dict[int, V | int]) -> V | int:
+        """Steps along a summed axis in one turn."""
+        size, turn = self.plan.n_steps(self.contraction, axis), dict(self.plan.hoisted).get(axis)
+        if turn is None or size % turn == 0:
+            return turn or size
+        left = self.b.binary("sub", self.b.integer(size), _value(self.b, turns[axis]))
+        return self.b.intrinsic("smin", left, self.b.integer(turn))
 
-        Neighbouring places meet the same elements at neighbouring taps; the compiler sees that,
-        keeps these elements, and has no room left for sums.
-        """
-        places = [each.place for each in self.contraction.bounds if each.tap == axis]
-        if all(self.plan.tiles[place] == 1 for place in places):
-            return False
-        lefts, rights = len(self.left_positions), len(self.right_positions)
-        return lefts * rights + lefts + 1 > self.target.n_registers
+    def _unless_done(self, place: V, within: dict[int, int], done: dict[int, V]) -> V:
+        """Where to add to a sum: nowhere, if another block has done so in this turn."""
+        b = self.b
+        for axis, n_done in done.items():
+            is_done = b.compare("icmp slt", b.integer(within.get(axis, 0)), n_done)
+            place = b.select(is_done, self.nowhere, place)
+        return place
 
     def _taps(self, number: int, place: V | int) -> tuple[V, V, V]:
         b = self.b
@@ -235,35 +262,18 @@ class ChunkWriter:
     ) -> None:
         """Loops over the summed axes, outermost first."""
         if not loops:
-            self._step(left, right, 0, 0, sums)
+            self._step(left, right, sums)
             return
-        b, loop = self.b, loops[0]
-        count = loop.count
-        if len(loops) == 1 and isinstance(count, int) and loop.is_unrolled:
-            for turn in range(count):
-                self._step(left, right, turn * loop.left, turn * loop.right, sums)
-            return
-        with b.loop(0, count) as n:
-            left = b.at(left, b.binary("mul", n, b.integer(loop.left)))
-            right = b.at(right, b.binary("mul", n, b.integer(loop.right)))
+        loop = loops[0]
+        pointers = [(left, loop.left), (right, loop.right)]
+        with walk(self.b, 0, loop.count, pointers) as (_, (left, right)):
             self._summation(loops[1:], left, right, sums)
 
-    def _step(
-        self,
-        left: V,
-        right: V,
-        left_offset: int,
-        right_offset: int,
-        sums: dict[tuple[int, int], V],
-    ) -> None:
+    def _step(self, left: V, right: V, sums: dict[tuple[int, int], V]) -> None:
         """One product for every sum of the register block."""
         b = self.b
-        of_left = [
-            left_offset + self._offset(self.memory.left, each) for each in self.left_positions
-        ]
-        of_right = [
-            right_offset + self._offset(self.memory.right, each) for each in self.right_positions
-        ]
+        of_left = [self._offset(self.memory.left, each) for each in self.left_positions]
+        of_right = [self._offset(self.memory.right, each) for each in self.right_positions]
         left_first = len(of_left) <= len(of_right)
         kept, passing = (of_left, of_right) if left_first else (of_right, of_left)
         kept_values = [self._read(left_first, left if left_first else right, n) for n in kept]

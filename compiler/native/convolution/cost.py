@@ -11,15 +11,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
-from graphnn.compiler.kernel import Bound, Contraction
-from graphnn.compiler.native.convolution.windows import reach, taps_at
+from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.convolution.windows import is_tabled, part_met, phases_of, reach
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
-__all__ = ["Sums", "around", "estimated_cycles", "free_axes", "item_bytes", "moves", "sums_of"]
+__all__ = [
+    "Sums",
+    "around",
+    "estimated_cycles",
+    "extents_of",
+    "free_axes",
+    "item_bytes",
+    "moves",
+    "sums_of",
+    "touched",
+]
 
 LINE = 64
-STREAMED, STRIDED, FAR = 32.0, 12.0, 10.0
+STREAMED, STRIDED, FAR = 32.0, 12.0, 5.0
 """Bytes per cycle from the second cache, in order and with jumps, and from beyond it."""
 
 SHOWN = 0.2
@@ -30,9 +40,6 @@ HIDDEN_VECTORS, HIDDEN_ELEMENTS = 0.15, 0.5
 
 TABLE = 3.0
 """Cycles to begin the loop over the taps that meet the array at a place."""
-
-CROWDED = 1.15
-"""What a step takes longer if neighbouring places fill the registers: taps stay a loop."""
 
 SHORT = 256
 """Bytes of a run of elements below which it counts as a jump."""
@@ -50,6 +57,8 @@ def free_axes(contraction: Contraction) -> list[int]:
 
 def moves(contraction: Contraction, axis: int) -> tuple[bool, bool]:
     """Whether the left and the right operand move along an axis."""
+    if axis in phases_of(contraction):
+        return True, True
     bounded = any(axis in (bound.place, bound.tap) for bound in contraction.bounds)
     return (
         bounded or contraction.left.strides[axis] != 0,
@@ -57,12 +66,7 @@ def moves(contraction: Contraction, axis: int) -> tuple[bool, bool]:
     )
 
 
-@lru_cache(maxsize=1024)
-def _met(bound: Bound, n_places: int, n_taps: int) -> float:
-    """Which part of places times taps meets an element."""
-    some = range(0, n_places, max(1, n_places // 64))
-    met = sum(taps_at(bound, n_taps, place).count for place in some)
-    return max(met, 1) / (len(some) * n_taps)
+_met = lru_cache(maxsize=1024)(part_met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,15 @@ class Sums:
         Which part of all products these are.
     cycles : float
         Of all blocks, if the operands are in the innermost cache.
+    vectors : int
+        Side by side in a block.
     """
 
     blocks: int
     steps: float
     met: float
     cycles: float
+    vectors: int
 
 
 def sums_of(
@@ -111,7 +118,8 @@ def sums_of(
             columns *= count
     inner = 1.0  # products of a sum in a turn of the innermost loop over taps of a table
     for bound, is_linear in reversed(list(zip(contraction.bounds, linear, strict=True))):
-        part = 1.0 if is_linear else _met(bound, sizes[bound.place], sizes[bound.tap])
+        is_whole = not is_tabled(bound, is_linear)
+        part = 1.0 if is_whole else _met(bound, sizes[bound.place], sizes[bound.tap])
         if met == 1.0:
             inner *= part * sizes[bound.tap]
         met *= part
@@ -119,11 +127,10 @@ def sums_of(
     sums, loads = rows * columns, rows + columns
     latency = 4.0 if target.has_fma else 3.0
     step = max(sums * (0.5 if target.has_fma else 1.0), loads * 0.5, latency) + 0.15
-    if sums + rows + 1 > target.n_registers and any(tiles[b.place] > 1 for b in contraction.bounds):
-        step *= CROWDED
-    entries = steps / inner * TABLE if not all(linear) else 0.0
+    is_any_tabled = any(map(is_tabled, contraction.bounds, linear))
+    entries = steps / inner * TABLE if is_any_tabled else 0.0
     overhead = (6.0 if vector in summed else 1.0) * sums + 15
-    return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead))
+    return Sums(blocks, steps, met, blocks * (steps * step + entries + overhead), vectors)
 
 
 def estimated_cycles(
@@ -135,7 +142,7 @@ def estimated_cycles(
     tiles: Sequence[int],
     chunks: Sequence[int],
     packs: tuple[bool, bool],
-    hoisted: int,
+    hoisted: Sequence[tuple[int, int]],
 ) -> float:
     """Cycles of the sums of a plan, with what it takes to bring operands near."""
     counts = [
@@ -146,9 +153,11 @@ def estimated_cycles(
         contraction, target, vector, width, tiles, chunks, counts, packs, hoisted
     )
     blocks, more = way.blocks * way.met, 0.0
-    if hoisted >= 0:
-        blocks *= counts[hoisted]
-        more = way.blocks * counts[hoisted] * (1.5 * prod(tiles) + 10)
+    if hoisted:
+        n_turns = prod(-(-counts[axis] // turn) for axis, turn in hoisted)
+        n_vectors = 1 if vector in contraction.summed else way.vectors
+        blocks *= n_turns
+        more = way.blocks * n_turns * (1.5 * prod(tiles) * n_vectors + 10)
     streamed, jumping = streamed * blocks, jumping * blocks
     least, most = sorted((way.cycles, streamed))
     of_vectors = vector >= 0 and moves(contraction, vector)[0]
@@ -165,47 +174,62 @@ def _memory(
     chunks: Sequence[int],
     counts: Sequence[int],
     packs: tuple[bool, bool],
-    hoisted: int,
+    hoisted: Sequence[tuple[int, int]],
 ) -> tuple[float, float]:
     """Cycles of a register block to bring what it reads to the innermost cache.
 
     Apart for what comes in long runs, which overlaps with arithmetic, and for what does not.
     """
     free = free_axes(contraction)
-    extents = [
-        contraction.sizes[axis] if axis in contraction.summed else tiles[axis]
-        for axis in range(len(tiles))
-    ]
-    if vector >= 0 and vector not in contraction.summed:
-        extents[vector] = width
-    if hoisted >= 0:
-        extents[hoisted] = width
+    extents = extents_of(contraction, vector, width, tiles, hoisted)
     inner = [axis for axis in reversed(free) if chunks[axis] > tiles[axis]]
     order = [
         *((axis, -(-chunks[axis] // tiles[axis])) for axis in inner),
-        *([(hoisted, counts[hoisted])] if hoisted >= 0 else []),
+        *((axis, -(-counts[axis] // turn)) for axis, turn in reversed(hoisted)),
         *((axis, -(-counts[axis] * tiles[axis] // chunks[axis])) for axis in reversed(free)),
     ]
     order = [(axis, count) for axis, count in order if count > 1]
-    sets = [_touched(contraction, extents, number, vector, packs) for number in range(2)]
+    sets = [touched(contraction, extents, number, vector, packs) for number in range(2)]
     cycles = [0.0, 0.0]
     for number in range(2):
         grown, distance, fresh = list(extents), sum(sets), sets[number]
         for axis, count in order:
             if not moves(contraction, axis)[number]:
                 break
-            before = _touched(contraction, grown, number, vector, packs)
             one = grown[axis]
-            grown[axis] = min(contraction.sizes[axis], one * count)
-            after = _touched(contraction, grown, number, vector, packs)
-            fresh = min(fresh, (after - before) / max(1, count - 1) * sets[number] / before)
-            distance = after + _touched(contraction, grown, 1 - number, vector, packs)
+            more = min(contraction.sizes[axis], one * count)
+            if more <= one:
+                continue
+            before = touched(contraction, grown, number, vector, packs)
+            grown[axis] = more
+            after = touched(contraction, grown, number, vector, packs)
+            share = (after - before) / max(1.0, more / one - 1)
+            fresh = min(fresh, share * sets[number] / before)
+            distance = after + touched(contraction, grown, 1 - number, vector, packs)
         again = sets[number] - fresh  # windows that overlap read it at the last place as well
         jumps = number == 0 and _run(contraction, extents, vector) < SHORT
         near = STRIDED if jumps else STREAMED
         brought = _brought(target, fresh, distance, near) + _brought(target, again, sum(sets), near)
         cycles[jumps] += brought
     return cycles[0], cycles[1]
+
+
+def extents_of(
+    contraction: Contraction,
+    vector: int,
+    width: int,
+    tiles: Sequence[int],
+    hoisted: Sequence[tuple[int, int]],
+) -> list[int]:
+    """Positions along every axis that a register block sees in one turn."""
+    extents = list(tiles)
+    if vector >= 0:
+        extents[vector] = width
+    for axis in contraction.summed:
+        extents[axis] = contraction.sizes[axis]
+    for axis, turn in hoisted:
+        extents[axis] = min(turn * (width if axis == vector else 1), contraction.sizes[axis])
+    return extents
 
 
 def _run(contraction: Contraction, extents: Sequence[int], vector: int) -> float:
@@ -227,7 +251,7 @@ def _brought(target: Target, nbytes: float, distance: float, near: float) -> flo
     return nbytes / (near if distance <= 0.7 * target.l2_bytes else FAR)
 
 
-def _touched(
+def touched(
     contraction: Contraction,
     extents: Sequence[int],
     number: int,

@@ -10,11 +10,13 @@ from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.convolution.chunk import ChunkWriter
-from graphnn.compiler.native.convolution.cost import free_axes
+from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.layout import Layout, layout
 from graphnn.compiler.native.convolution.packing import copy_function
+from graphnn.compiler.native.convolution.phases import with_phases
 from graphnn.compiler.native.convolution.plan import Plan, plan
-from graphnn.compiler.native.convolution.windows import taps_at, with_bounds
+from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.windows import is_tabled, table, with_bounds
 from graphnn.compiler.native.target import Target
 
 __all__ = ["generate", "scratch_nbytes"]
@@ -48,7 +50,7 @@ def scratch_nbytes(contraction: Contraction, target: Target) -> int:
 
 @lru_cache(maxsize=256)
 def _planned(contraction: Contraction, target: Target) -> tuple[Contraction, Plan, Layout]:
-    contraction = with_bounds(contraction)
+    contraction = with_phases(with_bounds(contraction))
     way = plan(contraction, target)
     return contraction, way, layout(contraction, way)
 
@@ -56,15 +58,17 @@ def _planned(contraction: Contraction, target: Target) -> tuple[Contraction, Pla
 def code_of(contraction: Contraction, target: Target, name: str, way: Plan, memory: Layout) -> Code:
     """The code of a plan."""
     scratch = 2 + len(contraction.epilogue.operands)
+    item = item_bytes(contraction)
+    squares = Squares(f"{name}_turn", target.lanes(item), item, target)
     functions: list[Builder] = []
     parts: list[tuple[str, int]] = []
     for number, copy in enumerate(memory.copies):
         part = f"{name}_copy{number}"
-        function, n_chunks = copy_function(copy, part, target, scratch)
+        function, n_chunks = copy_function(copy, part, target, scratch, squares)
         functions.append(function)
         parts.append((part, n_chunks))
-    writer = ChunkWriter(contraction, way, memory, target, name)
-    functions.append(writer.function())
+    writer = ChunkWriter(contraction, way, memory, target, name, squares)
+    functions += [writer.function(), *squares.functions]
     counts = [
         -(-_steps(contraction, way, axis) // way.chunks[axis]) for axis in free_axes(contraction)
     ]
@@ -83,16 +87,13 @@ def _steps(contraction: Contraction, way: Plan, axis: int) -> int:
 
 
 def _tables(contraction: Contraction, way: Plan, name: str) -> list[str]:
-    """For every place of a bound that is not linear: the first tap, how many, and the element."""
+    """For places or phases of a bound: the first tap, how many, and the element."""
     tables = []
     for number, (bound, linear) in enumerate(zip(contraction.bounds, way.linear, strict=True)):
-        if linear:
+        if not is_tabled(bound, linear):
             continue
-        numbers = [
-            f"i64 {each}"
-            for place in range(contraction.sizes[bound.place])
-            for each in astuple(taps_at(bound, contraction.sizes[bound.tap], place))
-        ]
+        taps = table(bound, contraction.sizes[bound.place], contraction.sizes[bound.tap])
+        numbers = [f"i64 {number}" for each in taps for number in astuple(each)]
         tables.append(
             f"@{name}_taps{number} = internal constant [{len(numbers)} x i64] "
             f"[{', '.join(numbers)}], align 8"

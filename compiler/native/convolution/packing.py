@@ -9,10 +9,11 @@ from math import prod
 
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.layout import Copy, CopyAxis
+from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.walking import hidden, walk
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
-from graphnn.compiler.native.transposition import transposed
+from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
 
 __all__ = ["copy_function"]
 
@@ -20,12 +21,14 @@ CHUNK_BYTES = 16 << 10
 """About how much a chunk copies."""
 
 
-def copy_function(copy: Copy, name: str, target: Target, scratch: int) -> tuple[Builder, int]:
+def copy_function(
+    copy: Copy, name: str, target: Target, scratch: int, squares: Squares
+) -> tuple[Builder, int]:
     """A function that makes a copy, and its number of chunks."""
     copy = _merged(copy)
     args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
     b = Builder(name, [args, begin, end], target=target)
-    lanes = target.lanes(copy.item)
+    lanes = squares.lanes
     n_outer, region = _division(copy)
     source = b.at(b.load(b.at(args, 8 * copy.argument), "ptr", 8), copy.source)
     dest = b.at(b.load(b.at(args, 8 * scratch), "ptr", 8), copy.target)
@@ -51,7 +54,7 @@ def copy_function(copy: Copy, name: str, target: Target, scratch: int) -> tuple[
             if number == 0:
                 block = at
         with _maybe(b, inside):
-            _rest(b, copy, n_outer, lanes, from_, to, block)
+            _rest(b, copy, n_outer, squares, hidden(b, from_), hidden(b, to), block)
     return b, prod(axis.size for axis in outer)
 
 
@@ -109,43 +112,38 @@ def _zero(b: Builder, to: V, nbytes: int, copy: Copy, lanes: int) -> None:
             b.store(b.real(0.0, element), b.at(to, at), copy.item)
 
 
-def _rest(b: Builder, copy: Copy, first: int, lanes: int, source: V, to: V, block: V | int) -> None:
+def _rest(
+    b: Builder, copy: Copy, first: int, squares: Squares, source: V, to: V, block: V | int
+) -> None:
     """Loops over what is left of the axes, all inside of the zeros."""
-    axes = copy.axes
+    axes, unit = copy.axes, ITEMSIZE[copy.dtype]
     steps = [copy.item * prod(axis.size for axis in axes[n + 1 :]) for n in range(len(axes))]
     loose = list(range(first, len(axes) - 1))
-    unit = ITEMSIZE[copy.dtype]
     turned = next((n for n in reversed(loose) if axes[n].stride == unit), None)
-    if axes[-1].stride == unit or lanes == 1:
+    lanes = squares.lanes
+    if axes[-1].stride == unit or lanes == 1 or (turned is not None and axes[turned].count < lanes):
         turned = None
-    with _loops(b, copy, [n for n in loose if n != turned], steps, source, to) as (
-        from_,
-        at,
-        index,
-    ):
-        if 0 in index:
-            block = index[0]
-        for condition, count in _counts(b, copy, block if copy.axes else 0):
-            with _maybe(b, condition):
-                into = b.at(at, axes[-1].first * copy.item)
-                if turned is None:
-                    _row(b, copy, lanes, count, from_, into)
-                else:
-                    put = b.at(into, axes[turned].first * steps[turned])
-                    _square(b, copy, lanes, count, axes[turned].count, steps[turned], from_, put)
+    outside = [n for n in loose if n != turned]
+    with _loops(b, copy, outside, steps, source, to) as (from_, at, index):
+        count = _count(b, copy, index.get(0, block))
+        into = b.at(at, axes[-1].first * copy.item)
+        if turned is None:
+            _row(b, copy, lanes, count, from_, into)
+        else:
+            put = b.at(into, axes[turned].first * steps[turned])
+            _turned(b, copy, squares, count, (axes[turned].count, steps[turned]), from_, put)
 
 
-def _counts(b: Builder, copy: Copy, block: V | int) -> list[tuple[V | None, int]]:
-    """Elements in the last axis, and when: the last block of lanes may have fewer."""
-    if not copy.lanes or copy.length % copy.lanes == 0:
-        return [(None, copy.axes[-1].count)]
-    tail, last = copy.length % copy.lanes, copy.length // copy.lanes
-    if last == 0 or isinstance(block, int):
-        return [(None, tail)]
-    return [
-        (b.compare("icmp ne", block, b.integer(last)), copy.lanes),
-        (b.compare("icmp eq", block, b.integer(last)), tail),
-    ]
+def _count(b: Builder, copy: Copy, block: V | int) -> V | int:
+    """Elements in the last axis; the last block of lanes may have fewer."""
+    if not copy.lanes:
+        return copy.axes[-1].count
+    if isinstance(block, int):  # there is one block
+        return min(copy.lanes, copy.length)
+    if copy.length % copy.lanes == 0:
+        return copy.lanes
+    left = b.binary("sub", b.integer(copy.length), b.binary("mul", block, b.integer(copy.lanes)))
+    return b.intrinsic("smin", left, b.integer(copy.lanes))
 
 
 @contextmanager
@@ -155,69 +153,74 @@ def _loops(
     if not numbers:
         yield source, to, {}
         return
-    axis = copy.axes[numbers[0]]
-    with b.loop(0, axis.count) as at:
-        from_ = b.at(source, b.binary("mul", at, b.integer(axis.stride)))
-        moved = b.binary("add", at, b.integer(axis.first))
-        into = b.at(to, b.binary("mul", moved, b.integer(steps[numbers[0]])))
-        with _loops(b, copy, numbers[1:], steps, from_, into) as (inner, put, index):
-            yield inner, put, {numbers[0]: at, **index}
+    axis, step = copy.axes[numbers[0]], steps[numbers[0]]
+    pointers = [(source, axis.stride), (b.at(to, axis.first * step), step)]
+    with (
+        walk(b, 0, axis.count, pointers) as (at, (from_, into)),
+        _loops(b, copy, numbers[1:], steps, from_, into) as (inner, put, index),
+    ):
+        yield inner, put, {numbers[0]: at, **index}
 
 
-def _row(b: Builder, copy: Copy, lanes: int, count: int, source: V, to: V) -> None:
-    """The last axis, element by element or in vectors."""
-    stride = copy.axes[-1].stride
-    if stride != ITEMSIZE[copy.dtype]:
+def _row(b: Builder, copy: Copy, lanes: int, count: V | int, source: V, to: V) -> None:
+    """The last axis, in vectors where it can be, then element by element."""
+    unit = ITEMSIZE[copy.dtype]
+    if copy.axes[-1].stride != unit:
         lanes = 1
-    full = count // lanes * lanes
-    if full:
+    full = _whole(b, count, lanes)
+    if lanes > 1 and full != 0:
         with b.loop(0, full, lanes) as at:
-            _move(b, copy, Strip(lanes, lanes), source, to, stride, at)
-    if full < count:
-        _move(b, copy, Strip(lanes, count - full), source, to, stride, b.integer(full))
+            _move(b, copy, Strip(lanes, lanes), source, to, unit, at)
+    if lanes == 1 or full != count:
+        with b.loop(full if lanes > 1 else 0, count) as at:
+            _move(b, copy, Strip(1, 1), source, to, copy.axes[-1].stride, at)
+
+
+def _whole(b: Builder, count: V | int, lanes: int) -> V | int:
+    """The part of a count that fills vectors."""
+    if isinstance(count, int):
+        return count // lanes * lanes
+    return b.binary("and", count, b.integer(-lanes))
 
 
 def _move(b: Builder, copy: Copy, strip: Strip, source: V, to: V, stride: int, at: V) -> None:
     from_ = b.at(source, b.binary("mul", at, b.integer(stride)))
     into = b.at(to, b.binary("mul", at, b.integer(copy.item)))
     value = load_strip(b, copy.dtype, from_, stride, strip)
-    store_strip(b, _held(copy), value, into, copy.item, strip)
+    b.store(value, into, copy.item)
 
 
-def _held(copy: Copy) -> str:
-    return "float64" if copy.item == 8 else "float32"
-
-
-def _square(
-    b: Builder, copy: Copy, lanes: int, count: int, length: int, step: int, source: V, to: V
+def _turned(
+    b: Builder,
+    copy: Copy,
+    squares: Squares,
+    count: V | int,
+    along: tuple[int, int],
+    source: V,
+    to: V,
 ) -> None:
-    """Vectors along another axis of the source become vectors along the last one of the copy."""
+    """Vectors along another axis of the source become vectors along the last one of the copy.
+
+    ``along`` is the size of that axis and its step in the copy. Its last square is moved back to
+    fit; rows that fill no square are copied by single elements.
+    """
     unit, stride = ITEMSIZE[copy.dtype], copy.axes[-1].stride
-
-    def squares(at: V, valid: int) -> None:
-        for group in range(0, count, lanes):
-            n_rows = min(lanes, count - group)
-            rows = [
-                load_strip(
-                    b,
-                    copy.dtype,
-                    b.at(
-                        b.at(source, b.binary("mul", at, b.integer(unit))), (group + row) * stride
-                    ),
-                    unit,
-                    Strip(lanes, valid),
-                )
-                for row in range(n_rows)
-            ]
-            rows += [V("zeroinitializer", rows[0].type)] * (lanes - n_rows)
-            put = b.at(b.at(to, b.binary("mul", at, b.integer(step))), group * copy.item)
-            for row, value in enumerate(transposed(b, rows)[:valid]):
-                strip = Strip(lanes, n_rows)
-                store_strip(b, _held(copy), value, b.at(put, row * step), copy.item, strip)
-
-    full = length // lanes * lanes
-    if full:
-        with b.loop(0, full, lanes) as at:
-            squares(at, lanes)
-    if full < length:
-        squares(b.integer(full), length - full)
+    lanes, (length, step) = squares.lanes, along
+    full = _whole(b, count, lanes)
+    if full != 0:
+        with b.loop(0, full, lanes) as row, b.loop(0, length, lanes) as wanted:
+            at = wanted
+            if length % lanes:
+                at = b.intrinsic("smin", wanted, b.integer(length - lanes))
+            from_ = b.at(source, b.binary("mul", row, b.integer(stride)))
+            from_ = b.at(from_, b.binary("mul", at, b.integer(unit)))
+            into = b.at(to, b.binary("mul", row, b.integer(copy.item)))
+            into = b.at(into, b.binary("mul", at, b.integer(step)))
+            squares.turn(b, copy.dtype, from_, stride, into, step)
+    if full != count:
+        with b.loop(full, count) as row, b.loop(0, length) as at:
+            from_ = b.at(source, b.binary("mul", row, b.integer(stride)))
+            into = b.at(to, b.binary("mul", row, b.integer(copy.item)))
+            into = b.at(into, b.binary("mul", at, b.integer(step)))
+            from_ = b.at(from_, b.binary("mul", at, b.integer(unit)))
+            b.store(load_strip(b, copy.dtype, from_, unit, Strip(1, 1)), into, copy.item)

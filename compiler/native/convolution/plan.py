@@ -13,9 +13,9 @@ along the vectors, that is the same code:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.convolution.chunking import chunks_of, chunks_of_dots, hoistings
 from graphnn.compiler.native.convolution.cost import (
     Sums,
     around,
@@ -25,17 +25,11 @@ from graphnn.compiler.native.convolution.cost import (
     moves,
     sums_of,
 )
-from graphnn.compiler.native.convolution.windows import is_free
+from graphnn.compiler.native.convolution.windows import Phased, is_free, phases_of
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = ["Plan", "candidates", "plan"]
-
-BUFFER_BYTES = 16 << 10
-"""Sums of one chunk, kept in the innermost cache until the epilogue reads them."""
-
-HOISTED_BYTES = 24 << 10
-"""What the register blocks of a chunk may read for one turn of a hoisted axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +55,10 @@ class Plan:
         Whether the left and the right operand are copied first.
     strip : int
         The axis along which results are written; -1 for one by one.
-    hoisted : int
-        A summed axis outside of the register blocks, whose sums wait in memory; -1 for none.
+    hoisted : tuple of (int, int)
+        Summed axes that are walked in turns of so many steps, outermost first: all register
+        blocks of a chunk add to sums that wait in memory, so that what they read in a turn stays
+        in the innermost cache.
     cost : float
         Estimated cycles.
     """
@@ -75,7 +71,7 @@ class Plan:
     linear: tuple[bool, ...]
     packs: tuple[bool, bool]
     strip: int
-    hoisted: int
+    hoisted: tuple[tuple[int, int], ...]
     cost: float
 
     @property
@@ -115,16 +111,17 @@ def plan(contraction: Contraction, target: Target) -> Plan:
     for draft in sorted(_drafts(contraction, target), key=lambda each: each.least):
         if best is not None and draft.least >= best.cost:
             break
-        found = _completed(contraction, target, draft)
-        if best is None or found.cost < best.cost:
-            best = found
+        for found in _completed(contraction, target, draft):
+            if best is None or found.cost < best.cost:
+                best = found
     assert best is not None
     return best
 
 
 def candidates(contraction: Contraction, target: Target) -> list[Plan]:
     """All ways that are worth an estimate; the first computes single numbers and always works."""
-    return [_completed(contraction, target, each) for each in _drafts(contraction, target)]
+    drafts = _drafts(contraction, target)
+    return [way for draft in drafts for way in _completed(contraction, target, draft)]
 
 
 def _drafts(contraction: Contraction, target: Target) -> list[_Draft]:
@@ -133,7 +130,9 @@ def _drafts(contraction: Contraction, target: Target) -> list[_Draft]:
     lanes = target.lanes(item_bytes(contraction))
     if lanes > 1:
         for vector in axes:
-            if contraction.sizes[vector] < 2 or True not in moves(contraction, vector):
+            if contraction.sizes[vector] < 2 or vector in phases_of(contraction):
+                continue
+            if True not in moves(contraction, vector):
                 continue
             for vectors in _counts(contraction, vector, lanes, target):
                 tilings = _tilings(contraction, vector, vectors, target)
@@ -223,30 +222,46 @@ def _linear(
             vector == bound.tap and bound.dilation != 1
         ):
             return None
+        if isinstance(bound, Phased):
+            if vector == bound.tap or (vector == bound.place and not _is_even(bound)):
+                return None
+            needed = True
         linear.append(needed or is_free(bound, sizes[bound.place], sizes[bound.tap]))
     return tuple(linear)
 
 
-def _completed(contraction: Contraction, target: Target, draft: _Draft) -> Plan:
-    """The plan of a draft, with chunks and cost."""
+def _completed(contraction: Contraction, target: Target, draft: _Draft) -> list[Plan]:
+    """The plans of a draft: with chunks and cost, hoisted and not."""
     vector, width = draft.vector, draft.lanes * draft.vectors
-    is_dot = vector in contraction.summed
-    chunks, hoisted = _chunks(contraction, vector, width, list(draft.tiles), draft.strip, is_dot)
-    cost = draft.around + estimated_cycles(
-        contraction, target, draft.sums, vector, width, draft.tiles, chunks, draft.packs, hoisted
-    )
-    return Plan(
-        draft.lanes,
-        vector,
-        draft.vectors,
-        draft.tiles,
-        chunks,
-        draft.linear,
-        draft.packs,
-        draft.strip,
-        hoisted,
-        cost,
-    )
+    tiles, found = list(draft.tiles), []
+    for hoisted in hoistings(contraction, target, vector, width, tiles, draft.linear, draft.packs):
+        if vector in contraction.summed:
+            chunks = chunks_of_dots(contraction, vector, width, tiles, bool(hoisted))
+        else:
+            chunks = chunks_of(contraction, vector, width, tiles, draft.strip, bool(hoisted))
+        cycles = estimated_cycles(
+            contraction, target, draft.sums, vector, width, tiles, chunks, draft.packs, hoisted
+        )
+        found.append(
+            Plan(
+                draft.lanes,
+                vector,
+                draft.vectors,
+                draft.tiles,
+                chunks,
+                draft.linear,
+                draft.packs,
+                draft.strip,
+                hoisted,
+                draft.around + cycles,
+            )
+        )
+    return found
+
+
+def _is_even(bound: Phased) -> bool:
+    """Whether all phases have as many places."""
+    return bound.n_complete == len(bound.begins)
 
 
 def _is_half(contraction: Contraction) -> bool:
@@ -292,59 +307,12 @@ def _strip(contraction: Contraction, vector: int, lanes: int) -> int:
     free, epilogue = free_axes(contraction), contraction.epilogue
     if vector < 0 or vector in contraction.summed:
         return -1
+    phases = phases_of(contraction)
+    barred = {*phases, *(each.place for each in phases.values() if not _is_even(each))}
     for operand, _ in epilogue.stores:
         dtype, strides = epilogue.operands[operand].dtype, epilogue.operands[operand].strides
         for axis, stride in zip(free, strides, strict=True):
-            if stride == ITEMSIZE[dtype] and contraction.sizes[axis] * 2 > lanes:
+            is_long = contraction.sizes[axis] * 2 > lanes
+            if stride == ITEMSIZE[dtype] and is_long and axis not in barred:
                 return axis
     return vector
-
-
-def _chunks(
-    contraction: Contraction, vector: int, width: int, tiles: list[int], strip: int, is_dot: bool
-) -> tuple[tuple[int, ...], int]:
-    """Positions per chunk, and the axis that is hoisted."""
-    sizes, item = contraction.sizes, item_bytes(contraction)
-    chunks = list(tiles)
-    lane_bytes = (1 if vector < 0 else width) * item
-    most = max(1, BUFFER_BYTES // lane_bytes)
-
-    def widen(axis: int) -> None:
-        room = max(1, most // prod(n for i, n in enumerate(chunks) if i != axis))
-        if room >= tiles[axis]:
-            count = -(-sizes[axis] // room)
-            even = -(-sizes[axis] // count)
-            chunks[axis] = max(tiles[axis], min(sizes[axis], even))
-            if is_dot:  # blocks that add to sums in memory must not overlap
-                chunks[axis] -= chunks[axis] % tiles[axis]
-
-    if is_dot:
-        for bound in contraction.bounds:
-            if bound.place != vector:
-                widen(bound.place)
-        hoisted = -1
-        is_window = any(vector in (each.place, each.tap) for each in contraction.bounds)
-        if not is_window:
-            hoisted = vector
-            rights = [
-                axis
-                for axis, n in enumerate(tiles)
-                if n > 1 and moves(contraction, axis) == (False, True)
-            ]
-            for axis in rights:
-                per_one = width * item * prod(
-                    sizes[each] for each in contraction.summed if each != vector
-                    and contraction.right.strides[each]
-                )  # fmt: skip
-                room = min(most // max(1, prod(chunks) // chunks[axis]), HOISTED_BYTES // per_one)
-                count = max(1, room // tiles[axis])
-                chunks[axis] = min(sizes[axis] // tiles[axis], count) * tiles[axis]
-        return tuple(chunks), hoisted
-    if strip >= 0 and strip != vector:
-        widen(strip)
-    else:
-        for bound in reversed(contraction.bounds):
-            if bound.place != vector:
-                widen(bound.place)
-                break
-    return tuple(chunks), -1

@@ -9,9 +9,11 @@ from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.plan import Plan
+from graphnn.compiler.native.convolution.squares import Squares
+from graphnn.compiler.native.convolution.walking import hidden
+from graphnn.compiler.native.convolution.windows import phases_of
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
-from graphnn.compiler.native.transposition import transposed
 
 __all__ = ["ResultWriter"]
 
@@ -20,8 +22,14 @@ class ResultWriter:
     """The buffer of a chunk, and the epilogue on it."""
 
     def __init__(
-        self, b: Builder, contraction: Contraction, plan: Plan, pointers: Sequence[V]
+        self,
+        b: Builder,
+        contraction: Contraction,
+        plan: Plan,
+        pointers: Sequence[V],
+        squares: Squares,
     ) -> None:
+        self.squares = squares
         self.b, self.contraction, self.plan, self.pointers = b, contraction, plan, pointers
         self.free = free_axes(contraction)
         self.item = item_bytes(contraction)
@@ -50,18 +58,20 @@ class ResultWriter:
             step *= size
         return strides, step
 
-    def place(self, at: dict[int, V], within: dict[int, int]) -> V:
+    def place(self, at: dict[int, V]) -> V:
         """Where the sums wait that are at a position of a chunk's register blocks."""
-        b, offset, address = self.b, 0, self.buffer
-        for axis, n in within.items():
-            if axis == self.plan.vector:
-                offset += n * self.plan.lanes * self.item
-            else:
-                offset += n * self.strides[axis]
+        b, address = self.b, self.buffer
         for axis, position in at.items():
             stride = b.integer(self.strides[axis])
             address = b.at(address, b.binary("mul", position, stride))
-        return b.at(address, offset)
+        return address
+
+    def offset(self, within: dict[int, int]) -> int:
+        """Bytes to a position within a register block; along the vector axis, of vectors."""
+        return sum(
+            n * (self.plan.lanes * self.item if axis == self.plan.vector else self.strides[axis])
+            for axis, n in within.items()
+        )
 
     def clear(self) -> None:
         """All sums begin with zero."""
@@ -76,8 +86,9 @@ class ResultWriter:
         axes = [axis for axis in self.free if axis != plan.vector or self.is_dot]
         if plan.strip != plan.vector and plan.strip >= 0:
             axes.remove(plan.strip)
-        axes = [axis for axis in axes if plan.chunks[axis] > 1]
-        with self._each(axes, fresh) as at:
+        uneven = {each.place for each in phases_of(self.contraction).values()}
+        axes = [axis for axis in axes if plan.chunks[axis] > 1 or axis in uneven]
+        with self._each(axes, fresh, self._ends(starts)) as at:
             if plan.strip < 0:
                 self._single(starts, at)
             elif plan.strip == plan.vector:
@@ -85,22 +96,38 @@ class ResultWriter:
             else:
                 self._across(starts, fresh, at)
 
+    def _ends(self, starts: dict[int, V | int]) -> dict[int, V | int]:
+        """Ends of a chunk; the last places of some phases are not there."""
+        b, ends = self.b, dict[int, V | int](enumerate(self.plan.chunks))
+        for phase, bound in phases_of(self.contraction).items():
+            if bound.n_complete < len(bound.begins):
+                count = self.contraction.sizes[bound.place]
+                here = _value(b, starts[phase])
+                is_complete = b.compare("icmp slt", here, b.integer(bound.n_complete))
+                size = b.select(is_complete, b.integer(count), b.integer(count - 1))
+                left = b.binary("sub", size, _value(b, starts[bound.place]))
+                chunk = b.integer(self.plan.chunks[bound.place])
+                ends[bound.place] = b.intrinsic("smin", left, chunk)
+        return ends
+
     @contextmanager
-    def _each(self, axes: Sequence[int], fresh: dict[int, V | int]) -> Iterator[dict[int, V]]:
+    def _each(
+        self, axes: Sequence[int], fresh: dict[int, V | int], ends: dict[int, V | int]
+    ) -> Iterator[dict[int, V]]:
         if not axes:
             yield {}
             return
         axis = axes[0]
         with (
-            self.b.loop(fresh[axis], self.plan.chunks[axis]) as position,
-            self._each(axes[1:], fresh) as inner,
+            self.b.loop(fresh[axis], ends[axis]) as position,
+            self._each(axes[1:], fresh, ends) as inner,
         ):
             yield {axis: position, **inner}
 
     def _single(self, starts: dict[int, V | int], at: dict[int, V]) -> None:
         """One result; lanes of the sum are added up, halves first."""
         b = self.b
-        value = b.load(self.place(at, {}), self.type, self.item)
+        value = b.load(self.place(at), self.type, self.item)
         half = self.plan.lanes // 2
         while half:
             type_ = vector_of(self.element, half)
@@ -125,7 +152,7 @@ class ResultWriter:
         lanes, size = plan.lanes, self.contraction.sizes[plan.vector]
         position = self._absolute(starts, at)
         first = b.binary("mul", _value(b, starts[plan.vector]), b.integer(plan.width))
-        address = self.place(at, {})
+        address = self.place(at)
         with b.loop(0, plan.width, lanes) as lane:
             here = b.binary("add", first, lane)
             left = b.binary("sub", b.integer(size), here)
@@ -149,16 +176,12 @@ class ResultWriter:
         first = b.binary("mul", _value(b, starts[plan.vector]), b.integer(plan.width))
         assert self.square is not None
         with b.loop(fresh[strip], count, lanes) as along:
-            row = self.place({**at, strip: along}, {})
+            row = self.place({**at, strip: along})
             left = b.binary("sub", b.integer(count), along)
             with b.loop(0, plan.width, lanes) as lane:
                 corner = b.at(row, b.binary("mul", lane, b.integer(self.item)))
-                values = [
-                    b.load(b.at(corner, n * self.strides[strip]), self.type, self.item)
-                    for n in range(lanes)
-                ]
-                for number, value in enumerate(transposed(b, values)):
-                    b.store(value, b.at(self.square, number * lanes * self.item), self.item)
+                dtype, step = "float64" if self.item == 8 else "float32", lanes * self.item
+                self.squares.turn(b, dtype, corner, self.strides[strip], self.square, step)
                 here = b.binary("add", first, lane)
                 there = b.binary("sub", b.integer(has_vector), here)
                 n_valid = b.intrinsic("smin", there, b.integer(lanes))
@@ -202,7 +225,7 @@ class ResultWriter:
                     address = b.at(address, b.binary("mul", position, b.integer(stride)))
                 if axis == along:
                     step = stride
-            addresses.append(address)
+            addresses.append(hidden(b, address))
             strides.append(step)
 
         def index(number: int) -> V:
