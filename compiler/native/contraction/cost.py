@@ -17,8 +17,8 @@ from graphnn.compiler.native.contraction.plan import (
     accumulated_size,
     n_blocks,
 )
+from graphnn.compiler.native.memory import ITEMSIZE
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = ["LATENCY", "cycles_across", "cycles_along", "is_unit"]
 

@@ -13,18 +13,9 @@ from contextlib import contextmanager
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.builder import Builder, V, lanes_of
+from graphnn.compiler.native.builder import V, lanes_of
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.contraction.access import (
-    Access,
-    Number,
-    as_value,
-    minus,
-    moved,
-    plus,
-    positions,
-    scaled,
-)
+from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.blocking import make_plan
 from graphnn.compiler.native.contraction.micro_kernel import Block, multiply, sum_type
 from graphnn.compiler.native.contraction.packing import Packing, pack, packed_nbytes, packings
@@ -35,9 +26,23 @@ from graphnn.compiler.native.contraction.plan import (
     accumulated_size,
     n_blocks,
 )
+from graphnn.compiler.native.memory import Strip, load_strip, store_strip
 from graphnn.compiler.native.scalars import rounded
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import Strip, evaluate, load_strip, store_strip
+from graphnn.compiler.native.tile import evaluate
+from graphnn.compiler.native.walk import (
+    BEGIN,
+    END,
+    Number,
+    as_value,
+    begun,
+    minus,
+    moved,
+    parameter,
+    plus,
+    positions,
+    scaled,
+)
 
 __all__ = ["generate", "scratch_nbytes"]
 
@@ -98,15 +103,14 @@ class _Multiplication:
         name: str,
     ) -> None:
         self.plan, self.target = made, target
-        args = V("%args", "ptr")
-        self.b = Builder(name, [args, V("%begin", "i64"), V("%end", "i64")], target=target)
+        self.b = begun(name, target)
         self.packed = packed
         n_operands = 2 + len(made.matrices.epilogue.operands)
-        pointers = [self.b.load(self.b.at(args, 8 * i), "ptr", 8) for i in range(n_operands)]
+        pointers = [parameter(self.b, number) for number in range(n_operands)]
         self.left, self.right = pointers[:2][:: -1 if made.matrices.is_swapped else 1]
         self.operands = pointers[2:]
         if any(packed):
-            self.scratch = self.b.load(self.b.at(args, 8 * n_operands), "ptr", 8)
+            self.scratch = parameter(self.b, n_operands)
         self.sizes = [axis.size for axis in made.outer]
         self.n_chunks = made.n_row_groups * made.n_column_groups * prod(self.sizes)
         self.type = sum_type(made, made.lanes)
@@ -122,7 +126,7 @@ class _Multiplication:
     def print(self) -> None:
         """The loop over chunks."""
         made, b = self.plan, self.b
-        with b.loop(V("%begin", "i64"), V("%end", "i64")) as chunk:
+        with b.loop(BEGIN, END) as chunk:
             (row_group, column_group), rest = self._groups(chunk)
             outer, _ = positions(b, rest, self.sizes)
             rows = self._range(row_group, made.row_group, made.rows, made.n_row_groups)

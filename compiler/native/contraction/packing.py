@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of
-from graphnn.compiler.native.contraction.access import Access, moved, nested, positions, scaled
+from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.plan import (
     Plan,
     Segment,
@@ -19,8 +19,19 @@ from graphnn.compiler.native.contraction.plan import (
     accumulated_size,
     n_blocks,
 )
+from graphnn.compiler.native.memory import ITEMSIZE, Strip, load_strip, store_strip
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
+from graphnn.compiler.native.transposition import transposed
+from graphnn.compiler.native.walk import (
+    BEGIN,
+    END,
+    begun,
+    moved,
+    nested,
+    parameter,
+    positions,
+    scaled,
+)
 
 __all__ = ["Packing", "pack", "packed_nbytes", "packings"]
 
@@ -152,10 +163,8 @@ def pack(
     n_chunks : int
     """
     plan = packing.plan
-    args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
-    b = Builder(name, [args, begin, end], target=target)
-    source = b.load(b.at(args, 8 * operand), "ptr", 8)
-    panels = b.load(b.at(args, 8 * scratch), "ptr", 8)
+    b = begun(name, target)
+    source, panels = parameter(b, operand), parameter(b, scratch)
     moving = [bool(stride) for stride in packing.strides]
     sizes = [axis.size if moves else 1 for axis, moves in zip(plan.outer, moving, strict=True)]
     strides = [axis.left if packing.is_left else axis.right for axis in plan.outer]
@@ -164,7 +173,7 @@ def pack(
     size = plan.matrices.summed[0].size
     steps = max(1, PIECE * size // plan.matrices.n_summed)
     count = n_blocks(packing.segments) if is_transposed else ceil(size / steps)
-    with b.loop(begin, end) as chunk:
+    with b.loop(BEGIN, END) as chunk:
         (place,), rest = positions(b, chunk, [count])
         outer, _ = positions(b, rest, sizes)
         base = moved(b, source, outer, strides)
@@ -199,8 +208,8 @@ def _copy(
     lanes: int,
     between: tuple[V, V],
 ) -> None:
-    axes = packing.plan.matrices.summed
-    with nested(b, axes, *between) as at:
+    sizes = [axis.size for axis in packing.plan.matrices.summed]
+    with nested(b, sizes, *between) as at:
         take, put = moved(b, source.base, at, source.summed), moved(b, panel.base, at, panel.summed)
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
@@ -218,8 +227,7 @@ def _transpose(
     b: Builder, packing: Packing, source: Access, panel: Access, segment: Segment, lanes: int
 ) -> None:
     """Vectors along the innermost summed axis become vectors along the block."""
-    axes = packing.plan.matrices.summed
-    size = axes[-1].size
+    *sizes, size = [axis.size for axis in packing.plan.matrices.summed]
 
     def piece(at: Sequence[V | int], valid: int) -> None:
         take, put = moved(b, source.base, at, source.summed), moved(b, panel.base, at, panel.summed)
@@ -232,37 +240,17 @@ def _transpose(
                 for i in range(max(0, min(count, segment.width - first)))
             ]  # fmt: skip
             zero = V("zeroinitializer", rows[0].type)
-            turned = _transposed(b, [*rows, *[zero] * (lanes - len(rows))])
+            turned = transposed(b, [*rows, *[zero] * (lanes - len(rows))])
             for k in range(valid):
                 place = b.at(put, k * panel.summed[-1] + first * panel.step)
                 _store(b, panel, _first_lanes(b, turned[k], count), place)
 
-    with nested(b, axes[:-1], 0, axes[0].size) as outer:
+    with nested(b, sizes, 0, (*sizes, 1)[0]) as outer:
         done = size // lanes * lanes
         with b.loop(0, done, lanes) as index:
             piece([*outer, index], lanes)
         if done < size:
             piece([*outer, done], size - done)
-
-
-def _transposed(b: Builder, rows: Sequence[V]) -> list[V]:
-    """A square of lanes mirrored: blocks of half the size change places, and so on."""
-    lanes, values = len(rows), list(rows)
-    half = lanes // 2
-    while half:
-        low = [n if not n & half else lanes + n - half for n in range(lanes)]
-        high = [n + half if not n & half else lanes + n for n in range(lanes)]
-        for i in range(lanes):
-            if not i & half:
-                x, y = values[i], values[i + half]
-                values[i], values[i + half] = (_picked(b, x, y, mask) for mask in (low, high))
-        half //= 2
-    return values
-
-
-def _picked(b: Builder, x: V, y: V, lanes: Sequence[int]) -> V:
-    mask = ", ".join(f"i32 {lane}" for lane in lanes)
-    return b.emit(x.type, f"shufflevector {x}, {y}, <{len(lanes)} x i32> <{mask}>")
 
 
 def _first_lanes(b: Builder, value: V, count: int) -> V:

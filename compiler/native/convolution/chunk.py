@@ -17,9 +17,9 @@ from graphnn.compiler.native.convolution.layout import Access, Layout
 from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.results import ResultWriter
 from graphnn.compiler.native.convolution.windows import progression
+from graphnn.compiler.native.memory import Strip, load_strip
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import Strip, load_strip
 
 __all__ = ["ChunkWriter"]
 

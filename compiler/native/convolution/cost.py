@@ -13,8 +13,8 @@ from math import prod
 
 from graphnn.compiler.kernel import Bound, Contraction
 from graphnn.compiler.native.convolution.windows import reach, taps_at
+from graphnn.compiler.native.memory import ITEMSIZE
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = ["Sums", "around", "estimated_cycles", "free_axes", "item_bytes", "moves", "sums_of"]
 

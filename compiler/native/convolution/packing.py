@@ -9,9 +9,9 @@ from math import prod
 
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.layout import Copy, CopyAxis
+from graphnn.compiler.native.memory import ITEMSIZE, Strip, load_strip, store_strip
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip, store_strip
 from graphnn.compiler.native.transposition import transposed
 
 __all__ = ["copy_function"]

@@ -9,8 +9,9 @@ from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.cost import free_axes, item_bytes
 from graphnn.compiler.native.convolution.plan import Plan
+from graphnn.compiler.native.memory import ITEMSIZE, Strip
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
+from graphnn.compiler.native.tile import evaluate
 from graphnn.compiler.native.transposition import transposed
 
 __all__ = ["ResultWriter"]
