@@ -212,6 +212,8 @@ class Contraction:
         Over the axes that are not summed, in order; it holds one `Product`.
     bounds : tuple of Bound
         Of ``left``, for a convolution.
+    packed : (bool, bool)
+        Whether the left and the right operand are read from panels that another kernel filled.
     """
 
     sizes: tuple[int, ...]
@@ -221,3 +223,4 @@ class Contraction:
     right: Operand
     epilogue: Kernel
     bounds: tuple[Bound, ...] = ()
+    packed: tuple[bool, bool] = (False, False)

@@ -10,6 +10,7 @@ from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.lower import lower
+from graphnn.compiler.passes.pack_once import pack_once
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
@@ -29,6 +30,7 @@ TOGETHER: tuple[Pass, ...] = (
     schedule,
     fuse,  # what is computed together needs no memory in between
     lower,
+    pack_once,  # weights that are used at every step of a recurrence
     plan_memory,
 )
 """From a graph of primitives to planned memory, several nodes to an instruction."""

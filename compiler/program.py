@@ -469,7 +469,7 @@ def _fed(name: str, node: Node, value: Any) -> Array:
 
 def instruction_text(instruction: Instruction) -> str:
     """An instruction on one line: kind, operator, where it writes, what it reads, whose line."""
-    reads = ", ".join(str(view.buffer) for view in instruction.inputs)
+    reads = ", ".join(str(view.buffer) for view in instruction.sources)
     writes = ", ".join(str(view.buffer) for view in instruction.outputs)
     known = provenance(instruction.node)
     place = f"  # {', '.join(map(str, known.sources))}" if known.sources else ""

@@ -142,11 +142,11 @@ class Instruction:
 
     Attributes
     ----------
-    kind : {"kernel", "gemm", "conv", "copy", "move", "host"}
-        A loop nest, a contraction, a copy, an operator that has native code of its own, or the
-        operator's NumPy kernel called on the host.
+    kind : {"kernel", "gemm", "conv", "copy", "pack", "move", "host"}
+        A loop nest, a contraction, a copy, a copy into the panels of contractions, an operator
+        that has native code of its own, or the operator's NumPy kernel called on the host.
     op : Op or None
-        That of ``node``; None for a copy.
+        That of ``node``; None for a copy, or what is packed.
     attrs : mapping
         Those of ``node``.
     inputs, outputs : tuple of View
@@ -169,6 +169,9 @@ class Instruction:
         Native code that does what ``op`` does, if it takes more than one kernel.
     scratch : Buffer or None
         Memory that its native code needs while it runs.
+    panels : tuple of View
+        Factors of a contraction as an earlier instruction has packed them: its native code reads
+        these instead.
     """
 
     kind: str
@@ -184,15 +187,21 @@ class Instruction:
     stored: tuple[Node, ...] = ()
     pieces: tuple[Piece, ...] = ()
     scratch: Buffer | None = None
+    panels: tuple[View, ...] = ()
 
     @property
     def label(self) -> str:
         """The words for what it computes."""
         if self.op is None:
-            return "copy"
+            return self.kind
         words = [each.op.label(each) for each in self.nodes or (self.node,)]
         most = 4
         return "+".join(words[:most]) + (f"+{len(words) - most}" if len(words) > most else "")
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """All that is read, by native code or by an interpreter."""
+        return (*self.inputs, *self.panels)
 
     @property
     def nbytes(self) -> int:

@@ -119,7 +119,7 @@ def _verify_instructions(unit: Unit) -> None:
     written: set[Buffer] = {view.buffer for view in unit.feeds}
     for instruction in unit.instructions:
         _verify_kernel(instruction)
-        for view in instruction.inputs:
+        for view in instruction.sources:
             needs_write = view.buffer.storage is Storage.ARENA and view.buffer.nbytes
             if needs_write and view.buffer not in written:  # nothing writes empty arrays
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")

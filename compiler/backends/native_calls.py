@@ -69,7 +69,7 @@ class NativeCalls:
     def of(self, instruction: Instruction) -> Iterator[Call]:
         """The calls of an instruction, in order."""
         if instruction.kernel is not None:
-            operands = (*instruction.inputs, *instruction.outputs)
+            operands = (*instruction.inputs, *instruction.outputs, *instruction.panels)
             yield from self._parts(instruction, instruction.kernel, operands)
         for piece in instruction.pieces:
             yield from self._parts(instruction, piece.kernel, piece.operands)
@@ -82,8 +82,8 @@ class NativeCalls:
         touched = [self._interval(each) for each in operands]
         reads, writes = list(touched), list(touched)
         if instruction.kernel is not None:
-            n_inputs = len(instruction.inputs)
-            reads, writes = touched[:n_inputs], touched[n_inputs:]
+            reads = [self._interval(each) for each in instruction.sources]
+            writes = [self._interval(each) for each in instruction.outputs]
         if loaded.scratch_nbytes:
             assert instruction.scratch is not None
             start = self._memory.address(instruction.scratch)

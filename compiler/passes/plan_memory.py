@@ -60,7 +60,7 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
             last[buffer.index] = time
 
     for time, instruction in enumerate(unit.instructions):
-        for view in (*instruction.inputs, *instruction.outputs):
+        for view in (*instruction.sources, *instruction.outputs):
             touch(view.buffer, time)
         if instruction.scratch is not None:
             touch(instruction.scratch, time)

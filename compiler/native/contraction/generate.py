@@ -18,7 +18,8 @@ from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.blocking import make_plan
 from graphnn.compiler.native.contraction.micro_kernel import Block, multiply, sum_type
-from graphnn.compiler.native.contraction.packing import Packing, pack, packed_nbytes, packings
+from graphnn.compiler.native.contraction.packing import packed_nbytes, packings
+from graphnn.compiler.native.contraction.panels import pack
 from graphnn.compiler.native.contraction.plan import (
     Plan,
     Segment,
@@ -65,20 +66,23 @@ def generate(contraction: Contraction, target: Target, name: str) -> Code:
     Returns
     -------
     Code
-        Its arguments are left, right, the operands of the epilogue, scratch memory.
+        Its arguments are left, right, the operands of the epilogue, the panels that are given,
+        and scratch memory.
     """
     made = make_plan(contraction, target)
     packed = packings(made)
     n_operands = 2 + len(contraction.epilogue.operands)
     builders, parts = [], []
+    scratch = n_operands + sum(contraction.packed)
     for packing, side in zip(packed, ("left", "right"), strict=True):
-        if packing is not None:
+        if packing is not None and not packing.is_given:
             function = f"{name}_pack_{side}"
-            operand = int(packing.is_left == made.matrices.is_swapped)
-            builder, n_chunks = pack(packing, function, target, operand, n_operands)
+            builder, n_chunks = pack(
+                packing.panels, function, target, packing.argument, scratch, packing.offset
+            )
             builders.append(builder)
             parts.append((function, n_chunks))
-    printer = _Multiplication(made, packed, target, f"{name}_multiply")
+    printer = _Multiplication(made, target, f"{name}_multiply")
     printer.print()
     builders.append(printer.b)
     parts.append((f"{name}_multiply", printer.n_chunks))
@@ -98,19 +102,17 @@ class _Multiplication:
     def __init__(
         self,
         made: Plan,
-        packed: tuple[Packing | None, Packing | None],
         target: Target,
         name: str,
     ) -> None:
         self.plan, self.target = made, target
         self.b = begun(name, target)
-        self.packed = packed
+        self.packed = packings(made)
         n_operands = 2 + len(made.matrices.epilogue.operands)
         pointers = [parameter(self.b, number) for number in range(n_operands)]
         self.left, self.right = pointers[:2][:: -1 if made.matrices.is_swapped else 1]
         self.operands = pointers[2:]
-        if any(packed):
-            self.scratch = parameter(self.b, n_operands)
+        self.panels = self._panels(n_operands)
         self.sizes = [axis.size for axis in made.outer]
         self.n_chunks = made.n_row_groups * made.n_column_groups * prod(self.sizes)
         self.type = sum_type(made, made.lanes)
@@ -120,6 +122,19 @@ class _Multiplication:
         if not made.in_registers:
             nbytes = self.pitch * made.rows[0].width * made.row_group
             self.tile = self.b.local("i8", nbytes)
+
+    def _panels(self, first: int) -> dict[int, V]:
+        """Where the packed factors are: what is given comes first among the arguments."""
+        packed = sorted(filter(None, self.packed), key=lambda each: each.argument)
+        found: dict[int, V] = {}
+        for each in packed:
+            if each.is_given:
+                found[each.argument] = parameter(self.b, first)
+                first += 1
+        for each in packed:
+            if not each.is_given:
+                found[each.argument] = parameter(self.b, first)
+        return found
 
     # ---------------------------------------------------------------------------- chunks
 
@@ -281,7 +296,8 @@ class _Multiplication:
         """The left (0) or right (1) operand at a block."""
         packing = self.packed[side]
         if packing is not None:
-            return packing.access(self.b, self.scratch, outer, segment, place[side])
+            base = self.panels[packing.argument]
+            return packing.access(self.b, base, outer, segment, place[side])
         made, name = self.plan, ("left", "right")[side]
         strides = [getattr(axis, name) for axis in (*made.outer, made.row, made.column)]
         base = moved(self.b, (self.left, self.right)[side], [*outer, *place], strides)

@@ -62,6 +62,8 @@ class Matrices:
     epilogue : Kernel
     is_swapped : bool
         Whether ``left`` is the contraction's right operand.
+    is_left_given, is_right_given : bool
+        Whether another kernel has packed it.
     """
 
     dtype: str
@@ -73,6 +75,8 @@ class Matrices:
     summed: tuple[Axis, ...]
     epilogue: Kernel
     is_swapped: bool = False
+    is_left_given: bool = False
+    is_right_given: bool = False
 
     def swapped(self) -> Matrices:
         """The transposed product: rows become columns. Products are the same, bit for bit."""
@@ -85,6 +89,8 @@ class Matrices:
             columns=tuple(axis.swapped() for axis in self.rows),
             summed=tuple(axis.swapped() for axis in self.summed),
             is_swapped=not self.is_swapped,
+            is_left_given=self.is_right_given,
+            is_right_given=self.is_left_given,
         )
 
     @property
@@ -125,6 +131,8 @@ def recognise(contraction: Contraction) -> Matrices:
         _merged(columns),
         _merged(summed) or (ONE,),
         contraction.epilogue,
+        is_left_given=contraction.packed[0],
+        is_right_given=contraction.packed[1],
     )
 
 
