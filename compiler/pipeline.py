@@ -9,6 +9,7 @@ from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
+from graphnn.compiler.passes.fuse_prologues import fuse_prologues
 from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.pack_once import pack_once
 from graphnn.compiler.passes.plan_memory import plan_memory
@@ -31,6 +32,7 @@ TOGETHER: tuple[Pass, ...] = (
     fuse,  # what is computed together needs no memory in between
     lower,
     pack_once,  # weights that are used at every step of a recurrence
+    fuse_prologues,  # after it: what is packed once for all is no one's own
     plan_memory,
 )
 """From a graph of primitives to planned memory, several nodes to an instruction."""

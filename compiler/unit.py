@@ -151,7 +151,7 @@ class Instruction:
         Those of ``node``.
     inputs, outputs : tuple of View
         Where the operands of ``kernel`` begin, in order; those of ``op`` if there is none. For a
-        contraction: the left and the right factor, then the operands of its epilogue. A view may
+        contraction: of the left and the right factor, then of its epilogue. A view may
         be read in another shape than its own: the kernel's strides count.
     node : Node
         The most important node that it computes: names, source lines and time step for errors,

@@ -103,7 +103,7 @@ def _verify_kernel(instruction: Instruction) -> None:
 
 
 def _factors(kernel: Kernel | Contraction) -> tuple[Operand, ...]:
-    return (kernel.left, kernel.right) if isinstance(kernel, Contraction) else ()
+    return (*kernel.factor(0), *kernel.factor(1)) if isinstance(kernel, Contraction) else ()
 
 
 def _verify_operand(node: Node, view: View, operand: Operand, sizes: tuple[int, ...]) -> None:

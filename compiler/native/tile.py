@@ -12,7 +12,7 @@ from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.memory import Strip, load_strip, store_strip
 from graphnn.compiler.native.scalars import apply, literal
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "values_at"]
 
 
 def evaluate(
@@ -26,13 +26,32 @@ def evaluate(
 ) -> None:
     """Compute a kernel without reductions at a strip of points, and store what it gives.
 
+    The parameters are those of `values_at`.
+    """
+    values = values_at(b, kernel, strip, addresses, strides, index, product)
+    for operand, number in kernel.stores:
+        dtype = kernel.operands[operand].dtype
+        store_strip(b, dtype, values[number], addresses[operand], strides[operand], strip)
+
+
+def values_at(
+    b: Builder,
+    kernel: Kernel,
+    strip: Strip,
+    addresses: Sequence[V],
+    strides: Sequence[int],
+    index: Callable[[int], V] | None = None,
+    product: V | None = None,
+) -> list[V]:
+    """Compute all values of a kernel without reductions at a strip of points.
+
     Parameters
     ----------
     addresses : sequence of V
-        Of every operand at the first point.
+        Of every operand that is read or written, at the first point.
     strides : sequence of int
         Bytes from one point to the next, for every operand.
-    index : callable
+    index : callable, optional
         The positions along an axis of the domain, an int64 for each lane.
     product : V, optional
         What a contraction has summed up at these points.
@@ -47,6 +66,7 @@ def evaluate(
             case Literal(dtype, text):
                 value = literal(b, dtype, text, strip.lanes)
             case Index(axis):
+                assert index is not None, "what is packed does not count positions"
                 dtype, value = "int64", b.splat(index(axis), strip.lanes)
             case Product(dtype):
                 assert product is not None, "only a contraction's epilogue has a product"
@@ -59,6 +79,5 @@ def evaluate(
         values.append(value)
         dtypes.append(dtype)
     for operand, number in kernel.stores:
-        dtype = kernel.operands[operand].dtype
-        assert dtype == dtypes[number], "a store does not convert"
-        store_strip(b, dtype, values[number], addresses[operand], strides[operand], strip)
+        assert kernel.operands[operand].dtype == dtypes[number], "a store does not convert"
+    return values

@@ -11,7 +11,7 @@ interpreter reads it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ def pack_once(unit: Unit, driver: Driver) -> Unit:
 def _pack_factors(unit: Unit, factor: int) -> Unit:
     """The same for the left (0) or the right (1) factors of all products."""
     offers = _offers(unit.instructions, factor)
-    chosen = {key: each for key, each in offers.items() if is_worth_it(list(each.values()))}
+    chosen = {key: each for key, each in offers.items() if _is_chosen(unit, each)}
     if not chosen:
         return unit
     key_of = {number: key for key, each in chosen.items() for number in each}
@@ -69,6 +69,18 @@ def _pack_factors(unit: Unit, factor: int) -> Unit:
         given = (panels[key], *instruction.panels)  # the right factors come first: see pack_once
         instructions.append(replace(instruction, kernel=contraction, panels=given, scratch=scratch))
     return replace(unit, instructions=tuple(instructions), buffers=tuple(buffers))
+
+
+def _is_chosen(unit: Unit, offers: Mapping[int, Offer]) -> bool:
+    """Whether products share panels: as they would if nothing were computed a second time.
+
+    Products that are computed again under a memory budget must give the same bits, so they use
+    the panels that the first ones use, or none.
+    """
+    again = set(unit.recomputed)
+    return is_worth_it(
+        [each for number, each in offers.items() if unit.instructions[number].node not in again]
+    )
 
 
 def _offers(instructions: Sequence[Instruction], factor: int) -> dict[_Key, dict[int, Offer]]:

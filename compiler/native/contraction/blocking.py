@@ -105,10 +105,10 @@ def _across(
             break
         rows, columns = segments_of(row.size, 1, most), segments_of(column.size, lanes, vectors)
         copies = _copies(rows[0].width * (columns[0].stored // lanes), matrices.summed[-1].size)
-        for packs_left in _choices(matrices.is_left_given):
+        for packs_left in _choices(matrices.is_left_given or matrices.left_prologue):
             if packs_left and not is_shared:
                 continue
-            for packs_right in _choices(matrices.is_right_given):
+            for packs_right in _choices(matrices.is_right_given or matrices.right_prologue):
                 made = Plan(
                     matrices, False, outer, row, column, lanes, rows, columns, copies,
                     packs_left, packs_right, 0.0,
@@ -116,9 +116,9 @@ def _across(
                 yield replace(made, cycles=cycles_across(made, target))
 
 
-def _choices(is_given: bool) -> tuple[bool, ...]:
-    """Whether to pack an operand: both may be tried, but for one that is given in panels."""
-    return (True,) if is_given else (False, True)
+def _choices(is_packed: object) -> tuple[bool, ...]:
+    """Whether to pack an operand: both are tried, unless it has to be in panels."""
+    return (True,) if is_packed else (False, True)
 
 
 def _lanes(size: int, matrices: Matrices, target: Target) -> int:
@@ -143,6 +143,8 @@ def _along(
     if matrices.dtype not in FLOATS or column.left:
         return
     if matrices.is_left_given or matrices.is_right_given:
+        return
+    if matrices.left_prologue or matrices.right_prologue:
         return
     if not is_unit(inner.left, matrices.left) or not is_unit(inner.right, matrices.right):
         return

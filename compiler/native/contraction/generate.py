@@ -66,19 +66,19 @@ def generate(contraction: Contraction, target: Target, name: str) -> Code:
     Returns
     -------
     Code
-        Its arguments are left, right, the operands of the epilogue, the panels that are given,
-        and scratch memory.
+        Its arguments are the operands of the left factor, of the right one and of the epilogue,
+        the panels that are given, and scratch memory.
     """
     made = make_plan(contraction, target)
     packed = packings(made)
-    n_operands = 2 + len(contraction.epilogue.operands)
+    n_operands = contraction.n_factor_operands + len(contraction.epilogue.operands)
     builders, parts = [], []
     scratch = n_operands + sum(contraction.packed)
     for packing, side in zip(packed, ("left", "right"), strict=True):
         if packing is not None and not packing.is_given:
             function = f"{name}_pack_{side}"
             builder, n_chunks = pack(
-                packing.panels, function, target, packing.argument, scratch, packing.offset
+                packing.panels, function, target, packing.first_operand, scratch, packing.offset
             )
             builders.append(builder)
             parts.append((function, n_chunks))
@@ -108,10 +108,10 @@ class _Multiplication:
         self.plan, self.target = made, target
         self.b = begun(name, target)
         self.packed = packings(made)
-        n_operands = 2 + len(made.matrices.epilogue.operands)
-        pointers = [parameter(self.b, number) for number in range(n_operands)]
-        self.left, self.right = pointers[:2][:: -1 if made.matrices.is_swapped else 1]
-        self.operands = pointers[2:]
+        left, right, first = made.matrices.arguments
+        n_operands = first + len(made.matrices.epilogue.operands)
+        self.left, self.right = parameter(self.b, left), parameter(self.b, right)
+        self.operands = [parameter(self.b, number) for number in range(first, n_operands)]
         self.panels = self._panels(n_operands)
         self.sizes = [axis.size for axis in made.outer]
         self.n_chunks = made.n_row_groups * made.n_column_groups * prod(self.sizes)

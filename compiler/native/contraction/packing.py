@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from graphnn.compiler.kernel import Kernel, Load, Operand
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.matrices import Axis
@@ -42,18 +43,41 @@ class Packing:
         return int(self.is_left == self.plan.matrices.is_swapped)
 
     @property
+    def first_operand(self) -> int:
+        """Where what it is packed from begins among the arguments."""
+        return self.plan.matrices.arguments[0 if self.is_left else 1]
+
+    @property
     def panels(self) -> Panels:
         """What is packed how."""
         plan, matrices = self.plan, self.plan.matrices
-        side = "left" if self.is_left else "right"
-        return Panels(
-            dtype=getattr(matrices, side),
-            held=accumulated(matrices.dtype),
-            segments=plan.rows if self.is_left else plan.columns,
-            step=getattr(plan.row if self.is_left else plan.column, side),
-            summed=tuple((axis.size, getattr(axis, side)) for axis in matrices.summed),
-            outer=tuple((axis.size, getattr(axis, side)) for axis in self._moving),
+        block = plan.row if self.is_left else plan.column
+        axes = (*self._moving, block, *matrices.summed)
+        dtype = matrices.left if self.is_left else matrices.right
+        prologue = matrices.left_prologue if self.is_left else matrices.right_prologue
+        prologue = prologue or _just_read(dtype)
+        strides = zip(
+            *(self._strides(axis, len(prologue.operands) - 1) for axis in axes), strict=True
         )
+        kernel = replace(
+            prologue,
+            sizes=tuple(axis.size for axis in axes),
+            operands=tuple(
+                Operand(operand.dtype, moves)
+                for operand, moves in zip(prologue.operands, strides, strict=True)
+            ),
+        )
+        return Panels(
+            kernel, accumulated(matrices.dtype), plan.rows if self.is_left else plan.columns,
+            len(matrices.summed),
+        )  # fmt: skip
+
+    def _strides(self, axis: Axis, n_inputs: int) -> tuple[int, ...]:
+        """Bytes along an axis of what is read, and of the factor."""
+        moves, inputs = (
+            (axis.left, axis.left_inputs) if self.is_left else (axis.right, axis.right_inputs)
+        )
+        return (*(inputs or (0,) * n_inputs), moves)
 
     def access(
         self, b: Builder, base: V, outer: Sequence[V], segment: Segment, start: V | int
@@ -67,6 +91,11 @@ class Packing:
     def _moving(self) -> list[Axis]:
         """Axes on which the operand moves from one product of matrices to the next."""
         return [axis for axis in self.plan.outer if (axis.left if self.is_left else axis.right)]
+
+
+def _just_read(dtype: str) -> Kernel:
+    """What makes a factor that is in memory."""
+    return Kernel((), (), (Operand(dtype, ()), Operand(dtype, ())), (Load(0),), ((1, 0),))
 
 
 def packings(plan: Plan) -> tuple[Packing | None, Packing | None]:

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import ClassVar
 
+from graphnn.compiler.kernel import Kernel, Operand
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.plan import Segment, n_blocks
-from graphnn.compiler.native.memory import ITEMSIZE, Strip, load_strip, store_strip
+from graphnn.compiler.native.memory import ITEMSIZE, Strip, store_strip
 from graphnn.compiler.native.target import Target
+from graphnn.compiler.native.tile import values_at
 from graphnn.compiler.native.transposition import transposed
 from graphnn.compiler.native.walk import (
     BEGIN,
     END,
+    Number,
     begun,
     moved,
     nested,
@@ -44,69 +47,81 @@ class Panels:
 
     Attributes
     ----------
-    dtype, held : str
-        Of the operand's elements, in its memory and in panels.
+    kernel : Kernel
+        What an element is computed by, over the outer axes, the axis of the blocks, and the summed
+        axes; mostly it is just read. Its last operand stands for the factor.
+    held : str
+        The dtype of elements in panels.
     segments : tuple of Segment
         Its blocks.
-    step : int
-        Bytes of the operand from row to row, or from column to column.
-    summed, outer : tuple of (int, int)
-        Sizes, and bytes of the operand, along the summed axes and along those on which it moves
-        from one product of matrices to the next.
+    n_summed : int
+        How many of the axes are summed over.
     """
 
-    dtype: str
+    kernel: Kernel
     held: str
     segments: tuple[Segment, ...]
-    step: int
-    summed: tuple[tuple[int, int], ...]
-    outer: tuple[tuple[int, int], ...]
+    n_summed: int
 
     scratch_nbytes: ClassVar[int] = 0
 
     def generate(self, target: Target, name: str) -> Code:
-        """See `Generated`. The arguments are the operand and the panels."""
-        b, n_chunks = pack(self, name, target, 0, 1)
+        """See `Generated`. The arguments are what is read, and the panels."""
+        b, n_chunks = pack(self, name, target, 0, len(self.inputs))
         return Code("\n".join([*sorted(b.declared), b.function()]), ((name, n_chunks),))
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """What is read."""
+        return self.kernel.operands[:-1]
+
+    @property
+    def summed(self) -> tuple[int, ...]:
+        """Sizes of the axes that are summed over."""
+        return self.kernel.sizes[-self.n_summed :]
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """Sizes of the axes from one matrix to the next."""
+        return self.kernel.sizes[: -self.n_summed - 1]
 
     @property
     def matrix_nbytes(self) -> int:
         """Memory of the panels of one matrix; rows fill up the last vector of each."""
         stored = sum(segment.n_blocks * segment.stored for segment in self.segments)
-        return stored * prod(size for size, _ in self.summed) * ITEMSIZE[self.held]
+        return stored * prod(self.summed) * ITEMSIZE[self.held]
 
     @property
     def nbytes(self) -> int:
         """Memory of all panels."""
-        return self.matrix_nbytes * prod(size for size, _ in self.outer)
+        return self.matrix_nbytes * prod(self.outer)
 
     def at(
         self, b: Builder, base: V, outer: Sequence[V], segment: Segment, start: V | int
     ) -> Access:
         """The panel of the block that begins at row or column ``start``."""
         size, strides, stride = ITEMSIZE[self.held], [], self.matrix_nbytes
-        for count, _ in reversed(self.outer):
+        for count in reversed(self.outer):
             strides.append(stride)
             stride *= count
         base = moved(b, base, outer, strides[::-1])
-        length = prod(size for size, _ in self.summed)
-        base = b.at(base, scaled(b, start, length * size))
+        base = b.at(base, scaled(b, start, prod(self.summed) * size))
         steps, step = [], segment.stored * size
-        for count, _ in reversed(self.summed):
+        for count in reversed(self.summed):
             steps.append(step)
             step *= count
         return Access(base, self.held, size, tuple(reversed(steps)))
 
     def is_transposed(self, lanes: int) -> bool:
         """Whether vectors along the summed axis are read, and turned in registers."""
-        size, stride = self.summed[-1]
-        return (
-            self.step != ITEMSIZE[self.dtype]
-            and stride == ITEMSIZE[self.dtype]
-            and size >= lanes // 2
-            and 1 < lanes <= MOST_TRANSPOSED
-            and self.segments[0].width > 1
+        if self.summed[-1] < lanes // 2 or not 1 < lanes <= MOST_TRANSPOSED:
+            return False
+        units = [ITEMSIZE[each.dtype] for each in self.inputs]
+        n_along, n_across = (
+            sum(each.strides[axis] == unit for each, unit in zip(self.inputs, units, strict=True))
+            for axis in (-1, -self.n_summed - 1)
         )
+        return n_along > n_across and self.segments[0].width > 1
 
 
 def pack(
@@ -121,7 +136,7 @@ def pack(
     Parameters
     ----------
     operand, place : int
-        Where the operand, and the memory that the panels come into, are among the arguments.
+        Where what is read, and the memory that the panels come into, begin among the arguments.
     offset : int
         Where in that memory they begin.
 
@@ -131,17 +146,18 @@ def pack(
     n_chunks : int
     """
     b = begun(name, target)
-    source, base = parameter(b, operand), b.at(parameter(b, place), offset)
-    sizes, strides = [size for size, _ in panels.outer], [step for _, step in panels.outer]
+    sources = [parameter(b, operand + number) for number in range(len(panels.inputs))]
+    base = b.at(parameter(b, place), offset)
     lanes = target.lanes(ITEMSIZE[panels.held])
     is_transposed = panels.is_transposed(lanes)
-    size = panels.summed[0][0]
-    steps = max(1, PIECE * size // prod(size for size, _ in panels.summed))
+    size = panels.summed[0]
+    steps = max(1, PIECE * size // prod(panels.summed))
     count = n_blocks(panels.segments) if is_transposed else ceil(size / steps)
+    reader = _Reader(b, panels)
     with b.loop(BEGIN, END) as chunk:
         (part,), rest = positions(b, chunk, [count])
-        outer, _ = positions(b, rest, sizes)
-        matrix = moved(b, source, outer, strides)
+        outer, _ = positions(b, rest, panels.outer)
+        matrix = reader.moved(sources, 0, outer)
         low = b.binary("mul", part, b.integer(steps))
         high = b.intrinsic("smin", b.binary("add", low, b.integer(steps)), b.integer(size))
         for segment in panels.segments:
@@ -155,31 +171,52 @@ def pack(
                 start = b.binary("sub", block, b.integer(segment.first))
                 start = b.binary("mul", start, b.integer(segment.width))
                 start = b.binary("add", start, b.integer(segment.start))
-                taken = b.at(matrix, scaled(b, start, panels.step))
+                taken = reader.moved(matrix, len(outer), [start])
                 panel = panels.at(b, base, outer, segment, start)
                 if is_transposed:
-                    _transpose(b, panels, taken, panel, segment, lanes)
+                    _transpose(reader, taken, panel, segment, lanes)
                 else:
-                    _copy(b, panels, taken, panel, segment, lanes, (low, high))
-    return b, count * prod(sizes)
+                    _copy(reader, taken, panel, segment, lanes, (low, high))
+    return b, count * prod(panels.outer)
+
+
+class _Reader:
+    """What panels are made of, at addresses of everything that is read."""
+
+    def __init__(self, b: Builder, panels: Panels) -> None:
+        self.b, self.panels = b, panels
+        self.block = len(panels.outer)
+        self.innermost = len(panels.kernel.sizes) - 1
+
+    def moved(self, sources: Sequence[V], first: int, at: Sequence[Number]) -> list[V]:
+        """Addresses moved along axes from a first one on."""
+        return [
+            moved(self.b, source, at, operand.strides[first : first + len(at)])
+            for source, operand in zip(sources, self.panels.inputs, strict=True)
+        ]
+
+    def strip(self, sources: Sequence[V], axis: int, strip: Strip) -> V:
+        """The elements of a strip along an axis."""
+        strides = [operand.strides[axis] for operand in self.panels.inputs]
+        ((_, number),) = self.panels.kernel.stores
+        return values_at(self.b, self.panels.kernel, strip, sources, strides)[number]
 
 
 def _copy(
-    b: Builder,
-    panels: Panels,
-    source: V,
+    reader: _Reader,
+    sources: Sequence[V],
     panel: Access,
     segment: Segment,
     lanes: int,
     between: tuple[V, V],
 ) -> None:
-    sizes, strides = zip(*panels.summed, strict=True)
-    with nested(b, sizes, *between) as at:
-        take, put = moved(b, source, at, strides), moved(b, panel.base, at, panel.summed)
+    b, block = reader.b, reader.block
+    with nested(b, reader.panels.summed, *between) as at:
+        take, put = reader.moved(sources, block + 1, at), moved(b, panel.base, at, panel.summed)
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
             strip = Strip(count, min(count, segment.width - first))
-            value = load_strip(b, panels.dtype, b.at(take, first * panels.step), panels.step, strip)
+            value = reader.strip(reader.moved(take, block, [first]), block, strip)
             _store(b, panel, value, b.at(put, first * panel.step))
 
 
@@ -189,19 +226,20 @@ def _store(b: Builder, panel: Access, value: V, place: V) -> None:
 
 
 def _transpose(
-    b: Builder, panels: Panels, source: V, panel: Access, segment: Segment, lanes: int
+    reader: _Reader, sources: Sequence[V], panel: Access, segment: Segment, lanes: int
 ) -> None:
     """Vectors along the innermost summed axis become vectors along the block."""
-    sizes, strides = zip(*panels.summed, strict=True)
-    size, unit = sizes[-1], ITEMSIZE[panels.dtype]
+    b, block = reader.b, reader.block
+    *sizes, size = reader.panels.summed
 
-    def piece(at: Sequence[V | int], valid: int) -> None:
-        take, put = moved(b, source, at, strides), moved(b, panel.base, at, panel.summed)
+    def piece(at: Sequence[Number], valid: int) -> None:
+        take, put = reader.moved(sources, block + 1, at), moved(b, panel.base, at, panel.summed)
         for first in range(0, segment.stored, lanes):
             count = min(lanes, segment.stored - first)
-            strip = Strip(lanes, valid)
             rows = [
-                load_strip(b, panels.dtype, b.at(take, (first + i) * panels.step), unit, strip)
+                reader.strip(
+                    reader.moved(take, block, [first + i]), reader.innermost, Strip(lanes, valid)
+                )
                 for i in range(max(0, min(count, segment.width - first)))
             ]
             zero = V("zeroinitializer", rows[0].type)
@@ -210,7 +248,7 @@ def _transpose(
                 place = b.at(put, k * panel.summed[-1] + first * panel.step)
                 _store(b, panel, _first_lanes(b, turned[k], count), place)
 
-    with nested(b, sizes[:-1], 0, sizes[0]) as outer:
+    with nested(b, sizes, 0, (*sizes, 1)[0]) as outer:
         done = size // lanes * lanes
         with b.loop(0, done, lanes) as index:
             piece([*outer, index], lanes)

@@ -53,5 +53,7 @@ def offer(contraction: Contraction, factor: int, target: Target) -> Offer:
 
 def is_worth_it(offers: Sequence[Offer]) -> bool:
     """Whether panels of one operand that so many products want should be filled once for all."""
+    if len(offers) < 2:
+        return False
     saved = sum(each.saved for each in offers) - offers[0].spent
-    return len(offers) > 1 and saved > LEAST_SAVED * sum(each.cycles for each in offers)
+    return saved > LEAST_SAVED * sum(each.cycles for each in offers)
