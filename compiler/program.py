@@ -220,7 +220,7 @@ class Program:
         >>> print(gn.compile(x, y @ y).explain(y))  # doctest: +ELLIPSIS
            0 kernel: tanh...
         not fused:
-          tanh... -> matmul..., because: a contraction reads its factors from memory
+          tanh... -> matmul..., because: the product reads it twice
         """
         return explain_fusion(self._shown.unit, node)
 

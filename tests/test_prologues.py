@@ -119,6 +119,7 @@ def test_why_a_factor_is_computed_before():
     inputs = list(nodes.values())
     scaled = x * y
     assert "needed elsewhere" in reason(inputs, (scaled @ w, scaled))
+    assert "twice" in reason(inputs, scaled @ gn.transpose(scaled))
     assert "longer to compute than to pack" in reason(inputs, gn.tanh(x) @ w)
     assert "other axes" in reason(inputs, (x * y)[:20] @ w)
 

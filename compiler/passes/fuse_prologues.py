@@ -131,12 +131,12 @@ class _Fusion:
         assert producer is not None
         assert product is not None
         buffer = view.buffer
-        uses = sum(each.buffer is buffer for each in product.sources)
+        if sum(each.buffer is buffer for each in product.sources) > 1:
+            raise _RefusedError("the product reads it twice")
         if (
             buffer.storage is not Storage.ARENA
             or buffer in self.results
             or self.readers[buffer] != [last]
-            or uses > 1
         ):
             raise _RefusedError("it is needed elsewhere too, in memory")
         for each in producer.inputs:
