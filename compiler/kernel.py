@@ -212,6 +212,11 @@ class Contraction:
         Over the axes that are not summed, in order; it holds one `Product`.
     bounds : tuple of Bound
         Of ``left``, for a convolution.
+    packed : (bool, bool)
+        Whether the left and the right operand are read from panels that another kernel filled.
+    prologues : (Kernel or None, Kernel or None)
+        What the factors are computed by, over all axes: elementwise, of operands of its own. Its
+        last operand stands for the factor, which is nowhere in memory but packed.
     """
 
     sizes: tuple[int, ...]
@@ -221,3 +226,15 @@ class Contraction:
     right: Operand
     epilogue: Kernel
     bounds: tuple[Bound, ...] = ()
+    packed: tuple[bool, bool] = (False, False)
+    prologues: tuple[Kernel | None, Kernel | None] = (None, None)
+
+    def factor(self, side: int) -> tuple[Operand, ...]:
+        """The operands of the left (0) or the right (1) factor."""
+        prologue = self.prologues[side]
+        return prologue.operands[:-1] if prologue else ((self.left, self.right)[side],)
+
+    @property
+    def n_factor_operands(self) -> int:
+        """How many operands come before those of the epilogue."""
+        return len(self.factor(0)) + len(self.factor(1))

@@ -32,9 +32,10 @@ def may_overwrite(instruction: Instruction, output: int, read: Buffer) -> bool:
         )
     inputs = instruction.inputs
     if isinstance(kernel, Contraction):
-        if any(view.buffer == read for view in inputs[:2]):
+        n_factors = kernel.n_factor_operands
+        if any(view.buffer == read for view in inputs[:n_factors]):
             return False
-        kernel, inputs = kernel.epilogue, inputs[2:]
+        kernel, inputs = kernel.epilogue, inputs[n_factors:]
     target = kernel.operands[len(inputs) + output]
     return _is_written_last(kernel, len(inputs) + output) and all(
         operand.strides == target.strides

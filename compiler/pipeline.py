@@ -9,8 +9,10 @@ from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
+from graphnn.compiler.passes.fuse_prologues import fuse_prologues
 from graphnn.compiler.passes.join_pads import join_pads
 from graphnn.compiler.passes.lower import lower
+from graphnn.compiler.passes.pack_once import pack_once
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.recompute import recompute
 from graphnn.compiler.passes.rematerialize import rematerialize_before
@@ -36,6 +38,8 @@ TOGETHER: tuple[Pass, ...] = (
     inside_first(fuse),  # what is computed together needs no memory in between
     recompute,  # nor does what is cheap to compute where it is read
     lower,
+    pack_once,  # weights that are used at every step of a recurrence
+    fuse_prologues,  # after it: what is packed once for all is no one's own
     plan_memory,
 )
 """From a graph of primitives to planned memory, several nodes to an instruction."""

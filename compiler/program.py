@@ -161,7 +161,7 @@ class Program:
         >>> print(gn.compile(x, y @ y).explain(y))  # doctest: +ELLIPSIS
            0 kernel: tanh...
         not fused:
-          tanh... -> matmul..., because: a contraction reads its factors from memory
+          tanh... -> matmul..., because: the product reads it twice
         """
         return explain_fusion(self._shown.unit, node)
 
@@ -310,7 +310,7 @@ def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:
 
 def instruction_text(instruction: Instruction) -> str:
     """An instruction on one line: kind, operator, where it writes, what it reads, whose line."""
-    reads = ", ".join(str(view.buffer) for view in instruction.inputs)
+    reads = ", ".join(str(view.buffer) for view in instruction.sources)
     writes = ", ".join(str(view.buffer) for view in instruction.outputs)
     known = provenance(instruction.node)
     place = f"  # {', '.join(map(str, known.sources))}" if known.sources else ""

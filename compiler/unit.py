@@ -5,8 +5,8 @@ All of it is frozen: a pass gives a new record, or the same object if it has not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -157,16 +157,16 @@ class Instruction:
 
     Attributes
     ----------
-    kind : {"kernel", "gemm", "conv", "copy", "move", "host"}
-        A loop nest, a contraction, a copy, an operator that has native code of its own, or the
-        operator's NumPy kernel called on the host.
+    kind : {"kernel", "gemm", "conv", "copy", "pack", "move", "host"}
+        A loop nest, a contraction, a copy, a copy into the panels of contractions, an operator
+        that has native code of its own, or the operator's NumPy kernel called on the host.
     op : Op or None
-        That of ``node``; None for a copy.
+        That of ``node``; None for a copy, or what is packed.
     attrs : mapping
         Those of ``node``.
     inputs, outputs : tuple of View
         Where the operands of ``kernel`` begin, in order; those of ``op`` if there is none. For a
-        contraction: the left and the right factor, then the operands of its epilogue. A view may
+        contraction: of the left and the right factor, then of its epilogue. A view may
         be read in another shape than its own: the kernel's strides count.
     node : Node
         The most important node that it computes: names, source lines and time step for errors,
@@ -184,6 +184,9 @@ class Instruction:
         Native code that does what ``op`` does, if it takes more than one kernel.
     scratch : Buffer or None
         Memory that its native code needs while it runs.
+    panels : tuple of View
+        Factors of a contraction as an earlier instruction has packed them: its native code reads
+        these instead.
     """
 
     kind: str
@@ -199,15 +202,21 @@ class Instruction:
     stored: tuple[Node, ...] = ()
     pieces: tuple[Piece, ...] = ()
     scratch: Buffer | None = None
+    panels: tuple[View, ...] = ()
 
     @property
     def label(self) -> str:
         """The words for what it computes."""
         if self.op is None:
-            return "copy"
+            return self.kind
         words = [each.op.label(each) for each in self.nodes or (self.node,)]
         most = 4
         return "+".join(words[:most]) + (f"+{len(words) - most}" if len(words) > most else "")
+
+    @property
+    def sources(self) -> tuple[View, ...]:
+        """All that is read, by native code or by an interpreter."""
+        return (*self.inputs, *self.panels)
 
     @property
     def nbytes(self) -> int:
@@ -215,9 +224,9 @@ class Instruction:
         return sum(view.nbytes for view in (*self.inputs, *self.outputs))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """Instructions that are carried out again and again.
+    """Instructions that are carried out again and again; equal to itself alone.
 
     Attributes
     ----------
@@ -332,6 +341,19 @@ class Unit:
     def loops_around(self, instruction: int) -> tuple[Loop, ...]:
         """The loops that an instruction is in, outermost first."""
         return tuple(each for each in self.loops if each.begin <= instruction < each.end)
+
+    def with_instructions(self, listed: Iterable[tuple[Instruction, tuple[Loop, ...]]]) -> Unit:
+        """The unit with other instructions, each in some of the loops, outermost first."""
+        begins: dict[Loop, int] = {}
+        ends: dict[Loop, int] = {}
+        instructions = []
+        for number, (instruction, around) in enumerate(listed):
+            instructions.append(instruction)
+            for loop in around:
+                begins.setdefault(loop, number)
+                ends[loop] = number + 1
+        loops = (Loop(begins[each], ends[each], each.count) for each in self.loops if each in ends)
+        return replace(self, instructions=tuple(instructions), loops=tuple(loops))
 
     @property
     def runs(self) -> list[int]:

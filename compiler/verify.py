@@ -109,7 +109,7 @@ def _verify_kernel(instruction: Instruction, loops: Sequence[Loop]) -> None:
 
 
 def _factors(kernel: Kernel | Contraction) -> tuple[Operand, ...]:
-    return (kernel.left, kernel.right) if isinstance(kernel, Contraction) else ()
+    return (*kernel.factor(0), *kernel.factor(1)) if isinstance(kernel, Contraction) else ()
 
 
 def _verify_operand(node: Node, view: View, operand: Operand, sizes: tuple[int, ...]) -> None:
@@ -125,7 +125,7 @@ def _verify_instructions(unit: Unit) -> None:
     written: set[Buffer] = {view.buffer for view in unit.feeds}
     for number, instruction in enumerate(unit.instructions):
         _verify_kernel(instruction, unit.loops_around(number))
-        for view in instruction.inputs:
+        for view in instruction.sources:
             needs_write = view.buffer.storage is Storage.ARENA and view.buffer.nbytes
             if needs_write and view.buffer not in written:  # nothing writes empty arrays
                 raise _broken(instruction.node, f"reads {view.buffer} before it is written")

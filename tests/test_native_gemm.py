@@ -22,6 +22,7 @@ from graphnn.compiler.kernel import (
 from graphnn.compiler.native.contraction.blocking import candidates_of, make_plan, segments_of
 from graphnn.compiler.native.contraction.generate import generate, scratch_nbytes
 from graphnn.compiler.native.contraction.matrices import recognise
+from graphnn.compiler.native.contraction.packing import packings
 from graphnn.compiler.native.target import host_target
 
 HOST = host_target()
@@ -61,6 +62,13 @@ class Native:
         self.code = generate(contraction, target, "product")
         self.engine = machine_code(self.code.ir, target)
         assert self.code.scratch_nbytes == scratch_nbytes(contraction, target)
+
+    @classmethod
+    def of(cls, code, target):
+        """Other code, called in the same way."""
+        native = cls.__new__(cls)
+        native.code, native.engine = code, machine_code(code.ir, target)
+        return native
 
     def __call__(self, *arrays, splits=1):
         """Run on arrays whose first elements are given; chunks in so many ranges, backwards."""
@@ -211,6 +219,47 @@ def test_packed_and_large(shape, subscripts):
     b = rng.standard_normal([sizes[each] for each in right]).astype("float32")
     out, n_summed = run(subscripts, a, b, rng)
     check(subscripts, a, b, out, n_summed)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.cpu)
+@pytest.mark.parametrize("packed", [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("subscripts", "shape", "dtype"),
+    [
+        ("mk,kn->mn", (13, 70, 45), "float32"),
+        ("mk,nk->mn", (33, 130, 20), "float32"),
+        ("km,nk->nm", (9, 21, 50), "float64"),
+        ("bmk,bkn->bmn", (7, 30, 21), "float16"),
+        ("mk,kn->mn", (5, 18, 31), "int8"),
+    ],
+)
+def test_factors_that_are_given_in_panels(subscripts, shape, dtype, packed, target):
+    """They come before scratch memory; the factor itself is not read."""
+    rng = np.random.default_rng(0)
+    sizes = dict(zip("mkn", shape, strict=True)) | {"b": 3}
+    left, right = subscripts.split("->")[0].split(",")
+    factors = [drawn(rng, [sizes[each] for each in where], dtype) for where in (left, right)]
+    whole, out = empty(rng, [sizes[each] for each in subscripts.split("->")[1]], dtype)
+    contraction = replace(contraction_of(subscripts, *factors, out), packed=packed)
+    panels = []
+    for factor in np.flatnonzero(packed):
+        (packing,) = (
+            each
+            for each in packings(make_plan(contraction, target))
+            if each is not None and each.argument == factor
+        )
+        code = packing.panels.generate(target, "pack")
+        filled = np.full(packing.panels.nbytes, 0xFF, np.uint8)
+        Native.of(code, target)(factors[factor], filled, splits=3)
+        panels.append(filled)
+    unread = [np.zeros(1) if hidden else each for each, hidden in zip(factors, packed, strict=True)]
+    Native(contraction, target)(*unread, out, *panels, splits=2)
+    if dtype == "int8":
+        assert np.array_equal(out, np.einsum(subscripts, *factors))
+    else:
+        check(subscripts, *factors, out, sizes["k"])
+    out[...] = 77
+    assert np.all(whole == 77)
 
 
 PROBLEMS = [

@@ -78,7 +78,7 @@ class NativeCalls:
 
     def _calls(self, instruction: Instruction) -> Iterator[Call]:
         if instruction.kernel is not None:
-            operands = (*instruction.inputs, *instruction.outputs)
+            operands = (*instruction.inputs, *instruction.outputs, *instruction.panels)
             yield from self._parts(instruction, instruction.kernel, operands)
         for piece in instruction.pieces:
             yield from self._parts(instruction, piece.kernel, piece.operands)
@@ -91,8 +91,8 @@ class NativeCalls:
         touched = [self._interval(each) for each in operands]
         reads, writes = list(touched), list(touched)
         if instruction.kernel is not None:
-            n_inputs = len(instruction.inputs)
-            reads, writes = touched[:n_inputs], touched[n_inputs:]
+            reads = [self._interval(each) for each in instruction.sources]
+            writes = [self._interval(each) for each in instruction.outputs]
         if loaded.scratch_nbytes:
             assert instruction.scratch is not None
             start = self._memory.address(instruction.scratch)

@@ -73,7 +73,7 @@ class VerifyingExecutable(NativeExecutable):
             raise
         if segment.run(slots):
             self._fail(feeds)
-        for node, view, want in zip(stored, instruction.outputs, expected, strict=True):
+        for node, view, want in zip(stored, instruction.outputs, expected, strict=bool(stored)):
             difference = want.compare(self._memory.array(view))
             if difference is not None:
                 raise VerifyError(
@@ -85,6 +85,8 @@ class VerifyingExecutable(NativeExecutable):
 
     def _expect(self, instruction: Instruction) -> tuple[Sequence[Node], list[Expected]]:
         """The nodes that are written, and what their values should be."""
+        if instruction.kind == "pack":  # products that read it are compared
+            return (), []
         if instruction.op is None:
             (view,) = instruction.inputs
             return (instruction.node,), [Expected.exactly(self._copy(view))]

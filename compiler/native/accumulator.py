@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, vector_of
-from graphnn.compiler.native.memory import mask_of
+from graphnn.compiler.native.memory import Strip, mask_of
 from graphnn.compiler.native.scalars import (
     combine,
     from_storage,
@@ -68,8 +68,9 @@ class Accumulator:
         """Take in some vectors, of which ``count`` lanes exist."""
         b = self.b
         for place, value in zip(self._partial, values, strict=False):
-            if self._adds_lanes and count < lanes_of(value.type):
-                value = b.select(mask_of(lanes_of(value.type), count), value, self._identity)
+            strip = Strip(lanes_of(value.type), count)
+            if self._adds_lanes and count < strip.lanes:
+                value = b.select(mask_of(strip), value, self._identity)
             before = b.load(place, self._type, 1)
             b.store(combine(b, self.op, self.wide, before, value), place, 1)
 

@@ -14,7 +14,7 @@ from graphnn.compiler.native.library import Request, host_library
 from graphnn.compiler.native.target import Target, host_target
 from graphnn.core.dtypes import as_dtype, is_floating
 
-__all__ = ["generate", "request_for", "scratch_nbytes"]
+__all__ = ["generate", "is_product", "request_for", "scratch_nbytes"]
 
 
 def generate(kernel: Any, target: Target, name: str) -> Code:
@@ -30,12 +30,17 @@ def generate(kernel: Any, target: Target, name: str) -> Code:
 
 
 def _contracting(contraction: Contraction) -> ModuleType:
-    """The generator of a contraction: one looks through windows if it meets elements twice.
+    """The generator of a contraction."""
+    return products if is_product(contraction) else convolutions
 
-    That one knows floats alone.
+
+def is_product(contraction: Contraction) -> bool:
+    """Whether it is a product of matrices; a convolution looks through windows.
+
+    That meets elements twice; its generator knows floats alone.
     """
     has_windows = is_floating(as_dtype(contraction.dtype)) and _sees_twice(contraction)
-    return convolutions if contraction.bounds or has_windows else products
+    return not (contraction.bounds or has_windows)
 
 
 def _sees_twice(contraction: Contraction) -> bool:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from graphnn.compiler.kernel import Apply, Index, Kernel, Literal, Load, Pick, Reduce
 from graphnn.compiler.native.accumulator import Accumulator
-from graphnn.compiler.native.builder import Builder, V, vector_of
+from graphnn.compiler.native.builder import V, vector_of
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.loop_plan import STEPS_PER_SUM, LoopPlan
-from graphnn.compiler.native.memory import pick, read, write
+from graphnn.compiler.native.memory import Strip, load_strip, pick, store_strip
 from graphnn.compiler.native.scalars import apply, literal, register_type
 from graphnn.compiler.native.target import Target
+from graphnn.compiler.native.walk import BEGIN, END, begun, moved, parameter, positions
 from graphnn.core.dtypes import as_dtype
 
 __all__ = ["generate"]
@@ -36,7 +37,7 @@ def generate(kernel: Kernel, target: Target, name: str) -> Code:
     Code
     """
     plan = LoopPlan(kernel, target)
-    return Code(_Printer(plan, name).printed(), ((name, plan.n_chunks),))
+    return Code(_Printer(plan, target, name).printed(), ((name, plan.n_chunks),))
 
 
 class Frame:
@@ -64,6 +65,11 @@ class Frame:
         self.vectors: tuple[int, int, int] = vectors or (parent.vectors if parent else (1, 1, 1))
         self.lanes, self.unroll, self.count = self.vectors
 
+    @property
+    def strip(self) -> Strip:
+        """Each of its vectors."""
+        return Strip(self.lanes, self.count)
+
     def index(self, axis: int) -> V:
         """The position along an axis: of the first lane for the vector axis."""
         frame: Frame | None = self
@@ -86,26 +92,21 @@ class Frame:
 class _Printer:
     """Prints one kernel."""
 
-    def __init__(self, plan: LoopPlan, name: str) -> None:
+    def __init__(self, plan: LoopPlan, target: Target, name: str) -> None:
         self.plan = plan
         self.kernel = plan.kernel
-        arguments = [V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")]
-        self.b = Builder(name, arguments)
+        self.b = begun(name, target)
         self._kept: dict[int, V] = {}  # where what earlier sweeps made is kept
         self._recallable: frozenset[int] = frozenset()
 
     def printed(self) -> str:
         """The function, and what it declares."""
         b, plan = self.b, self.plan
-        bases = {
-            number: b.load(b.at(V("%args", "ptr"), 8 * number), "ptr", 8)
-            for number in range(len(self.kernel.operands))
-        }
-        with b.loop(V("%begin", "i64"), V("%end", "i64")) as chunk:
-            row, block = self._divided(chunk, plan.n_blocks)
-            indices: dict[int, V] = {}
-            for axis in reversed(plan.row_axes):
-                row, indices[axis] = self._divided(row, self.kernel.sizes[axis])
+        bases = {number: parameter(b, number) for number in range(len(self.kernel.operands))}
+        with b.loop(BEGIN, END) as chunk:
+            (block,), row = positions(b, chunk, [plan.n_blocks])
+            places, _ = positions(b, row, [self.kernel.sizes[axis] for axis in plan.row_axes])
+            indices = dict(zip(plan.row_axes, places, strict=True))
             frame = Frame(None, indices, pointers=self._moved(bases, indices))
             self._compute_outer(frame)
             if plan.is_column and plan.vector_axis >= 0:
@@ -115,27 +116,15 @@ class _Printer:
                 self._piece(frame)
         return "\n".join([*sorted(b.declared), b.function()])
 
-    def _divided(self, number: V, size: int) -> tuple[V, V]:
-        """Quotient and rest of a number by a size; nothing is printed where one is known."""
-        if size == 1:
-            return number, self.b.integer(0)
-        return (
-            self.b.binary("udiv", number, self.b.integer(size)),
-            self.b.binary("urem", number, self.b.integer(size)),
-        )
-
     # ------------------------------------------------------------------------- addresses
 
     def _moved(self, pointers: Mapping[int, V], indices: Mapping[int, V]) -> dict[int, V]:
         """Addresses moved along some axes."""
-        moved = dict(pointers)
-        for number, operand in enumerate(self.kernel.operands):
-            for axis, index in indices.items():
-                stride = operand.strides[axis]
-                if stride and index.text != "0":
-                    offset = self.b.binary("mul", index, self.b.integer(stride))
-                    moved[number] = self.b.at(moved[number], offset)
-        return moved
+        at = tuple(indices.values())
+        return {
+            number: moved(self.b, pointers[number], at, [operand.strides[axis] for axis in indices])
+            for number, operand in enumerate(self.kernel.operands)
+        }
 
     def _inner(
         self, parent: Frame, axis: int, index: V, vectors: tuple[int, int, int] | None = None
@@ -343,15 +332,16 @@ class _Printer:
     def _read(self, frame: Frame, operand: int, vector: int) -> V:
         address, stride = self._address(frame, operand, vector), self._lane_stride(frame, operand)
         dtype = self.kernel.operands[operand].dtype
-        return read(self.b, dtype, address, stride, frame.lanes, frame.count)
+        return load_strip(self.b, dtype, address, stride, frame.strip)
 
     def _store(self, frame: Frame, operand: int, number: int) -> None:
         """Write a value; one that has lanes, but no place for each, is the same in all."""
         dtype, stride = self.kernel.operands[operand].dtype, self._lane_stride(frame, operand)
         for vector, value in enumerate(self._value(frame, number)):
+            strip = frame.strip
             if stride == 0:
-                value = self.b.lane(value, 0)
-            write(self.b, dtype, value, self._address(frame, operand, vector), stride, frame.count)
+                value, strip = self.b.lane(value, 0), Strip(1, 1)
+            store_strip(self.b, dtype, value, self._address(frame, operand, vector), stride, strip)
 
     def _index(self, frame: Frame, axis: int, vector: int) -> V:
         b, index = self.b, frame.index(axis)
@@ -367,7 +357,7 @@ class _Printer:
         start, stride = self._address(frame, operand, vector), self._lane_stride(frame, operand)
         terms = [(self._value(frame, each)[vector], bytes_) for each, bytes_ in value.terms]
         if all(self.plan.vector_axis not in self.plan.varies[each] for each, _ in value.terms):
-            return read(b, dtype, self._along(start, terms, 0), stride, frame.lanes, frame.count)
+            return load_strip(b, dtype, self._along(start, terms, 0), stride, frame.strip)
         addresses = [
             self._along(b.at(start, lane * stride), terms, lane) for lane in range(frame.count)
         ]

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.memory import write
+from graphnn.compiler.native.memory import Strip, store_strip
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.walk import BEGIN, END, begun, parameter
 from graphnn.core.dtypes import as_dtype
@@ -89,7 +89,8 @@ class Philox:
                 upper = b.binary("shl", high, b.integer(32, high.type))
                 made = b.binary("or", upper, low)
             at = b.at(row, b.binary("mul", ahead, b.integer(itemsize)))
-            write(b, self.dtype, made, at, itemsize, min(lanes, count - start))
+            strip = Strip(lanes, min(lanes, count - start))
+            store_strip(b, self.dtype, made, at, itemsize, strip)
 
 
 def _halves(b: Builder, word: V) -> list[V]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.scalars import storage_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.walk import BEGIN, END, begun, joined, offset, parameter, to_int64
+from graphnn.compiler.native.walk import BEGIN, END, begun, joined, located, parameter, to_int64
 from graphnn.core.dtypes import as_dtype
 
 __all__ = ["RangeCheck"]
@@ -45,8 +45,8 @@ class RangeCheck:
         stop = b.binary("mul", END, b.integer(PER_CHUNK))
         stop = b.intrinsic("smin", stop, b.integer(count))
         with b.loop(start, stop) as number:
-            (at,) = offset(b, number, sizes, strides)
-            value = to_int64(b, b.load(b.at(x, at), storage_type(self.dtype), itemsize), self.dtype)
+            (at,) = located(b, [x], number, sizes, [strides])
+            value = to_int64(b, b.load(at, storage_type(self.dtype), itemsize), self.dtype)
             # One comparison: below ``low`` the difference is a huge unsigned number.
             above = b.binary("sub", value, b.integer(self.low))
             outside = b.compare("icmp uge", above, b.integer(self.high - self.low))

@@ -12,10 +12,19 @@ from typing import ClassVar
 
 from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.memory import read, write
+from graphnn.compiler.native.memory import Strip, load_strip, store_strip
 from graphnn.compiler.native.scalars import combine, register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.walk import BEGIN, END, begun, joined, offset, parameter
+from graphnn.compiler.native.walk import (
+    BEGIN,
+    END,
+    begun,
+    joined,
+    located,
+    moved,
+    parameter,
+    positions,
+)
 from graphnn.core.dtypes import as_dtype
 
 __all__ = ["Scan"]
@@ -70,24 +79,16 @@ class Scan:
         b = begun(name, target)
         bases = [parameter(b, number) for number in range(len(self.along))]
         with b.loop(BEGIN, END) as chunk:
-            row, block = self._divided(b, chunk, n_blocks)
-            moved = offset(b, row, sizes[:-1], *(each[:-1] for each in strides))
-            column = b.binary("mul", block, b.integer(width))
-            starts = [
-                b.at(b.at(base, by), b.binary("mul", column, b.integer(each[-1])))
-                for base, by, each in zip(bases, moved, strides, strict=True)
-            ]
+            (block,), row = positions(b, chunk, [n_blocks])
+            rows = located(b, bases, row, sizes[:-1], [each[:-1] for each in strides])
             lane_strides = [each[-1] for each in strides]
+            starts = [
+                moved(b, base, [block], [width * stride])
+                for base, stride in zip(rows, lane_strides, strict=True)
+            ]
             self._blocks(b, block, n_blocks, length, width, lanes, starts, lane_strides)
         n_chunks = prod(sizes[:-1]) * n_blocks
         return Code("\n".join([*sorted(b.declared), b.function()]), ((name, n_chunks),))
-
-    @staticmethod
-    def _divided(b: Builder, chunk: V, n_blocks: int) -> tuple[V, V]:
-        if n_blocks == 1:
-            return chunk, b.integer(0)
-        count = b.integer(n_blocks)
-        return b.binary("udiv", chunk, count), b.binary("urem", chunk, count)
 
     def _blocks(
         self,
@@ -116,19 +117,14 @@ class Scan:
         self, b: Builder, starts: Sequence[V], strides: Sequence[int], lanes: int, width: int
     ) -> None:
         """All steps of so many columns."""
-        counts = [min(lanes, width - first) for first in range(0, width, lanes)]
+        strips = [Strip(lanes, min(lanes, width - first)) for first in range(0, width, lanes)]
         wide = vector_of(register_type(self.dtype), lanes)
-        states = [b.local(wide) for _ in counts]
+        states = [b.local(wide) for _ in strips]
 
         def inputs(at: Sequence[V], vector: int) -> list[V]:
             return [
-                read(
-                    b,
-                    self.dtype,
-                    b.at(each, vector * lanes * stride),
-                    stride,
-                    lanes,
-                    counts[vector],
+                load_strip(
+                    b, self.dtype, b.at(each, vector * lanes * stride), stride, strips[vector]
                 )
                 for each, stride in zip(at[:-1], strides, strict=False)
             ]
@@ -136,16 +132,16 @@ class Scan:
         def keep(at: Sequence[V], vector: int, state: V) -> None:
             b.store(state, states[vector], 64)
             place = b.at(at[-1], vector * lanes * strides[-1])
-            write(b, self.dtype, state, place, strides[-1], counts[vector])
+            store_strip(b, self.dtype, state, place, strides[-1], strips[vector])
 
-        for vector in range(len(counts)):
+        for vector in range(len(strips)):
             keep(starts, vector, inputs(starts, vector)[-1])
         with b.loop(1, self.steps) as step:
             at = [
-                b.at(start, b.binary("mul", step, b.integer(along)))
+                moved(b, start, [step], [along])
                 for start, along in zip(starts, self.along, strict=True)
             ]
-            for vector in range(len(counts)):
+            for vector in range(len(strips)):
                 before = b.load(states[vector], wide, 64)
                 keep(at, vector, self._following(b, before, inputs(at, vector)))
 

@@ -15,7 +15,7 @@ from math import prod
 
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.memory import read, write
+from graphnn.compiler.native.memory import Strip, load_strip, store_strip
 from graphnn.compiler.native.scalars import combine, storage_type
 from graphnn.compiler.native.target import Target
 from graphnn.compiler.native.walk import (
@@ -23,7 +23,7 @@ from graphnn.compiler.native.walk import (
     END,
     begun,
     joined,
-    offset,
+    located,
     parameter,
     to_int64,
     wrapped,
@@ -195,11 +195,11 @@ class Scatter:
             at_half = b.at(into, b.binary("mul", first, b.integer(half)))
             at_wide = b.at(wide, b.binary("mul", first, b.integer(4)))
             if narrows:
-                value = read(b, "float32", at_wide, 4, lanes, n)
-                write(b, self.dtype, value, at_half, half, n)
+                value = load_strip(b, "float32", at_wide, 4, Strip(lanes, n))
+                store_strip(b, self.dtype, value, at_half, half, Strip(lanes, n))
             else:
-                value = read(b, self.dtype, at_half, half, lanes, n)
-                write(b, "float32", value, at_wide, 4, n)
+                value = load_strip(b, self.dtype, at_half, half, Strip(lanes, n))
+                store_strip(b, "float32", value, at_wide, 4, Strip(lanes, n))
 
         start = b.binary("mul", BEGIN, b.integer(PLACES_PER_CHUNK))
         stop = b.binary("mul", END, b.integer(PLACES_PER_CHUNK))
@@ -223,8 +223,7 @@ class Scatter:
         start = b.binary("mul", BEGIN, b.integer(PLACES_PER_CHUNK))
         stop = b.binary("mul", END, b.integer(PLACES_PER_CHUNK))
         with b.loop(start, b.intrinsic("smin", stop, b.integer(self.count))) as number:
-            moved = offset(b, number, sizes, *strides)
-            addresses = [b.at(base, by) for base, by in zip(bases, moved, strict=True)]
+            addresses = located(b, bases, number, sizes, strides)
             row: V = b.integer(0)
             for size, index in zip(self.sizes, self.indices, strict=True):
                 if isinstance(index, int):
@@ -285,9 +284,9 @@ class Scatter:
         """A loop over the updates: the place of each, and its address."""
         sizes, strides = self._index_axes
         with b.loop(0, self.count) as number:
-            (by,) = offset(b, number, sizes, strides)
+            (update,) = located(b, [updates], number, sizes, [strides])
             place = b.load(b.at(scratch, b.binary("mul", number, b.integer(8))), "i64", 8)
-            yield place, b.at(updates, by)
+            yield place, update
 
     # ------------------------------------------------------------------------------ one update
 
@@ -298,8 +297,9 @@ class Scatter:
             self._line(b, target, into, update, sizes[0])
             return
         with b.loop(0, prod(sizes[:-1])) as number:
-            moved = offset(b, number, sizes[:-1], from_[:-1], to[:-1])
-            self._line(b, target, b.at(into, moved[1]), b.at(update, moved[0]), sizes[-1])
+            steps = from_[:-1], to[:-1]
+            source, place = located(b, [update, into], number, sizes[:-1], steps)
+            self._line(b, target, place, source, sizes[-1])
 
     def _columns(self, b: Builder, target: Target, into: V, update: V, chunk: V) -> None:
         """A chunk's columns of one update."""
@@ -338,8 +338,9 @@ class Scatter:
         """So many elements from a column on."""
         target = b.at(into, b.binary("mul", column, b.integer(to)))
         source = b.at(update, b.binary("mul", column, b.integer(from_)))
-        arriving = read(b, self.dtype, source, from_, lanes, count)
+        strip = Strip(lanes, count)
+        arriving = load_strip(b, self.dtype, source, from_, strip)
         if self.op != "set":
-            there = read(b, self._sum_dtype, target, to, lanes, count)
+            there = load_strip(b, self._sum_dtype, target, to, strip)
             arriving = combine(b, self.op, self._sum_dtype, there, arriving)
-        write(b, self._sum_dtype, arriving, target, to, count)
+        store_strip(b, self._sum_dtype, arriving, target, to, strip)

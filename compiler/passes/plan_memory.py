@@ -60,7 +60,7 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
             last[buffer.index] = time
 
     for time, instruction in enumerate(unit.instructions):
-        for view in (*instruction.inputs, *instruction.outputs):
+        for view in (*instruction.sources, *instruction.outputs):
             touch(view.buffer, time)
         if instruction.scratch is not None:
             touch(instruction.scratch, time)
@@ -80,7 +80,7 @@ def _keep_through(loop: Loop, unit: Unit, first: dict[int, int], last: dict[int,
     touched = {
         view.buffer.index
         for instruction in unit.instructions[loop.begin : loop.end]
-        for view in (*instruction.inputs, *instruction.outputs)
+        for view in (*instruction.sources, *instruction.outputs)
         if view.buffer.storage is Storage.ARENA
     }
     for index in touched:

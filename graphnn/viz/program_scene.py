@@ -119,7 +119,7 @@ class _Builder:
         return f" at byte {plan.offsets[view.buffer.index] + view.offset:,} of the arena"
 
     def _instruction(self, instruction: Instruction) -> None:
-        sources = [self._source(view) for view in instruction.inputs]
+        sources = [self._source(view) for view in instruction.sources]
         node, output = instruction.node, instruction.outputs[0]
         word = (
             label_of(instruction.label, node) if len(instruction.nodes) < 2 else instruction.label
@@ -132,7 +132,7 @@ class _Builder:
         self._shown.setdefault(node, index)
         if any(provenance(each).role == "backward" for each in instruction.nodes):
             self._of_gradients.add(index)
-        for view, source in zip(instruction.inputs, sources, strict=True):
+        for view, source in zip(instruction.sources, sources, strict=True):
             if source is not None:
                 self._connect(source, index, view)
         for view in instruction.outputs:

@@ -6,11 +6,12 @@ Independent of every code generator, and of the nodes that the kernels were made
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_host
 from graphnn.compiler.kernel import (
     Apply,
     Contraction,
@@ -22,7 +23,7 @@ from graphnn.compiler.kernel import (
     Product,
     Reduce,
 )
-from graphnn.compiler.unit import Instruction
+from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.dtypes import as_dtype, is_bool, is_half, is_inexact
 from graphnn.core.op import REGISTRY, Array
 
@@ -111,15 +112,28 @@ def _sum_dtype(op: str, wide: Array) -> dict[str, object]:
 
 def run_contraction(contraction: Contraction, arrays: Sequence[Array]) -> None:
     """Compute a contraction: products of all pairs, one by one axis, then the epilogue."""
-    sizes = contraction.sizes
-    left, right, *others = arrays
-    b = along(right, contraction.right, sizes, writeable=False)
-    a, valid = _bounded(contraction, along(left, contraction.left, sizes, writeable=False))
+    n_left, n_factors = len(contraction.factor(0)), contraction.n_factor_operands
+    others = arrays[n_factors:]
+    left = _factor(contraction, 0, arrays[:n_left])
+    b = _factor(contraction, 1, arrays[n_left:n_factors])
+    a, valid = _bounded(contraction, left)
     dtype = as_dtype(contraction.dtype)
     wide = np.dtype("float32") if is_half(dtype) else dtype
     products = np.where(valid, a.astype(wide) * b.astype(wide), wide.type(0))
     summed = np.asarray(products.sum(axis=contraction.summed, dtype=wide)).astype(dtype)
     run_kernel(contraction.epilogue, others, summed)
+
+
+def _factor(contraction: Contraction, side: int, arrays: Sequence[Array]) -> Array:
+    """A factor at all points: read, or computed by a prologue."""
+    prologue = contraction.prologues[side]
+    if prologue is None:
+        ((array,), (operand,)) = arrays, contraction.factor(side)
+        return along(array, operand, contraction.sizes, writeable=False)
+    made = np.empty(contraction.sizes, as_dtype(prologue.operands[-1].dtype))
+    whole = Operand(made.dtype.name, made.strides)
+    run_kernel(replace(prologue, operands=(*prologue.operands[:-1], whole)), [*arrays, made])
+    return made
 
 
 def _bounded(contraction: Contraction, a: Array) -> tuple[Array, Array]:
@@ -148,13 +162,17 @@ def _bounded(contraction: Contraction, a: Array) -> tuple[Array, Array]:
 class KernelExecutable(InterpretedExecutable):
     """Runs what code is generated from."""
 
+    def __init__(self, unit: Unit) -> None:
+        super().__init__(unit)
+        self._calls = [self._bind(each) for each in unit.instructions]
+
     def _bind(self, instruction: Instruction) -> Callable[[], None]:
         kernel = instruction.kernel
         if kernel is None:
-            assert instruction.kind in ("host", "kernel")
-            return super()._bind(instruction)
+            assert instruction.kind in ("host", "kernel", "move", "pack")
+            return bind_host(instruction, self._memory)
         views = (*instruction.inputs, *instruction.outputs)
-        arrays = [self._array(view) for view in views]
+        arrays = [self._memory.array(view) for view in views]
         if isinstance(kernel, Contraction):
             return lambda: run_contraction(kernel, arrays)
         return lambda: run_kernel(kernel, arrays)

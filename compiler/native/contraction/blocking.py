@@ -105,13 +105,20 @@ def _across(
             break
         rows, columns = segments_of(row.size, 1, most), segments_of(column.size, lanes, vectors)
         copies = _copies(rows[0].width * (columns[0].stored // lanes), matrices.summed[-1].size)
-        for packs_left in (False, True) if is_shared else (False,):
-            for packs_right in (False, True):
+        for packs_left in _choices(matrices.is_left_given or matrices.left_prologue):
+            if packs_left and not is_shared:
+                continue
+            for packs_right in _choices(matrices.is_right_given or matrices.right_prologue):
                 made = Plan(
                     matrices, False, outer, row, column, lanes, rows, columns, copies,
                     packs_left, packs_right, 0.0,
                 )  # fmt: skip
                 yield replace(made, cycles=cycles_across(made, target))
+
+
+def _choices(is_packed: object) -> tuple[bool, ...]:
+    """Whether to pack an operand: both are tried, unless it has to be in panels."""
+    return (True,) if is_packed else (False, True)
 
 
 def _lanes(size: int, matrices: Matrices, target: Target) -> int:
@@ -134,6 +141,10 @@ def _along(
 ) -> Iterator[Plan]:
     inner = matrices.summed[-1]
     if matrices.dtype not in FLOATS or column.left:
+        return
+    if matrices.is_left_given or matrices.is_right_given:
+        return
+    if matrices.left_prologue or matrices.right_prologue:
         return
     if not is_unit(inner.left, matrices.left) or not is_unit(inner.right, matrices.right):
         return

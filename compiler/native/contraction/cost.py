@@ -17,10 +17,10 @@ from graphnn.compiler.native.contraction.plan import (
     accumulated_size,
     n_blocks,
 )
+from graphnn.compiler.native.memory import ITEMSIZE
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE
 
-__all__ = ["LATENCY", "cycles_across", "cycles_along", "is_unit"]
+__all__ = ["LATENCY", "cycles_across", "cycles_along", "is_unit", "pack_cycles"]
 
 LATENCY = 4
 """Cycles until a sum can be added to again."""
@@ -62,10 +62,10 @@ def cycles_across(made: Plan, target: Target) -> float:
             finish = min(8, max(0, 2 * n_sums - 16)) + n_sums * _finish_cycles(made, lanes)
             total += r.n_blocks * c.n_blocks * (k * step + finish)
     total *= prod(axis.size for axis in made.outer)
-    if made.packs_left:
-        total += _pack_cycles(made, matrices.left, made.row.size, made.row.left, is_left=True)
-    if made.packs_right:
-        total += _pack_cycles(made, matrices.right, made.column.size, made.column.right)
+    if made.packs_left and not matrices.is_left_given:
+        total += pack_cycles(made, is_left=True)
+    if made.packs_right and not matrices.is_right_given:
+        total += pack_cycles(made, is_left=False)
     return total
 
 
@@ -137,10 +137,15 @@ def _line_cycles(stride: int, k: int, lines: float, target: Target) -> float:
     return 0.7 if k * stride <= target.l2_bytes // 2 else 2.5
 
 
-def _pack_cycles(made: Plan, dtype: str, size: int, stride: int, *, is_left: bool = False) -> float:
+def pack_cycles(made: Plan, *, is_left: bool) -> float:
     """Bring an operand into panels."""
     matrices = made.matrices
-    innermost = matrices.summed[-1].left if is_left else matrices.summed[-1].right
+    if is_left:
+        dtype, size, stride = matrices.left, made.row.size, made.row.left
+        innermost = matrices.summed[-1].left
+    else:
+        dtype, size, stride = matrices.right, made.column.size, made.column.right
+        innermost = matrices.summed[-1].right
     if is_unit(stride, dtype):
         each = 0.33 if not is_left else max(0.35, 2.0 / made.rows[0].width)
     else:

@@ -13,21 +13,13 @@ from contextlib import contextmanager
 from math import prod
 
 from graphnn.compiler.kernel import Contraction
-from graphnn.compiler.native.builder import Builder, V, lanes_of
+from graphnn.compiler.native.builder import V, lanes_of
 from graphnn.compiler.native.code import Code
-from graphnn.compiler.native.contraction.access import (
-    Access,
-    Number,
-    as_value,
-    minus,
-    moved,
-    plus,
-    positions,
-    scaled,
-)
+from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.blocking import make_plan
 from graphnn.compiler.native.contraction.micro_kernel import Block, multiply, sum_type
-from graphnn.compiler.native.contraction.packing import Packing, pack, packed_nbytes, packings
+from graphnn.compiler.native.contraction.packing import packed_nbytes, packings
+from graphnn.compiler.native.contraction.panels import pack
 from graphnn.compiler.native.contraction.plan import (
     Plan,
     Segment,
@@ -35,9 +27,23 @@ from graphnn.compiler.native.contraction.plan import (
     accumulated_size,
     n_blocks,
 )
+from graphnn.compiler.native.memory import Strip, load_strip, store_strip
 from graphnn.compiler.native.scalars import rounded
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import Strip, evaluate, load_strip, store_strip
+from graphnn.compiler.native.tile import evaluate
+from graphnn.compiler.native.walk import (
+    BEGIN,
+    END,
+    Number,
+    as_value,
+    begun,
+    minus,
+    moved,
+    parameter,
+    plus,
+    positions,
+    scaled,
+)
 
 __all__ = ["generate", "scratch_nbytes"]
 
@@ -60,20 +66,23 @@ def generate(contraction: Contraction, target: Target, name: str) -> Code:
     Returns
     -------
     Code
-        Its arguments are left, right, the operands of the epilogue, scratch memory.
+        Its arguments are the operands of the left factor, of the right one and of the epilogue,
+        the panels that are given, and scratch memory.
     """
     made = make_plan(contraction, target)
     packed = packings(made)
-    n_operands = 2 + len(contraction.epilogue.operands)
+    n_operands = contraction.n_factor_operands + len(contraction.epilogue.operands)
     builders, parts = [], []
+    scratch = n_operands + sum(contraction.packed)
     for packing, side in zip(packed, ("left", "right"), strict=True):
-        if packing is not None:
+        if packing is not None and not packing.is_given:
             function = f"{name}_pack_{side}"
-            operand = int(packing.is_left == made.matrices.is_swapped)
-            builder, n_chunks = pack(packing, function, target, operand, n_operands)
+            builder, n_chunks = pack(
+                packing.panels, function, target, packing.first_operand, scratch, packing.offset
+            )
             builders.append(builder)
             parts.append((function, n_chunks))
-    printer = _Multiplication(made, packed, target, f"{name}_multiply")
+    printer = _Multiplication(made, target, f"{name}_multiply")
     printer.print()
     builders.append(printer.b)
     parts.append((f"{name}_multiply", printer.n_chunks))
@@ -93,20 +102,17 @@ class _Multiplication:
     def __init__(
         self,
         made: Plan,
-        packed: tuple[Packing | None, Packing | None],
         target: Target,
         name: str,
     ) -> None:
         self.plan, self.target = made, target
-        args = V("%args", "ptr")
-        self.b = Builder(name, [args, V("%begin", "i64"), V("%end", "i64")], target=target)
-        self.packed = packed
-        n_operands = 2 + len(made.matrices.epilogue.operands)
-        pointers = [self.b.load(self.b.at(args, 8 * i), "ptr", 8) for i in range(n_operands)]
-        self.left, self.right = pointers[:2][:: -1 if made.matrices.is_swapped else 1]
-        self.operands = pointers[2:]
-        if any(packed):
-            self.scratch = self.b.load(self.b.at(args, 8 * n_operands), "ptr", 8)
+        self.b = begun(name, target)
+        self.packed = packings(made)
+        left, right, first = made.matrices.arguments
+        n_operands = first + len(made.matrices.epilogue.operands)
+        self.left, self.right = parameter(self.b, left), parameter(self.b, right)
+        self.operands = [parameter(self.b, number) for number in range(first, n_operands)]
+        self.panels = self._panels(n_operands)
         self.sizes = [axis.size for axis in made.outer]
         self.n_chunks = made.n_row_groups * made.n_column_groups * prod(self.sizes)
         self.type = sum_type(made, made.lanes)
@@ -117,12 +123,25 @@ class _Multiplication:
             nbytes = self.pitch * made.rows[0].width * made.row_group
             self.tile = self.b.local("i8", nbytes)
 
+    def _panels(self, first: int) -> dict[int, V]:
+        """Where the packed factors are: what is given comes first among the arguments."""
+        packed = sorted(filter(None, self.packed), key=lambda each: each.argument)
+        found: dict[int, V] = {}
+        for each in packed:
+            if each.is_given:
+                found[each.argument] = parameter(self.b, first)
+                first += 1
+        for each in packed:
+            if not each.is_given:
+                found[each.argument] = parameter(self.b, first)
+        return found
+
     # ---------------------------------------------------------------------------- chunks
 
     def print(self) -> None:
         """The loop over chunks."""
         made, b = self.plan, self.b
-        with b.loop(V("%begin", "i64"), V("%end", "i64")) as chunk:
+        with b.loop(BEGIN, END) as chunk:
             (row_group, column_group), rest = self._groups(chunk)
             outer, _ = positions(b, rest, self.sizes)
             rows = self._range(row_group, made.row_group, made.rows, made.n_row_groups)
@@ -277,7 +296,8 @@ class _Multiplication:
         """The left (0) or right (1) operand at a block."""
         packing = self.packed[side]
         if packing is not None:
-            return packing.access(self.b, self.scratch, outer, segment, place[side])
+            base = self.panels[packing.argument]
+            return packing.access(self.b, base, outer, segment, place[side])
         made, name = self.plan, ("left", "right")[side]
         strides = [getattr(axis, name) for axis in (*made.outer, made.row, made.column)]
         base = moved(self.b, (self.left, self.right)[side], [*outer, *place], strides)

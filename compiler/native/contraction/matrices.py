@@ -30,6 +30,8 @@ class Axis:
     number : int
         Which axis of the epilogue's domain it is, if the epilogue asks for positions along it;
         else -1.
+    left_inputs, right_inputs : tuple of int
+        Bytes along every operand that a factor is computed from.
     """
 
     size: int
@@ -37,10 +39,18 @@ class Axis:
     right: int
     epilogue: tuple[int, ...] = ()
     number: int = -1
+    left_inputs: tuple[int, ...] = ()
+    right_inputs: tuple[int, ...] = ()
 
     def swapped(self) -> Axis:
         """The same with the operands exchanged."""
-        return replace(self, left=self.right, right=self.left)
+        return replace(
+            self,
+            left=self.right,
+            right=self.left,
+            left_inputs=self.right_inputs,
+            right_inputs=self.left_inputs,
+        )
 
 
 ONE = Axis(1, 0, 0)
@@ -62,6 +72,10 @@ class Matrices:
     epilogue : Kernel
     is_swapped : bool
         Whether ``left`` is the contraction's right operand.
+    is_left_given, is_right_given : bool
+        Whether another kernel has packed it.
+    left_prologue, right_prologue : Kernel or None
+        What it is computed by while it is packed.
     """
 
     dtype: str
@@ -73,6 +87,10 @@ class Matrices:
     summed: tuple[Axis, ...]
     epilogue: Kernel
     is_swapped: bool = False
+    is_left_given: bool = False
+    is_right_given: bool = False
+    left_prologue: Kernel | None = None
+    right_prologue: Kernel | None = None
 
     def swapped(self) -> Matrices:
         """The transposed product: rows become columns. Products are the same, bit for bit."""
@@ -85,7 +103,21 @@ class Matrices:
             columns=tuple(axis.swapped() for axis in self.rows),
             summed=tuple(axis.swapped() for axis in self.summed),
             is_swapped=not self.is_swapped,
+            is_left_given=self.is_right_given,
+            is_right_given=self.is_left_given,
+            left_prologue=self.right_prologue,
+            right_prologue=self.left_prologue,
         )
+
+    @property
+    def arguments(self) -> tuple[int, int, int]:
+        """Where the left, the right and the epilogue's operands begin among the arguments."""
+        counts = [
+            len(prologue.operands) - 1 if prologue else 1
+            for prologue in (self.left_prologue, self.right_prologue)
+        ]
+        starts = (counts[1], 0) if self.is_swapped else (0, counts[0])
+        return (*starts, sum(counts))
 
     @property
     def n_summed(self) -> int:
@@ -104,13 +136,14 @@ def recognise(contraction: Contraction) -> Matrices:
     number = 0
     for place, size in enumerate(contraction.sizes):
         left, right = contraction.left.strides[place], contraction.right.strides[place]
+        inputs = [tuple(each.strides[place] for each in contraction.factor(n)) for n in (0, 1)]
         if place in contraction.summed:
             if size > 1:
-                summed.append(Axis(size, left, right))
+                summed.append(Axis(size, left, right, (), -1, *inputs))
             continue
         if size > 1:
             strides = tuple(each.strides[number] for each in contraction.epilogue.operands)
-            axis = Axis(size, left, right, strides, number if number in asked else -1)
+            axis = Axis(size, left, right, strides, number if number in asked else -1, *inputs)
             role = columns if right and not left else rows if left and not right else batch
             role.append(axis)
         number += 1
@@ -125,6 +158,10 @@ def recognise(contraction: Contraction) -> Matrices:
         _merged(columns),
         _merged(summed) or (ONE,),
         contraction.epilogue,
+        is_left_given=contraction.packed[0],
+        is_right_given=contraction.packed[1],
+        left_prologue=contraction.prologues[0],
+        right_prologue=contraction.prologues[1],
     )
 
 
@@ -155,4 +192,4 @@ def _is_behind(outer: Axis, inner: Axis) -> bool:
 
 
 def _strides(axis: Axis) -> tuple[int, ...]:
-    return (axis.left, axis.right, *axis.epilogue)
+    return (axis.left, axis.right, *axis.epilogue, *axis.left_inputs, *axis.right_inputs)

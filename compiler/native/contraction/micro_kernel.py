@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, vector_of
-from graphnn.compiler.native.contraction.access import Access, Number, moved, nested, plus
+from graphnn.compiler.native.contraction.access import Access
 from graphnn.compiler.native.contraction.plan import FLOATS, Plan, Segment, accumulated
+from graphnn.compiler.native.memory import ITEMSIZE, Strip, load_strip
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
+from graphnn.compiler.native.walk import Number, moved, nested, plus
 
 __all__ = ["multiply", "sum_type"]
 
@@ -120,7 +121,7 @@ def _walk(b: Builder, plan: Plan, between: tuple[Number, Number], width: int, st
     axes = plan.matrices.summed
     size = axes[-1].size
     whole = not plan.is_summed_in_steps or len(axes) > 1
-    with nested(b, axes[:-1], *between) as outer:
+    with nested(b, [axis.size for axis in axes[:-1]], *between) as outer:
         if not whole:
             with b.loop(*between, width) as index:
                 step([*outer, index], 0, width)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from graphnn.compiler.native.contraction.matrices import Axis, Matrices
-from graphnn.compiler.native.tile import ITEMSIZE
+from graphnn.compiler.native.memory import ITEMSIZE
 
 __all__ = ["FLOATS", "HALVES", "Plan", "Segment", "accumulated", "accumulated_size", "n_blocks"]
 

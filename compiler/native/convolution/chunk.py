@@ -19,9 +19,9 @@ from graphnn.compiler.native.convolution.results import ResultWriter
 from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.walking import hidden, walk
 from graphnn.compiler.native.convolution.windows import Phased, is_tabled, progression
+from graphnn.compiler.native.memory import Strip, load_strip
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import Strip, load_strip
 
 __all__ = ["ChunkWriter"]
 

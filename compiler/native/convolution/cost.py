@@ -13,8 +13,8 @@ from math import prod
 
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.convolution.windows import is_tabled, part_met, phases_of, reach
+from graphnn.compiler.native.memory import ITEMSIZE
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = [
     "Sums",

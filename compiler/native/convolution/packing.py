@@ -11,9 +11,9 @@ from graphnn.compiler.native.builder import Builder, V, vector_of
 from graphnn.compiler.native.convolution.layout import Copy, CopyAxis
 from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.walking import hidden, walk
+from graphnn.compiler.native.memory import ITEMSIZE, Strip, load_strip
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
 
 __all__ = ["copy_function"]
 

@@ -26,8 +26,8 @@ from graphnn.compiler.native.convolution.cost import (
     sums_of,
 )
 from graphnn.compiler.native.convolution.windows import Phased, is_free, phases_of
+from graphnn.compiler.native.memory import ITEMSIZE
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE
 
 __all__ = ["Plan", "candidates", "plan"]
 

@@ -12,8 +12,9 @@ from graphnn.compiler.native.convolution.plan import Plan
 from graphnn.compiler.native.convolution.squares import Squares
 from graphnn.compiler.native.convolution.walking import hidden
 from graphnn.compiler.native.convolution.windows import phases_of
+from graphnn.compiler.native.memory import ITEMSIZE, Strip
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, evaluate
+from graphnn.compiler.native.tile import evaluate
 
 __all__ = ["ResultWriter"]
 

@@ -6,8 +6,8 @@ Shuffles take long to compile, so there is one square of them in a module, whoev
 from __future__ import annotations
 
 from graphnn.compiler.native.builder import Builder, V
+from graphnn.compiler.native.memory import ITEMSIZE, Strip, load_strip
 from graphnn.compiler.native.target import Target
-from graphnn.compiler.native.tile import ITEMSIZE, Strip, load_strip
 from graphnn.compiler.native.transposition import transposed
 
 __all__ = ["Squares"]

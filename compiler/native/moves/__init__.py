@@ -18,6 +18,7 @@ from graphnn.compiler.native.moves.joining import (
     lower_pad,
     lower_size_of,
 )
+from graphnn.compiler.native.moves.overlaps import lower_overlap_add, lower_window_place
 from graphnn.compiler.native.moves.piece import (
     STATUS,
     Generated,
@@ -34,9 +35,7 @@ from graphnn.compiler.native.moves.searching import lower_arg_extremum
 from graphnn.compiler.native.moves.windows import (
     lower_max_pool,
     lower_max_pool_indices,
-    lower_overlap_add,
     lower_window_pick,
-    lower_window_place,
     lower_window_sum,
 )
 from graphnn.compiler.unit import View

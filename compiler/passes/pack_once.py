@@ -1,0 +1,161 @@
+"""pack_once: what several matrix products read is brought into their panels once, for all.
+
+Before: ``gemm arena1 <- arena0 state0``, ``gemm arena2 <- arena1 state0``, each of which packs.
+After: ``pack arena3 <- state0``, and the products read ``arena3``.
+
+A recurrent net multiplies by one weight at every step. The panels stay in the arena from the first
+of these products to the last one. Products keep the operand itself among their inputs, for an
+interpreter reads it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from graphnn.compiler.driver import Driver
+from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.native.contraction.panels import Panels
+from graphnn.compiler.native.contraction.sharing import Offer, is_worth_it, offer
+from graphnn.compiler.native.generators import is_product, scratch_nbytes
+from graphnn.compiler.native.moves import Piece
+from graphnn.compiler.native.target import host_target
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
+from graphnn.core.dtypes import UINT8
+
+__all__ = ["pack_once"]
+
+
+MANY = 64
+"""Rounds of a loop beyond which it makes no difference how many there are."""
+
+
+class _Key(NamedTuple):
+    """Products of one key can share panels.
+
+    ``loops`` are those around it in which the factor is not the same in all rounds.
+    """
+
+    buffer: Buffer
+    offset: int
+    moves: tuple[int, ...]
+    version: int
+    loops: tuple[Loop, ...]
+    panels: Panels
+
+
+def pack_once(unit: Unit, driver: Driver) -> Unit:
+    """See the module. A program that stops at the first NaN is interpreted: it needs no panels."""
+    if unit.options.debug == "nan":
+        return unit
+    for factor in (1, 0):
+        unit = _pack_factors(unit, factor)
+    return unit
+
+
+def _pack_factors(unit: Unit, factor: int) -> Unit:
+    """The same for the left (0) or the right (1) factors of all products."""
+    offers = _offers(unit, factor)
+    chosen = {key: each for key, each in offers.items() if _is_chosen(unit, each)}
+    if not chosen:
+        return unit
+    buffers = list(unit.buffers)
+    panels = {key: _allocate(buffers, key.panels.nbytes) for key in chosen}
+    packing: dict[int, list[_Key]] = {}
+    for key, each in chosen.items():
+        packing.setdefault(_place(unit, key, min(each)), []).append(key)
+    key_of = {number: key for key, each in chosen.items() for number in each}
+    listed: list[tuple[Instruction, tuple[Loop, ...]]] = []
+    for number, instruction in enumerate(unit.instructions):
+        for key in packing.get(number, ()):
+            product = unit.instructions[min(chosen[key])]
+            listed.append((_packing(product, factor, key.panels, panels[key]), key.loops))
+        given = key_of.get(number)
+        if given is not None:
+            contraction = chosen[given][number].contraction
+            scratch = _resized(buffers, instruction.scratch, scratch_nbytes(contraction))
+            views = (panels[given], *instruction.panels)  # the right ones come first: see pack_once
+            instruction = replace(instruction, kernel=contraction, panels=views, scratch=scratch)
+        listed.append((instruction, unit.loops_around(number)))
+    return replace(unit.with_instructions(listed), buffers=tuple(buffers))
+
+
+def _place(unit: Unit, key: _Key, number: int) -> int:
+    """Before which instruction panels are filled: before the loops that leave the factor alone."""
+    inside = unit.loops_around(number)[len(key.loops) :]
+    return inside[0].begin if inside else number
+
+
+def _is_chosen(unit: Unit, offers: Mapping[int, Offer]) -> bool:
+    """Whether products share panels: as they would if nothing were computed a second time.
+
+    Products that are computed again under a memory budget must give the same bits, so they use
+    the panels that the first ones use, or none.
+    """
+    again, runs = set(unit.recomputed), unit.runs
+    return is_worth_it(
+        [
+            each
+            for number, each in offers.items()
+            if unit.instructions[number].node not in again
+            for _ in range(min(runs[number], MANY))
+        ]
+    )
+
+
+def _offers(unit: Unit, factor: int) -> dict[_Key, dict[int, Offer]]:
+    """What products would gain, by the panels that they would read and their own number."""
+    found: dict[_Key, dict[int, Offer]] = {}
+    written: Counter[Buffer] = Counter()
+    target = host_target()
+    for number, instruction in enumerate(unit.instructions):
+        kernel = instruction.kernel
+        if isinstance(kernel, Contraction) and is_product(kernel):
+            view = instruction.inputs[factor]
+            made = offer(kernel, factor, target)
+            loops = _changing(unit, view, number)
+            key = _Key(
+                view.buffer, view.offset, view.moves, written[view.buffer], loops, made.panels
+            )
+            found.setdefault(key, {})[number] = made
+        written.update({view.buffer for view in instruction.outputs})
+    return found
+
+
+def _changing(unit: Unit, view: View, number: int) -> tuple[Loop, ...]:
+    """The loops around an instruction in which a view is not the same memory in all rounds."""
+    around = unit.loops_around(number)
+    while around:
+        loop = around[-1]
+        is_moving = any(view.moves[len(around) - 1 :])
+        inside = unit.instructions[loop.begin : loop.end]
+        if is_moving or any(out.buffer is view.buffer for each in inside for out in each.outputs):
+            break
+        around = around[:-1]
+    return around
+
+
+def _allocate(buffers: list[Buffer], nbytes: int) -> View:
+    buffer = Buffer(Storage.ARENA, len(buffers), nbytes)
+    buffers.append(buffer)
+    return View(buffer, 0, (nbytes,), (1,), UINT8)
+
+
+def _resized(buffers: list[Buffer], scratch: Buffer | None, nbytes: int) -> Buffer | None:
+    """Scratch memory of another size, in place of what there was."""
+    if nbytes == 0:
+        return None
+    if scratch is None:
+        return _allocate(buffers, nbytes).buffer
+    buffers[scratch.index] = Buffer(Storage.ARENA, scratch.index, nbytes)
+    return buffers[scratch.index]
+
+
+def _packing(product: Instruction, factor: int, panels: Panels, target: View) -> Instruction:
+    """The instruction that fills panels."""
+    view = product.inputs[factor]
+    node = product.node.inputs[factor]
+    piece = Piece(panels, (view, target))
+    return Instruction("pack", None, {}, (view,), (target,), node, pieces=(piece,))
