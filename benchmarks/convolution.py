@@ -10,14 +10,13 @@ best of many is kept, in processor time of the thread, so that a busy machine di
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import time
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
+from native_code import PART, NativeCode, addresses_of
 
 from graphnn.compiler.kernel import Bound, Contraction, Kernel, Operand, Product
 from graphnn.compiler.native.builder import Builder, V
@@ -39,46 +38,22 @@ LAYERS = {
 }
 
 
-def engine_of(ir: str, target: Target) -> Any:
-    """The compiled module."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(ir)
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2
-    )
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
-
-
 class Call:
     """Compiled code with its operands."""
 
-    def __init__(self, code: Code, target: Target, arrays: list[np.ndarray]) -> None:
-        self.engine = engine_of(code.ir, target)
-        self.arrays = [*arrays, np.zeros(code.scratch_nbytes + 64, np.uint8)]
-        addresses = [each.ctypes.data for each in self.arrays]
-        addresses[-1] += -addresses[-1] % 64
-        self.table = (ctypes.c_void_p * len(addresses))(*addresses)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        self.parts = [
-            (kind(self.engine.get_function_address(name)), count) for name, count in code.parts
-        ]
+    def __init__(self, code: Code, arrays: list[np.ndarray]) -> None:
+        self.code = NativeCode(code, arrays)
+        self.parts = [(PART(address), count) for address, count in self.code.parts]
 
     def all(self) -> None:
         """Run every part."""
         for function, count in self.parts:
-            function(ctypes.addressof(self.table), 0, count)
+            function(self.code.args, 0, count)
 
     def sums(self) -> None:
         """Run the last part."""
         function, count = self.parts[-1]
-        function(ctypes.addressof(self.table), 0, count)
+        function(self.code.args, 0, count)
 
 
 def contraction_of(
@@ -171,9 +146,8 @@ def limit(target: Target) -> float:
             b.store(total, each, 4)
     for n, each in enumerate(sums):
         b.store(b.load(each, type_, 4), b.at(args, 64 * (n + 1)), 4)
-    engine = engine_of("\n".join([*sorted(b.declared), b.function()]), target)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    function, memory = kind(engine.get_function_address("limit")), np.zeros(1024, "f4")
+    (address,) = addresses_of("\n".join([*sorted(b.declared), b.function()]), "limit")
+    function, memory = PART(address), np.zeros(1024, "f4")
     seconds = best(lambda: function(memory.ctypes.data, 0, turns))
     return 2.0 * lanes * count * turns / seconds
 
@@ -207,7 +181,7 @@ def main() -> None:
             start = time.thread_time()
             code = generate(contraction, target, "conv")
             printed = time.thread_time() - start
-            call = Call(code, target, arrays)
+            call = Call(code, arrays)
             compiled = time.thread_time() - start
             times = {"all": call.all, "sums": call.sums}
             if kind in others:
