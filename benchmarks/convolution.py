@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from native_code import PART, NativeCode, addresses_of
+from compiled_code import PART, NativeCode, addresses_of
 
 from graphnn.compiler.kernel import Bound, Contraction, Kernel, Operand, Product
 from graphnn.compiler.native.builder import Builder, V

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from native_code import NativeCode, addresses_of
+from compiled_code import NativeCode, addresses_of
 from scaling import machine
 
 from graphnn.compiler.kernel import Contraction, Kernel, Operand, Product
