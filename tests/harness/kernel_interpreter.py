@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_host
 from graphnn.compiler.kernel import (
     Apply,
     Contraction,
@@ -23,7 +23,7 @@ from graphnn.compiler.kernel import (
     Product,
     Reduce,
 )
-from graphnn.compiler.unit import Instruction
+from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.dtypes import DType, as_dtype, is_bool, is_complex, is_half, is_inexact
 from graphnn.core.op import REGISTRY, Array
 
@@ -167,13 +167,17 @@ def _bounded(contraction: Contraction, left: Array) -> tuple[Array, Array]:
 class KernelExecutable(InterpretedExecutable):
     """Runs what code is generated from."""
 
+    def __init__(self, unit: Unit) -> None:
+        super().__init__(unit)
+        self._calls = [self._bind(each) for each in unit.instructions]
+
     def _bind(self, instruction: Instruction) -> Callable[[], None]:
         kernel = instruction.kernel
         if kernel is None:
-            assert instruction.kind in ("host", "kernel")
-            return super()._bind(instruction)
+            assert instruction.kind in ("host", "kernel", "move")
+            return bind_host(instruction, self._memory)
         views = (*instruction.inputs, *instruction.outputs)
-        arrays = [self._array(view) for view in views]
+        arrays = [self._memory.array(view) for view in views]
         if isinstance(kernel, Contraction):
             return lambda: run_contraction(kernel, arrays)
         return lambda: run_kernel(kernel, arrays)
