@@ -97,7 +97,7 @@ def test_adjoint_instead_of_a_transpose(operator: str, monkeypatch: pytest.Monke
 def test_partial_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gn.floor_divide, "_partials", lambda x, y, result: (1, None))
     with fails:
-        check_no_wrong_derivative([case("floor_divide")], "float64")
+        check_no_wrong_derivative(case("floor_divide"), "float64")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,12 @@ def test_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     for backend in ("reference", "numpy"):
         with fails:
             check_forward([case("exp")], "float32", backend)
+
+
+def test_samples_that_fail_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gn.exp, "kernel", np.expm1)
+    with pytest.raises(AssertionError, match=r"^1 of 2 samples fail alone\nexp-1-"):
+        check_forward([case("exp"), case("sin")], "float32", "reference")
 
 
 def test_kernel_of_too_few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
