@@ -4,7 +4,8 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 SYMLINK_VIEW := .typecheck
-PYTEST_ARGS ?= --numprocesses auto
+# A worker that has nothing left to do takes tests from the other ones.
+PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 
 # -P keeps the working directory off sys.path: there, `ops` and `compiler` would be importable
 # a second time under the wrong name.

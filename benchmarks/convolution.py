@@ -11,19 +11,18 @@ operands too, ``sums`` only the part that multiplies.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from compiled_code import PART, NativeCode, addresses_of
 
 from graphnn.compiler.kernel import Bound, Contraction, Kernel, Operand, Product
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.generators import generate
-from graphnn.compiler.native.objects import compile_object, link_objects
 from graphnn.compiler.native.target import Target, host_target
 
 LAYERS = {
@@ -40,32 +39,22 @@ LAYERS = {
 }
 
 
-def loaded(code: Code, target: Target) -> list[tuple[Callable[[int, int, int], None], int]]:
-    """Compiled functions and their numbers of chunks."""
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    addresses = link_objects([compile_object(code.ir, target)], [name for name, _ in code.parts])
-    return [(kind(addresses[name]), count) for name, count in code.parts]
-
-
 class Call:
     """Compiled code with its operands."""
 
-    def __init__(self, code: Code, target: Target, arrays: list[np.ndarray]) -> None:
-        self.arrays = [*arrays, np.zeros(code.scratch_nbytes + 64, np.uint8)]
-        addresses = [each.ctypes.data for each in self.arrays]
-        addresses[-1] += -addresses[-1] % 64
-        self.table = (ctypes.c_void_p * len(addresses))(*addresses)
-        self.parts = loaded(code, target)
+    def __init__(self, code: Code, arrays: list[np.ndarray]) -> None:
+        self.code = NativeCode(code, arrays)
+        self.parts = [(PART(address), count) for address, count in self.code.parts]
 
     def all(self) -> None:
         """Run every part."""
         for function, count in self.parts:
-            function(ctypes.addressof(self.table), 0, count)
+            function(self.code.args, 0, count)
 
     def sums(self) -> None:
         """Run the last part."""
         function, count = self.parts[-1]
-        function(ctypes.addressof(self.table), 0, count)
+        function(self.code.args, 0, count)
 
 
 def contraction_of(
@@ -162,9 +151,8 @@ def limit(target: Target) -> float:
             b.store(total, each, 4)
     for n, each in enumerate(sums):
         b.store(b.load(each, type_, 4), b.at(args, 64 * (n + 1)), 4)
-    code = Code("\n".join([*sorted(b.declared), b.function()]), (("limit", turns),))
-    ((function, _),) = loaded(code, target)
-    memory = np.zeros(1024, "f4")
+    (address,) = addresses_of("\n".join([*sorted(b.declared), b.function()]), "limit")
+    function, memory = PART(address), np.zeros(1024, "f4")
     seconds = best(lambda: function(memory.ctypes.data, 0, turns))
     return 2.0 * lanes * count * turns / seconds
 
@@ -198,7 +186,7 @@ def main() -> None:
             start = time.thread_time()
             code = generate(contraction, target, f"conv{len(rows)}")
             printed = time.thread_time() - start
-            call = Call(code, target, arrays)
+            call = Call(code, arrays)
             compiled = time.thread_time() - start
             times = {"all": call.all, "sums": call.sums}
             if kind in others:

@@ -18,11 +18,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
+from compiled_code import NativeCode, addresses_of
 from scaling import machine
 
 from graphnn.compiler.kernel import Contraction, Kernel, Operand, Product
@@ -79,25 +80,6 @@ done:
 """
 
 
-def compiled(ir: str) -> Any:
-    """An engine with the machine code; keep it while functions of it are called."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = host_target()
-    module = llvm.parse_assembly(ir)
-    maker = llvm.Target.from_triple(target.triple)
-    engine_machine = maker.create_target_machine(cpu=target.cpu, features=target.features, opt=2)
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    passes.run(module, llvm.create_pass_builder(engine_machine, options))
-    engine = llvm.create_mcjit_compiler(module, engine_machine)
-    engine.finalize_object()
-    return engine
-
-
 def limit(dtype: str) -> float:
     """GFLOP/s of fused multiply-adds in registers."""
     target, size = host_target(), np.dtype(dtype).itemsize
@@ -114,10 +96,8 @@ def limit(dtype: str) -> float:
             b.store(b.intrinsic("fma", factor, factor, b.load(place, type_, size)), place, size)
     for number, place in enumerate(sums):
         b.store(b.load(place, type_, size), b.at(x, 64 * number), size)
-    engine = compiled("\n".join([*b.declared, b.function()]))
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
-        engine.get_function_address("limit")
-    )
+    (address,) = addresses_of("\n".join([*b.declared, b.function()]), "limit")
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
     memory = np.zeros(1024, dtype)
     count = 20_000
     seconds = best(lambda: function(memory.ctypes.data, count), 200)
@@ -158,23 +138,18 @@ class Native:
     """Generated code, called again and again without Python in between."""
 
     def __init__(self, code: Code, arrays: list[np.ndarray]) -> None:
-        self.engine, self.repeater = compiled(code.ir), compiled(REPEAT)
-        self.scratch = np.zeros(code.scratch_nbytes + 64, np.uint8)
-        addresses = [each.ctypes.data for each in arrays]
-        addresses.append(self.scratch.ctypes.data + -self.scratch.ctypes.data % 64)
-        self.args = (ctypes.c_void_p * len(addresses))(*addresses)
-        self.parts = [(self.engine.get_function_address(name), n) for name, n in code.parts]
+        self.code = NativeCode(code, arrays)
+        (address,) = addresses_of(REPEAT, "repeat")
         self.repeat = ctypes.CFUNCTYPE(
             None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
-        )(self.repeater.get_function_address("repeat"))
+        )(address)
 
     def seconds(self, count: int, repeats: int) -> tuple[float, float]:
         """Least and median seconds of one product, part by part."""
         least = median = 0.0
-        for function, n_chunks in self.parts:
-            found = timings(
-                lambda f=function, n=n_chunks: self.repeat(f, self.args, n, count), repeats
-            )
+        for function, n_chunks in self.code.parts:
+            again = partial(self.repeat, function, self.code.args, n_chunks, count)
+            found = timings(again, repeats)
             least += min(found) / count
             median += statistics.median(found) / count
         return least, median

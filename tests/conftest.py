@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
-os.environ.setdefault("GRAPHNN_CACHE_DIR", str(CODE))  # not among the user's own
+import graphnn.compiler.compilation
+from graphnn.compiler.native.cache import CACHE_VARIABLE
 
-import graphnn.compiler.compilation  # noqa: E402
+CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
+os.environ.setdefault(CACHE_VARIABLE, str(CODE))  # not among the user's own
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,11 @@ def verified(monkeypatch):
     monkeypatch.setattr(graphnn.compiler.compilation, "VERIFY_BY_DEFAULT", True)
 
 
-FIRST = {"test_a_long_chain_through_everything", "test_optimised_programs_compute_the_same"}
+FIRST = {
+    "test_a_long_chain_through_everything",
+    "test_optimised_programs_compute_the_same",
+    "test_thousands_of_inputs_and_of_equal_names",
+}
 """Tests that take a minute and more: begun first, so that none is alone at the end."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from batching import check_batching
 from checks import BACKENDS, assert_close, main_dtypes, tolerance
-from drawing import Case, cases, is_drawable
+from drawing import Case, drawable
 from hypothesis import HealthCheck, given, settings
 from random_graphs import Recipe, build, recipes
 
@@ -15,6 +15,7 @@ import graphnn as gn
 from graphnn.compiler.batching import batch_nodes
 from graphnn.core.graph import topological_order
 from graphnn.core.op import REGISTRY
+from graphnn.ops.contract import OPERATIONS
 from graphnn.ops.control import CUSTOM_DERIVATIVE, PROJECT, TUPLE
 
 RNG = np.random.default_rng(0)
@@ -30,16 +31,16 @@ def ops_of(node):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    ("case", "dtype"),
+    ("cases", "dtype"),
     [
-        pytest.param(case, dtype, id=f"{case}-{dtype}")
-        for case in cases()
-        for dtype in main_dtypes(case.operation)
-        if is_drawable(case.sample, dtype)
+        pytest.param(found, dtype, id=f"{operation.name}-{dtype}")
+        for operation in OPERATIONS.values()
+        for dtype in main_dtypes(operation)
+        if (found := drawable(operation, dtype))
     ],
 )
-def test_vmap_is_a_stacked_loop(case: Case, dtype: str, backend: str) -> None:
-    check_batching(case, dtype, backend)
+def test_vmap_is_a_stacked_loop(cases: list[Case], dtype: str, backend: str) -> None:
+    check_batching(cases, dtype, backend)
 
 
 def test_every_operator_says_how_it_batches():
@@ -266,12 +267,13 @@ def test_axes_follow_tuples_with_names_and_dataclasses():
 
     x, b = gn.input("x", (3, 5), "float64"), gn.input("b", (), "float64")
     data = RNG.normal(size=(3, 5))
+
+    def scaled(pair, x):
+        slope, offset = vars_of(pair)
+        return type(pair)(slope, offset * x)
+
     for kind in (Pair, Line):
-        found = gn.vmap(
-            lambda pair, x: kind(*vars_of(pair)[:1], vars_of(pair)[1] * x),  # noqa: B023
-            (kind(1, None), 1),
-            kind(0, 1),
-        )(kind(x, b), x)
+        found = gn.vmap(scaled, (kind(1, None), 1), kind(0, 1))(kind(x, b), x)
         assert isinstance(found, kind)
         first, second = vars_of(found)
         np.testing.assert_array_equal(run(first, {x: data}), data.T)

@@ -2,18 +2,13 @@
 
 import importlib.util
 import random
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from cases import Case, all_cases  # noqa: E402 - benchmarks/ is a folder of scripts, no package
-from harness import (  # noqa: E402
+from cases import Case, all_cases
+from harness import (
     Plan,
     Worker,
     WorkerError,
@@ -22,8 +17,8 @@ from harness import (  # noqa: E402
     step_slack,
     summary,
 )
-from libraries import LIBRARIES, Prepared  # noqa: E402
-from report import plot, ratios, table, time_text  # noqa: E402
+from libraries import LIBRARIES, Prepared
+from report import plot, ratios, table, time_text
 
 TINY = all_cases(tiny=True)
 PAIRS = [

@@ -48,7 +48,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     yield
     for registry, before in kept:
         registry.clear()
-        registry.update(before)  # type: ignore[arg-type]
+        registry.update(before)
 
 
 # ------------------------------------------------------------------------------------- examples

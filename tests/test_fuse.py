@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from kernel_interpreter import KernelExecutable
+from kernel_interpreter import REDUCE, KernelExecutable
 from random_graphs import Recipe, check_compilation, recipes
 
 import graphnn as gn
@@ -470,6 +470,12 @@ def test_the_search_for_a_path_is_bounded() -> None:
 
 
 # --------------------------------------------------------------------------------- random graphs
+
+
+def test_kernels_are_what_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REDUCE, "sum", np.maximum)
+    x = vector(shape=(3, 4))
+    assert gn.compile(x, gn.sum(x), backend="kernels")(np.ones((3, 4), "float32")) == 1.0
 
 
 @pytest.mark.parametrize("narrow", ["float32", "float16"])

@@ -1,12 +1,12 @@
 """Convolutions in native code against the operator's own kernel in float64."""
 
-import ctypes
 import itertools
 from dataclasses import replace
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from native_code import NativeCode
 
 from graphnn.compiler.kernel import (
     Apply,
@@ -41,55 +41,11 @@ ELSEWHERE = replace(
 )
 
 
-def compiled(ir, target):
-    """An engine that holds the module."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(ir)
-    module.verify()
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2
-    )
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
-
-
-class Native:
+def native(contraction, target=HOST):
     """A compiled contraction."""
-
-    def __init__(self, contraction, target=HOST, code=None):
-        self.code = code or generate(contraction, target, "conv")
-        self.engine = compiled(self.code.ir, target)
-        self.functions = [
-            (
-                ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
-                    self.engine.get_function_address(name)
-                ),
-                count,
-            )
-            for name, count in self.code.parts
-        ]
-        self.memory = np.full(self.code.scratch_nbytes + 64, 0xFF, np.uint8)  # NaN, if it is read
-
-    def arguments(self, *arrays):
-        """The table of pointers."""
-        addresses = [each.ctypes.data for each in arrays]
-        addresses.append(self.memory.ctypes.data + -self.memory.ctypes.data % 64)
-        return (ctypes.c_void_p * len(addresses))(*addresses)
-
-    def __call__(self, *arrays, splits=1):
-        """Run on arrays whose first elements are given; chunks in so many ranges, backwards."""
-        args = ctypes.addressof(table := self.arguments(*arrays))
-        for function, count in self.functions:
-            edges = sorted({count * i // splits for i in range(splits + 1)})
-            for begin, end in reversed(list(itertools.pairwise(edges))):
-                function(args, begin, end)
-        del table
+    compiled = NativeCode(generate(contraction, target, "conv"), target)
+    assert compiled.scratch_nbytes == scratch_nbytes(contraction, target)
+    return compiled
 
 
 def contraction_of_conv(x, kernel, out, attrs, values=None, others=(), plain=False):
@@ -203,14 +159,13 @@ def test_random_convolutions(seed, target):
     shape = (*x.shape[:2], kernel.shape[1], *size)
     whole, out = empty(rng, shape, dtype)
     contraction, given = contraction_of_conv(x, kernel, out, attrs)
-    native = Native(contraction, target)
-    assert native.code.scratch_nbytes == scratch_nbytes(contraction, target)
-    native(x, given, out)
+    compiled = native(contraction, target)
+    compiled(x, given, out)
     exact, bound = exact_and_bound(x, kernel, attrs, size)
     assert np.all(np.abs(out - exact) <= bound)
     first = whole.copy()
     out[...] = 55
-    native(x, given, out, splits=5)
+    compiled(x, given, out, splits=5)
     np.testing.assert_array_equal(whole, first)
     assert np.count_nonzero(whole == 77) >= whole.size - out.size
 
@@ -240,7 +195,7 @@ def test_every_plan(seed):
         way = chosen[number]
         out[...] = np.nan
         code = code_of(contraction, HOST, "conv", way, layout(contraction, way))
-        Native(contraction, HOST, code)(x, given, out, splits=3)
+        NativeCode(code)(x, given, out, splits=3)
         assert np.all(np.abs(out - exact) <= bound), way
 
 
@@ -268,7 +223,7 @@ def test_sums_in_turns(turn):
         way = replace(way, hoisted=((axis, turn),))
         out[...] = np.nan
         code = code_of(contraction, HOST, "conv", way, layout(contraction, way))
-        Native(contraction, HOST, code)(x, given, out, splits=2)
+        NativeCode(code, HOST)(x, given, out, splits=2)
         assert np.all(np.abs(out - exact) <= bound), way
 
 
@@ -288,7 +243,7 @@ def test_phases(seed):
     phased = with_phases(contraction)
     assert len(phases_of(phased)) == sum(each.x_dilation > 1 for each in contraction.bounds)
     exact, bound = exact_and_bound(x, kernel, attrs, size)
-    Native(contraction)(x, given, out, splits=3)
+    native(contraction)(x, given, out, splits=3)
     assert np.all(np.abs(out - exact) <= bound)
     assert np.count_nonzero(whole == 77) >= whole.size - out.size
     ways = candidates(phased, HOST)
@@ -296,7 +251,7 @@ def test_phases(seed):
         way = ways[number]
         out[...] = np.nan
         code = code_of(phased, HOST, "conv", way, layout(phased, way))
-        Native(phased, HOST, code)(x, given, out, splits=2)
+        NativeCode(code, HOST)(x, given, out, splits=2)
         assert np.all(np.abs(out - exact) <= bound), way
     assert np.count_nonzero(whole == 77) >= whole.size - out.size
 
@@ -318,7 +273,7 @@ def test_positions_along_an_array_with_gaps():
     )
     contraction, given = contraction_of_conv(x, kernel, out, attrs, values)
     assert [each.place for each in phases_of(with_phases(contraction)).values()] == [3]
-    Native(contraction)(x, given, out)
+    native(contraction)(x, given, out)
     exact, bound = exact_and_bound(x, kernel, attrs, out.shape[3:])
     exact = exact + np.arange(10)
     assert np.all(np.abs(out - exact) <= bound + 2.0**-23 * (np.abs(exact) + 10))
@@ -350,7 +305,7 @@ def test_gradients_of_a_layer(layer):
     ]
     for array, window, out, attrs in cases:
         contraction, given = contraction_of_conv(array, window, out, attrs)
-        Native(contraction)(array, given, out)
+        native(contraction)(array, given, out)
         exact, bound = exact_and_bound(array, window, attrs, out.shape[3:])
         assert np.all(np.abs(out - exact) <= bound)
 
@@ -378,7 +333,7 @@ def test_epilogue(order):
         Apply("add", "float32", (4, 6)),
     )
     contraction, given = contraction_of_conv(x, kernel, out, attrs, values, (spread,))
-    Native(contraction)(x, given, spread, out, splits=3)
+    native(contraction)(x, given, spread, out, splits=3)
     exact, bound = exact_and_bound(x, kernel, attrs, out.shape[3:])
     exact = np.maximum(exact + spread, 0) + np.arange(11)
     assert np.all(np.abs(out - exact) <= bound + 2.0**-23 * (np.abs(exact) + 2))
@@ -401,7 +356,7 @@ def test_windows_told_by_strides(stride):
         ((1, 1) if stride == 2 else (stride, 2)),
         (1, 1),
     ]
-    Native(contraction)(x, given, out)
+    native(contraction)(x, given, out)
     exact, bound = exact_and_bound(x, kernel, attrs, out.shape[3:])
     assert np.all(np.abs(out - exact) <= bound)
 

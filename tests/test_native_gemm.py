@@ -1,13 +1,11 @@
 """Products of matrices in native code against float64 NumPy, for many shapes, strides and plans."""
 
-import ctypes
 from dataclasses import replace
-from itertools import pairwise
 from math import prod
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from native_code import NativeCode
 
 from graphnn.compiler.kernel import (
     Apply,
@@ -23,6 +21,7 @@ from graphnn.compiler.native.contraction.blocking import candidates_of, make_pla
 from graphnn.compiler.native.contraction.generate import generate, scratch_nbytes
 from graphnn.compiler.native.contraction.matrices import recognise
 from graphnn.compiler.native.contraction.packing import packings
+from graphnn.compiler.native.objects import compile_object
 from graphnn.compiler.native.target import host_target
 
 HOST = host_target()
@@ -35,54 +34,11 @@ ELSEWHERE = replace(
 )
 
 
-def machine_code(ir, target):
-    """An engine that holds the compiled module."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(ir)
-    module.verify()
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=1
-    )
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    passes.run(module, llvm.create_pass_builder(machine, options))
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
-
-
-class Native:
+def native(contraction, target=HOST):
     """A compiled contraction."""
-
-    def __init__(self, contraction, target=HOST):
-        self.code = generate(contraction, target, "product")
-        self.engine = machine_code(self.code.ir, target)
-        assert self.code.scratch_nbytes == scratch_nbytes(contraction, target)
-
-    @classmethod
-    def of(cls, code, target):
-        """Other code, called in the same way."""
-        native = cls.__new__(cls)
-        native.code, native.engine = code, machine_code(code.ir, target)
-        return native
-
-    def __call__(self, *arrays, splits=1):
-        """Run on arrays whose first elements are given; chunks in so many ranges, backwards."""
-        scratch = np.full(self.code.scratch_nbytes + 64, 0xFF, np.uint8)  # NaN, if it is read
-        addresses = [each.ctypes.data for each in arrays]
-        addresses.append(scratch.ctypes.data + -scratch.ctypes.data % 64)
-        args = (ctypes.c_void_p * len(addresses))(*addresses)
-        for name, n_chunks in self.code.parts:
-            function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
-                self.engine.get_function_address(name)
-            )
-            edges = sorted({n_chunks * i // splits for i in range(splits + 1)})
-            for begin, end in reversed(list(pairwise(edges))):
-                function(ctypes.addressof(args), begin, end)
+    compiled = NativeCode(generate(contraction, target, "product"), target)
+    assert compiled.scratch_nbytes == scratch_nbytes(contraction, target)
+    return compiled
 
 
 def strides_of(array, axes):
@@ -163,15 +119,15 @@ def run(subscripts, a, b, rng, target=HOST):
 
 def run_split(contraction, a, b, whole, out, target=HOST):
     """Fill ``out``; what lies around it stays, and the split among threads does not matter."""
-    native = Native(contraction, target)
+    compiled = native(contraction, target)
     whole[...] = 77
-    native(a, b, out)
+    compiled(a, b, out)
     bits = whole.copy()
     out[...] = 77
     assert np.all(whole == 77)
     for splits in (2, 3, 7):
         whole[...] = 77
-        native(a, b, out, splits=splits)
+        compiled(a, b, out, splits=splits)
         assert whole.tobytes() == bits.tobytes()
 
 
@@ -250,10 +206,10 @@ def test_factors_that_are_given_in_panels(subscripts, shape, dtype, packed, targ
         )
         code = packing.panels.generate(target, "pack")
         filled = np.full(packing.panels.nbytes, 0xFF, np.uint8)
-        Native.of(code, target)(factors[factor], filled, splits=3)
+        NativeCode(code, target)(factors[factor], filled, splits=3)
         panels.append(filled)
     unread = [np.zeros(1) if hidden else each for each, hidden in zip(factors, packed, strict=True)]
-    Native(contraction, target)(*unread, out, *panels, splits=2)
+    native(contraction, target)(*unread, out, *panels, splits=2)
     if dtype == "int8":
         assert np.array_equal(out, np.einsum(subscripts, *factors))
     else:
@@ -314,7 +270,7 @@ def test_other_dtypes(dtype, target):
         a = drawn(rng, [sizes[each] for each in left], dtype)
         b = drawn(rng, [sizes[each] for each in right], dtype)
         out = np.zeros([sizes[each] for each in subscripts.split("->")[1]], dtype)
-        Native(contraction_of(subscripts, a, b, out), target)(a, b, out)
+        native(contraction_of(subscripts, a, b, out), target)(a, b, out)
         if dtype == "float16":
             check(subscripts, a, b, out, 33)
         elif dtype == "bool":
@@ -329,7 +285,7 @@ def test_half_sums_are_rounded_once():
     a = np.array([[2048.0] + [1.0] * 7], "float16")
     b = np.ones((8, 1), "float16")
     out = np.zeros((1, 1), "float16")
-    Native(contraction_of("mk,kn->mn", a, b, out))(a, b, out)
+    native(contraction_of("mk,kn->mn", a, b, out))(a, b, out)
     assert out[0, 0] == 2056.0  # 2055 lies half way; summed in float16, it would stay 2048
 
 
@@ -351,8 +307,8 @@ def test_the_epilogue_sees_its_operands(shape, is_heavy):
     ]
     if is_heavy:
         values.append(Apply("tanh", "float32", (5,)))
-    native = Native(contraction_of("mk,kn->mn", a, b, out, values, [(bias, "n"), (scale, "m")]))
-    native(a, b, bias, scale, out)
+    compiled = native(contraction_of("mk,kn->mn", a, b, out, values, [(bias, "n"), (scale, "m")]))
+    compiled(a, b, bias, scale, out)
     exact = (a.astype("f8") @ b) * scale[:, None] + 2 * bias.astype("f8")
     magnitude = (np.abs(a).astype("f8") @ np.abs(b)) * np.abs(scale)[:, None]
     bound = (k + 4) * 2.0**-24 * (magnitude + 2 * np.abs(bias))
@@ -379,7 +335,7 @@ def test_the_epilogue_sees_positions(is_heavy, is_swapped):
     order = "bnqm" if is_swapped else "bmqn"
     out = np.zeros([sizes[x] for x in order], "i8")
     seen = out.transpose([order.index(x) for x in "bmqn"])
-    Native(contraction_of("bmk,bkqn->bmqn", a, b, seen, values))(a, b, seen, splits=2)
+    native(contraction_of("bmk,bkqn->bmqn", a, b, seen, values))(a, b, seen, splits=2)
     exact = sum(np.indices(seen.shape)[axis] * 100 ** (3 - axis) for axis in range(4))
     np.testing.assert_array_equal(seen, exact)
 
@@ -400,7 +356,7 @@ def test_an_epilogue_may_write_over_what_it_reads(is_heavy):
         values.append(Apply("floor", "float32", (4,)))
     contraction = contraction_of("km,kn->mn", x, dy, w, values, [(w, "mn")])
     exact = w - 0.5 * (x.T @ dy)
-    Native(contraction)(x, dy, w, w, splits=3)
+    native(contraction)(x, dy, w, w, splits=3)
     np.testing.assert_array_equal(w, np.floor(exact) if is_heavy else exact)
 
 
@@ -416,7 +372,7 @@ def test_several_results_of_other_dtypes():
     )
     made = contraction_of("mk,kn->mn", a, b, wide, values, [(positive, "mn")])
     made = replace(made, epilogue=replace(made.epilogue, stores=((0, 3), (1, 1))))
-    Native(made)(a, b, positive, wide)
+    native(made)(a, b, positive, wide)
     assert np.all(np.abs(wide - a.astype("f8") @ b) <= 6 * 2.0**-24 * (np.abs(a) @ np.abs(b)))
     np.testing.assert_array_equal(positive, wide > 0)
     assert np.array_equal(wide, wide.astype("f4"))
@@ -431,10 +387,7 @@ def test_code_for_avx_512_is_accepted(seed):
     m, k, n = rng.integers(1, 200, 3)
     a, b = drawn(rng, (m, k)), drawn(rng, (k, n))
     contraction = contraction_of("mk,kn->mn", a, b, np.zeros((m, n), "f4"))
-    module = llvm.parse_assembly(generate(contraction, ELSEWHERE, "product").ir)
-    module.verify()
-    machine = llvm.Target.from_triple(HOST.triple).create_target_machine(cpu=ELSEWHERE.cpu, opt=2)
-    assert machine.emit_object(module)
+    assert compile_object(generate(contraction, ELSEWHERE, "product").ir, ELSEWHERE)
 
 
 @pytest.mark.parametrize("size", range(1, 60))

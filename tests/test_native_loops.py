@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from native_kernel import evaluate, run
+from kernel_interpreter import run_kernel
+from native_code import ONE_BY_ONE, NativeCode
 
 from graphnn.compiler.kernel import Apply, Index, Kernel, Literal, Load, Operand, Pick, Reduce
 from graphnn.compiler.native.loop_plan import LoopPlan
@@ -39,24 +40,18 @@ def check(kernel, seed=0, tolerance=1e-5, shared=()):
     arrays = [memory_of(each, kernel.sizes, generator) for each in kernel.operands]
     for one, other in shared:
         arrays[other] = arrays[one]
-    expected, seen = {}, {}
-    for array in arrays:
-        expected.setdefault(id(array), array.copy())
-        seen.setdefault(id(array), array.copy())
-    evaluate(kernel, [expected[id(each)] for each in arrays])
-    code = generate(kernel, host_target(), "kernel")
-    run(code, [seen[id(each)] for each in arrays])
+    expected, seen, again = ({id(each): each.copy() for each in arrays} for _ in range(3))
+    run_kernel(kernel, [expected[id(each)] for each in arrays])
+    native = NativeCode(generate(kernel, host_target(), "kernel"))
+    native(*(seen[id(each)] for each in arrays))
     for key, array in expected.items():
         np.testing.assert_allclose(
             seen[key].astype(float), array.astype(float), rtol=tolerance, atol=tolerance
         )
     if not shared:
-        backwards = {key: array.copy() for key, array in seen.items()}
-        split = lambda n: [(i, i + 1) for i in reversed(range(n))]  # noqa: E731
-        again = [backwards[id(each)] for each in arrays]
-        run(code, again, split=split)
+        native(*(again[id(each)] for each in arrays), splits=ONE_BY_ONE)
         for key, array in seen.items():
-            assert array.tobytes() == backwards[key].tobytes()
+            assert array.tobytes() == again[key].tobytes()
 
 
 def elementwise(sizes, dtype="float32"):
@@ -93,10 +88,10 @@ def test_long_chains_are_computed_for_several_vectors_at_a_time(op, count, unrol
     assert LoopPlan(chained(op, count), target).unroll == unroll
     x = np.linspace(-2.0, 2.0, 200, dtype="float32")
     together, alone = np.empty_like(x), x.copy()
-    run(generate(chained(op, count), target, "kernel"), [x, together])
+    NativeCode(generate(chained(op, count), target, "kernel"))(x, together)
     for _ in range(count):
         before = alone.copy()
-        run(generate(chained(op, 1), target, "kernel"), [before, alone])
+        NativeCode(generate(chained(op, 1), target, "kernel"))(before, alone)
     assert together.tobytes() == alone.tobytes()
 
 
@@ -219,6 +214,6 @@ def test_indices_and_picks():
     kernel = Kernel(sizes, (), (table, number, y), values, ((2, 8),))
     arrays = [np.arange(120, dtype=np.float32), np.zeros(80, np.int64), np.zeros(200, np.float32)]
     expected = [each.copy() for each in arrays]
-    evaluate(kernel, expected)
-    run(generate(kernel, host_target(), "kernel"), arrays)
+    run_kernel(kernel, expected)
+    NativeCode(generate(kernel, host_target(), "kernel"))(*arrays)
     np.testing.assert_array_equal(arrays[2], expected[2])

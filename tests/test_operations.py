@@ -1,5 +1,7 @@
 """The table: every operation, by the facts it is registered with."""
 
+from collections.abc import Callable
+
 import pytest
 from checks import (
     BACKENDS,
@@ -18,71 +20,61 @@ from derivatives import (
     check_no_wrong_derivative,
     check_not_vacuous,
     check_second_order,
-    has_derivative,
     operators_of,
     precise_dtypes,
 )
-from drawing import Case, cases, is_drawable
+from drawing import Case, cases, drawable
 
 from graphnn.core.op import REGISTRY
 from graphnn.ops.contract import OPERATIONS, Operation, Reject
 from graphnn.ops.elementwise import ElementwiseOp
 
-every_case = pytest.mark.parametrize(
-    ("case", "dtype"),
-    [
-        pytest.param(case, dtype, id=f"{case}-{dtype}")
-        for case in cases()
-        for dtype in main_dtypes(case.operation)
-        if is_drawable(case.sample, dtype)
-    ],
-)
-differentiable = pytest.mark.parametrize(
-    ("case", "dtype"),
-    [
-        pytest.param(case, dtype, id=f"{case}-{dtype}")
-        for case in cases(differentiable=True)
-        for dtype in precise_dtypes(case.operation)
-        if has_derivative(case, dtype)
-    ],
-)
+
+def every_operation(
+    dtypes_of: Callable[[Operation], list[str]], *, differentiable: bool | None = None
+) -> pytest.MarkDecorator:
+    """A test for every operation and dtype, of all samples whose values the dtype holds."""
+    return pytest.mark.parametrize(
+        ("cases", "dtype"),
+        [
+            pytest.param(found, dtype, id=f"{operation.name}-{dtype}")
+            for operation in OPERATIONS.values()
+            if differentiable is None or operation.differentiable == differentiable
+            for dtype in dtypes_of(operation)
+            if (found := drawable(operation, dtype))
+        ],
+    )
+
+
 on_both = pytest.mark.parametrize("backend", BACKENDS)
 
 
-@pytest.mark.parametrize(
-    ("case", "dtype"),
-    [
-        pytest.param(case, dtype, id=f"{case}-{dtype}")
-        for case in cases()
-        for dtype in dtypes_of(case.operation)
-        if is_drawable(case.sample, dtype)
-    ],
-)
+@every_operation(dtypes_of)
 @on_both
-def test_values_are_those_of_the_reference(case: Case, dtype: str, backend: str) -> None:
-    check_forward(case, dtype, backend)
+def test_values_are_those_of_the_reference(cases: list[Case], dtype: str, backend: str) -> None:
+    check_forward(cases, dtype, backend)
 
 
-@every_case
-def test_constants_give_what_feeds_give(case: Case, dtype: str) -> None:
-    check_constants(case, dtype)
+@every_operation(main_dtypes)
+def test_constants_give_what_feeds_give(cases: list[Case], dtype: str) -> None:
+    check_constants(cases, dtype)
 
 
-@every_case
+@every_operation(main_dtypes)
 @on_both
-def test_layout_of_feeds_does_not_matter(case: Case, dtype: str, backend: str) -> None:
-    check_feeds(case, dtype, backend)
+def test_layout_of_feeds_does_not_matter(cases: list[Case], dtype: str, backend: str) -> None:
+    check_feeds(cases, dtype, backend)
 
 
-@differentiable
+@every_operation(precise_dtypes, differentiable=True)
 @on_both
-def test_first_derivative(case: Case, dtype: str, backend: str) -> None:
-    check_first_order(case, dtype, backend)
+def test_first_derivative(cases: list[Case], dtype: str, backend: str) -> None:
+    check_first_order(cases, dtype, backend)
 
 
-@differentiable
-def test_second_derivative(case: Case, dtype: str) -> None:
-    check_second_order(case, dtype)
+@every_operation(precise_dtypes, differentiable=True)
+def test_second_derivative(cases: list[Case], dtype: str) -> None:
+    check_second_order(cases, dtype)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from graphnn.core.node import Node
 
 try:
     import torch
-    from torch.nn import functional as F  # noqa: N812  (PyTorch's own convention)
+    from torch.nn import functional
 except ImportError:
     torch = None
 
@@ -90,7 +90,7 @@ def in_torch(options: Options) -> Options:
 def test_max_pool_of_ties(seed: int) -> None:
     ndim, generator, x = draw(seed, ties=True)
     options = draw_options(generator, ndim, dilated=True)
-    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[ndim - 1]
+    pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[ndim - 1]
     compare(
         lambda x: gn.max_pool(x, return_indices=True, **options),
         lambda x: pool(x, return_indices=True, **in_torch(options)),
@@ -104,7 +104,7 @@ def test_avg_pool(seed: int) -> None:
     ndim, generator, x = draw(seed, ties=False)
     options = draw_options(generator, ndim, dilated=False)
     options["count_include_pad"] = bool(generator.integers(2))
-    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[ndim - 1]
+    pool = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[ndim - 1]
     compare(lambda x: gn.avg_pool(x, **options), lambda x: pool(x, **in_torch(options)), x)
 
 
@@ -117,7 +117,7 @@ def test_lp_pool(seed: int) -> None:
     del options["padding"], options["ceil_mode"]
     p = float(generator.choice([1.0, 1.5, 2.0, 3.0, 4.0]))
     x = x if p in (2.0, 4.0) else np.abs(x)
-    pool = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)[ndim - 1]
+    pool = (functional.lp_pool1d, functional.lp_pool2d, functional.lp_pool3d)[ndim - 1]
     renamed = in_torch(options)
     if ndim == 1:
         (renamed["kernel_size"],) = options["window"]  # PyTorch takes no tuple in 1-D
@@ -129,8 +129,16 @@ def test_lp_pool(seed: int) -> None:
 def test_adaptive_pools(seed: int) -> None:
     ndim, generator, x = draw(seed, ties=True)
     size = tuple(None if n == 10 else n for n in generator.integers(1, 11, ndim).tolist())
-    average = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[ndim - 1]
-    largest = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[ndim - 1]
+    average = (
+        functional.adaptive_avg_pool1d,
+        functional.adaptive_avg_pool2d,
+        functional.adaptive_avg_pool3d,
+    )[ndim - 1]
+    largest = (
+        functional.adaptive_max_pool1d,
+        functional.adaptive_max_pool2d,
+        functional.adaptive_max_pool3d,
+    )[ndim - 1]
     theirs = size if ndim > 1 else size[0] or x.shape[2]  # PyTorch takes no None in 1-D
     compare(lambda x: gn.adaptive_avg_pool(x, size), lambda x: average(x, theirs), x)
     compare(
@@ -146,13 +154,13 @@ def test_max_unpool(seed: int) -> None:
     ndim, generator, x = draw(seed, ties=False)
     window = tuple(generator.integers(1, 4, ndim).tolist())
     size = x.shape[2:]
-    unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[ndim - 1]
+    unpool = (functional.max_unpool1d, functional.max_unpool2d, functional.max_unpool3d)[ndim - 1]
 
     def ours(x: Node) -> Node:
         return gn.max_unpool(*gn.max_pool(x, window, return_indices=True), size)
 
     def theirs(x: Any) -> Any:
-        pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[ndim - 1]
+        pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[ndim - 1]
         return unpool(*pool(x, window, return_indices=True), window, output_size=size)
 
     compare(ours, theirs, x)
@@ -168,12 +176,12 @@ def test_patches_and_fold(seed: int) -> None:
     size = x.shape[2:]
 
     def unfold(x: Any) -> Any:
-        return F.unfold(x, **in_torch(options))
+        return functional.unfold(x, **in_torch(options))
 
     compare(lambda x: gn.flatten(gn.patches(x, **options), 2), unfold, x)
     compare(
         lambda x: gn.fold(gn.patches(x, **options), size, **options),
-        lambda x: F.fold(unfold(x), size, **in_torch(options)),
+        lambda x: functional.fold(unfold(x), size, **in_torch(options)),
         x,
     )
 
@@ -186,8 +194,8 @@ def test_largest_elements_that_overlap_are_unpooled_once() -> None:
         top, indices = gn.max_pool(x, 3, stride=2, padding=1, return_indices=True)
         return gn.max_unpool(top, indices, (7, 6))
 
-    top, indices = F.max_pool2d(torch.tensor(x), 3, 2, 1, return_indices=True)
-    wanted = F.max_unpool2d(top, indices, 3, 2, 1, output_size=(7, 6))
+    top, indices = functional.max_pool2d(torch.tensor(x), 3, 2, 1, return_indices=True)
+    wanted = functional.max_unpool2d(top, indices, 3, 2, 1, output_size=(7, 6))
     values, _, _ = results(ours, x)
     np.testing.assert_array_equal(values[0], wanted.numpy())
 
@@ -207,7 +215,7 @@ def test_special_values_of_max_pool(values: list[float], padding: int) -> None:
     options: Options = {"stride": 1, "padding": padding, "return_indices": True}
     compare(
         lambda x: gn.max_pool(x, 3, **options),
-        lambda x: F.max_pool1d(x, 3, **options),
+        lambda x: functional.max_pool1d(x, 3, **options),
         np.array([[values]]),
     )
 
@@ -222,7 +230,9 @@ def test_second_derivatives_with_ties() -> None:
 
     node = gn.input("x", x.shape, "float64")
     ours = gn.evaluate(gn.hessian(loss(node, gn.max_pool), node), {node: x})
-    theirs = torch.autograd.functional.hessian(lambda x: loss(x, F.max_pool2d), torch.tensor(x))
+    theirs = torch.autograd.functional.hessian(
+        lambda x: loss(x, functional.max_pool2d), torch.tensor(x)
+    )
     assert np.any(ours)
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=RTOL, atol=RTOL)
 

@@ -419,9 +419,9 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
     with pytest.raises(RenderError, match=r"cannot write[\s\S]*folder"):
         render(x, tmp_path / "missing" / "a.svg")
     with pytest.raises(RenderError, match="cannot draw int"):
-        render(3)  # type: ignore[arg-type]
+        render(3)
     with pytest.raises(RenderError, match="no layout 'circle'"):
-        render(x, layout="circle")  # type: ignore[arg-type]
+        render(x, layout="circle")
     (tmp_path / "folder.svg").mkdir()
     with pytest.raises(RenderError, match="cannot write"):
         render(x, tmp_path / "folder.svg")

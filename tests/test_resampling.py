@@ -9,7 +9,7 @@ import graphnn as gn
 
 try:
     import torch
-    from torch.nn import functional as F  # noqa: N812  (PyTorch's own convention)
+    from torch.nn import functional
 except ImportError:
     torch = None
 
@@ -47,12 +47,12 @@ def test_resize_to_a_size(seed: int) -> None:
     for method in ("nearest", "nearest-exact", "linear"):
         compare(
             lambda x, method=method: gn.resize(x, size, method=method),
-            lambda x, method=method: F.interpolate(x, size, mode=in_torch(method, ndim)),
+            lambda x, method=method: functional.interpolate(x, size, mode=in_torch(method, ndim)),
             x,
         )
     compare(
         lambda x: gn.resize(x, size, method="linear", align_corners=True),
-        lambda x: F.interpolate(x, size, mode=LINEAR[ndim - 1], align_corners=True),
+        lambda x: functional.interpolate(x, size, mode=LINEAR[ndim - 1], align_corners=True),
         x,
     )
 
@@ -69,7 +69,7 @@ def test_resize_by_a_scale(seed: int) -> None:
         for options in align:
             compare(
                 lambda x, method=method, o=options: gn.resize(x, scale=scale, method=method, **o),
-                lambda x, method=method, o=options: F.interpolate(
+                lambda x, method=method, o=options: functional.interpolate(
                     x, scale_factor=scale, mode=in_torch(method, ndim), **o
                 ),
                 x,
@@ -83,7 +83,7 @@ def test_nearest_places_for_all_small_sizes(method: str) -> None:
         numbers = np.arange(n, dtype=np.float64).reshape(1, 1, n)
         resized = [gn.resize(gn.constant(numbers), m, method=method) for m in range(1, 49)]
         for m, found in enumerate(gn.evaluate(resized), start=1):
-            wanted = F.interpolate(torch.tensor(numbers), m, mode=method)
+            wanted = functional.interpolate(torch.tensor(numbers), m, mode=method)
             np.testing.assert_array_equal(found, wanted.numpy(), err_msg=f"{n} to {m}")
 
 
@@ -93,7 +93,7 @@ def test_a_scale_that_changes_no_size(method: str) -> None:
     """Values alone: PyTorch's gradient of "nearest" is not that of its values here."""
     x = np.random.default_rng(0).uniform(-2.0, 2.0, (2, 3, 7))
     found = gn.evaluate(gn.resize(gn.constant(x), scale=1.1, method=method))
-    wanted = F.interpolate(torch.tensor(x), scale_factor=1.1, mode=method)
+    wanted = functional.interpolate(torch.tensor(x), scale_factor=1.1, mode=method)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=RTOL, atol=RTOL)
 
 
@@ -101,9 +101,11 @@ def test_a_scale_that_changes_no_size(method: str) -> None:
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_pixel_shuffle(factor: int) -> None:
     x = np.random.default_rng(0).uniform(-2.0, 2.0, (2, 2 * factor**2, 3, 2))
-    compare(lambda x: gn.pixel_shuffle(x, factor), lambda x: F.pixel_shuffle(x, factor), x)
+    compare(lambda x: gn.pixel_shuffle(x, factor), lambda x: functional.pixel_shuffle(x, factor), x)
     x = np.random.default_rng(0).uniform(-2.0, 2.0, (2, 3, 4 * factor, 2 * factor))
-    compare(lambda x: gn.pixel_unshuffle(x, factor), lambda x: F.pixel_unshuffle(x, factor), x)
+    compare(
+        lambda x: gn.pixel_unshuffle(x, factor), lambda x: functional.pixel_unshuffle(x, factor), x
+    )
 
 
 # ------------------------------------------------------------------------ exact by construction

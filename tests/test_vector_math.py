@@ -8,13 +8,14 @@ import decimal_functions
 import ml_dtypes
 import numpy as np
 import pytest
-from native_function import NativeFunction, assembly_of, compiled, result_of, text_of
+from native_function import NativeFunction, code_of, compiled, result_of
 from scipy import special
 
 import graphnn as gn
 from graphnn.compiler.native import scalars
 from graphnn.compiler.native.builder import Builder, V
 from graphnn.compiler.native.math.functions import FUNCTIONS
+from graphnn.compiler.native.objects import assembly
 from graphnn.compiler.native.target import host_target
 from graphnn.core.dtypes import DTYPES, is_bool, is_complex, is_floating, is_half
 from graphnn.core.op import REGISTRY
@@ -367,8 +368,8 @@ def test_no_other_library_function_is_called(dtype, target):
     for name in [*FUNCTIONS, "floor", "ceil", "round", "trunc", "mod"]:
         dtypes = _dtypes_of(PRIMITIVES[name], dtype)
         lanes = target.lanes(8 if dtype == "float64" else 4)
-        text = text_of(name, result_of(name, dtypes), dtypes, lanes, target)
-        assert _called(text, target) <= LIBRARY_CALLS, name
+        code = code_of(name, result_of(name, dtypes), dtypes, lanes, target)
+        assert _called(code, target) <= LIBRARY_CALLS, name
 
 
 @pytest.mark.skipif(not IS_X86, reason="these are x86-64 processors")
@@ -376,11 +377,11 @@ def test_no_other_library_function_is_called(dtype, target):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_half_floats_are_converted_without_a_library(dtype, target):
     for result in HALVES - {dtype}:
-        assert _called(text_of("cast", result, (dtype,), 4, target), target) == set()
+        assert _called(code_of("cast", result, (dtype,), 4, target), target) == set()
 
 
-def _called(text, target):
-    return set(re.findall(r"(?:call|jmp)[q]?\s+\*?([a-z_]\w*)", assembly_of(text, target)))
+def _called(code, target):
+    return set(re.findall(r"(?:call|jmp)[q]?\s+\*?([a-z_]\w*)", assembly(code.ir, target)))
 
 
 # --------------------------------------------------------------------------- literals, reductions

@@ -56,7 +56,7 @@ def lower(unit: Unit, driver: Driver) -> Unit:
     return replace(
         unit,
         instructions=tuple(lowering.instructions),
-        loops=tuple(sorted(reversed(lowering.loops), key=lambda loop: (loop.begin, -loop.end))),
+        loops=tuple(lowering.loops),
         buffers=tuple(lowering.buffers),
         states=tuple(lowering.states),
         constants=tuple(lowering.constants),

@@ -1,7 +1,7 @@
 """What every operation must satisfy in its values; each check raises AssertionError."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from drawing import Array, Case, draw
+from together import Together, as_list, joined, naming_failures, raised_by
 
 import graphnn as gn
 from graphnn.core.dtypes import as_dtype, is_bool, is_complex, is_inexact, real_dtype
@@ -54,11 +55,6 @@ def tolerance(*dtypes: Any) -> float:
     return max((ULPS[d.name] * float(ml_dtypes.finfo(d).eps) for d in floats), default=0.0)
 
 
-def as_list(result: Any) -> list[Any]:
-    """The results of an operation, which may have several."""
-    return list(result) if isinstance(result, tuple | list) else [result]
-
-
 def widen(array: Array) -> Array:
     """What a reference gets: floats in float64, complex in complex128, the rest as it is."""
     if not is_inexact(array.dtype):
@@ -83,25 +79,25 @@ def assert_close(actual: Array, expected: Any, rtol: float, what: str) -> None:
     np.testing.assert_allclose(given, wanted, rtol=0.0, atol=atol, err_msg=what)
 
 
-def check_forward(case: Case, dtype: str, backend: str) -> None:
-    """An operation gives the values of its reference, in the shape and dtype of its node."""
-    drawn = draw(case.sample, dtype, case.generator())
-    inputs = drawn.inputs()
-    nodes = as_list(drawn.call(case.operation.function, inputs))
-    program = gn.compile(inputs, nodes, backend=backend, verify=True)
-    before = [array.tobytes() for array in drawn.arrays]
-    results = program(*drawn.arrays)
-    assert [array.tobytes() for array in drawn.arrays] == before, f"{backend} wrote to a feed"
-    with np.errstate(all="ignore"):
-        expected = as_list(drawn.call(case.operation.reference, map(widen, drawn.arrays)))
-    assert len(results) == len(expected)
-    for node, result, wanted in zip(nodes, results, expected, strict=True):
-        what = f"{case} in {dtype} on {backend}"
-        assert (result.shape, result.dtype) == (node.shape, node.dtype), what
-        assert result.shape == np.shape(wanted), what
-        _assert_same_kind(result, wanted, dtype, what)
-        rtol = tolerance(dtype, node.dtype)
-        assert_close(result, wanted, rtol, what)
+@naming_failures
+def check_forward(cases: Sequence[Case], dtype: str, backend: str) -> None:
+    """Operations give the values of their references, in the shape and dtype of their nodes."""
+    graph = Together.of(cases, dtype)
+    nodes = graph.outputs()
+    program = gn.compile(joined(graph.inputs), nodes, backend=backend, verify=True)
+    before = [array.tobytes() for array in graph.arrays]
+    results = program(*graph.arrays)
+    assert [array.tobytes() for array in graph.arrays] == before, f"{backend} wrote to a feed"
+    for case, drawn, made, found in zip(cases, graph.drawn, nodes, results, strict=True):
+        with np.errstate(all="ignore"):
+            expected = as_list(drawn.call(case.operation.reference, map(widen, drawn.arrays)))
+        assert len(found) == len(expected)
+        for node, result, wanted in zip(made, found, expected, strict=True):
+            what = f"{case} in {dtype} on {backend}"
+            assert (result.shape, result.dtype) == (node.shape, node.dtype), what
+            assert result.shape == np.shape(wanted), what
+            _assert_same_kind(result, wanted, dtype, what)
+            assert_close(result, wanted, tolerance(dtype, node.dtype), what)
 
 
 def _assert_same_kind(result: Array, wanted: Any, dtype: str, what: str) -> None:
@@ -112,40 +108,41 @@ def _assert_same_kind(result: Array, wanted: Any, dtype: str, what: str) -> None
     assert is_bool(result.dtype) == (given.kind == "b"), what
 
 
-def check_constants(case: Case, dtype: str) -> None:
+@naming_failures
+def check_constants(cases: Sequence[Case], dtype: str) -> None:
     """Constants give what feeds give: folding computes as the interpreter does.
 
     (Native code has functions of its own, whose last bits may differ from NumPy's.)
     With exact rules alone, for a constant leaves no ``x / c`` to be made a product.
     """
-    drawn = draw(case.sample, dtype, case.generator())
-    inputs = drawn.inputs()
-    nodes = as_list(drawn.call(case.operation.function, inputs))
-    fed = gn.compile(inputs, nodes, optimize="O1", native="never")(*drawn.arrays)
-    nodes = as_list(drawn.call(case.operation.function, map(gn.constant, drawn.arrays)))
+    graph = Together.of(cases, dtype)
+    nodes = joined(graph.outputs())
+    program = gn.compile(joined(graph.inputs), nodes, optimize="O1", native="never")
+    fed = program(*graph.arrays)
+    constants = [[gn.constant(array) for array in each.arrays] for each in graph.drawn]
+    nodes = joined(graph.outputs(constants))
     folded = gn.compile([], nodes, optimize="O1", native="never", verify=True)()
     for one, other in zip(fed, folded, strict=True):
         if is_complex(one.dtype):
             # NumPy rounds a single complex product otherwise when it overwrites an operand.
-            assert (one.shape, one.dtype) == (other.shape, other.dtype), str(case)
-            assert_close(one, other, 2.0 * float(np.finfo(one.dtype).eps), str(case))
+            assert (one.shape, one.dtype) == (other.shape, other.dtype)
+            assert_close(one, other, 2.0 * float(np.finfo(one.dtype).eps), f"constants in {dtype}")
         else:
-            np.testing.assert_array_equal(one, other, strict=True, err_msg=str(case))
+            np.testing.assert_array_equal(one, other, strict=True)
 
 
-def check_feeds(case: Case, dtype: str, backend: str) -> None:
+@naming_failures
+def check_feeds(cases: Sequence[Case], dtype: str, backend: str) -> None:
     """The layout of a feed in memory changes no bit of the result, and nothing writes to it."""
-    drawn = draw(case.sample, dtype, case.generator())
-    inputs = drawn.inputs()
-    nodes = as_list(drawn.call(case.operation.function, inputs))
-    program = gn.compile(inputs, nodes, backend=backend)
-    expected = [result.tobytes() for result in program(*drawn.arrays)]
+    graph = Together.of(cases, dtype)
+    program = gn.compile(joined(graph.inputs), joined(graph.outputs()), backend=backend)
+    expected = [result.tobytes() for result in program(*graph.arrays)]
     for name, arrange in LAYOUTS.items():
-        feeds = [arrange(array) for array in drawn.arrays]
+        feeds = [arrange(array) for array in graph.arrays]
         results = program(*feeds)
-        assert [each.tobytes() for each in results] == expected, f"{case}: {name} feeds differ"
-        for feed, array in zip(feeds, drawn.arrays, strict=True):
-            np.testing.assert_array_equal(feed, array, err_msg=f"{case} wrote to {name} feeds")
+        assert [each.tobytes() for each in results] == expected, f"{name} feeds differ"
+        for feed, array in zip(feeds, graph.arrays, strict=True):
+            np.testing.assert_array_equal(feed, array, err_msg=f"wrote to {name} feeds")
 
 
 def _strided(array: Array) -> Array:
@@ -239,12 +236,3 @@ def check_complex_refused(operation: Operation) -> None:
         if any(is_complex(node.dtype) for node in inputs):
             error = raised_by(partial(drawn.call, operation.function, inputs))
             assert isinstance(error, DTypeError), f"{operation.name} takes complex64: {error!r}"
-
-
-def raised_by(call: Callable[[], Any]) -> Exception | None:
-    """What a call raises."""
-    try:
-        call()
-    except Exception as error:
-        return error
-    return None

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from checks import as_list, main_dtype, raised_by
-from drawing import Array, Case, cases_of, draw, is_drawable
+from checks import main_dtype
+from drawing import Array, Case, draw, drawable, is_drawable
+from together import as_list, joined, naming_failures, raised_by
 
 import graphnn as gn
 from graphnn.core.dtypes import DType, is_complex, is_inexact
@@ -46,6 +47,7 @@ class Point:
         All of them; ``wrt`` and ``results`` are those that derivatives flow through.
     """
 
+    case: Case
     inputs: list[Node]
     outputs: list[Node]
     arrays: tuple[Array, ...]
@@ -76,11 +78,15 @@ def precise_dtypes(operation: Operation) -> list[str]:
     return [real] + ["complex128"] * ("c" in operation.dtypes)
 
 
-def point(case: Case, dtype: str) -> Point:
-    """The graph of a sample in a precise dtype, its values, and random directions."""
+def points(cases: Sequence[Case], dtype: str) -> list[Point]:
+    """The graphs of samples in a precise dtype, their values, and random directions."""
+    return [_point(case, dtype, place) for place, case in enumerate(cases)]
+
+
+def _point(case: Case, dtype: str, place: int) -> Point:
     generator = case.generator()
     drawn = draw(case.sample, dtype, generator)
-    inputs = drawn.inputs()
+    inputs = drawn.inputs(f"x{place}_")
     outputs = as_list(drawn.call(case.operation.function, inputs))
     moving = [node for node in inputs if is_inexact(node.dtype)]
     results = [node for node in outputs if is_inexact(node.dtype)]
@@ -88,7 +94,7 @@ def point(case: Case, dtype: str) -> Point:
         [_direction(generator, node.shape, node.dtype) for node in nodes]
         for nodes in (moving, moving, results)
     )
-    return Point(inputs, outputs, drawn.arrays, v, w, u)
+    return Point(case, inputs, outputs, drawn.arrays, v, w, u)
 
 
 def _direction(generator: np.random.Generator, shape: Any, dtype: DType) -> Array:
@@ -98,26 +104,38 @@ def _direction(generator: np.random.Generator, shape: Any, dtype: DType) -> Arra
     return np.asarray(direction, dtype)
 
 
-def has_derivative(case: Case, dtype: str) -> bool:
-    """Whether floats or complex numbers go in and come out."""
-    if not is_drawable(case.sample, dtype):
-        return False
-    at = point(case, dtype)
-    return bool(at.wrt and at.results)
+def differentiable(cases: Sequence[Case], dtype: str) -> list[Point]:
+    """The points of samples that floats or complex numbers go into and come out of."""
+    return [at for at in points(cases, dtype) if at.wrt and at.results]
+
+
+def inputs_of(some: Sequence[Point]) -> list[Node]:
+    """What a program of several points is fed."""
+    return joined([at.inputs for at in some])
 
 
 def central_difference(
-    function: Callable[..., Any], at: Point, direction: Sequence[Array]
-) -> list[Array]:
-    """The change of some results along a direction, by Richardson's extrapolation."""
+    program: Callable[..., Sequence[Sequence[Array]]],
+    some: Sequence[Point],
+    directions: Sequence[Sequence[Array]],
+) -> list[list[Array]]:
+    """The change of the results of each point along its direction, by Richardson's extrapolation.
 
-    def slope(step: float) -> list[Array]:
-        ahead, behind = (function(*at.along(direction, each)) for each in (step, -step))
-        return [(a - b) / (2.0 * step) for a, b in zip(ahead, behind, strict=True)]
+    ``program`` takes the feeds of all points and gives a list of results for each.
+    """
+
+    def along(distance: float) -> Sequence[Sequence[Array]]:
+        pairs = zip(some, directions, strict=True)
+        return program(*joined([at.along(direction, distance) for at, direction in pairs]))
+
+    def combined(f: Callable[[Array, Array], Array], *sides: Any) -> list[list[Array]]:
+        return [[f(a, b) for a, b in zip(*both, strict=True)] for both in zip(*sides, strict=True)]
+
+    def slope(step: float) -> list[list[Array]]:
+        return combined(lambda a, b: (a - b) / (2.0 * step), along(step), along(-step))
 
     with np.errstate(invalid="ignore"):
-        pairs = zip(slope(STEP), slope(STEP / 2.0), strict=True)
-        return [(4.0 * fine - coarse) / 3.0 for coarse, fine in pairs]
+        return combined(lambda b, a: (4.0 * a - b) / 3.0, slope(STEP), slope(STEP / 2.0))
 
 
 def assert_agree(actual: Sequence[Array], expected: Sequence[Array], what: str) -> None:
@@ -137,19 +155,36 @@ def inner(left: Iterable[Array], right: Iterable[Array]) -> float:
     return float(sum(np.sum(np.conj(a) * b).real for a, b in zip(left, right, strict=True)))
 
 
-def check_first_order(case: Case, dtype: str, backend: str) -> None:
+@naming_failures
+def check_first_order(cases: Sequence[Case], dtype: str, backend: str) -> None:
     """Forward mode agrees with differences, and reverse mode is forward mode transposed."""
-    at = point(case, dtype)
-    forward = gn.jvp(at.results, at.wrt, at.v)
-    backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
-    outputs = {"value": at.results, "forward": forward, "backward": backward}
-    program = gn.compile(at.inputs, outputs, backend=backend, verify=True)
-    found = program(*at.arrays)
-    expected = central_difference(lambda *feeds: program(*feeds)["value"], at, at.v)
-    what = f"{case} in {dtype} on {backend}"
-    assert_agree(found["forward"], expected, f"{what}: forward mode")
-    for node, array in zip(forward + backward, found["forward"] + found["backward"], strict=True):
-        assert (array.shape, array.dtype) == (node.shape, node.dtype), what
+    some = differentiable(cases, dtype)
+    nodes = [first_derivatives(at) for at in some]
+    program = gn.compile(inputs_of(some), nodes, backend=backend, verify=True)
+    found = program(*joined([at.arrays for at in some]))
+    change = central_difference(
+        lambda *feeds: [each["value"] for each in program(*feeds)], some, [at.v for at in some]
+    )
+    for at, made, given, expected in zip(some, nodes, found, change, strict=True):
+        what = f"{at.case} in {dtype} on {backend}"
+        assert_agree(given["forward"], expected, f"{what}: forward mode")
+        for mode in ("forward", "backward"):
+            for node, array in zip(made[mode], given[mode], strict=True):
+                assert (array.shape, array.dtype) == (node.shape, node.dtype), what
+        _assert_adjoint(at, given, what)
+
+
+def first_derivatives(at: Point) -> dict[str, list[Node]]:
+    """The results at a point, their change along ``v``, and the gradient of ``u`` times them."""
+    return {
+        "value": at.results,
+        "forward": gn.jvp(at.results, at.wrt, at.v),
+        "backward": gn.vjp(at.results, at.wrt, at.u, allow_unused=True),
+    }
+
+
+def _assert_adjoint(at: Point, found: dict[str, list[Array]], what: str) -> None:
+    """``<u, J v> = <J' u, v>``"""
     one, other = inner(at.u, found["forward"]), inner(at.v, found["backward"])
     if np.isfinite(one):
         scale = max(1.0, inner(map(np.abs, at.u), map(np.abs, found["forward"])))
@@ -161,65 +196,65 @@ def check_first_order(case: Case, dtype: str, backend: str) -> None:
         assert not np.isfinite(other), f"{what}: <u, Jv> = {one}, but <J'u, v> = {other}"
 
 
-def check_second_order(case: Case, dtype: str) -> None:
+@naming_failures
+def check_second_order(cases: Sequence[Case], dtype: str) -> None:
     """All four nestings of the two modes agree with differences of the first derivative."""
-    at = point(case, dtype)
-    forward = gn.jvp(at.results, at.wrt, at.v)
-    backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
-    first = gn.compile(at.inputs, [*forward, *backward], backend="reference")
-    second = gn.compile(
-        at.inputs,
-        {
-            "jvp of jvp": gn.jvp(forward, at.wrt, at.w),
-            "jvp of vjp": gn.jvp(backward, at.wrt, at.w),
-            "vjp of jvp": gn.vjp(forward, at.wrt, at.u, allow_unused=True),
-            "vjp of vjp": gn.vjp(backward, at.wrt, at.v, allow_unused=True),
-        },
+    some = differentiable(cases, dtype)
+    first = [first_derivatives(at) for at in some]
+    once = gn.compile(
+        inputs_of(some),
+        [[*each["forward"], *each["backward"]] for each in first],
         backend="reference",
-        verify=True,
     )
-    found = second(*at.arrays)
-    change = central_difference(first, at, at.w)
-    of_forward, of_backward = change[: len(forward)], change[len(forward) :]
-    assert_agree(found["jvp of jvp"], of_forward, f"{case}: forward over forward")
-    assert_agree(found["jvp of vjp"], of_backward, f"{case}: forward over reverse")
-    # A gradient of <u, Jv> is compared along w: the same number for both.
-    for nesting, expected in (
-        ("vjp of jvp", inner(at.u, of_forward)),
-        ("vjp of vjp", inner(at.v, of_backward)),
-    ):
-        given = np.array(inner(at.w, found[nesting]))
-        assert_agree([given], [np.array(expected)], f"{case}: {nesting}")
+    nodes = [second_derivatives(at, each) for at, each in zip(some, first, strict=True)]
+    twice = gn.compile(inputs_of(some), nodes, backend="reference", verify=True)
+    found = twice(*joined([at.arrays for at in some]))
+    changes = central_difference(once, some, [at.w for at in some])
+    for at, given, change in zip(some, found, changes, strict=True):
+        count = len(at.results)
+        of_forward, of_backward = change[:count], change[count:]
+        assert_agree(given["jvp of jvp"], of_forward, f"{at.case}: forward over forward")
+        assert_agree(given["jvp of vjp"], of_backward, f"{at.case}: forward over reverse")
+        # A gradient of <u, Jv> is compared along w: the same number for both.
+        for nesting, expected in (
+            ("vjp of jvp", inner(at.u, of_forward)),
+            ("vjp of vjp", inner(at.v, of_backward)),
+        ):
+            slope = np.array(inner(at.w, given[nesting]))
+            assert_agree([slope], [np.array(expected)], f"{at.case}: {nesting}")
 
 
-def gradients(case: Case, dtype: str) -> list[Array]:
-    """The vector-Jacobian product by every input that has one."""
-    at = point(case, dtype)
-    backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
-    found: list[Array] = gn.compile(at.inputs, backward, backend="reference")(*at.arrays)
-    return found
+def second_derivatives(at: Point, first: dict[str, list[Node]]) -> dict[str, list[Node]]:
+    """The derivatives of the first ones, each of both in both modes."""
+    forward, backward = first["forward"], first["backward"]
+    return {
+        "jvp of jvp": gn.jvp(forward, at.wrt, at.w),
+        "jvp of vjp": gn.jvp(backward, at.wrt, at.w),
+        "vjp of jvp": gn.vjp(forward, at.wrt, at.u, allow_unused=True),
+        "vjp of vjp": gn.vjp(backward, at.wrt, at.v, allow_unused=True),
+    }
 
 
 def check_not_vacuous(operation: Operation) -> None:
     """Some sample has a derivative that is not zero, so that the checks above can fail."""
-    found = [
-        gradients(case, dtype)
-        for case in cases_of(operation)
-        for dtype in precise_dtypes(operation)
-        if has_derivative(case, dtype)
-    ]
-    is_flat = not any(np.any(each != 0.0) for arrays in found for each in arrays)
+    found = []
+    for dtype in precise_dtypes(operation):
+        some = differentiable(drawable(operation, dtype), dtype)
+        nodes = joined([first_derivatives(at)["backward"] for at in some])
+        program = gn.compile(inputs_of(some), nodes, backend="reference")
+        found += program(*joined([at.arrays for at in some]))
+    is_flat = not any(np.any(each != 0.0) for each in found)
     assert found, f"{operation.name}: no sample has a derivative"
     assert is_flat == (operation.name in FLAT), f"{operation.name}: every derivative is zero"
 
 
 def check_no_wrong_derivative(case: Case, dtype: str) -> None:
     """What is not declared differentiable refuses in words, or its derivative is right."""
-    at = point(case, dtype)
+    (at,) = points([case], dtype)
     if not at.wrt:
         return
     if at.results:
-        check_first_order(case, dtype, "reference")
+        check_first_order([case], dtype, "reference")
         return
     cotangents = [np.ones(node.shape) for node in at.outputs]
     error = raised_by(lambda: gn.vjp(at.outputs, at.wrt, cotangents))
@@ -234,12 +269,13 @@ def operators_of(case: Case) -> set[str]:
 
 
 def _operators_at(case: Case, dtype: str) -> set[str]:
-    at = point(case, dtype)
+    (at,) = points([case], dtype)
     waiting = list(at.outputs)
     if at.wrt and at.results:
-        forward = gn.jvp(at.results, at.wrt, at.v)
-        backward = gn.vjp(at.results, at.wrt, at.u, allow_unused=True)
-        waiting += [*forward, *backward, *gn.vjp(backward, at.wrt, at.v, allow_unused=True)]
+        first = first_derivatives(at)
+        backward = first["backward"]
+        waiting += [*first["forward"], *backward]
+        waiting += gn.vjp(backward, at.wrt, at.v, allow_unused=True)
     seen = set(topological_order(waiting))
     waiting = list(seen)
     while waiting:

@@ -61,10 +61,10 @@ class Drawn:
         kwargs = {name: _replace(each, remaining) for name, each in self.sample.kwargs.items()}
         return function(*args, **kwargs)
 
-    def inputs(self) -> list[Node]:
+    def inputs(self, prefix: str = "x") -> list[Node]:
         """An input of a graph for every array."""
         return [
-            gn.input(f"x{number}", array.shape, array.dtype)
+            gn.input(f"{prefix}{number}", array.shape, array.dtype)
             for number, array in enumerate(self.arrays)
         ]
 
@@ -82,6 +82,11 @@ def cases(*, differentiable: bool | None = None) -> list[Case]:
 def cases_of(operation: Operation) -> list[Case]:
     """The rows of one operation."""
     return [Case(operation, index) for index in range(len(operation.samples))]
+
+
+def drawable(operation: Operation, dtype: Any) -> list[Case]:
+    """The rows of one operation whose values a dtype holds."""
+    return [case for case in cases_of(operation) if is_drawable(case.sample, dtype)]
 
 
 def draw(sample: Sample, dtype: Any, generator: np.random.Generator) -> Drawn:

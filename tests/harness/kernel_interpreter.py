@@ -20,11 +20,12 @@ from graphnn.compiler.kernel import (
     Literal,
     Load,
     Operand,
+    Pick,
     Product,
     Reduce,
 )
 from graphnn.compiler.unit import Instruction, Unit
-from graphnn.core.dtypes import as_dtype, is_bool, is_half, is_inexact
+from graphnn.core.dtypes import DType, as_dtype, is_bool, is_complex, is_half, is_inexact
 from graphnn.core.op import REGISTRY, Array
 
 REDUCE = {
@@ -40,10 +41,15 @@ REDUCE = {
 def along(array: Array, operand: Operand, sizes: Sequence[int], *, writeable: bool) -> Array:
     """What an operand sees from the first element of an array."""
     assert len(operand.strides) == len(sizes)
-    # What lies behind the first element is not copied.
+    first = _first(array, operand)
+    return as_strided(first, tuple(sizes), operand.strides, writeable=writeable)
+
+
+def _first(array: Array, operand: Operand) -> Array:
+    """An array's first element; what lies behind it is not copied."""
     flat = (array[(slice(0, 1),) * array.ndim] if array.ndim else array).reshape(1)
     flat = flat if flat.dtype == as_dtype(operand.dtype) else flat.view(as_dtype(operand.dtype))
-    return as_strided(flat[:1].reshape(()), tuple(sizes), operand.strides, writeable=writeable)
+    return flat[:1].reshape(())
 
 
 def number(literal: Literal) -> Array:
@@ -84,13 +90,15 @@ def run_kernel(kernel: Kernel, arrays: Sequence[Array], product: Array | None = 
                 assert made.dtype == as_dtype(dtype)
                 values.append(made)
             case Reduce(op, arg):
-                wide = np.broadcast_to(values[arg], kernel.sizes)
-                dtype = wide.dtype
-                wide = wide.astype("float32") if is_half(dtype) else wide
-                reduced = REDUCE[op].reduce(
-                    wide, axis=kernel.reduced, keepdims=True, **_sum_dtype(op, wide)
-                )
-                values.append(reduced.astype(dtype))
+                given = values[arg]
+                wide = np.broadcast_to(given.astype(_widest(given.dtype)), kernel.sizes)
+                made = REDUCE[op].reduce(wide, kernel.reduced, wide.dtype, keepdims=True)
+                with np.errstate(over="ignore"):
+                    values.append(made.astype(given.dtype))
+            case Pick(operand, terms):
+                first = _first(arrays[operand], kernel.operands[operand])
+                offsets = _offsets(kernel.operands[operand], kernel.sizes)
+                values.append(_gathered(first, offsets + sum(values[n] * s for n, s in terms)))
             case _:
                 raise AssertionError(value)
     for operand, index in kernel.stores:
@@ -106,17 +114,37 @@ def _moving(operand: Operand) -> tuple[slice, ...]:
     return tuple(slice(0, 1) if stride == 0 else slice(None) for stride in operand.strides)
 
 
-def _sum_dtype(op: str, wide: Array) -> dict[str, object]:
-    return {"dtype": wide.dtype} if op in ("sum", "prod") else {}
+def _widest(dtype: DType) -> DType:
+    """What sums and products are accumulated in: they are rounded once."""
+    if not is_inexact(dtype):
+        return dtype
+    return np.dtype("complex128" if is_complex(dtype) else "float64")
+
+
+def _offsets(operand: Operand, sizes: Sequence[int]) -> Array:
+    """Bytes from the first element at every point."""
+    steps = np.array(operand.strides, np.int64).reshape(-1, *[1] * len(sizes))
+    return np.asarray((np.indices(sizes) * steps).sum(axis=0))
+
+
+def _gathered(first: Array, offsets: Array) -> Array:
+    """The elements at so many bytes from the first one."""
+    made = np.empty(offsets.shape, first.dtype)
+    for point in np.ndindex(*offsets.shape):
+        made[point] = as_strided(first, (2,), (int(offsets[point]),))[1]
+    return made
 
 
 def run_contraction(contraction: Contraction, arrays: Sequence[Array]) -> None:
     """Compute a contraction: products of all pairs, one by one axis, then the epilogue."""
+    sizes = contraction.sizes
     n_left, n_factors = len(contraction.factor(0)), contraction.n_factor_operands
     others = arrays[n_factors:]
-    left = _factor(contraction, 0, arrays[:n_left])
     b = _factor(contraction, 1, arrays[n_left:n_factors])
-    a, valid = _bounded(contraction, left)
+    if contraction.bounds:
+        a, valid = _bounded(contraction, arrays[0])
+    else:
+        a, valid = _factor(contraction, 0, arrays[:n_left]), np.ones(sizes, bool)
     dtype = as_dtype(contraction.dtype)
     wide = np.dtype("float32") if is_half(dtype) else dtype
     products = np.where(valid, a.astype(wide) * b.astype(wide), wide.type(0))
@@ -136,27 +164,19 @@ def _factor(contraction: Contraction, side: int, arrays: Sequence[Array]) -> Arr
     return made
 
 
-def _bounded(contraction: Contraction, a: Array) -> tuple[Array, Array]:
+def _bounded(contraction: Contraction, left: Array) -> tuple[Array, Array]:
     """The left factor at all points, and where there is one."""
-    valid = np.ones(contraction.sizes, bool)
-    offset = np.zeros(contraction.sizes, np.int64)
+    sizes = contraction.sizes
+    valid = np.ones(sizes, bool)
+    offsets = _offsets(contraction.left, sizes)
+    grid = np.indices(sizes)
     for bound in contraction.bounds:
         assert contraction.left.strides[bound.place] == contraction.left.strides[bound.tap] == 0
-        grid = np.indices(contraction.sizes)
         met = bound.stride * grid[bound.place] + bound.dilation * grid[bound.tap] - bound.low
         q = met // bound.x_dilation
-        inside = (met % bound.x_dilation == 0) & (q >= 0) & (q < bound.size)
-        valid &= inside
-        offset += np.where(inside, q * bound.step, 0)
-    if not contraction.bounds:
-        return a, valid
-    result = np.zeros(contraction.sizes, a.dtype)
-    for point in np.ndindex(*contraction.sizes):
-        if valid[point]:
-            base = a[tuple(slice(i, i + 1) for i in point)].reshape(())
-            # One step of that many bytes further.
-            result[point] = as_strided(base, (2,), (int(offset[point]),))[1]
-    return result, valid
+        valid &= (met % bound.x_dilation == 0) & (q >= 0) & (q < bound.size)
+        offsets += q * bound.step
+    return _gathered(_first(left, contraction.left), np.where(valid, offsets, 0)), valid
 
 
 class KernelExecutable(InterpretedExecutable):

@@ -1,30 +1,29 @@
 """A primitive compiled alone: a loop over arrays, with any number of lanes."""
 
-import ctypes
 from functools import cache
 
-import llvmlite.binding as llvm
-import ml_dtypes  # noqa: F401  (np.dtype("bfloat16"))
 import numpy as np
+from native_code import NativeCode
 
 from graphnn.compiler.native.builder import Builder, V, vector_of
+from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.scalars import apply, from_storage, storage_type, to_storage
-from graphnn.compiler.native.target import host_target
 from graphnn.core.op import REGISTRY
 from graphnn.core.spec import TensorSpec
 
 LANES = 8
 
 
-def text_of(op, result, dtypes, lanes=LANES, target=None):
-    """The module with ``void f(ptr args, i64 n)``; ``n`` is a multiple of ``lanes``."""
-    b = Builder("f", [V("%args", "ptr"), V("%n", "i64")], target=target)
-    pointers = [b.load(b.at(V("%args", "ptr"), 8 * i), "ptr", 8) for i in range(len(dtypes) + 1)]
-    with b.loop(0, V("%n", "i64"), lanes) as i:
+def code_of(op, result, dtypes, lanes=LANES, target=None):
+    """A function of one part; its range, of elements, is a multiple of ``lanes`` long."""
+    args, begin, end = V("%args", "ptr"), V("%begin", "i64"), V("%end", "i64")
+    b = Builder("f", [args, begin, end], target=target)
+    pointers = [b.load(b.at(args, 8 * i), "ptr", 8) for i in range(len(dtypes) + 1)]
+    with b.loop(begin, end, lanes) as i:
         values = [_load(b, *each, i, lanes) for each in zip(pointers, dtypes, strict=False)]
         made = to_storage(b, result, apply(b, op, result, values, dtypes))
         b.store(made, _address(b, pointers[-1], result, i), 1)
-    return "\n".join([*sorted(b.declared), b.function()])
+    return Code("\n".join([*sorted(b.declared), b.function()]), (("f", lanes),))
 
 
 def _address(b, pointer, dtype, i):
@@ -36,43 +35,12 @@ def _load(b, pointer, dtype, i, lanes):
     return from_storage(b, dtype, stored)
 
 
-def assembly_of(text, target):
-    """What LLVM makes of it for a processor that need not be here."""
-    return _machine(target).emit_assembly(_optimised(text, target)[0])
-
-
-def _machine(target):
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    chosen = llvm.Target.from_triple(target.triple)
-    return chosen.create_target_machine(cpu=target.cpu, features=target.features, opt=2)
-
-
-def _optimised(text, target):
-    machine = _machine(target)
-    module = llvm.parse_assembly(text)
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.slp_vectorization = False
-    passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(module, passes)
-    return module, machine
-
-
 class NativeFunction:
-    """A primitive as a function of arrays.
-
-    ``entry`` takes the address of the table of pointers, the result's last, and the size.
-    """
+    """A primitive as a function of arrays."""
 
     def __init__(self, op, result, dtypes, lanes=LANES, target=None):
-        target = target or host_target()
-        module, machine = _optimised(text_of(op, result, dtypes, lanes, target), target)
-        self._engine = llvm.create_mcjit_compiler(module, machine)
-        self._engine.finalize_object()
-        self.entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(
-            self._engine.get_function_address("f")
-        )
+        code = code_of(op, result, dtypes, lanes, target)
+        ((self._function, _),) = NativeCode(code, target).parts
         self._result, self._lanes = np.dtype(result), lanes
 
     def __call__(self, *arrays):
@@ -80,8 +48,8 @@ class NativeFunction:
         padded = -(-size // self._lanes) * self._lanes
         given = [np.resize(np.ascontiguousarray(each).reshape(-1), padded) for each in arrays]
         made = np.empty(padded, self._result)
-        pointers = [each.ctypes.data for each in (*given, made)]
-        self.entry((ctypes.c_void_p * len(pointers))(*pointers), padded)
+        table = np.array([each.ctypes.data for each in (*given, made)], np.uint64)
+        self._function(table.ctypes.data, 0, padded)
         return made[:size].reshape(arrays[0].shape)
 
 

@@ -5,7 +5,6 @@ names.
 """
 
 import sys
-from itertools import islice
 from pathlib import Path
 
 if __name__ == "__main__":  # as pytest does
@@ -110,9 +109,8 @@ def check_training(make) -> None:
 def check_sample() -> None:
     """Every thirtieth case of the table, special values, random graphs and both nets."""
     numbered = [case for case in cases() if is_drawable(case.sample, "float32")]
-    for case in islice(numbered, 0, None, 30):
-        if "f" in case.operation.dtypes:
-            check_forward(case, "float32", "numpy")
+    chosen = [case for case in numbered[::30] if "f" in case.operation.dtypes]
+    check_forward(chosen, "float32", "numpy")
     elementwise = [
         each
         for each in OPERATIONS.values()

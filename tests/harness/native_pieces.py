@@ -1,10 +1,9 @@
 """Running the pieces of an operator on memory of any layout."""
 
-import ctypes
-from itertools import pairwise
+from functools import cache
 
 import numpy as np
-from native_kernel import compiled
+from native_code import ONE_BY_ONE, NativeCode
 
 import graphnn as gn
 from graphnn.compiler.kernel import Kernel
@@ -77,12 +76,8 @@ def input_node(array):
     return gn.input("x", array.shape, array.dtype.name)
 
 
-def splits(count):
-    """Ways to divide chunks among threads: all at once, and one by one from the last."""
-    yield [(0, count)]
-    yield [(each, each + 1) for each in reversed(range(count))]
-    cuts = sorted({0, count // 3, count // 2, count})
-    yield list(pairwise(cuts))
+WAYS = (1, 3, ONE_BY_ONE)
+"""In how many ranges the chunks are divided among threads."""
 
 
 def run_natively(name, arrays, attrs, *, layout="dense", known=(), target=None):
@@ -103,13 +98,15 @@ def run_natively(name, arrays, attrs, *, layout="dense", known=(), target=None):
     pieces = pieces_of(node, inputs, (out,))
     if pieces is None:
         return None
-    programs = [_program(piece, memory, target) for piece in pieces]
     seen = []
-    for way in range(3):
+    for splits in WAYS:
         memory.bytes[out.buffer][GUARD:-GUARD] = 0x5A
         status = np.zeros(1, np.int64)
-        for call in programs:
-            call(status, way)
+        for piece in pieces:
+            operands = (
+                status if each is STATUS else memory.pointer(each) for each in piece.operands
+            )
+            _compiled(piece.kernel, target)(*operands, splits=splits)
         memory.check_guards()
         seen.append((memory.array(out).copy(), int(status[0])))
     for other, failed in seen[1:]:
@@ -128,28 +125,6 @@ def code_of(kernel, target=None):
     return kernel.generate(target, "work")
 
 
-_CALLS = {}
-
-
-def _program(piece, memory, target):
-    """A call that carries a piece out, its chunks divided in one of three ways."""
-    if (piece.kernel, target) not in _CALLS:
-        code = code_of(piece.kernel, target)
-        _CALLS[piece.kernel, target] = (code, *compiled(code, target))
-    code, functions, _engine = _CALLS[piece.kernel, target]
-
-    def call(status, way):
-        scratch = np.full(code.scratch_nbytes + 64 + GUARD, 0xA5, np.uint8)
-        pointers = [
-            status.ctypes.data if each is STATUS else memory.pointer(each)
-            for each in piece.operands
-        ]
-        start = scratch.ctypes.data + -scratch.ctypes.data % 64
-        table = (ctypes.c_void_p * (len(pointers) + 1))(*pointers, start)
-        for function, count in functions:
-            for begin, end in list(splits(count))[way]:
-                function(ctypes.addressof(table), begin, end)
-        behind = start - scratch.ctypes.data + code.scratch_nbytes
-        assert (scratch[behind:] == 0xA5).all()
-
-    return call
+@cache
+def _compiled(kernel, target):
+    return NativeCode(code_of(kernel, target), target)
