@@ -257,9 +257,9 @@ def measure(unit: Unit, executable: Profiled, feeds: Sequence[Array], repeat: in
             times.append(executable.profile(feeds))
     limits = measured_limits(get_num_threads())
     medians = [statistics.median(each) for each in zip(*times, strict=True)]
-    rows = zip(unit.instructions, medians, strict=True)
+    rows = zip(unit.instructions, unit.runs, medians, strict=True)
     return Profile(
-        tuple(_row(number, each, ns, limits) for number, (each, ns) in enumerate(rows)),
+        tuple(_row(number, *each, limits) for number, each in enumerate(rows)),
         statistics.median(whole),
         repeat,
         limits,
@@ -281,7 +281,10 @@ def kept(parameters: Sequence[Parameter]) -> Iterator[Any]:
         restore()
 
 
-def _row(number: int, instruction: Instruction, ns: float, limits: Limits) -> InstructionProfile:
+def _row(
+    number: int, instruction: Instruction, runs: int, ns: float, limits: Limits
+) -> InstructionProfile:
+    flops, nbytes = runs * instruction.flops, runs * instruction.nbytes
     nodes = (instruction.node, *instruction.nodes)
     itemsize = max((view.dtype.itemsize for view in instruction.outputs), default=4)
     return InstructionProfile(
@@ -290,8 +293,8 @@ def _row(number: int, instruction: Instruction, ns: float, limits: Limits) -> In
         instruction.label,
         ", ".join(map(str, sources_of(nodes))),
         float(ns),
-        instruction.flops,
-        instruction.nbytes,
-        limits.arithmetic_ns(instruction.flops, itemsize),
-        limits.memory_ns(instruction.nbytes),
+        flops,
+        nbytes,
+        limits.arithmetic_ns(flops, itemsize),
+        limits.memory_ns(nbytes),
     )

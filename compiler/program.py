@@ -15,7 +15,7 @@ from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.profile_report import Profile, Profiled, measure
 from graphnn.compiler.source import source
 from graphnn.compiler.specialization import Specialization, specialize
-from graphnn.compiler.unit import Instruction, Options, Unit
+from graphnn.compiler.unit import Instruction, Loop, Options, Unit
 from graphnn.core.errors import ArgumentError, FeedError, ShapeError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -135,6 +135,11 @@ class Program:
     def instructions(self) -> tuple[Instruction, ...]:
         """What is executed, for the sizes of the latest call."""
         return self._shown.unit.instructions
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """Which of the instructions are carried out again and again: the steps of scans."""
+        return self._shown.unit.loops
 
     @property
     def report(self) -> Report:
@@ -264,12 +269,14 @@ class Program:
     @property
     def flops(self) -> int:
         """Floating-point operations of one call."""
-        return sum(each.flops for each in self.instructions)
+        unit = self._shown.unit
+        return sum(n * each.flops for n, each in zip(unit.runs, unit.instructions, strict=True))
 
     @property
     def nbytes_moved(self) -> int:
         """Bytes that the instructions of one call read and write."""
-        return sum(each.nbytes for each in self.instructions)
+        unit = self._shown.unit
+        return sum(n * each.nbytes for n, each in zip(unit.runs, unit.instructions, strict=True))
 
     def __str__(self) -> str:
         if self._latest is None:
@@ -279,7 +286,8 @@ class Program:
         feeds = zip(self._inputs.names, unit.graph.inputs, strict=True)
         lines += [f"  feed {name}: {node.spec}" for name, node in feeds]
         for number, each in enumerate(unit.instructions):
-            lines.append(f"  {number:4} {instruction_text(each)}")
+            rounds = "".join(f"{loop.count} x " for loop in unit.loops_around(number))
+            lines.append(f"  {number:4} {rounds}{instruction_text(each)}")
         lines += [
             f"  result {view.buffer}: {node.spec}"
             for node, view in zip(unit.graph.outputs, unit.results, strict=False)

@@ -19,15 +19,19 @@ from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.generators import generate
 from graphnn.compiler.native.objects import assembly
 from graphnn.compiler.native.target import host_target
+from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import ArgumentError
+from graphnn.core.graph import Graph
 from graphnn.core.literal import Literal
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import sources_of
+from graphnn.core.spec import TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
+from graphnn.ops.scans import apply_steps
 
 __all__ = ["source"]
 
@@ -97,15 +101,20 @@ class _Python:
         self._state = {parameter: n for n, parameter in enumerate(unit.states)}
         self._constant = {node: n for n, node in enumerate(unit.constants)}
         self._feeds = [_feed_name(number, name) for number, name in enumerate(names)]
+        self._bodies: dict[Graph, str] = {}
+        self._functions: list[str] = []
 
     def lines(self) -> Iterator[str]:
         """The text."""
         unit = self._unit
         self._names.update(zip(unit.graph.inputs, self._feeds, strict=True))
         for number, instruction in enumerate(unit.instructions):
-            self._body.append(f"    # {_words(number, instruction)}")
-            for node in instruction.nodes or (instruction.node,):
-                self._need(node)
+            loops = unit.loops_around(number)
+            rounds = "".join(f", {loop.count} times" for loop in loops)
+            self._body.append(f"    # {_words(number, instruction)}{rounds}")
+            if not loops:
+                for node in instruction.nodes or (instruction.node,):
+                    self._need(node)
         for node in unit.graph.outputs:
             self._need(node)
         outputs = [self._names[node] for node in unit.graph.outputs]
@@ -131,6 +140,7 @@ class _Python:
             yield f"ops.{name} = REGISTRY[{name!r}].evaluate"
         yield ""
         yield ""
+        yield from self._functions
         yield "@errstate(all='ignore')"
         arguments = [*self._feeds, "states=()", "constants=()"]
         yield f"def program({', '.join(arguments)}):"
@@ -172,10 +182,40 @@ class _Python:
             return f"({', '.join(reads)},)"
         if node.op is PROJECT:
             return f"{reads[0]}[{node.attrs['index']}]"
+        if is_scan(node):
+            return self._scan(node, reads)
         self._ops[node.op.name] = None
         attrs = [f"{name}={self._text(value)}" for name, value in node.attrs.items()]
         shown = f"  # {node.name}" if node.name else ""
         return f"ops.{node.op.name}({', '.join([*reads, *attrs])}){shown}"
+
+    def _scan(self, node: Node, reads: Sequence[str]) -> str:
+        """A scan: a function is called for every step."""
+        attrs = dict(node.attrs)
+        step = self._function(attrs.pop("body"))
+        self._classes.setdefault(apply_steps.__module__, set()).add(apply_steps.__name__)
+        self._classes["numpy"].add("empty")
+        assert isinstance(node.spec, TupleSpec)
+        specs = node.spec.elements[attrs["n_carry"] :]
+        ys = [f"empty({each.shape}, dtype({each.dtype.name!r}))" for each in specs]
+        options = [f"{name}={value!r}" for name, value in attrs.items()]
+        return f"apply_steps({step}, [{', '.join(reads)}], [{', '.join(ys)}], {', '.join(options)})"
+
+    def _function(self, body: Graph) -> str:
+        """The name of the function that computes a body."""
+        if body not in self._bodies:
+            outer = self._names, self._body
+            arguments = [f"argument{number}" for number in range(len(body.inputs))]
+            self._names, self._body = dict(zip(body.inputs, arguments, strict=True)), []
+            for node in body.outputs:
+                self._need(node)
+            results = ", ".join(self._names[node] for node in body.outputs)
+            name = f"step{len(self._bodies)}"
+            head = f"def {name}({', '.join(arguments)}):"
+            self._functions += [head, *self._body, f"    return [{results}]", "", ""]
+            self._bodies[body] = name
+            self._names, self._body = outer
+        return self._bodies[body]
 
     def _text(self, value: Any) -> str:
         """An attribute as an expression."""
@@ -207,7 +247,7 @@ class _Python:
 
 
 _TAKEN = re.compile(
-    r"v\d+|feed\d+|states|constants|ops|program|array|dtype|full|errstate|inf|nan|REGISTRY"
+    r"v\d+|feed\d+|step\d+|argument\d+|apply_steps|empty|states|constants|ops|program|array|dtype|full|errstate|inf|nan|REGISTRY"
 )
 """Names that the Python program uses for something else."""
 

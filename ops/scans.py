@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,17 +87,12 @@ class ScanOp(Op):
     def evaluate(
         self, *arrays: Array, body: Graph, n_carry: int, n_xs: int, length: int, reverse: bool
     ) -> tuple[Array, ...]:
-        n_whole = len(arrays) - n_xs
-        constants, carry = arrays[: n_whole - n_carry], list(arrays[n_whole - n_carry : n_whole])
         specs = [each.tensor for each in body.outputs[n_carry:]]
         ys = [np.empty((length, *each.shape), each.dtype) for each in specs]
-        for step in reversed(range(length)) if reverse else range(length):
-            elements = (each[step] for each in arrays[n_whole:])
-            results = evaluate_body(body, (*constants, *carry, *elements))
-            carry = results[:n_carry]
-            for y, made in zip(ys, results[n_carry:], strict=True):
-                y[step] = made
-        return (*carry, *ys)
+        step = partial(evaluate_body, body)
+        return apply_steps(
+            step, arrays, ys, n_carry=n_carry, n_xs=n_xs, length=length, reverse=reverse
+        )
 
     def evaluate_into(self, out: Array, *arrays: Array, **attrs: Any) -> None:
         (out[...],) = self.evaluate(*arrays, **attrs)
@@ -118,7 +114,40 @@ register(ARGUMENT)
 register(SCAN)
 
 
-def evaluate_body(body: Graph, arrays: Sequence[Array]) -> list[Array]:
+def apply_steps(
+    step: Callable[..., Sequence[Array]],
+    arrays: Sequence[Array],
+    ys: Sequence[Array],
+    *,
+    n_carry: int,
+    n_xs: int,
+    length: int,
+    reverse: bool,
+) -> tuple[Array, ...]:
+    """The results of a scan, by calling a function of arrays again and again.
+
+    Parameters
+    ----------
+    step : callable
+        From constants, carry and elements, one after the other, to the carry and the ys.
+    arrays : sequence of numpy.ndarray
+        Constants, the first carry, sequences.
+    ys : sequence of numpy.ndarray
+        Written: for every y an array of all steps.
+    n_carry, n_xs, length, reverse
+        See :class:`ScanOp`.
+    """
+    n_whole = len(arrays) - n_xs
+    constants, carry = arrays[: n_whole - n_carry], arrays[n_whole - n_carry : n_whole]
+    for number in reversed(range(length)) if reverse else range(length):
+        results = step(*constants, *carry, *(each[number] for each in arrays[n_whole:]))
+        carry = results[:n_carry]
+        for y, made in zip(ys, results[n_carry:], strict=True):
+            y[number] = made
+    return (*carry, *ys)
+
+
+def evaluate_body(body: Graph, *arrays: Array) -> list[Array]:
     """The outputs of a body whose nodes all have kernels."""
     values: dict[Node, Any] = dict(zip(body.inputs, arrays, strict=True))
     for node in body.nodes:

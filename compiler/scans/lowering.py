@@ -91,11 +91,11 @@ class _Loop:
         for argument in self.elements:
             inner.views[argument] = (self._element(outer.view_of(next(given))),)
         stacks = [self._stack(y, places) for y in self.ys]
-        begin, place = len(outer.instructions), len(outer.loops)
+        begin, n_loops = len(outer.instructions), len(outer.loops)
         for group in inner.unit.groups:
             inner.lower(group)
         self._write(places, stacks, begin)
-        outer.loops.insert(place, Loop(begin, len(outer.instructions), self.length))
+        outer.loops.insert(n_loops, Loop(begin, len(outer.instructions), self.length))
         outer.views[self.node] = (*(each.last for each in places), *stacks)
 
     def _write(self, places: Sequence[_Place], stacks: Sequence[View], begin: int) -> None:
