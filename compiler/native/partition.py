@@ -208,6 +208,8 @@ class _Planner:
                 program.append(End(*waiting.pop()))
         self._loads[thread] += loop.count * sum(call.cost_ns for call in calls)
         self._note(thread, reads, writes)
+        if self._status and _overlap_any(writes, self._status):
+            self._is_checked = False
 
     def _quietest(self) -> int:
         return min(range(len(self._loads)), key=self._loads.__getitem__)

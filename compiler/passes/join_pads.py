@@ -27,22 +27,25 @@ def join_pads(unit: Unit, driver: Driver) -> Unit:
     """See the module. What was added to zeros is itself now, also where it is -0.0."""
     graph = unit.graph
     outputs = set(graph.outputs)
-    terms: dict[Node, list[Node]] = {}
+    sums: dict[Node, list[Node]] = {}  # of several terms each, and read by one sum alone
 
     def is_inner(node: Node) -> bool:
         users = graph.users[node]
         return len(users) == 1 and users[0].op.name == "add" and node not in outputs
 
+    def terms_of(node: Node) -> list[Node]:
+        return sums.get(node) or ([node] if _is_padded_with_zeros(node) else [])
+
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         made = with_inputs(node, inputs)
-        if _is_padded_with_zeros(made):
-            terms[made] = [made]
-        if node.op.name != "add" or not all(each in terms for each in inputs):
+        if node.op.name != "add":
             return made
-        longer, shorter = sorted((terms[each] for each in inputs), key=len, reverse=True)
+        longer, shorter = sorted(map(terms_of, inputs), key=len, reverse=True)
+        if not shorter:
+            return made
         if is_inner(node):
             longer += shorter
-            terms[made] = longer
+            sums[made] = longer
             return made
         with made_by("join_pads", node):
             joined = _joined([*longer, *shorter])

@@ -38,6 +38,7 @@ def lower_scan(lowering: Lowering, node: Node) -> bool:
     if node.attrs["length"] < 1 or lowering.unit.options.debug:
         return False
     made = len(lowering.instructions), len(lowering.loops), len(lowering.buffers)
+    n_views = len(lowering.views)
     _Loop(lowering, node).lower()
     if all(each.kernel or each.pieces for each in lowering.instructions[made[0] :]):
         return True
@@ -45,7 +46,8 @@ def lower_scan(lowering: Lowering, node: Node) -> bool:
     del lowering.instructions[n_instructions:]
     del lowering.loops[n_loops:]
     del lowering.buffers[n_buffers:]
-    lowering.views.pop(node, None)
+    while len(lowering.views) > n_views:  # the latest come first
+        lowering.views.popitem()
     return False
 
 
