@@ -23,7 +23,7 @@ from graphnn.compiler.unit import Unit
 from graphnn.core.graph import depending_on, substitute, topological_order, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import add
-from graphnn.ops.broadcasting import SUM
+from graphnn.ops.broadcasting import SUM, broadcast_to
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.contraction import DOT_GENERAL, dot_of
 from graphnn.ops.control import PROJECT
@@ -127,7 +127,8 @@ class _Later:
         """Products that no carry needs, and what reads them."""
         leaving: set[Node] = set()
         late = self.inside - needed
-        for node in topological_order(self.step.ys, follow=self._inputs_inside):
+        wanted = (*self.step.ys, *self.totals.values())
+        for node in topological_order(wanted, follow=self._inputs_inside):
             is_product = node.op.name in ANCHOR_OPS
             if node in late and (is_product or not leaving.isdisjoint(node.inputs)):
                 leaving.add(node)
@@ -154,7 +155,10 @@ class _Later:
             by_node.update(zip(late, batch_nodes(late, wholes, constants), strict=True))
         for carry, addend in self.totals.items():
             total = _total(addend, wholes, constants)
-            by_carry[carry] = total if _is_zero(carry.first) else add(carry.first, total)
+            first = carry.first
+            by_carry[carry] = (
+                broadcast_to(total, first.shape) if _is_zero(first) else add(first, total)
+            )
         of_ys = (by_node[each] for each in self.step.ys)
         return [*(by_carry[each] for each in self.step.carries), *of_ys]
 
@@ -190,7 +194,7 @@ def _addend(carry: Carry, step: Step, inside: Set[Node]) -> Node | None:
         return None
     left, right = total.inputs
     addend = right if left is carry.symbol else left
-    return addend if addend in inside and addend.spec == total.spec else None
+    return addend if addend in inside and addend.dtype == total.dtype else None
 
 
 def _total(node: Node, wholes: Mapping[Node, Node], boundary: Sequence[Node]) -> Node:
