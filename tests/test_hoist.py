@@ -54,9 +54,7 @@ def test_a_product_of_elements_is_one_before_the_scan(x, w, u):
 
 
 def test_elementwise_nodes_around_it_go_along_if_nothing_is_larger(x, w, u):
-    last, _ = gn.scan(
-        lambda h, x: (gn.tanh(gn.exp(gn.sin(x) @ w) + h @ u), None), zeros(), x
-    )
+    last, _ = gn.scan(lambda h, x: (gn.tanh(gn.exp(gn.sin(x) @ w) + h @ u), None), zeros(), x)
     program, _ = hoisted([x, w, u], last)
     inside, outside = ops_of(body_of(program)), ops_of(program.unit.graph)
     assert not inside["sin"] + inside["exp"]
@@ -106,7 +104,7 @@ def test_a_product_of_what_an_inner_scan_gives(x, w):
         total, rows = gn.scan(lambda g, row: (g + row, g * row), zeros(SIZE), x)
         return gn.tanh(h + rows @ w + total), None
 
-    program, count = hoisted([x, w], gn.scan(step, zeros(), x)[0])
+    _, count = hoisted([x, w], gn.scan(step, zeros(), x)[0])
     assert count == 1
 
 
@@ -125,9 +123,7 @@ def test_an_output_layer_is_computed_after_the_scan(x, w, u):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_an_output_layer_that_reads_the_carry_before_the_step(reverse, x, w, u):
-    results = gn.scan(
-        lambda h, x: (gn.tanh(x + h @ u), h @ w), zeros(), x, reverse=reverse
-    )
+    results = gn.scan(lambda h, x: (gn.tanh(x + h @ u), h @ w), zeros(), x, reverse=reverse)
     program, count = hoisted([x, w, u], results)
     assert (count, products_in(program)) == (1, 1)
 
@@ -223,7 +219,7 @@ def test_a_total_of_elementwise_terms_stays(x, w):
 
 def test_gradients_of_weights_are_products_over_batch_and_time(x, w, u):
     b = gn.input("b", (SIZE,), "float64")
-    last, ys = gn.scan(lambda h, x: ((gn.tanh(x @ w + h @ u + b),) * 2), zeros(), x)
+    _, ys = gn.scan(lambda h, x: (gn.tanh(x @ w + h @ u + b),) * 2, zeros(), x)
     grads = gn.grad(gn.sum(ys**2), [w, u, b, x])
     program, _ = hoisted([x, w, u, b], grads)
     scans = [node for node in program.unit.graph.nodes if node.op.name == "scan"]
@@ -237,7 +233,7 @@ def test_gradients_of_weights_are_products_over_batch_and_time(x, w, u):
 
 def test_every_rewrite_can_be_left_out(x, w, u):
     """With any amount of fuel, values are the same, and so many rewrites are made."""
-    last, ys = gn.scan(lambda h, x: ((gn.tanh(x @ w + h @ u),) * 2), zeros(), x)
+    _, ys = gn.scan(lambda h, x: (gn.tanh(x @ w + h @ u),) * 2, zeros(), x)
     other, _ = gn.scan(lambda h, x: (gn.sin(h + x), gn.cos(h)), zeros(), x)
     loss = gn.sum(gn.sin(ys[:, :, :2]) @ w[:2]) + gn.sum(ys[:, :, 2:])
     outputs = [loss, *gn.grad(loss, [x, w, u]), other]

@@ -127,7 +127,9 @@ def test_threads_go_round_a_loop_of_large_calls_together():
 
 def test_a_lonely_loop_within_a_loop_of_all():
     outer, inner = Loop(0, 3, 4), Loop(1, 2, 9)
-    programs = partition([at(0, cost_ns=LARGE), at(1), at(2, cost_ns=LARGE)], 2, loops=[outer, inner])
+    programs = partition(
+        [at(0, cost_ns=LARGE), at(1), at(2, cost_ns=LARGE)], 2, loops=[outer, inner]
+    )
     owners = [program for program in programs if Begin(inner) in program]
     assert len(owners) == 1
     assert End(inner, 1) in owners[0]
@@ -153,7 +155,9 @@ def test_the_status_is_looked_at_again_behind_a_loop_that_may_set_it(n_threads, 
     ]
     for program in partition(calls, n_threads, status, [Loop(1, 2, 3)]):
         assert program.count("check") == 2
-        (behind,) = (n for n, each in enumerate(program) if isinstance(each, Share) and each.call == 2)
+        (behind,) = (
+            n for n, each in enumerate(program) if isinstance(each, Share) and each.call == 2
+        )
         last = max(n for n, each in enumerate(program[:behind]) if each == "check")
         assert not any(isinstance(each, Begin | End) for each in program[last:behind])
 
@@ -215,7 +219,10 @@ def test_results_move_too(n_threads, cost_ns):
     row, rows = drawn(6), drawn(5, seed=1)
     expected = row.copy()
     segment = Segment(
-        [mix(row, row, 1, 0, ((ROW,), (ROW,)), cost_ns), mix(row, rows, 1, 0, ((ROW,),) * 2, cost_ns)],
+        [
+            mix(row, row, 1, 0, ((ROW,), (ROW,)), cost_ns),
+            mix(row, rows, 1, 0, ((ROW,),) * 2, cost_ns),
+        ],
         n_threads,
         loops=[Loop(0, 2, 5)],
     )

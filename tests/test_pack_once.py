@@ -171,7 +171,7 @@ def around(program, instruction):
 @pytest.mark.usefixtures("always")
 def test_the_weight_of_a_loop_is_packed_before_it():
     u = weight()
-    program = scanned(lambda h, x: ((gn.tanh(h @ u + x),) * 2), u)
+    program = scanned(lambda h, x: (gn.tanh(h @ u + x),) * 2, u)
     (pack,), (product,) = packs(program), readers(program)
     assert (around(program, pack), around(program, product)) == (0, 1)
     assert program.instructions.index(pack) < program.loops[0].begin
@@ -226,7 +226,7 @@ def test_a_weight_of_an_inner_loop_is_packed_before_the_loops_that_leave_it_alon
     u = weight()
 
     def step(h, x):
-        made = u * gn.sum(h)
+        made = u * gn.mean(h)
 
         def inner(g, _):
             return gn.tanh(g @ u + g @ made + x), None

@@ -172,7 +172,7 @@ def test_a_factor_is_not_computed_across_loops(monkeypatch):
     """What is computed once before the loop is not computed in every round."""
     xs, w = gn.input("xs", (3, 33, 33)), gn.parameter(np.eye(33, dtype="float32"))
     scaled = w * 2.0
-    program, fused = scanned(
+    _, fused = scanned(
         lambda h, x: (gn.tanh(h @ scaled + x), None), xs, gn.ones((33, 33)), monkeypatch
     )
     assert fused == 0

@@ -267,7 +267,7 @@ def test_several_scans_in_one_program():
 def test_the_last_carry_and_a_gradient_become_state():
     """A recurrent net that remembers, with weights that learn."""
     x, w, h = given(), state_of(0), state_of(1, SIZE)
-    last, ys = gn.scan(lambda h, x: ((gn.tanh(h @ w + x),) * 2), h, x)
+    last, ys = gn.scan(lambda h, x: (gn.tanh(h @ w + x),) * 2, h, x)
     loss = gn.mean(ys**2)
     looped([x], loss, {h: last, w: w - 0.1 * gn.grad(loss, w)}, loops=2)
 
@@ -304,9 +304,7 @@ def test_a_sequence_that_is_new_state_too():
 
 def inner_scan(reverse):
     def step(h, rows):
-        return gn.scan(
-            lambda g, row: (gn.tanh(g * 0.5 + row), g * row), h, rows, reverse=reverse
-        )
+        return gn.scan(lambda g, row: (gn.tanh(g * 0.5 + row), g * row), h, rows, reverse=reverse)
 
     return step
 

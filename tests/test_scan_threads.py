@@ -27,7 +27,7 @@ def rnn(batch, width):
     x = gn.input("x", (STEPS, batch, width))
     w, u = gn.input("w", (width, width)), gn.input("u", (width, width))
     last, ys = gn.scan(
-        lambda h, x: ((gn.tanh((x @ w + h @ u) * 0.05),) * 2), gn.zeros((batch, width)), x
+        lambda h, x: (gn.tanh((x @ w + h @ u) * 0.05),) * 2, gn.zeros((batch, width)), x
     )
     loss = gn.mean(ys**2)
     return [x, w, u], [loss, *gn.grad(loss, [x, w, u]), last, ys]
@@ -40,7 +40,7 @@ def nested(batch, width):
 
     def step(h, rows):
         total = gn.sum(h[:2, :2])
-        h, ys = gn.scan(lambda g, row: ((gn.tanh(g @ u * 0.05 + row * total),) * 2), h, rows)
+        h, ys = gn.scan(lambda g, row: (gn.tanh(g @ u * 0.05 + row * total),) * 2, h, rows)
         return h * 0.9, (ys, gn.take(h, [1, 0], axis=0))
 
     return [x, u], gn.core.structure.flatten(gn.scan(step, gn.ones((batch, width)), x))
@@ -102,7 +102,7 @@ def test_a_scan_under_a_memory_budget():
     seen = x
     for _ in range(6):
         seen = gn.tanh(seen @ w)
-    last, ys = gn.scan(lambda h, x: ((gn.tanh(h @ w + x),) * 2), gn.zeros((32, 16)), seen)
+    last, ys = gn.scan(lambda h, x: (gn.tanh(h @ w + x),) * 2, gn.zeros((32, 16)), seen)
     loss = gn.mean(ys**2) + gn.mean(last)
     outputs = [loss, *gn.grad(loss, [x, w])]
     plain = gn.compile([x, w], outputs)

@@ -99,9 +99,7 @@ def chains(length, ends):
     """For every end a row of carries of which each takes what the one behind it was."""
 
     def step(rows, x):
-        return [
-            [*row[1:], end(row[-1] + x)] for row, end in zip(rows, ends, strict=True)
-        ], None
+        return [[*row[1:], end(row[-1] + x)] for row, end in zip(rows, ends, strict=True)], None
 
     return step, [[zeros() for _ in range(length)] for _ in ends]
 

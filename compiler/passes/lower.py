@@ -327,9 +327,7 @@ class Lowering:
             written = writers.get(value.buffer, [])
             if value.buffer in moved or not value.is_whole or not in_loops.isdisjoint(written):
                 continue
-            if not written or (
-                written[0] < last_risk and target.buffer.storage is Storage.STATE
-            ):
+            if not written or (written[0] < last_risk and target.buffer.storage is Storage.STATE):
                 continue
             first = written[0]  # of several, if parts of it are written one by one
             instruction = self.instructions[first]
