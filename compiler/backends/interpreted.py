@@ -42,11 +42,14 @@ class InterpretedExecutable:
         for slot, fed in zip(self._feeds, feeds, strict=True):
             slot[...] = fed
         taken = [0] * len(self._calls)
-        with np.errstate(all="ignore"):
-            for number in self._numbers():
-                start = time.perf_counter_ns()
-                self._calls[number]()
-                taken[number] += time.perf_counter_ns() - start
+        try:
+            with np.errstate(all="ignore"):
+                for number in self._numbers():
+                    start = time.perf_counter_ns()
+                    self._calls[number]()
+                    taken[number] += time.perf_counter_ns() - start
+        finally:
+            self._memory.rounds.clear()
         return taken
 
     def _run(self, feeds: Sequence[Array]) -> list[Array]:

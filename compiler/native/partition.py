@@ -219,6 +219,8 @@ class _Planner:
                 program.append(End(*waiting.pop()))
         self._loads[thread] += loop.count * sum(call.cost_ns for call in calls)
         self._note(thread, reads, writes)
+        if self._status and _overlap_any(writes, self._status):
+            self._is_checked = False
 
     def span_ns(self) -> float:
         """How long all threads together take, about."""

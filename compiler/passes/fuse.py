@@ -23,6 +23,7 @@ from graphnn.compiler.driver import Driver
 from graphnn.compiler.matching import MismatchError, through_views
 from graphnn.compiler.memory_model import nbytes_of
 from graphnn.compiler.order import Order
+from graphnn.compiler.scans.rewriting import may_raise
 from graphnn.compiler.unit import Note, Unit
 from graphnn.core.node import Node
 
@@ -57,7 +58,7 @@ class _Fusion:
         self.position = {node: index for index, node in enumerate(self.computed)}
         self.readers = self._find_readers()
         fence = 1 + max(
-            (index for index, node in enumerate(self.computed) if node.op.may_raise), default=-1
+            (index for index, node in enumerate(self.computed) if may_raise(node)), default=-1
         )
         self.cluster_of = {
             node: Cluster.of(self._number(index, fence), node)
@@ -133,7 +134,7 @@ class _Fusion:
         """
         unit = self.unit
         for node in self.computed:
-            if node.op.may_raise:
+            if may_raise(node):
                 yield self.cluster_of[node].number, fence
         readers: dict[Node, list[Node]] = {parameter: [] for parameter in unit.updated}
         for node in self.computed:

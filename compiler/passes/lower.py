@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.passes.kernels import copying, lower_group
 from graphnn.compiler.scans.lowering import lower_scan
-from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.scans.rewriting import is_scan, may_raise
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
 from graphnn.core.node import Node
@@ -309,25 +310,27 @@ class Lowering:
         A kernel may write there if nothing reads the old value after it, it reads the old value
         itself only at the position it writes, and nothing after it can fail.
         """
-        written_by: dict[Buffer, int] = {}
+        writers: dict[Buffer, list[int]] = {}
         last_read: dict[Buffer, int] = {}
         last_risk = -1
         for index, instruction in enumerate(self.instructions[begin:], start=begin):
-            if instruction.op is not None and instruction.op.may_raise:
+            if instruction.op is not None and may_raise(instruction.node):
                 last_risk = index
-            written_by.update((view.buffer, index) for view in instruction.outputs)
+            for buffer in {view.buffer for view in instruction.outputs}:
+                writers.setdefault(buffer, []).append(index)
             last_read.update((view.buffer, index) for view in instruction.inputs)
         in_loops = {
             n for loop in self.loops if loop.begin >= begin for n in range(loop.begin, loop.end)
         }
         moved: dict[Buffer, View] = {}
         for value, target in zip(values, targets, strict=True):
-            writer = written_by.get(value.buffer)
-            if writer is None or value.buffer in moved or not value.is_whole or writer in in_loops:
+            written = writers.get(value.buffer, [])
+            if value.buffer in moved or not value.is_whole or not in_loops.isdisjoint(written):
                 continue
-            if writer < last_risk and target.buffer.storage is Storage.STATE:
+            if not written or (written[0] < last_risk and target.buffer.storage is Storage.STATE):
                 continue
-            instruction = self.instructions[writer]
+            first = written[0]  # of several, if parts of it are written one by one
+            instruction = self.instructions[first]
             output = next(
                 number
                 for number, view in enumerate(instruction.outputs)
@@ -336,9 +339,9 @@ class Lowering:
             # What moves is written at another place than anything is read.
             if (
                 any(target.moves)
-                or last_read.get(target.buffer, -1) < writer
+                or last_read.get(target.buffer, -1) < first
                 or (
-                    last_read[target.buffer] == writer
+                    last_read[target.buffer] == first
                     and may_overwrite(instruction, output, target.buffer)
                 )
             ):
@@ -378,8 +381,8 @@ def _moved(view: View, moved: Mapping[Buffer, View]) -> View:
     target = moved.get(view.buffer)
     if target is None:
         return view
-    offset = target.offset + view.offset
-    return replace(view, buffer=target.buffer, offset=offset, moves=target.moves)
+    moves = tuple(map(sum, zip_longest(target.moves, view.moves, fillvalue=0)))
+    return replace(view, buffer=target.buffer, offset=target.offset + view.offset, moves=moves)
 
 
 def look(node: Node, view: View) -> View | None:

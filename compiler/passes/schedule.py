@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.scans.rewriting import may_raise
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -30,7 +31,7 @@ def schedule(unit: Unit, driver: Driver) -> Unit:
         return replace(unit, schedule=order)
     position = {node: index for index, node in enumerate(order)}
     last_read = _last_reads(order, position, last_steps)
-    last_risk = max((position[node] for node in order if node.op.may_raise), default=-1)
+    last_risk = max((position[node] for node in order if may_raise(node)), default=-1)
     waiting: dict[int, list[Node]] = {}
     for node in order:
         if node in last_steps:

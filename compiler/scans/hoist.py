@@ -23,9 +23,10 @@ from graphnn.compiler.unit import Unit
 from graphnn.core.graph import depending_on, substitute, topological_order, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import add
-from graphnn.ops.broadcasting import SUM
+from graphnn.ops.broadcasting import SUM, broadcast_to
 from graphnn.ops.constants import is_zero
 from graphnn.ops.contraction import DOT_GENERAL, dot_of
+from graphnn.ops.control import PROJECT
 from graphnn.ops.leaves import input_like
 from graphnn.ops.scans import Carry, Step
 
@@ -76,7 +77,9 @@ def _before(step: Step, among: Set[Node]) -> set[Node]:
     products = [node for node in among if node.op.name in ANCHOR_OPS]
     leaving = set(topological_order(products, follow=inputs_among))
     for node in topological_order(step.outputs, step.constants):
-        if node in among and (node.op.is_elementwise or node.op.is_view):
+        if node.op is PROJECT and node.inputs[0] in leaving:
+            leaving.add(node)
+        elif node in among and (node.op.is_elementwise or node.op.is_view):
             inputs = inputs_among(node)
             sizes = [each.tensor.size for each in inputs]
             if inputs and leaving.issuperset(inputs) and node.tensor.size in sizes:
@@ -99,14 +102,14 @@ class _Later:
     def __init__(self, step: Step) -> None:
         self.step = step
         self.inside = depending_on(step.outputs, step.symbols)
-        totals = {each: _addend(each, self.inside) for each in step.carries}
-        needed = self._needed(each.next for each, addend in totals.items() if addend is None)
-        self.leaving = self._leaving(needed)
+        addends = {each: _addend(each, step, self.inside) for each in step.carries}
         self.totals = {
             each: addend
-            for each, addend in totals.items()
+            for each, addend in addends.items()
             if addend is not None and self._is_summable(addend)
         }
+        needed = self._needed(each.next for each in step.carries if each not in self.totals)
+        self.leaving = self._leaving(needed)
         self.leaves = bool(self.totals) or not self.leaving.isdisjoint(step.ys)
         self._stays = [each for each in step.carries if each not in self.totals]
         self._ys = [each for each in step.ys if each not in self.leaving]
@@ -124,7 +127,8 @@ class _Later:
         """Products that no carry needs, and what reads them."""
         leaving: set[Node] = set()
         late = self.inside - needed
-        for node in topological_order(self.step.ys, follow=self._inputs_inside):
+        wanted = (*self.step.ys, *self.totals.values())
+        for node in topological_order(wanted, follow=self._inputs_inside):
             is_product = node.op.name in ANCHOR_OPS
             if node in late and (is_product or not leaving.isdisjoint(node.inputs)):
                 leaving.add(node)
@@ -151,7 +155,10 @@ class _Later:
             by_node.update(zip(late, batch_nodes(late, wholes, constants), strict=True))
         for carry, addend in self.totals.items():
             total = _total(addend, wholes, constants)
-            by_carry[carry] = total if is_zero(carry.first) else add(carry.first, total)
+            first = carry.first
+            by_carry[carry] = (
+                broadcast_to(total, first.shape) if is_zero(first) else add(first, total)
+            )
         of_ys = (by_node[each] for each in self.step.ys)
         return [*(by_carry[each] for each in self.step.carries), *of_ys]
 
@@ -174,7 +181,7 @@ class _Later:
         return node
 
 
-def _addend(carry: Carry, inside: Set[Node]) -> Node | None:
+def _addend(carry: Carry, step: Step, inside: Set[Node]) -> Node | None:
     """What every step adds to a carry that is only added to."""
     total = carry.next
     if total.op.name != "add" or sum(each is carry.symbol for each in total.inputs) != 1:
@@ -183,9 +190,11 @@ def _addend(carry: Carry, inside: Set[Node]) -> Node | None:
         return None
     if any(total in node.inputs for node in inside):
         return None
+    if carry.symbol in step.outputs or step.outputs.count(total) > 1:
+        return None
     left, right = total.inputs
     addend = right if left is carry.symbol else left
-    return addend if addend in inside and addend.spec == total.spec else None
+    return addend if addend in inside and addend.dtype == total.dtype else None
 
 
 def _total(node: Node, wholes: Mapping[Node, Node], boundary: Sequence[Node]) -> Node:

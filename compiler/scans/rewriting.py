@@ -9,12 +9,17 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
 from graphnn.ops.control import PROJECT
 
-__all__ = ["is_scan", "replace_scans", "used_results"]
+__all__ = ["is_scan", "may_raise", "replace_scans", "used_results"]
 
 
 def is_scan(node: Node) -> bool:
     """Whether a node is a scan."""
     return node.op.name == "scan"
+
+
+def may_raise(node: Node) -> bool:
+    """Whether computing a node can fail: its operator can, or one in the body of a scan."""
+    return node.op.may_raise or (is_scan(node) and any(map(may_raise, node.attrs["body"].nodes)))
 
 
 def used_results(graph: Graph) -> dict[Node, set[int]]:
