@@ -30,7 +30,7 @@ from graphnn.compiler.matching import Matching, MismatchError, through_views
 from graphnn.core.node import Node
 from graphnn.ops.constants import CONSTANT
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "Merge"]
 
 
 @dataclass(slots=True, eq=False)

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 
 from graphnn.compiler.domain import reduces
+from graphnn.compiler.kernel import EXPENSIVE
 from graphnn.compiler.memory_model import nbytes_of
 from graphnn.core.node import Node
 
 __all__ = [
-    "EXPENSIVE",
     "FEW_ROWS",
     "LONG_ROW",
     "MOST_AGAIN",
@@ -51,22 +51,12 @@ FEW_ROWS = 8
 LONG_ROW = 1 << 14
 """So few rows, so long: sweeps over them are better done by kernels that split them."""
 
-EXPENSIVE = frozenset(
-    (
-        *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "power", "cbrt", "hypot"),
-        *("erf", "erfc", "erfinv", "lgamma", "digamma", "floor_divide", "mod"),
-        *("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"),
-        *("sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"),
-    )
-)
-"""Primitives that take longer than to read their result from memory."""
-
 
 LEAST_AGAIN = 1 << 18
 """Bytes of a value that is computed again elsewhere: a smaller one stays in a core's caches."""
 
-BYTES_PER_NS = 30
-FLOPS_PER_NS = 8
+NEAR_BYTES_PER_NS = 30
+NEAR_FLOPS_PER_NS = 8
 """What one core moves through the cache that cores share, and computes of such values in vectors,
 with the loads that their operands need."""
 
@@ -89,7 +79,7 @@ def is_cheaper_again(node: Node, n_copied: int, n_readers: int, extra: int) -> b
     """
     saved = (2 + n_readers) * nbytes_of(node) - extra
     flops = n_copied * n_readers * nbytes_of(node) // node.dtype.itemsize
-    return nbytes_of(node) >= LEAST_AGAIN and saved / BYTES_PER_NS > flops / FLOPS_PER_NS
+    return nbytes_of(node) >= LEAST_AGAIN and saved / NEAR_BYTES_PER_NS > flops / NEAR_FLOPS_PER_NS
 
 
 def most_sweeps(row: int) -> int:

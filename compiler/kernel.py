@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = [
+    "EXPENSIVE",
     "Apply",
     "Bound",
     "Contraction",
@@ -238,3 +239,16 @@ class Contraction:
     def n_factor_operands(self) -> int:
         """How many operands come before those of the epilogue."""
         return len(self.factor(0)) + len(self.factor(1))
+
+
+# fmt: off
+EXPENSIVE = frozenset(
+    {
+        "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "power", "cbrt", "hypot", "mod",
+        "floor_divide", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh",
+        "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "erf", "erfc", "erfinv", "lgamma",
+        "digamma",
+    }
+)
+# fmt: on
+"""Primitives that cost more than reading a value from the nearest cache."""

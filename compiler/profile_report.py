@@ -34,7 +34,7 @@ class InstructionProfile:
     ----------
     number : int
     kind : str
-        "kernel", "gemm", "conv", "copy", "move" or "host" (NumPy's kernel is called).
+        "kernel", "gemm", "conv", "copy", "pack", "move" or "host" (NumPy's kernel is called).
     label, where : str
         What it computes, and the user's lines.
     ns : float

@@ -149,11 +149,11 @@ class _Python:
         for name, node in zip(self._feeds, unit.graph.inputs, strict=True):
             yield f"    {name}: {node.spec}"
         for parameter, number in self._state.items():
-            yield f"    states[{number}]: {parameter.name or 'parameter'}, {parameter.spec}"
+            yield f"    states[{number}]: {_safe_name(parameter)}, {parameter.spec}"
         for node, number in self._constant.items():
             if _written_out(_value(node)) is None:
                 yield f"    constants[{number}]: {node.spec}"
-        updated = ", ".join(parameter.name or "parameter" for parameter in unit.updated)
+        updated = ", ".join(map(_safe_name, unit.updated))
         yield f"    Results, then the new values of: {updated or 'nothing'}."
         yield '    """'
 
@@ -175,7 +175,7 @@ class _Python:
     def _expression(self, node: Node) -> str:
         reads = [self._names[each] for each in node.inputs]
         if isinstance(node, Parameter):
-            return f"states[{self._state[node]}]" + (f"  # {node.name}" if node.name else "")
+            return f"states[{self._state[node]}]" + _remark(node)
         if node.op is CONSTANT:
             return _written_out(_value(node)) or f"constants[{self._constant[node]}]"
         if node.op is TUPLE:
@@ -186,8 +186,7 @@ class _Python:
             return self._scan(node, reads)
         self._ops[node.op.name] = None
         attrs = [f"{name}={self._text(value)}" for name, value in node.attrs.items()]
-        shown = f"  # {node.name}" if node.name else ""
-        return f"ops.{node.op.name}({', '.join([*reads, *attrs])}){shown}"
+        return f"ops.{node.op.name}({', '.join([*reads, *attrs])}){_remark(node)}"
 
     def _scan(self, node: Node, reads: Sequence[str]) -> str:
         """A scan: a function is called for every step."""
@@ -256,6 +255,15 @@ def _feed_name(number: int, name: str) -> str:
     """The name of an argument: the user's own where Python can have it."""
     is_free = name.isidentifier() and not keyword.iskeyword(name) and not _TAKEN.fullmatch(name)
     return name if is_free else f"feed{number}"
+
+
+def _remark(node: Node) -> str:
+    return f"  # {_safe_name(node)}" if node.name else ""
+
+
+def _safe_name(node: Node) -> str:
+    """The user's name for a node, such that it ends neither a comment nor a string."""
+    return repr(node.name or "parameter")[1:-1].replace('"', "'")
 
 
 def _value(node: Node) -> Array:

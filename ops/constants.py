@@ -14,7 +14,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array, Op, register
 from graphnn.core.spec import TensorSpec
 
-__all__ = ["CONSTANT", "constant", "fill_value", "zeros_like"]
+__all__ = ["CONSTANT", "constant", "fill_value", "is_zero", "zeros_like"]
 
 
 class ConstantOp(Op):
@@ -88,3 +88,10 @@ def zeros_like(node: Node) -> Node:
     if node.shape == ():
         return zero
     return make_node(REGISTRY["broadcast_to"], (zero,), {"shape": node.shape})
+
+
+def is_zero(node: Node) -> bool:
+    """Whether a node is known to be zeros: a constant, or views of one."""
+    while node.op.is_view:
+        node = node.inputs[0]
+    return node.op is CONSTANT and not node.attrs["value"].array.any()

@@ -104,7 +104,7 @@ def test_a_product_of_what_an_inner_scan_gives(x, w):
         total, rows = gn.scan(lambda g, row: (g + row, g * row), zeros(SIZE), x)
         return gn.tanh(h + rows @ w + total), None
 
-    _, count = hoisted([x, w], gn.scan(step, zeros(), x)[0])
+    _program, count = hoisted([x, w], gn.scan(step, zeros(), x)[0])
     assert count == 1
 
 
@@ -219,7 +219,7 @@ def test_a_total_of_elementwise_terms_stays(x, w):
 
 def test_gradients_of_weights_are_products_over_batch_and_time(x, w, u):
     b = gn.input("b", (SIZE,), "float64")
-    _, ys = gn.scan(lambda h, x: (gn.tanh(x @ w + h @ u + b),) * 2, zeros(), x)
+    _last, ys = gn.scan(lambda h, x: (gn.tanh(x @ w + h @ u + b),) * 2, zeros(), x)
     grads = gn.grad(gn.sum(ys**2), [w, u, b, x])
     program, _ = hoisted([x, w, u, b], grads)
     scans = [node for node in program.unit.graph.nodes if node.op.name == "scan"]
@@ -233,7 +233,7 @@ def test_gradients_of_weights_are_products_over_batch_and_time(x, w, u):
 
 def test_every_rewrite_can_be_left_out(x, w, u):
     """With any amount of fuel, values are the same, and so many rewrites are made."""
-    _, ys = gn.scan(lambda h, x: (gn.tanh(x @ w + h @ u),) * 2, zeros(), x)
+    _last, ys = gn.scan(lambda h, x: (gn.tanh(x @ w + h @ u),) * 2, zeros(), x)
     other, _ = gn.scan(lambda h, x: (gn.sin(h + x), gn.cos(h)), zeros(), x)
     loss = gn.sum(gn.sin(ys[:, :, :2]) @ w[:2]) + gn.sum(ys[:, :, 2:])
     outputs = [loss, *gn.grad(loss, [x, w, u]), other]

@@ -123,9 +123,18 @@ def test_independent_small_calls_run_side_by_side():
 
 def test_a_chain_of_small_calls_needs_no_barrier():
     chain = [Call(1, 8, (), ((0, 8),), ((0, 8),), 1_000.0) for _ in range(50)]
+    others = [Call(1, 8, (), (), ((at, at + 8),), 1_500.0) for at in range(100, 300, 10)]
+    programs = partition([*chain, *others], 2)
+    assert programs == [
+        [Share(n, 0, 8) for n in range(50)],
+        [Share(50 + n, 0, 8) for n in range(20)],
+    ]
+
+
+def test_a_second_thread_that_would_save_little_is_left_alone():
+    chain = [Call(1, 8, (), ((0, 8),), ((0, 8),), 1_000.0) for _ in range(50)]
     other = Call(1, 8, (), (), ((100, 108),), 1_500.0)
-    programs = partition([*chain, other], 2)
-    assert programs == [[Share(n, 0, 8) for n in range(50)], [Share(50, 0, 8)]]
+    assert partition([*chain, other], 2) == [[Share(n, 0, 8) for n in range(51)]]
 
 
 def test_large_calls_are_split_and_loads_are_levelled():

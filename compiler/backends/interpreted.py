@@ -12,7 +12,8 @@ import numpy as np
 
 from graphnn.compiler.backends.failure import explain, require_finite
 from graphnn.compiler.backends.memory import Memory
-from graphnn.compiler.unit import Instruction, Loop, Unit
+from graphnn.compiler.backends.rounds import in_rounds
+from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import NonFiniteError
 from graphnn.core.graph import topological_order
 from graphnn.core.op import Array
@@ -43,7 +44,7 @@ class InterpretedExecutable:
         taken = [0] * len(self._calls)
         try:
             with np.errstate(all="ignore"):
-                for number in self._numbers(0, len(self._calls), self._unit.loops):
+                for number in self._numbers():
                     start = time.perf_counter_ns()
                     self._calls[number]()
                     taken[number] += time.perf_counter_ns() - start
@@ -56,7 +57,7 @@ class InterpretedExecutable:
             slot[...] = fed
         number = 0
         try:
-            for number in self._numbers(0, len(self._calls), self._unit.loops):
+            for number in self._numbers():
                 self._calls[number]()
                 if self._stops_at_nan:
                     instruction = self._unit.instructions[number]
@@ -70,22 +71,8 @@ class InterpretedExecutable:
             self._memory.rounds.clear()
         return [result.copy() for result in self._results]
 
-    def _numbers(self, begin: int, end: int, loops: Sequence[Loop]) -> Iterator[int]:
-        """The numbers of instructions in the order in which they are carried out."""
-        number, rounds = begin, self._memory.rounds
-        for loop in loops:
-            if loop.begin < number:  # it was inside of one that is done
-                continue
-            yield from range(number, loop.begin)
-            inside = [each for each in loops if each is not loop]
-            inside = [each for each in inside if loop.begin <= each.begin and each.end <= loop.end]
-            rounds.append(0)
-            for _ in range(loop.count):
-                yield from self._numbers(loop.begin, loop.end, inside)
-                rounds[-1] += 1
-            rounds.pop()
-            number = loop.end
-        yield from range(number, end)
+    def _numbers(self) -> Iterator[int]:
+        return in_rounds(0, len(self._calls), self._unit.loops, self._memory.rounds)
 
 
 def bind_host(instruction: Instruction, memory: Memory) -> Callable[[], None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeAlias
 
@@ -13,8 +15,9 @@ from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_host
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
+from graphnn.compiler.backends.rounds import in_rounds
 from graphnn.compiler.backends.straight import straight_results
-from graphnn.compiler.native.runtime import Segment
+from graphnn.compiler.native.runtime import Call, Segment, Slot
 from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Unit
 from graphnn.core.errors import VerifyError
@@ -25,6 +28,19 @@ from graphnn.core.state import aligned_empty
 __all__ = ["NativeExecutable"]
 
 Host: TypeAlias = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """An argument that moves with the rounds of loops."""
+
+    start: int | Slot
+    moves: tuple[int, ...]
+
+    def address(self, slots: Sequence[int], rounds: Sequence[int]) -> int:
+        """Where it is in this round."""
+        start = slots[self.start.number] if isinstance(self.start, Slot) else self.start
+        return start + sum(by * done for by, done in zip(self.moves, rounds, strict=False))
 
 
 class NativeExecutable:
@@ -40,20 +56,27 @@ class NativeExecutable:
         self._results = [self._memory.view(view) for view in unit.results]
         places = {buffer: place for place, buffer in enumerate(self._straight)}
         self._places = [places.get(view.buffer) for view in unit.results]
+        self._rounds = self._rounds_in_python()
         self._steps: list[Segment | Host] = []
+        self._begins: list[int] = []
         self._owners: list[list[int]] = []
+        self._moving: dict[int, list[_Moving]] = {}
         self._divide(get_num_threads())
+        self._loops = self._loops_of_steps()
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
         feeds, made, slots = self._begin(feeds)
         try:
-            for step in self._steps:
-                if isinstance(step, Segment):
-                    if step.run(slots):
-                        self._fail(feeds)
-                else:
-                    step()
+            if self._loops:
+                self._go_round(feeds, slots)
+            else:
+                for step in self._steps:
+                    if isinstance(step, Segment):
+                        if step.run(slots):
+                            self._fail(feeds)
+                    else:
+                        step()
             return [
                 result().copy() if place is None else made[place]
                 for result, place in zip(self._results, self._places, strict=True)
@@ -65,18 +88,40 @@ class NativeExecutable:
         """Run once; how many nanoseconds each instruction took."""
         feeds, _made, slots = self._begin(feeds)
         taken = [0] * len(self._unit.instructions)
-        for step, owners in zip(self._steps, self._owners, strict=True):
+        for number in self._numbers():
+            step = self._steps[number]
             if isinstance(step, Segment):
-                times = step.profile(slots)
+                times = step.profile(self._addresses(number, slots))
                 if self._status[0]:
                     self._fail(feeds)
             else:
                 start = time.perf_counter_ns()
                 step()
                 times = [time.perf_counter_ns() - start]
-            for owner, nanoseconds in zip(owners, times, strict=True):
+            for owner, nanoseconds in zip(self._owners[number], times, strict=True):
                 taken[owner] += nanoseconds
         return taken
+
+    def _go_round(self, feeds: Sequence[Array], slots: list[int]) -> None:
+        """Run all steps, where Python goes round loops."""
+        for number in self._numbers():
+            step = self._steps[number]
+            if not isinstance(step, Segment):
+                step()
+            elif step.run(self._addresses(number, slots)):
+                self._fail(feeds)
+
+    def _numbers(self) -> Iterator[int]:
+        """The numbers of steps in the order in which they are taken."""
+        self._memory.rounds.clear()
+        return in_rounds(0, len(self._steps), self._loops, self._memory.rounds)
+
+    def _addresses(self, number: int, slots: list[int]) -> list[int]:
+        """The slots of a segment: those of all, and what moves with rounds made by Python."""
+        moving = self._moving.get(number)
+        if moving is None:
+            return slots
+        return [*slots, *(each.address(slots, self._memory.rounds) for each in moving)]
 
     def _straight_results(self) -> dict[Buffer, TensorSpec]:
         """The results that are not copied."""
@@ -88,42 +133,83 @@ class NativeExecutable:
         made = [aligned_empty(each) for each in self._straight.values()]
         return feeds, made, self._calls.addresses([*feeds, *made])
 
+    def _rounds_in_python(self) -> list[Loop]:
+        """The loops that native code does not go round by itself."""
+        return [
+            loop
+            for loop in self._unit.loops
+            if not all(map(NativeCalls.is_native, self._unit.instructions[loop.begin : loop.end]))
+        ]
+
+    def _loops_of_steps(self) -> list[Loop]:
+        """The loops that Python goes round, over steps."""
+        begins = self._begins
+        return [
+            Loop(bisect_left(begins, each.begin), bisect_left(begins, each.end), each.count)
+            for each in self._rounds
+        ]
+
     def _divide(self, n_threads: int) -> None:
         """Make steps, and say for each the instructions that its calls belong to."""
         for numbers in self._together():
-            instructions = [self._unit.instructions[number] for number in numbers]
-            if self._calls.is_native(instructions[0]):
-                step, owners = self._segment(numbers, n_threads)
-                self._steps.append(step)
-                self._owners.append(owners)
-            else:
-                self._steps += map(self._host, instructions)
-                self._owners += [[number] for number in numbers]
+            if self._calls.is_native(self._unit.instructions[numbers[0]]):
+                self._add_segment(numbers, n_threads)
+                continue
+            for number in numbers:
+                self._steps.append(self._host(self._unit.instructions[number]))
+                self._begins.append(number)
+                self._owners.append([number])
 
     def _together(self) -> list[list[int]]:
-        """The instructions by number: what is native and follows each other is one segment."""
-        instructions = self._unit.instructions
-        runs = groupby(range(len(instructions)), lambda n: self._calls.is_native(instructions[n]))
-        return [list(numbers) for _, numbers in runs]
+        """The instructions by number: what is native and follows each other is one segment.
 
-    def _segment(self, numbers: Sequence[int], n_threads: int) -> tuple[Segment, list[int]]:
-        """Native instructions as one segment, and the instruction of each of its calls."""
-        owned = [
-            (call, number)
-            for number in numbers
-            for call in self._calls.of(self._unit.instructions[number])
-        ]
-        first = {number: place for place, (_, number) in reversed(list(enumerate(owned)))}
-        first[numbers[-1] + 1] = len(owned)
+        Where Python goes round a loop, a segment does not reach over its ends.
+        """
+        instructions = self._unit.instructions
+
+        def kind(number: int) -> tuple[object, ...]:
+            around = (loop for loop in self._rounds if loop.begin <= number < loop.end)
+            return self._calls.is_native(instructions[number]), *around
+
+        return [list(numbers) for _, numbers in groupby(range(len(instructions)), kind)]
+
+    def _add_segment(self, numbers: Sequence[int], n_threads: int) -> None:
+        """Native instructions as one segment, which knows the instruction of each of its calls."""
+        depth = sum(loop.begin <= numbers[0] < loop.end for loop in self._rounds)
+        moving: list[_Moving] = []
+        calls: list[Call] = []
+        owners: list[int] = []
+        places = {}
+        for number in numbers:
+            places[number] = len(calls)
+            for call in self._calls.of(self._unit.instructions[number]):
+                calls.append(self._told_where(call, depth, moving) if depth else call)
+                owners.append(number)
+        places[numbers[-1] + 1] = len(calls)
+        inside = (each for each in self._unit.loops if each not in self._rounds)
         loops = [
-            Loop(first[each.begin], first[each.end], each.count)
-            for each in self._unit.loops
+            Loop(places[each.begin], places[each.end], each.count)
+            for each in inside
             if numbers[0] <= each.begin and each.end <= numbers[-1] + 1
         ]
+        if moving:
+            self._moving[len(self._steps)] = moving
         status = int(self._status.ctypes.data)
-        calls = [call for call, _ in owned]
-        segment = Segment(calls, n_threads, n_slots=self._calls.n_slots, status=status, loops=loops)
-        return segment, [number for _, number in owned]
+        n_slots = self._calls.n_slots + len(moving)
+        segment = Segment(calls, n_threads, n_slots=n_slots, status=status, loops=loops)
+        self._steps.append(segment)
+        self._begins.append(numbers[0])
+        self._owners.append(owners)
+
+    def _told_where(self, call: Call, depth: int, moving: list[_Moving]) -> Call:
+        """The call with slots for what moves in the loops that Python goes round."""
+        arguments = list(call.arguments)
+        for place, moves in enumerate(call.moves):
+            if any(moves[:depth]):
+                moving.append(_Moving(arguments[place], moves[:depth]))
+                arguments[place] = Slot(self._calls.n_slots + len(moving) - 1)
+        inner = tuple(moves[depth:] for moves in call.moves)
+        return replace(call, arguments=tuple(arguments), moves=inner)
 
     def _host(self, instruction: Instruction) -> Host:
         """A call of the operator's own kernel."""

@@ -8,10 +8,9 @@ from math import prod
 from typing import Any
 
 from graphnn.compiler.backends.memory import Memory
-from graphnn.compiler.kernel import Apply, Contraction, Kernel
+from graphnn.compiler.kernel import EXPENSIVE, Apply, Contraction, Kernel
 from graphnn.compiler.native.generators import request_for
 from graphnn.compiler.native.library import Loaded, host_library
-from graphnn.compiler.native.loop_plan import EXPENSIVE
 from graphnn.compiler.native.pointers import address_of
 from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View

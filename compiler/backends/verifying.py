@@ -10,7 +10,7 @@ from graphnn.compiler.backends.comparison import Difference, Expected, expect
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
-from graphnn.compiler.unit import Buffer, Instruction, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -42,9 +42,10 @@ class VerifyingExecutable(NativeExecutable):
         feeds, _made, slots = self._begin(feeds)
         before = [each.array.copy() for each in self._updated]
         try:
-            for number, step in enumerate(self._steps):
+            for number in self._numbers():
+                step = self._steps[number]
                 if isinstance(step, Segment):
-                    self._compared(number, step, feeds, slots)
+                    self._compared(number, step, feeds, self._addresses(number, slots))
                 else:
                     step()
         except Exception:
@@ -56,6 +57,10 @@ class VerifyingExecutable(NativeExecutable):
     def _straight_results(self) -> dict[Buffer, TensorSpec]:
         """None: what is compared is looked at in the arena."""
         return {}
+
+    def _rounds_in_python(self) -> list[Loop]:
+        """All of them, to look at every instruction in every round."""
+        return list(self._unit.loops)
 
     def _together(self) -> list[list[int]]:
         """Every instruction by itself: steps have the numbers of instructions."""

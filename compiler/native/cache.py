@@ -24,7 +24,7 @@ CACHE_VARIABLE = "GRAPHNN_CACHE_DIR"
 
 LIMIT_NBYTES = 512 << 20
 
-_MAGIC = b"graphnn object 1\n"
+_MAGIC = b"graphnn object 2\n"
 _CHECKSUM_NBYTES = hashlib.sha256().digest_size
 _SECONDS_OF_A_DAY = 86400.0
 
@@ -94,7 +94,7 @@ class Cache:
                 age = time.time() - os.fstat(file.fileno()).st_mtime
         except OSError:
             return None
-        entry = _decode(content)
+        entry = _decode(name, content)
         if entry is not None and age > _SECONDS_OF_A_DAY:
             with contextlib.suppress(OSError):
                 os.utime(path)  # the oldest go first; once a day says enough about use
@@ -105,7 +105,7 @@ class Cache:
         path = self.path(name)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_atomically(path, _encode(entry))
+            _write_atomically(path, _encode(name, entry))
             if name[2] == "0":  # look at a shard once for every 16 entries it gets
                 self._evict(path.parent)
         except OSError:
@@ -139,16 +139,21 @@ def _write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _encode(entry: Entry) -> bytes:
+def _encode(name: str, entry: Entry) -> bytes:
     facts = {"parts": entry.parts, "scratch_nbytes": entry.scratch_nbytes}
     payload = json.dumps(facts).encode() + b"\n" + entry.code
-    return _MAGIC + hashlib.sha256(payload).digest() + payload
+    return _MAGIC + _checksum(name, payload) + payload
 
 
-def _decode(content: bytes) -> Entry | None:
+def _checksum(name: str, payload: bytes) -> bytes:
+    """Of an entry under its name: code of another kernel is as bad as damaged code."""
+    return hashlib.sha256(name.encode() + b"\n" + payload).digest()
+
+
+def _decode(name: str, content: bytes) -> Entry | None:
     start = len(_MAGIC) + _CHECKSUM_NBYTES
     checksum, payload = content[len(_MAGIC) : start], content[start:]
-    if not content.startswith(_MAGIC) or hashlib.sha256(payload).digest() != checksum:
+    if not content.startswith(_MAGIC) or _checksum(name, payload) != checksum:
         return None
     facts, _, code = payload.partition(b"\n")
     known = json.loads(facts)

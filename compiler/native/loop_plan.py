@@ -19,23 +19,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from graphnn.compiler.kernel import Apply, Index, Kernel, Literal, Load, Pick, Product, Reduce
+from graphnn.compiler.kernel import (
+    EXPENSIVE,
+    Apply,
+    Index,
+    Kernel,
+    Literal,
+    Load,
+    Pick,
+    Product,
+    Reduce,
+)
 from graphnn.compiler.native.target import Target
 from graphnn.core.dtypes import as_dtype, is_inexact
 
-__all__ = ["EXPENSIVE", "LoopPlan"]
-
-# fmt: off
-EXPENSIVE = frozenset(
-    {
-        "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "power", "cbrt", "hypot", "mod",
-        "floor_divide", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh",
-        "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "erf", "erfc", "erfinv", "lgamma",
-        "digamma",
-    }
-)
-# fmt: on
-"""Primitives that cost more than reading a value from the nearest cache."""
+__all__ = ["LoopPlan"]
 
 COLUMNS_PER_CHUNK = 4096
 """Elements of a long elementwise row that one chunk works on: some microseconds."""

@@ -35,6 +35,13 @@ SPLIT_NS = 2_000.0
 ALONE_NS = 8_000.0
 """A segment with less work than this is not worth waking a thread for."""
 
+LEAST_GAIN = 0.8
+"""Share of the time on one thread that several may take at most; else one is as good, and leaves
+the other processors free."""
+
+MEETING_NS = 500.0
+"""What it costs that all threads meet, and read what another one has written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -123,7 +130,7 @@ def partition(
     if n_threads > 1 and work_ns(calls, loops) >= ALONE_NS:
         planner = _Planner(calls, n_threads, status, loops)
         programs = planner.plan()
-        if any(isinstance(step, Share) for program in programs[1:] for step in program):
+        if planner.span_ns() < LEAST_GAIN * work_ns(calls, loops):
             return programs
     return _Planner(calls, 1, status, loops).plan()
 
@@ -148,6 +155,8 @@ class _Planner:
         self._loops = loops
         self._status = status
         self._is_checked = False
+        self._span_ns = 0.0
+        self._rounds = 1
         self._meet()
 
     def plan(self) -> list[list[Step]]:
@@ -181,8 +190,10 @@ class _Planner:
         self._barrier()
         for program in self.programs:
             program.append(Begin(loop))
+        self._rounds *= loop.count
         self._add_range(loop.begin, loop.end, inside, depth + 1)
         self._barrier()
+        self._rounds //= loop.count
         for program in self.programs:
             program.append(End(loop, depth))
 
@@ -210,6 +221,10 @@ class _Planner:
         self._note(thread, reads, writes)
         if self._status and _overlap_any(writes, self._status):
             self._is_checked = False
+
+    def span_ns(self) -> float:
+        """How long all threads together take, about."""
+        return self._span_ns + max(self._loads)
 
     def _quietest(self) -> int:
         return min(range(len(self._loads)), key=self._loads.__getitem__)
@@ -254,6 +269,7 @@ class _Planner:
     def _barrier(self) -> None:
         for program in self.programs:
             program.append("barrier")
+        self._span_ns += self._rounds * (max(self._loads) + MEETING_NS)
         self._meet()
 
     def _meet(self) -> None:

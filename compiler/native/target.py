@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
 
+from graphnn.core.errors import ArgumentError
+
 __all__ = ["Target", "host_target"]
 
 CPU_VARIABLE = "GRAPHNN_CPU"
-"""Names another processor to generate code for, such as ``x86-64`` or ``haswell``."""
+"""Names another processor to generate code for; see `CPUS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def host_target() -> Target:
     triple = llvm.get_process_triple()
     chosen = os.environ.get(CPU_VARIABLE, "")
     if chosen:
-        return _target(triple, chosen, "", _known_features(chosen))
+        return _target(triple, chosen, "", _features_of(chosen))
     features = llvm.get_host_cpu_features()
     return _target(
         triple,
@@ -62,18 +65,28 @@ def host_target() -> Target:
     )
 
 
-def _known_features(cpu: str) -> set[str]:
-    """Features of processors that are chosen by name; LLVM's generic ones have the least."""
-    levels = {
-        "haswell": {"avx2", "fma", "f16c"},
-        "x86-64-v3": {"avx2", "fma", "f16c"},
-        "skylake-avx512": {"avx2", "fma", "f16c", "avx512f"},
-        "x86-64-v4": {"avx2", "fma", "f16c", "avx512f"},
-    }
-    return levels.get(cpu, set())
+CPUS = {
+    "generic": frozenset[str](),
+    "x86-64": frozenset[str](),
+    "haswell": frozenset({"avx2", "fma", "f16c"}),
+    "x86-64-v3": frozenset({"avx2", "fma", "f16c"}),
+    "skylake-avx512": frozenset({"avx2", "fma", "f16c", "avx512f"}),
+    "x86-64-v4": frozenset({"avx2", "fma", "f16c", "avx512f"}),
+}
+"""Processors that can be chosen by name, and what of their features matters here."""
 
 
-def _target(triple: str, cpu: str, features: str, has: set[str]) -> Target:
+def _features_of(cpu: str) -> frozenset[str]:
+    if cpu not in CPUS:
+        raise ArgumentError(
+            f"{CPU_VARIABLE}={cpu} names no processor that code can be generated for",
+            hint=f"one of {', '.join(CPUS)}; without it, code is for the processor at hand",
+            where="",
+        )
+    return CPUS[cpu]
+
+
+def _target(triple: str, cpu: str, features: str, has: Set[str]) -> Target:
     is_arm = triple.startswith(("aarch64", "arm64"))
     if "avx512f" in has:
         vector_bytes, n_registers = 64, 32

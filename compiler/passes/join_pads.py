@@ -10,82 +10,95 @@ steps of a sequence, whose terms are as many as they are large.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
-from graphnn.ops.constants import CONSTANT
+from graphnn.ops.constants import is_zero
 from graphnn.ops.creation import zeros
 from graphnn.ops.joining import PAD, concatenate
 
 __all__ = ["join_pads"]
 
 
+class _Part(NamedTuple):
+    """Something that stands among zeros, and where along each axis it begins."""
+
+    node: Node
+    low: tuple[int, ...]
+
+
+_Parts: TypeAlias = "_Part | tuple[_Parts, ...]"
+
+
 def join_pads(unit: Unit, driver: Driver) -> Unit:
     """See the module. What was added to zeros is itself now, also where it is -0.0."""
     graph = unit.graph
     outputs = set(graph.outputs)
-    sums: dict[Node, list[Node]] = {}  # of several terms each, and read by one sum alone
+    parts: dict[Node, _Parts] = {}
 
     def is_inner(node: Node) -> bool:
         users = graph.users[node]
         return len(users) == 1 and users[0].op.name == "add" and node not in outputs
 
-    def terms_of(node: Node) -> list[Node]:
-        return sums.get(node) or ([node] if _is_padded_with_zeros(node) else [])
-
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
         made = with_inputs(node, inputs)
-        if node.op.name != "add":
+        if _is_among_zeros(made):
+            parts[made] = _Part(made.inputs[0], tuple(map(int, made.attrs["low"])))
+        if node.op.name != "add" or not all(each in parts for each in inputs):
             return made
-        longer, shorter = sorted(map(terms_of, inputs), key=len, reverse=True)
-        if not shorter:
-            return made
+        parts[made] = tuple(parts[each] for each in inputs)
         if is_inner(node):
-            longer += shorter
-            sums[made] = longer
             return made
         with made_by("join_pads", node):
-            joined = _joined([*longer, *shorter])
+            joined = _joined(made, _flat(parts[made]))
         if joined is None or not driver.spend("join_pads", made, joined):
             return made
+        parts[joined] = parts[made]
         return joined
 
     return driver.with_graph(unit, graph.map(replace))
 
 
-def _is_padded_with_zeros(node: Node) -> bool:
-    if node.op is not PAD or any(node.attrs["interior"]):
-        return False
-    value = node.inputs[1]
-    return value.op is CONSTANT and not value.attrs["value"].array.any()
+def _is_among_zeros(node: Node) -> bool:
+    return node.op is PAD and not any(node.attrs["interior"]) and is_zero(node.inputs[1])
 
 
-def _joined(pads: Sequence[Node]) -> Node | None:
-    """The sum of padded parts that lie side by side along one axis; None if they do not."""
-    whole = pads[0]
+def _flat(parts: _Parts) -> list[_Part]:
+    found, waiting = [], [parts]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, _Part):
+            found.append(each)
+        else:
+            waiting += each
+    return found
+
+
+def _joined(whole: Node, parts: Sequence[_Part]) -> Node | None:
+    """The sum of parts that lie side by side along one axis; None if they do not."""
     axes = {
         axis
-        for pad in pads
-        for axis, size in enumerate(pad.inputs[0].shape)
+        for part in parts
+        for axis, size in enumerate(part.node.shape)
         if size != whole.shape[axis]
     }
     if len(axes) != 1:
         return None
     (axis,) = axes
-    parts: list[Node] = []
+    joined: list[Node] = []
     end = 0
-    for pad in sorted(pads, key=lambda pad: int(pad.attrs["low"][axis])):
-        part, low = pad.inputs[0], int(pad.attrs["low"][axis])
-        if low < end:
+    for node, low in sorted(parts, key=lambda part: part.low[axis]):
+        if low[axis] < end:
             return None
-        parts += [*_gap(whole, axis, low - end), part]
-        end = low + int(part.shape[axis])
-    parts += _gap(whole, axis, int(whole.shape[axis]) - end)
-    joined: Node = concatenate(parts, axis)
-    return joined
+        joined += [*_gap(whole, axis, low[axis] - end), node]
+        end = low[axis] + int(node.shape[axis])
+    joined += _gap(whole, axis, int(whole.shape[axis]) - end)
+    result: Node = concatenate(joined, axis)
+    return result
 
 
 def _gap(whole: Node, axis: int, size: int) -> list[Node]:

@@ -21,11 +21,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.group_lowering import copying, lower_group
 from graphnn.compiler.joined import parts_along, parts_of_joins
 from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
-from graphnn.compiler.passes.kernels import copying, lower_group
 from graphnn.compiler.scans.lowering import lower_scan
 from graphnn.compiler.scans.rewriting import is_scan, may_raise
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
@@ -327,7 +327,7 @@ class Lowering:
             written = writers.get(value.buffer, [])
             if value.buffer in moved or not value.is_whole or not in_loops.isdisjoint(written):
                 continue
-            if not written or (written[0] < last_risk and target.buffer.storage is Storage.STATE):
+            if not written or (written[0] <= last_risk and target.buffer.storage is Storage.STATE):
                 continue
             first = written[0]  # of several, if parts of it are written one by one
             instruction = self.instructions[first]

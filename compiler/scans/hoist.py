@@ -24,7 +24,7 @@ from graphnn.core.graph import depending_on, substitute, topological_order, with
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import add
 from graphnn.ops.broadcasting import SUM, broadcast_to
-from graphnn.ops.constants import CONSTANT
+from graphnn.ops.constants import is_zero
 from graphnn.ops.contraction import DOT_GENERAL, dot_of
 from graphnn.ops.control import PROJECT
 from graphnn.ops.leaves import input_like
@@ -157,7 +157,7 @@ class _Later:
             total = _total(addend, wholes, constants)
             first = carry.first
             by_carry[carry] = (
-                broadcast_to(total, first.shape) if _is_zero(first) else add(first, total)
+                broadcast_to(total, first.shape) if is_zero(first) else add(first, total)
             )
         of_ys = (by_node[each] for each in self.step.ys)
         return [*(by_carry[each] for each in self.step.carries), *of_ys]
@@ -213,12 +213,6 @@ def _total(node: Node, wholes: Mapping[Node, Node], boundary: Sequence[Node]) ->
 
 def _behind_time(axes: Iterable[int]) -> tuple[int, ...]:
     return tuple(axis + 1 for axis in axes)
-
-
-def _is_zero(node: Node) -> bool:
-    while node.op.is_view:
-        node = node.inputs[0]
-    return node.op is CONSTANT and not node.attrs["value"].array.any()
 
 
 def _in_order(nodes: Iterable[Node]) -> list[Node]:

@@ -27,28 +27,11 @@ __all__ = ["lower_scan"]
 
 
 def lower_scan(lowering: Lowering, node: Node) -> bool:
-    """Lower a scan to a loop.
-
-    Returns
-    -------
-    bool
-        Whether it was. It is not, and nothing has changed, if there is no step, if a step holds
-        what no native code is generated for, or if every node is to be seen by itself.
-    """
-    if node.attrs["length"] < 1 or lowering.unit.options.debug:
+    """Lower a scan to a loop; False if there is no step, and nothing was done."""
+    if node.attrs["length"] < 1:
         return False
-    made = len(lowering.instructions), len(lowering.loops), len(lowering.buffers)
-    n_views = len(lowering.views)
     _Loop(lowering, node).lower()
-    if all(each.kernel or each.pieces for each in lowering.instructions[made[0] :]):
-        return True
-    n_instructions, n_loops, n_buffers = made
-    del lowering.instructions[n_instructions:]
-    del lowering.loops[n_loops:]
-    del lowering.buffers[n_buffers:]
-    while len(lowering.views) > n_views:  # the latest come first
-        lowering.views.popitem()
-    return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,15 +38,27 @@ def _merge_once(graph: Graph, driver: Driver) -> Graph:
     for node in graph.nodes:
         if not is_scan(node):
             continue
-        alike = by_kind.setdefault((node.attrs["length"], node.attrs["reverse"]), [])
-        for earlier in alike:
+        kinds = _kinds(node)
+        for earlier in dict.fromkeys(each for kind in kinds for each in by_kind.get(kind, ())):
             step = _together(earlier, node)
             if step is not None and node not in depending_on((node,), (earlier,)):
                 merged = _merged(graph, earlier, node, step, driver)
                 if merged is not None:
                     return merged
-        alike.append(node)
+        for kind in kinds:
+            by_kind.setdefault(kind, []).append(node)
     return graph
+
+
+def _kinds(node: Node) -> list[tuple[object, ...]]:
+    """What two scans have in common if they may go over the same carry.
+
+    The same steps, and something that a step reads besides the carry, unless it reads nothing.
+    """
+    firsts = {id(each) for each in _firsts(node)}
+    read: list[Node | None] = [each for each in node.inputs if id(each) not in firsts]
+    steps = (node.attrs["length"], node.attrs["reverse"])
+    return [(*steps, each) for each in read or [None]]
 
 
 def _together(one: Node, other: Node) -> Step | None:

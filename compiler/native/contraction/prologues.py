@@ -7,12 +7,11 @@ of panels, where the kernel reads them from end to end.
 
 from __future__ import annotations
 
-from graphnn.compiler.kernel import Apply, Contraction
+from graphnn.compiler.kernel import EXPENSIVE, Apply, Contraction
 from graphnn.compiler.native.contraction.blocking import make_plan
 from graphnn.compiler.native.contraction.packing import packings
 from graphnn.compiler.native.contraction.panels import Panels
 from graphnn.compiler.native.contraction.plan import Plan
-from graphnn.compiler.native.loop_plan import EXPENSIVE
 from graphnn.compiler.native.memory import ITEMSIZE
 from graphnn.compiler.native.target import Target
 

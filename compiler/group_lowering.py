@@ -34,7 +34,7 @@ from graphnn.compiler.kernel import (
 )
 from graphnn.compiler.layout import Axis, Strides, arrange, strides_along
 from graphnn.compiler.matching import through_views
-from graphnn.compiler.passes.contractions import Sum, summing
+from graphnn.compiler.summing import Sum, summing
 from graphnn.compiler.unit import View
 from graphnn.core.dtypes import INT64, DType, is_inexact, name_of
 from graphnn.core.node import Node
