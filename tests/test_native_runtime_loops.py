@@ -79,10 +79,10 @@ def test_loops_of_the_same_calls_lie_within_each_other():
 def test_a_loop_of_small_calls_belongs_to_one_thread():
     """It has no barrier, however long it takes; the other thread does something else."""
     loop = Loop(0, 2, 1000)
-    calls = [at(0, cost_ns=1000.0), at(0, cost_ns=1000.0), at(5, cost_ns=3000.0)]
+    calls = [at(0, cost_ns=1000.0), at(0, cost_ns=1000.0), at(5, cost_ns=2e6, n_chunks=1)]
     first, second = partition(calls, 2, loops=[loop])
     assert first == [Begin(loop), Share(0, 0, 8), Share(1, 0, 8), End(loop, 0)]
-    assert second == [Share(2, 0, 8)]
+    assert second == [Share(2, 0, 1)]
 
 
 def test_a_lonely_loop_waits_for_what_it_reads():

@@ -412,47 +412,106 @@ def test_two_scans_side_by_side_within_a_scan():
     looped([x], gn.scan(step, gn.ones(SIZE), x), loops=3)
 
 
-# ------------------------------------------------------------------------------- no loop, errors
+# ------------------------------------------------------------------ operators of the host, errors
 
 
-def test_a_step_with_an_operator_of_the_host():
-    """Nothing is left of the loop that was begun: neither memory nor views of it."""
+@BOTH_WAYS
+def test_a_step_with_an_operator_of_the_host(reverse):
+    """Python goes round, and native code between is told where it is."""
     x = given(STEPS, 4)
     first = gn.reshape(gn.transpose(x[:2, :2]), (4,))
 
     def step(h, x):
-        square = gn.reshape(h, (2, 2))
+        square = gn.reshape(gn.tanh(h + x), (2, 2))
         root = gn.cholesky(square @ gn.transpose(square) + gn.eye(2))
-        return gn.reshape(root, (4,)) * x, h
+        return gn.reshape(root, (4,)) * x, (h, gn.sin(x))
 
-    looped([x], [*gn.scan(step, first, x), gn.exp(first)], loops=0)
+    results = gn.scan(step, first, x, reverse=reverse)
+    program = looped([x], [results, gn.exp(first)])
+    assert "host" in inside(program)
+    assert "kernel" in inside(program)
 
 
-def test_a_step_that_is_a_scan_with_an_operator_of_the_host():
-    x = given(STEPS, 2, 2)
+@pytest.mark.parametrize("place", ["outer", "inner", "both"])
+@BOTH_WAYS
+def test_operators_of_the_host_in_loops_within_loops(reverse, place):
+    """The inner loop is native where the outer one alone holds such an operator."""
+    x = given(STEPS, 3, 2, 2)
+
+    def root(square):
+        return gn.cholesky(square @ gn.transpose(square) + gn.eye(2))
 
     def inner(h, row):
-        return gn.cholesky(h @ gn.transpose(h) + gn.eye(2)) * row, None
+        h = gn.tanh(h * 0.5 + row)
+        return root(h) if place != "outer" else h, h * row
 
-    looped([x], gn.scan(lambda h, x: gn.scan(inner, h, x), gn.eye(2), x), loops=0)
+    def step(h, rows):
+        h, ys = gn.scan(inner, h, rows, reverse=not reverse)
+        return root(h) if place != "inner" else h, ys
+
+    looped([x], gn.scan(step, gn.eye(2), x, reverse=reverse), loops=2)
+
+
+def test_large_results_of_steps_with_an_operator_of_the_host():
+    """They lie in memory that is another one in every call, and move there."""
+    x = given(STEPS, 64, 64)
+
+    def step(h, x):
+        h = gn.tanh(h + x)
+        return h, (h * 2.0, gn.sort(x[0]))
+
+    program = looped([x], gn.scan(step, gn.zeros((64, 64)), x))
+    (fed,) = drawn([x])
+    one = [each.copy() for each in gn.core.structure.flatten(program(fed))]
+    other = gn.core.structure.flatten(program(fed * 2.0))
+    for before, again, new in zip(one, gn.core.structure.flatten(program(fed)), other, strict=True):
+        np.testing.assert_array_equal(before, again)
+        assert not np.array_equal(before, new)
+
+
+def test_an_inner_scan_of_no_step():
+    x, none = given(), gn.input("none", (0, SIZE))
+
+    def step(h, x):
+        last, ys = gn.scan(lambda g, row: (g * row, g), h, none)
+        return last + x, gn.sum(ys, 0)
+
+    assert_executors_agree([x, none], gn.scan(step, gn.ones(SIZE), x), drawn([x, none]))
 
 
 @pytest.mark.parametrize("debug", ["nan", "verify"])
-def test_debugging_looks_at_every_step_as_one(debug):
+@pytest.mark.parametrize("native", ["now", "never"])
+def test_debugging_looks_at_every_round(debug, native):
     x = given(STEPS, 3, SIZE)
     outputs = gn.scan(inner_scan(False), gn.ones(SIZE), x)
-    program = gn.compile([x], outputs, debug=debug)
-    assert not program.loops
+    program = gn.compile([x], outputs, debug=debug, native=native)
     arrays = drawn([x])
     wanted = gn.compile([x], outputs, backend="reference")(*arrays)
     for one, other in zip(program(*arrays), wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+def test_the_first_number_that_is_none_stops_a_loop():
+    """And the next call begins at its beginning."""
+    x, state = given(), state_of(0, SIZE)
+    last, ys = gn.scan(lambda h, x: (h * 0.5 + gn.log(x), h), gn.ones(SIZE), x)
+    program = gn.compile(x, [last, ys], {state: last}, debug="nan")
+    before = state.value.copy()
+    bad = np.ones((STEPS, SIZE), "float32")
+    bad[3] = -1.0
+    with pytest.raises(gn.NonFiniteError, match="log"):
+        program(bad)
+    np.testing.assert_array_equal(state.value, before)
+    good = np.full((STEPS, SIZE), 2.0, "float32")
+    wanted = gn.compile(x, [last, ys], backend="reference")(good)
+    for one, other in zip(program(good), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 @pytest.mark.parametrize("native", ["now", "never", "background"])
 @pytest.mark.parametrize("is_host", [False, True])
 def test_an_index_out_of_range_is_told_and_changes_nothing(is_host, native):
-    """Also where the scan is called as a whole; and the next call is right again."""
+    """Also where Python goes round; and the next call is right again."""
     numbers = given(STEPS, dtype="int64", name="numbers")
     table, other = state_of(), state_of(1)
     before = [table.value.copy(), other.value.copy()]
@@ -464,7 +523,6 @@ def test_an_index_out_of_range_is_told_and_changes_nothing(is_host, native):
     last, _ = gn.scan(step, gn.ones((SIZE, SIZE)), numbers)
     updates = {table: table * 0.5, other: gn.exp(other) * 0.1}
     program = gn.compile(numbers, last, updates, native=native)
-    assert bool(program.loops) != is_host
     for bad in ([0, 1, 2, 3, 4], [9, 0, 0, 0, 0], [0, 1, -5, 2, 3]):
         for call in (program, program.profile):
             with pytest.raises(gn.FeedError, match=r"index -?\d is out of range for 4 elements"):
@@ -475,3 +533,14 @@ def test_an_index_out_of_range_is_told_and_changes_nothing(is_host, native):
     wanted = gn.compile(numbers, last, backend="reference")(good)
     np.testing.assert_allclose(program(good), wanted, rtol=1e-5)
     np.testing.assert_array_equal(table.value, before[0] * np.float32(0.5))
+
+
+def test_an_index_out_of_range_in_a_scan_of_the_reference():
+    """Where a scan is one operator, what comes after it waits too."""
+    numbers, table = given(STEPS, dtype="int64", name="numbers"), state_of()
+    before = table.value.copy()
+    last, _ = gn.scan(lambda h, n: (h + gn.take(table, n, axis=0), None), gn.ones(SIZE), numbers)
+    program = gn.compile(numbers, last, {table: gn.exp(table)}, backend="reference")
+    with pytest.raises(gn.FeedError, match="index 4 is out of range"):
+        program([0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(table.value, before)
