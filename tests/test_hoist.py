@@ -63,14 +63,10 @@ def test_elementwise_nodes_around_it_go_along_if_nothing_is_larger(x, w, u):
 
 def test_what_would_be_larger_stays(x, w):
     """The product of one row is spread over all of a batch within the step."""
-
-    def step(h, x):
-        spread = gn.sin(gn.broadcast_to(x[0] @ w, (BATCH, SIZE)))
-        return gn.tanh(h + spread), None
-
-    program, count = hoisted([x, w], gn.scan(step, zeros(), x)[0])
+    last, _ = gn.scan(lambda h, x: (gn.tanh(h + gn.sin(x * (x[0] @ w))), None), zeros(), x)
+    program, count = hoisted([x, w], last)
     inside = ops_of(body_of(program))
-    assert (count, inside["dot_general"]) == (1, 0)
+    assert (count, inside["dot_general"], inside["sin"]) == (1, 0, 1)
     (product,) = (n for n in program.unit.graph.nodes if n.op.name == "dot_general")
     assert product.size == STEPS * SIZE
 

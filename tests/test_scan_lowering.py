@@ -535,6 +535,21 @@ def test_an_index_out_of_range_is_told_and_changes_nothing(is_host, native):
     np.testing.assert_array_equal(table.value, before[0] * np.float32(0.5))
 
 
+def test_new_state_is_written_in_place_behind_a_loop_that_may_fail():
+    """It is computed there, though nothing of the loop is needed for it, and it comes first."""
+    numbers, table, other = given(STEPS, dtype="int64", name="numbers"), state_of(), state_of(1)
+    last, _ = gn.scan(lambda h, n: (h + gn.take(table, n, axis=0), None), gn.ones(SIZE), numbers)
+    new = gn.exp(other) * 0.1
+    program = gn.compile(numbers, [new, last], {other: new})
+    writers = [
+        number
+        for number, each in enumerate(program.instructions)
+        if any(view.buffer.storage is Storage.STATE for view in each.outputs)
+    ]
+    assert [program.instructions[number].kind for number in writers] == ["kernel"]
+    assert writers[0] >= program.loops[0].end
+
+
 def test_an_index_out_of_range_in_a_scan_of_the_reference():
     """Where a scan is one operator, what comes after it waits too."""
     numbers, table = given(STEPS, dtype="int64", name="numbers"), state_of()
