@@ -53,7 +53,9 @@ def test_a_recurrent_weight_is_packed_once_forwards_and_once_backwards():
     # The first state is zero: its product is another one, and its gradient is not asked for.
     assert len(readers(program)) >= 2 * (STEPS - 2)
     start = u.value
-    reference = gn.compile(x, loss, gn.optim.SGD(0.1).minimize(loss, [u]), backend="reference", optimize="O0")
+    reference = gn.compile(
+        x, loss, gn.optim.SGD(0.1).minimize(loss, [u]), backend="reference", optimize="O0"
+    )
     losses = [float(program(fed())) for _ in range(3)]
     updated = u.value
     u.value = start
