@@ -143,3 +143,118 @@ def test_panels_are_drawn_and_accounted_for():
     assert report.nbytes >= 4 * WIDTH * WIDTH
     assert "pack" in str(program)
     gn.render(program)
+
+
+def scanned(step, *inputs):
+    """The program of a scan, once its values are seen to be those of the reference."""
+    x = gn.input("x", (STEPS, BATCH, WIDTH))
+    last, ys = gn.scan(step, gn.zeros((BATCH, WIDTH)), x)
+    arrays = [fed()]
+    for each in inputs:
+        random = np.random.default_rng(len(arrays))
+        arrays.append(random.normal(size=each.shape).astype("float32") * 0.1)
+    program = gn.compile([x, *inputs], [last, ys])
+    reference = gn.compile([x, *inputs], [last, ys], backend="reference")
+    for got, wanted in zip(program(*arrays), reference(*arrays), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    return program
+
+
+def weight(name="u"):
+    return gn.input(name, (WIDTH, WIDTH))
+
+
+def around(program, instruction):
+    """How many loops an instruction is in."""
+    number = next(n for n, each in enumerate(program.instructions) if each is instruction)
+    return len(program.unit.loops_around(number))
+
+
+@pytest.mark.usefixtures("always")
+def test_the_weight_of_a_loop_is_packed_before_it():
+    u = weight()
+    program = scanned(lambda h, x: (gn.tanh(h @ u + x),) * 2, u)
+    (pack,), (product,) = packs(program), readers(program)
+    assert (around(program, pack), around(program, product)) == (0, 1)
+    assert program.instructions.index(pack) < program.loops[0].begin
+    assert program.unit.runs[program.instructions.index(pack)] == 1
+
+
+@pytest.mark.usefixtures("always")
+def test_a_weight_that_a_step_computes_is_not_packed_before_the_loop():
+    u = weight()
+    program = scanned(lambda h, x: (gn.tanh(h @ (u * h[0]) + x), h[0, 0]), u)
+    assert not packs(program)
+    program = scanned(lambda h, x: (gn.tanh(h @ (u * h[0]) + x @ (u * h[0])), h[0, 0]), u)
+    assert [around(program, each) for each in packs(program)] == [1]
+
+
+@pytest.mark.usefixtures("always")
+def test_a_weight_that_moves_is_not_packed_before_the_loop():
+    weights = gn.input("weights", (STEPS, WIDTH, WIDTH))
+    x = gn.input("x", (BATCH, WIDTH))
+    last, _ = gn.scan(lambda h, w: (gn.tanh(h @ w), None), x, weights)
+    program = gn.compile([x, weights], last)
+    assert not packs(program)
+    arrays = [fed()[0], np.random.default_rng(2).normal(size=weights.shape).astype("float32") * 0.1]
+    wanted = gn.compile([x, weights], last, backend="reference")(*arrays)
+    np.testing.assert_allclose(program(*arrays), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_weight_that_is_the_carry_is_not_packed_before_the_loop():
+    """It is another one in every round, though it lies in the same place."""
+    u = weight()
+    powers, _ = gn.scan(lambda p, _: (gn.sin(p @ u), None), u, length=STEPS)
+    program = gn.compile(u, powers)
+    given = np.random.default_rng(0).normal(size=u.shape).astype("float32") * 0.1
+    wanted = gn.compile(u, powers, backend="reference")(given)
+    np.testing.assert_allclose(program(given), wanted, rtol=1e-4, atol=1e-6)
+    turned, _ = gn.scan(lambda p, _: (gn.sin(u @ p), None), u, length=STEPS)
+    program = gn.compile(u, turned)
+    assert not any(
+        each.inputs[0].buffer in {view.buffer for view in program.instructions[-1].outputs}
+        for each in packs(program)
+    )
+    wanted = gn.compile(u, turned, backend="reference")(given)
+    np.testing.assert_allclose(program(given), wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_weight_of_an_inner_loop_is_packed_before_the_loops_that_leave_it_alone():
+    """One stays in both loops, one is made anew by every round of the outer one; a state of both
+    products is packed in every round of the inner one.
+    """
+    u = weight()
+
+    def step(h, x):
+        made = u * gn.mean(h)
+
+        def inner(g, _):
+            return gn.tanh(g @ u + g @ made + x), None
+
+        h, _ = gn.scan(inner, h, length=4)
+        return h, None
+
+    x = gn.input("x", (STEPS, BATCH, WIDTH))
+    last, _ = gn.scan(step, gn.ones((BATCH, WIDTH)), x)
+    program = gn.compile([x, u], last)
+    assert sorted(around(program, each) for each in packs(program)) == [0, 1, 2]
+    given = np.random.default_rng(3).normal(size=u.shape).astype("float32") * 0.02
+    wanted = gn.compile([x, u], last, backend="reference")(fed(), given)
+    np.testing.assert_allclose(program(fed(), given), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("always")
+def test_two_loops_share_panels():
+    u = weight()
+    x = gn.input("x", (STEPS, BATCH, WIDTH))
+    h = gn.zeros((BATCH, WIDTH))
+    one, _ = gn.scan(lambda h, x: (gn.tanh(h @ u + x), None), h, x)
+    other, _ = gn.scan(lambda h, x: (gn.sin(h @ u - x), None), one, x, reverse=True)
+    program = gn.compile([x, u], other)
+    assert len(packs(program)) == 1
+    assert len(readers(program)) == 2
+    given = np.random.default_rng(3).normal(size=u.shape).astype("float32") * 0.1
+    wanted = gn.compile([x, u], other, backend="reference")(fed(), given)
+    np.testing.assert_allclose(program(fed(), given), wanted, rtol=1e-4, atol=1e-6)

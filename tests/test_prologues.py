@@ -142,3 +142,63 @@ def test_what_is_overwritten_before_the_product_is_read_before():
     w.value = np.eye(16, dtype="float32")
     for each in made:
         np.testing.assert_allclose(each, slow(given), rtol=2e-5)
+
+
+def scanned(step, xs, first, monkeypatch):
+    """The program of a scan, which has the same bits without the pass; its explanation."""
+    outputs = gn.core.structure.flatten(gn.scan(step, first, xs))
+    program = gn.compile([xs], outputs)
+    fed = drawn([xs])
+    plain = unfused([xs], outputs, monkeypatch)
+    for got, wanted in zip(program(*fed), plain(*fed), strict=True):
+        assert got.tobytes() == wanted.tobytes()
+    return program, kinds(plain).count("kernel") - kinds(program).count("kernel")
+
+
+@pytest.mark.usefixtures("always_packed")
+def test_a_factor_of_a_step_is_computed_while_it_is_packed(monkeypatch):
+    """What it reads moves; but it is not read where the product writes."""
+    xs, ones = gn.input("xs", (3, 33, 33)), gn.ones((33, 33))
+    _, fused = scanned(lambda h, x: (gn.tanh((h * x) @ x), None), xs, ones, monkeypatch)
+    assert fused == 0
+    program, fused = scanned(lambda h, x: (gn.tanh((x * 0.1) @ h), None), xs, ones, monkeypatch)
+    assert fused == 1
+    (product,) = (each for each in program.instructions if each.kind == "gemm")
+    assert any(any(view.moves) for view in product.inputs)
+
+
+@pytest.mark.usefixtures("always_packed")
+def test_a_factor_is_not_computed_across_loops(monkeypatch):
+    """What is computed once before the loop is not computed in every round."""
+    xs, w = gn.input("xs", (3, 33, 33)), gn.parameter(np.eye(33, dtype="float32"))
+    scaled = w * 2.0
+    _, fused = scanned(
+        lambda h, x: (gn.tanh(h @ scaled + x), None), xs, gn.ones((33, 33)), monkeypatch
+    )
+    assert fused == 0
+    # What a loop makes for each step is not computed by the product of all steps behind it.
+    v = gn.constant(np.eye(33, dtype="float32")[:, :7] * 0.5)
+    _, fused = scanned(
+        lambda h, x: (gn.sin(h + x), (h * x) @ v), xs, gn.ones((33, 33)), monkeypatch
+    )
+    assert fused == 0
+
+
+@pytest.mark.usefixtures("always_packed")
+def test_a_carry_is_written_though_a_product_reads_it(monkeypatch):
+    xs = gn.input("xs", (3, 33, 33))
+    v = gn.constant(np.eye(33, dtype="float32")[:, :7] * 0.5)
+
+    def step(carry, x):
+        h, delayed = carry
+        new = h * 0.5 + x
+        return (new, new * x), gn.sum(gn.tanh(new @ v + (delayed * 1.5) @ v))
+
+    ones = gn.ones((33, 33))
+    (last, delayed), ys = gn.scan(step, (ones, ones), xs)
+    fed = drawn([xs])
+    for outputs in ([last, ys], [delayed, ys], [ys]):
+        made = gn.compile([xs], outputs)(*fed)
+        plain = unfused([xs], outputs, monkeypatch)(*fed)
+        for got, wanted in zip(made, plain, strict=True):
+            assert got.tobytes() == wanted.tobytes()

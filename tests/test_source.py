@@ -125,3 +125,52 @@ def test_unknown_kind_of_source():
     x = gn.input("x", shape=(5,))
     with pytest.raises(gn.ArgumentError, match="no kind of source 'c'"):
         gn.compile(x, -x).source("c")
+
+
+def nested_scan():
+    """A scan within a scan, its gradient, and state that it becomes."""
+    rng = np.random.default_rng(0)
+    x = gn.input("x", (4, 3, 5))
+    h = gn.parameter(rng.normal(size=5).astype("float32"), "h")
+    table = gn.constant(rng.normal(size=(4, 5)).astype("float32"))
+
+    def step(h, rows):
+        h, ys = gn.scan(lambda g, row: (gn.tanh(g * table[1] + row), g * row), h, rows)
+        return h, ys * gn.one_hot(gn.argmax(h), 5)
+
+    last, ys = gn.scan(step, h, x, reverse=True)
+    loss = gn.sum(gn.sin(ys)) + gn.sum(last)
+    program = gn.compile(x, [loss, ys, gn.grad(loss, x)], {h: last})
+    return program, rng.normal(size=(4, 3, 5)).astype("float32")
+
+
+def test_python_of_scans_calls_a_function_for_every_step():
+    program, fed = nested_scan()
+    text = program.source()
+    assert "def step0(argument0" in text
+    assert "4 times, 3 times" in text
+    results, (new,) = run(program, [fed])
+    wanted = program(fed)
+    for got, each in zip(results, wanted, strict=True):
+        np.testing.assert_allclose(got, each, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(new, program.unit.updated[0].value, rtol=1e-5)
+
+
+def test_python_of_equal_bodies_has_one_function():
+    x, y = gn.input("x", (4, 5)), gn.input("y", (4, 5))
+    scans = [gn.scan(lambda h, x: (gn.tanh(h + x), h), gn.ones(5), each) for each in (x, y)]
+    program = gn.compile([x, y], scans)
+    assert program.source().count("def step") == 1
+    feeds = [np.full((4, 5), value, "float32") for value in (0.5, -1.0)]
+    results, _ = run(program, feeds)
+    for got, wanted in zip(results, (e for pair in program(*feeds) for e in pair), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def test_names_of_feeds_that_scans_use_for_something_else():
+    x = gn.input("step0", (4, 5))
+    y = gn.input("apply_steps", (5,))
+    program = gn.compile([x, y], gn.scan(lambda h, x: (gn.tanh(h + x) * y, None), y, x)[0])
+    feeds = [np.full((4, 5), 0.5, "float32"), np.arange(5, dtype="float32")]
+    (got,), _ = run(program, feeds)
+    np.testing.assert_allclose(got, program(*feeds), rtol=1e-6)

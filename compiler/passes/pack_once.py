@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 from graphnn.compiler.driver import Driver
@@ -58,7 +59,7 @@ def pack_once(unit: Unit, driver: Driver) -> Unit:
 def _pack_factors(unit: Unit, factor: int) -> Unit:
     """The same for the left (0) or the right (1) factors of all products."""
     offers = _offers(unit, factor)
-    chosen = {key: each for key, each in offers.items() if _is_chosen(unit, each)}
+    chosen = {key: each for key, each in offers.items() if _is_chosen(unit, key, each)}
     if not chosen:
         return unit
     buffers = list(unit.buffers)
@@ -88,21 +89,26 @@ def _place(unit: Unit, key: _Key, number: int) -> int:
     return inside[0].begin if inside else number
 
 
-def _is_chosen(unit: Unit, offers: Mapping[int, Offer]) -> bool:
+def _is_chosen(unit: Unit, key: _Key, offers: Mapping[int, Offer]) -> bool:
     """Whether products share panels: as they would if nothing were computed a second time.
 
     Products that are computed again under a memory budget must give the same bits, so they use
     the panels that the first ones use, or none.
     """
-    again, runs = set(unit.recomputed), unit.runs
+    again = set(unit.recomputed)
     return is_worth_it(
         [
             each
             for number, each in offers.items()
             if unit.instructions[number].node not in again
-            for _ in range(min(runs[number], MANY))
+            for _ in range(min(_rounds(unit, key, number), MANY))
         ]
     )
+
+
+def _rounds(unit: Unit, key: _Key, number: int) -> int:
+    """How often a product would read panels that are filled once."""
+    return prod(loop.count for loop in unit.loops_around(number)[len(key.loops) :])
 
 
 def _offers(unit: Unit, factor: int) -> dict[_Key, dict[int, Offer]]:

@@ -80,7 +80,8 @@ class _Loop:
         for group in inner.unit.groups:
             inner.lower(group)
         self._write(places, stacks, begin)
-        outer.loops.insert(n_loops, Loop(begin, len(outer.instructions), self.length))
+        if len(outer.instructions) > begin:  # empty arrays need none
+            outer.loops.insert(n_loops, Loop(begin, len(outer.instructions), self.length))
         outer.views[self.node] = (*(each.last for each in places), *stacks)
 
     def _write(self, places: Sequence[_Place], stacks: Sequence[View], begin: int) -> None:
