@@ -30,7 +30,9 @@ from graphnn.compiler.matching import Matching, MismatchError, through_views
 from graphnn.core.node import Node
 from graphnn.ops.constants import CONSTANT
 
-__all__ = ["Cluster", "Merge"]
+__all__ = ["NO_LOOP", "Cluster", "Merge"]
+
+NO_LOOP = "one of them is no loop over elements: it has code of its own, or runs on the host"
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +138,7 @@ class Merge:
         """What is quickly told, and ends most trials in large graphs."""
         first, second = self.first, self.second
         if not (first.dims and second.dims):
-            raise MismatchError("one of them runs on the host")
+            raise MismatchError(NO_LOOP)
         if len(first.nodes) + len(second.nodes) > MOST_NODES:
             raise MismatchError(f"the group would have more than {MOST_NODES} members")
         if len(first.loads) + len(second.loads) > MOST_OPERANDS:
@@ -151,7 +153,7 @@ class Merge:
         if second.anchor is not None and self.consumer is second.anchor:
             raise MismatchError("a contraction reads its factors from memory")
         if first.anchor is not None and second.anchor is not None:
-            raise MismatchError("both are contractions")
+            raise MismatchError("there is a contraction in both")
         if first.reduced or second.reduced:
             raise MismatchError("a reduction is no epilogue of a contraction")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 from graphnn.core.errors import ArgumentError
 
 __all__ = ["as_nbytes", "size_text"]
@@ -43,7 +45,8 @@ def as_nbytes(what: str, value: Any) -> int:
         factor = _UNITS.get(found[2].lower()) if found else None
         nbytes = int(float(found[1]) * factor) if found and factor else 0
     else:
-        nbytes = value if isinstance(value, int) and not isinstance(value, bool) else 0
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        nbytes = int(value) if is_whole else 0
     if nbytes <= 0:
         raise ArgumentError(
             f"{what} must be a positive number of bytes, not {value!r}",

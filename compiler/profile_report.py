@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.native.limits import Limits, measured_limits
 from graphnn.compiler.reports import PlottedReport, table
-from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.op import Array
 from graphnn.core.provenance import sources_of
@@ -228,7 +227,15 @@ def time_text(ns: float) -> str:
 
 @runtime_checkable
 class Profiled(Protocol):
-    """An executable that tells the time of its instructions."""
+    """An executable that tells the time of its instructions.
+
+    Attributes
+    ----------
+    n_threads : int
+        How many threads it was made for.
+    """
+
+    n_threads: int
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
@@ -255,7 +262,7 @@ def measure(unit: Unit, executable: Profiled, feeds: Sequence[Array], repeat: in
             whole.append(time.perf_counter_ns() - start)
             restore()
             times.append(executable.profile(feeds))
-    limits = measured_limits(get_num_threads())
+    limits = measured_limits(executable.n_threads)
     medians = [statistics.median(each) for each in zip(*times, strict=True)]
     rows = zip(unit.instructions, unit.runs, medians, strict=True)
     return Profile(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
@@ -53,6 +55,7 @@ class Program:
         self._inputs = Inputs(graph.inputs)
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
         self._lock = threading.RLock()
+        _PROGRAMS.add(self)
         self._latest: Specialization | None = None
         if all(node.tensor.is_known for node in graph.inputs):
             self._latest = self.specialize({})
@@ -304,6 +307,19 @@ class Program:
                 f"{self.flops:,} FLOPs, {self.nbytes_moved:,} bytes moved"
             )
         return text + ">"
+
+
+_PROGRAMS: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked child: the thread that held a program's lock is not there any more."""
+    for program in _PROGRAMS:
+        program._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:

@@ -173,3 +173,18 @@ def test_debug_nan_names_what_would_be_inside_a_group():
     with pytest.raises(gn.NonFiniteError, match=r"\(infinity\): <Node exp") as caught:
         program([1.0, 1000.0, 3.0])
     assert f"test_debug_verify.py:{line}" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_sums_that_cancel_and_slopes_that_vanish_are_no_errors(dtype):
+    """Roundings on the way are all that is left of such results; NumPy may be exact by luck."""
+    x = gn.input("x", shape=(3, 4), dtype=dtype)
+    outputs = [
+        gn.sum(gn.layer_norm(x), axis=1),
+        gn.grad(gn.sum(gn.tanh(gn.tanh(x @ x.T))), x),
+        gn.mean(gn.tanh(x)),
+    ]
+    for output in outputs:
+        program = gn.compile(x, output, debug="verify")
+        for seed in range(20):
+            program(2 * np.random.default_rng(seed).normal(size=(3, 4)).astype(dtype))

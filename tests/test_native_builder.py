@@ -8,6 +8,7 @@ import pytest
 
 from graphnn.compiler.native.builder import Builder, V, element_of, lanes_of, vector_of
 from graphnn.compiler.native.target import CPU_VARIABLE, host_target
+from graphnn.core.errors import ArgumentError
 
 
 def test_types_tell_lanes_and_elements():
@@ -72,3 +73,9 @@ def test_another_processor_may_be_named(monkeypatch, cpu, vector_bytes, has_fma)
     target = host_target.__wrapped__()
     assert (target.cpu, target.vector_bytes, target.has_fma) == (cpu, vector_bytes, has_fma)
     assert (target.lanes(4), target.lanes(8)) == (vector_bytes // 4, vector_bytes // 8)
+
+
+def test_a_processor_that_is_not_known_is_refused(monkeypatch):
+    monkeypatch.setenv(CPU_VARIABLE, "znver9")
+    with pytest.raises(ArgumentError, match="GRAPHNN_CPU=znver9 names no processor"):
+        host_target.__wrapped__()

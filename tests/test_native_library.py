@@ -317,3 +317,13 @@ def test_processes_that_share_a_directory(tmp_path):
     names = [path.parent.name + path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert len(names) == 6
     assert all(cache.read(name) is not None for name in names)
+
+
+def test_an_entry_under_another_name_is_not_taken(cache):
+    entry = Entry((("f", 1),), 0, b"code")
+    one, other = "ab" + "0" * 62, "cd" + "0" * 62
+    cache.write(one, entry)
+    assert cache.read(one) == entry
+    cache.path(other).parent.mkdir(parents=True)
+    os.replace(cache.path(one), cache.path(other))
+    assert cache.read(other) is None

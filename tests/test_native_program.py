@@ -1,5 +1,6 @@
 """Programs as native code: how they are built and called, whatever they compute."""
 
+import os
 import threading
 
 import numpy as np
@@ -211,3 +212,52 @@ def test_addresses_of_arrays():
     whole = np.arange(20.0)
     for array in (whole, whole[3:], whole[::-2], np.empty(0), np.array(1.0), whole.reshape(4, 5).T):
         assert address_of(array) == array.ctypes.data
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("native", ["now", "background"])
+def test_a_forked_child_runs_what_its_parent_is_running(native):
+    """The child has a copy of the lock that another thread of its parent holds."""
+    x = gn.input("x", shape=(64, 64))
+    program = gn.compile(x, gn.tanh(x @ x), native=native)
+    fed = np.ones((64, 64), "float32")
+    expected = program(fed)
+    stop = threading.Event()
+
+    def run():
+        while not stop.is_set():
+            program(fed)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if np.allclose(program(fed), expected) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_refusal_leaves_a_parameter_alone_that_is_made_by_what_refuses():
+    p = gn.parameter(np.arange(27, dtype="float32"))
+    i = gn.input("i", shape=(2,), dtype="int64")
+    updates = [
+        gn.scatter_add(gn.zeros(27), i, gn.ones(2)),
+        gn.concatenate([gn.exp(p[:25]), gn.take(p, i)]),
+    ]
+    for update in updates:
+        with pytest.raises(gn.FeedError, match="out of range"):
+            gn.compile(i, [], {p: update})([0, 99])
+        np.testing.assert_array_equal(p.value, np.arange(27))
+
+
+def test_a_parameter_that_is_made_of_parts_of_itself():
+    p = gn.parameter(np.arange(27, dtype="float32"))
+    x = gn.input("x", shape=(5,))
+    made = gn.concatenate([gn.tanh(p[5:15]), p[0:12] * 2, x])
+    gn.compile(x, [], {p: made})(np.ones(5, "float32"))
+    expected = np.concatenate([np.tanh(np.arange(5.0, 15.0)), 2.0 * np.arange(12), np.ones(5)])
+    np.testing.assert_allclose(p.value, expected, rtol=1e-6)

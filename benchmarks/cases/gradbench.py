@@ -149,7 +149,19 @@ def _lstm_unrolled(np_: Any, concatenate: Any, sigmoid: Any, p: Any, d: Any) -> 
 def lstm_with_graphnn() -> Function:
     import graphnn as gn
 
-    return lambda p, d: _lstm_unrolled(gn, gn.concatenate, gn.sigmoid, p, d)
+    def loss(p, d):
+        def step(state, pair):
+            x, following = pair
+            new, guess = _lstm_step(gn, gn.concatenate, gn.sigmoid, p, state, x)
+            logs = guess - gn.log(gn.sum(gn.exp(guess)) + 2.0)
+            return new, gn.sum(following * logs)
+
+        state = [d["state"][i] for i in range(d["state"].shape[0])]
+        pairs = (d["sequence"][:-1], d["sequence"][1:])
+        _, totals = gn.scan(step, state, pairs)
+        return -gn.sum(totals) / (totals.shape[0] * d["sequence"].shape[1])
+
+    return loss
 
 
 def lstm_with_torch() -> Function:
@@ -201,9 +213,11 @@ def ode_with_graphnn(steps: int) -> Function:
         x = p["x"]
         one = gn.ones((1,), dtype=x.dtype)
         y = gn.zeros(x.shape, dtype=x.dtype)
-        for _ in range(steps):
-            y = _runge_kutta(lambda y: x * gn.concatenate([one, y[:-1]]), y, END / steps)
-        return gn.sum(y)
+
+        def step(y, _):
+            return _runge_kutta(lambda y: x * gn.concatenate([one, y[:-1]]), y, END / steps), None
+
+        return gn.sum(gn.scan(step, y, length=steps)[0])
 
     return loss
 

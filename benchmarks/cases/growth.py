@@ -53,7 +53,7 @@ def with_pytensor(length: int) -> Function:
 
 def cases(*, tiny: bool) -> list[Case]:
     lengths = (3,) if tiny else (10, 100, 1000)
-    unrolled = (2,) if tiny else (16, 64, 256)
+    scanned = (2,) if tiny else (16, 64, 256)
     remembered = (3,) if tiny else (32, 128, 512)
     transposed = frozenset({"w", "u", "v"})
     growing = [
@@ -72,12 +72,12 @@ def cases(*, tiny: bool) -> list[Case]:
         )
         for length in lengths
     ]
-    for steps in unrolled:
+    for steps in scanned:
         shape = Shape(steps, 4, 8, 16, 8)
         growing.append(
             Case(
                 name=f"compile-lstm-{steps}",
-                title=f"small LSTM (batch 4, hidden 16), T={steps}",
+                title=f"small LSTM (batch 4, hidden 16) by scan, T={steps}",
                 arrays=partial(recurrent_arrays, shape, 4),
                 functions=LSTM_PEERS,
                 flops=model_flops(shape, 4),

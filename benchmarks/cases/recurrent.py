@@ -1,8 +1,8 @@
-"""Recurrent nets: LSTM, GRU and a simple net, written step by step as users write them.
+"""Recurrent nets: LSTM, GRU and a simple net, written as users write them.
 
 The gates of the LSTM come in the order input, forget, cell, output and those of the GRU in the
-order reset, update, candidate, as in PyTorch. PyTorch runs its own layers, JAX and PyTensor scan,
-graphnn and autograd unroll in Python.
+order reset, update, candidate, as in PyTorch. PyTorch runs its own layers, graphnn, JAX and
+PyTensor scan, autograd unrolls in Python.
 """
 
 from __future__ import annotations
@@ -233,7 +233,15 @@ def _simple(np_: Any, steps: int) -> Function:
 def simple_with_graphnn(steps: int) -> Function:
     import graphnn as gn
 
-    return _simple(gn, steps)
+    def loss(p, d):
+        def step(h, _):
+            return gn.tanh(h @ p["w"] + p["b"]), None
+
+        h, _ = gn.scan(step, d["x"], length=steps)
+        logit = h @ p["v"] + p["c"]
+        return -gn.sum(d["t"] * logit - (logit + gn.log(1 + gn.exp(-logit))))
+
+    return loss
 
 
 def simple_with_torch(steps: int) -> Function:

@@ -40,6 +40,11 @@ class BackgroundExecutable:
         executable = self._interpreted or self._native.result()
         return executable.run(feeds)
 
+    @property
+    def n_threads(self) -> int:
+        """Of the native code."""
+        return self._building().result().n_threads
+
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took, natively."""
         return self._building().result().profile(feeds)

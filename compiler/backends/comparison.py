@@ -6,16 +6,18 @@ the same computation in float64:
 
     rmse(native, wide) <= 2 rmse(numpy, wide) + 2 sensitivity + `FLOOR` eps rms(wide)
 
-The sensitivity is how far ``wide`` moves when the operands are off by up to an eps: NumPy may be
-exact by luck, and a backward stable algorithm is not. It counts up to ``sqrt(eps) rms(wide)``, for
-functions with steps move by any amount.
+The sensitivity is how far ``wide`` moves when the operands, and all values on the way, are off by
+up to an eps: NumPy may be exact by luck, and a backward stable algorithm is not. It counts up to
+``sqrt(eps)`` times the largest rms of a value on the way, for functions with steps move by any
+amount.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -33,6 +35,9 @@ FLOOR = 8.0
 
 TOLERANCE = 100.0
 """Roundings, relative to the rms of all values, where there is no computation in float64."""
+
+FEW, SAMPLES = 1000, 8
+"""Where there are fewer elements than that, their sensitivity is the largest of several samples."""
 
 DECISIONS = 1000
 """One truth value or integer of so many may differ if rounded numbers decide about it."""
@@ -78,15 +83,18 @@ class Expected:
         By the operators' own kernels.
     wide : numpy.ndarray or None
         The same in float64, if that is possible.
-    moved : numpy.ndarray or None
-        In float64, from operands that are off by up to an eps.
+    moved : tuple of numpy.ndarray
+        In float64, with every value off by up to an eps.
+    reach : float
+        Largest rms of a value on the way.
     is_exact : bool
         Whether no rounding is involved.
     """
 
     numpy: Array
     wide: Array | None = None
-    moved: Array | None = None
+    moved: tuple[Array, ...] = ()
+    reach: float = 0.0
     is_exact: bool = False
 
     @staticmethod
@@ -140,10 +148,9 @@ class Expected:
             wide = self.wide[counts]
             scale = _rms(wide)
             error, allowed = _rms(native - wide), 2 * _rms(numpy - wide) + FLOOR * eps * scale
-            if self.moved is not None:
-                moved = self.moved[counts] - wide
-                sensitivity = _rms(moved[np.isfinite(moved)])
-                allowed += 2 * min(sensitivity, float(np.sqrt(eps)) * scale)
+            steps = (each[counts] - wide for each in self.moved)
+            sensitivity = max((_rms(each[np.isfinite(each)]) for each in steps), default=0.0)
+            allowed += 2 * min(sensitivity, float(np.sqrt(eps)) * max(scale, self.reach))
             distance = np.abs(got.astype(FLOAT64) - self.wide)
         if error <= max(allowed, float(_finfo(self.numpy.dtype).tiny)):
             return None
@@ -160,20 +167,32 @@ class Expected:
 def expect(outputs: Sequence[Node], given: Mapping[Node, Array]) -> list[Expected]:
     """What nodes should be, computed one by one from the values of others."""
     with np.errstate(all="ignore"):
-        numpy = _arrays(outputs, _evaluate(outputs, given, np.asarray))
+        numpy = _arrays(outputs, _evaluate(outputs, given))
         steps = topological_order(outputs, boundary=given)
         if not any(_rounds(node) for node in steps):
             return [Expected.exactly(each) for each in numpy]
-        wide = _wide(outputs, given)
-        moved = _wide(outputs, {node: _off(array) for node, array in given.items()})
+        wide, reach = _wide(outputs, given, _as_it_is)
+        moved = _moved(outputs, given, sum(each.size for each in numpy)) if wide else []
     return [
         Expected(
             array,
             None if wide is None else wide[number],
-            None if moved is None else moved[number],
+            tuple(each[number] for each in moved),
+            reach,
         )
         for number, array in enumerate(numpy)
     ]
+
+
+def _moved(outputs: Sequence[Node], given: Mapping[Node, Array], size: int) -> list[list[Array]]:
+    """The outputs with every value off; several times if they are few, for one may be lucky."""
+    made = []
+    for seed in range(SAMPLES if size < FEW else 1):
+        noise = np.random.default_rng(seed)
+        moved, _ = _wide(outputs, given, partial(_off, noise))
+        if moved is not None:
+            made.append(moved)
+    return made
 
 
 def _rounds(node: Node) -> bool:
@@ -183,12 +202,22 @@ def _rounds(node: Node) -> bool:
     return is_computed and any(is_inexact(each.dtype) for each in specs)
 
 
-def _wide(outputs: Sequence[Node], given: Mapping[Node, Array]) -> list[Array] | None:
-    """The outputs computed in float64; None if their kernels cannot do that."""
+Change: TypeAlias = Callable[[Array, DType], Array]
+"""From a value in float64, and the dtype that it has in the program, to what is gone on with."""
+
+
+def _wide(
+    outputs: Sequence[Node], given: Mapping[Node, Array], change: Change
+) -> tuple[list[Array] | None, float]:
+    """The outputs computed in float64, and the largest rms of a value on the way.
+
+    None if their kernels cannot do that.
+    """
     try:
-        made = _arrays(outputs, _evaluate(outputs, given, _widened))
+        values = _evaluate_widely(outputs, given, change)
     except (TypeError, ValueError):
-        return None
+        return None, 0.0
+    made = _arrays(outputs, values)
     specs = [
         spec
         for node in outputs
@@ -198,21 +227,43 @@ def _wide(outputs: Sequence[Node], given: Mapping[Node, Array]) -> list[Array] |
         each.shape == spec.shape and is_floating(each.dtype) == is_floating(spec.dtype)
         for each, spec in zip(made, specs, strict=True)
     )
-    return made if is_fitting else None
+    floats = (each for each in _arrays(list(values), values) if is_floating(each.dtype))
+    reach = max((_rms(each[np.isfinite(each)]) for each in floats), default=0.0)
+    return (made if is_fitting else None), reach
 
 
-def _evaluate(
-    outputs: Sequence[Node], given: Mapping[Node, Array], convert: Callable[[Any], Array]
+def _evaluate(outputs: Sequence[Node], given: Mapping[Node, Array]) -> dict[Node, Any]:
+    values: dict[Node, Any] = dict(given)
+    for node in topological_order(outputs, boundary=given):
+        made = node.op.evaluate(*(values[each] for each in node.inputs), **node.attrs)
+        values[node] = tuple(map(np.asarray, made)) if isinstance(made, tuple) else np.asarray(made)
+    return values
+
+
+def _evaluate_widely(
+    outputs: Sequence[Node], given: Mapping[Node, Array], change: Change
 ) -> dict[Node, Any]:
-    values: dict[Node, Any] = {node: convert(array) for node, array in given.items()}
+    values: dict[Node, Any] = {
+        node: change(_widened(array), array.dtype) for node, array in given.items()
+    }
     for node in topological_order(outputs, boundary=given):
         arrays = [values[each] for each in node.inputs]
-        if convert is _widened and _keeps(node):
-            values[node] = arrays[0]
+        if _keeps(node):
+            values[node] = change(arrays[0], node.dtype)
             continue
         made = node.op.evaluate(*arrays, **node.attrs)
-        values[node] = tuple(map(convert, made)) if isinstance(made, tuple) else convert(made)
+        if isinstance(node.spec, TensorSpec):
+            values[node] = _changed(node, made, node.spec, change)
+        else:
+            pairs = zip(made, node.spec.elements, strict=True)
+            values[node] = tuple(_changed(node, each, spec, change) for each, spec in pairs)
     return values
+
+
+def _changed(node: Node, made: Any, spec: TensorSpec, change: Change) -> Array:
+    """What an operator gave; views and constants are not rounded."""
+    is_rounded = not (node.op.is_view or node.op.name == "constant")
+    return change(_widened(made), spec.dtype) if is_rounded else _widened(made)
 
 
 def _keeps(node: Node) -> bool:
@@ -235,12 +286,15 @@ def _widened(array: Any) -> Array:
     return wide
 
 
-def _off(array: Array) -> Array:
-    """Numbers that are off by up to an eps, in float64."""
-    if not is_floating(array.dtype):
+def _as_it_is(array: Array, dtype: DType) -> Array:
+    return array
+
+
+def _off(noise: np.random.Generator, array: Array, dtype: DType) -> Array:
+    """Numbers that are off by up to an eps of the dtype that they should have."""
+    if not (is_floating(array.dtype) and is_floating(dtype)):
         return array
-    noise = np.random.default_rng(array.size).uniform(-1.0, 1.0, array.shape)
-    return _widened(array) * (1.0 + _eps(array.dtype) * noise)
+    return array * (1.0 + _eps(dtype) * noise.uniform(-1.0, 1.0, array.shape))
 
 
 _finfo: Callable[[DType], Any] = ml_dtypes.finfo

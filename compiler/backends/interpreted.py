@@ -24,6 +24,8 @@ __all__ = ["InterpretedExecutable", "bind_host"]
 class InterpretedExecutable:
     """A unit with its arena allocated and its instructions bound to memory."""
 
+    n_threads = 1
+
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
         self._memory = Memory(unit)

@@ -61,7 +61,8 @@ class NativeExecutable:
         self._begins: list[int] = []
         self._owners: list[list[int]] = []
         self._moving: dict[int, list[_Moving]] = {}
-        self._divide(get_num_threads())
+        self.n_threads = get_num_threads()
+        self._divide(self.n_threads)
         self._loops = self._loops_of_steps()
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from graphnn.compiler.clusters import Cluster, Merge
+from graphnn.compiler.clusters import NO_LOOP, Cluster, Merge
 from graphnn.compiler.domain import is_computed, roots_of, sizes_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.matching import MismatchError, through_views
@@ -160,7 +160,7 @@ class _Fusion:
                 if root not in self.cluster_of or (root, node) in self.notes:
                     continue
                 if not (self.cluster_of[root].dims and self.cluster_of[node].dims):
-                    self.notes[root, node] = "one of them runs on the host"
+                    self.notes[root, node] = NO_LOOP
                 elif through_views(each) is not root:
                     view = through_views(each).op.name
                     self.notes[root, node] = f"it is read through {view}, from memory"

@@ -9,12 +9,13 @@ reductions and the like may not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from graphnn.core.dims import Size
+from graphnn.core.dims import Dim
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
+from graphnn.ops.control import PROJECT
 
 __all__ = ["choose_residuals"]
 
@@ -22,7 +23,9 @@ UNKNOWN_SIZE = 64
 """What a dimension counts that is not known yet."""
 
 
-def choose_residuals(read: Sequence[Node], within: Collection[Node]) -> list[Node]:
+def choose_residuals(
+    read: Sequence[Node], within: Collection[Node], after: Mapping[Node, Node]
+) -> list[Node]:
     """The values to keep, so that ``read`` can be computed again from them.
 
     Parameters
@@ -31,6 +34,9 @@ def choose_residuals(read: Sequence[Node], within: Collection[Node]) -> list[Nod
         What the way back reads of a step.
     within : collection of Node
         What is known during a step alone; everything else is known afterwards too.
+    after : mapping of Node to Node
+        From carries to what they are after a step. All of them lie in one row, so where a carry is
+        kept what comes after it is there too.
     """
     import networkx as nx  # it takes long to import, and only derivatives of scans need it
 
@@ -39,11 +45,15 @@ def choose_residuals(read: Sequence[Node], within: Collection[Node]) -> list[Nod
 
     wanted = [node for node in read if node in within]
     order = topological_order(wanted, follow=inputs_within)
+    free = {after[node] for node in wanted if node in after}
     network = nx.DiGraph()
     network.add_nodes_from(("step", "back"))
     for node in order:
-        network.add_edge((node, "in"), (node, "out"), capacity=_nbytes(node))
-        if not (node.op.is_view or node.op.is_elementwise):
+        if isinstance(node.spec, TensorSpec):
+            network.add_edge((node, "in"), (node, "out"), capacity=_nbytes(node, free))
+        else:  # several results are kept one by one
+            network.add_edge((node, "in"), (node, "out"))
+        if not (node.op.is_view or node.op.is_elementwise or node.op is PROJECT):
             network.add_edge("step", (node, "in"))
         for each in inputs_within(node):
             network.add_edge((each, "out"), (node, "in"))
@@ -53,17 +63,14 @@ def choose_residuals(read: Sequence[Node], within: Collection[Node]) -> list[Nod
     return [node for node in order if (node, "in") in before and (node, "out") not in before]
 
 
-def _nbytes(node: Node) -> int:
-    specs = (node.spec,) if isinstance(node.spec, TensorSpec) else node.spec.elements
-    return sum(_nbytes_of(each) for each in specs)
-
-
-def _nbytes_of(spec: TensorSpec) -> int:
-    count = spec.dtype.itemsize
-    for size in spec.shape:
-        count *= _number(size)
+def _nbytes(node: Node, free: Collection[Node]) -> int:
+    if node in free:
+        return 1  # not nothing: what is not needed is not kept
+    count = node.dtype.itemsize
+    for size in node.shape:
+        count *= size if isinstance(size, int) else _guessed(size)
     return max(count, 1)
 
 
-def _number(size: Size) -> int:
-    return size if isinstance(size, int) else size.bind(dict.fromkeys(size.names, UNKNOWN_SIZE))
+def _guessed(size: Dim) -> int:
+    return size.bind(dict.fromkeys(size.names, UNKNOWN_SIZE))

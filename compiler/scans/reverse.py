@@ -116,7 +116,8 @@ class _Back:
         """The step backwards, with elements in place of what it reads of the step forwards."""
         outputs = (*(each.next for each in carries), *ys)
         arriving = [*(each.symbol for each in carries), *self.elements]
-        kept = choose_residuals(*self._read(outputs, arriving))
+        after = {each.symbol: each.next for each in self.step.carries}
+        kept = choose_residuals(*self._read(outputs, arriving), after)
         _, wholes = replace(self.step, ys=tuple(kept)).build()
         symbols = {each: input_like("kept", each.tensor) for each in kept}
         made = substitute(outputs, symbols)
