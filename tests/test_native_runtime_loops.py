@@ -85,6 +85,13 @@ def test_a_loop_of_small_calls_belongs_to_one_thread():
     assert second == [Share(2, 0, 1)]
 
 
+def test_rounds_within_rounds_count_for_the_thread_that_goes_them():
+    """What the other thread could do meanwhile is too little for two."""
+    calls = [at(0), at(0, cost_ns=1000.0), at(5, cost_ns=2e5, n_chunks=1)]
+    assert len(partition(calls, 2, loops=[Loop(0, 2, 10), Loop(1, 2, 100)])) == 1
+    assert len(partition(calls, 2, loops=[Loop(0, 2, 10), Loop(1, 2, 20)])) == 2
+
+
 def test_a_lonely_loop_waits_for_what_it_reads():
     calls = [at(0, cost_ns=LARGE), at(0), at(0, cost_ns=LARGE)]
     loop = Loop(1, 2, 5)

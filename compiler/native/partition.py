@@ -217,7 +217,8 @@ class _Planner:
             program.append(Share(number, 0, self._calls[number].n_chunks))
             while waiting and waiting[-1][0].end == number + 1:
                 program.append(End(*waiting.pop()))
-        self._loads[thread] += loop.count * sum(call.cost_ns for call in calls)
+        within = [Loop(each.begin - loop.begin, each.end - loop.begin, each.count) for each in inside]
+        self._loads[thread] += loop.count * work_ns(calls, within)
         self._note(thread, reads, writes)
         if self._status and _overlap_any(writes, self._status):
             self._is_checked = False
