@@ -217,7 +217,8 @@ class _Planner:
             program.append(Share(number, 0, self._calls[number].n_chunks))
             while waiting and waiting[-1][0].end == number + 1:
                 program.append(End(*waiting.pop()))
-        within = [Loop(each.begin - loop.begin, each.end - loop.begin, each.count) for each in inside]
+        begin = loop.begin
+        within = [Loop(each.begin - begin, each.end - begin, each.count) for each in inside]
         self._loads[thread] += loop.count * work_ns(calls, within)
         self._note(thread, reads, writes)
         if self._status and _overlap_any(writes, self._status):
