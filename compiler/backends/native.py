@@ -16,14 +16,13 @@ from graphnn.compiler.backends.interpreted import InterpretedExecutable, bind_ho
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
 from graphnn.compiler.backends.rounds import in_rounds
-from graphnn.compiler.backends.straight import straight_results
+from graphnn.compiler.backends.straight import new_result, straight_results
 from graphnn.compiler.native.runtime import Call, Segment, Slot
 from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
-from graphnn.core.state import aligned_empty
 
 __all__ = ["NativeExecutable"]
 
@@ -51,6 +50,7 @@ class NativeExecutable:
         self._memory = Memory(unit)
         self._status = np.zeros(1, np.int64)
         self._straight = self._straight_results()
+        self._straight_specs = [(each, each.nbytes) for each in self._straight.values()]
         status = int(self._status.ctypes.data)
         self._calls = NativeCalls(unit, self._memory, status, tuple(self._straight))
         self._results = [self._memory.view(view) for view in unit.results]
@@ -131,7 +131,7 @@ class NativeExecutable:
     def _begin(self, feeds: Sequence[Array]) -> tuple[Sequence[Array], list[Array], list[int]]:
         """Be ready for feeds: these as they will be read, new results, addresses of the slots."""
         feeds = self._memory.lend(feeds)
-        made = [aligned_empty(each) for each in self._straight.values()]
+        made = [new_result(each, nbytes) for each, nbytes in self._straight_specs]
         return feeds, made, self._calls.addresses([*feeds, *made])
 
     def _rounds_in_python(self) -> list[Loop]:

@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
+
+from graphnn.compiler.native.pointers import address_of
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit
+from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
+from graphnn.core.state import ALIGNMENT
 
-__all__ = ["straight_results"]
+__all__ = ["new_result", "straight_results"]
 
-LEAST_NBYTES = 1 << 14
-"""A smaller result is copied in less time than it takes to tell native code a new address."""
+LEAST_NBYTES = 1 << 17
+"""A smaller result is copied in less time than it takes to make an aligned array for it, and to tell
+native code the address."""
 
 
 def straight_results(
@@ -43,3 +49,9 @@ def straight_results(
         and uses[view.buffer] == 1
         and view.buffer not in on_host
     }
+
+
+def new_result(spec: TensorSpec, nbytes: int) -> Array:
+    """Uninitialised memory of so many bytes as an array, aligned for vector loads."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    return np.ndarray(spec.shape, spec.dtype, raw, -address_of(raw) % ALIGNMENT)
