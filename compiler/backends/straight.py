@@ -21,8 +21,8 @@ from graphnn.core.state import ALIGNMENT
 __all__ = ["new_result", "straight_results"]
 
 LEAST_NBYTES = 1 << 17
-"""A smaller result is copied in less time than it takes to make an aligned array for it, and to tell
-native code the address."""
+"""A smaller result is copied in less time than it takes to make an aligned array for it, and to
+tell native code the address."""
 
 
 def straight_results(
