@@ -9,8 +9,10 @@ reductions and the like may not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from math import inf
 
+from graphnn.compiler.scans.minimum_cut import minimum_cut
 from graphnn.core.dims import Dim
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
@@ -38,7 +40,6 @@ def choose_residuals(
         From carries to what they are after a step. All of them lie in one row, so where a carry is
         kept what comes after it is there too.
     """
-    import networkx as nx  # it takes long to import, and only derivatives of scans need it
 
     def inputs_within(node: Node) -> Sequence[Node]:
         return [each for each in node.inputs if each in within]
@@ -46,20 +47,17 @@ def choose_residuals(
     wanted = [node for node in read if node in within]
     order = topological_order(wanted, follow=inputs_within)
     free = {after[node] for node in wanted if node in after}
-    network = nx.DiGraph()
-    network.add_nodes_from(("step", "back"))
+    edges: list[tuple[Hashable, Hashable, float]] = [
+        ((node, "out"), "back", inf) for node in wanted
+    ]
     for node in order:
-        if isinstance(node.spec, TensorSpec):
-            network.add_edge((node, "in"), (node, "out"), capacity=_nbytes(node, free))
-        else:  # several results are kept one by one
-            network.add_edge((node, "in"), (node, "out"))
+        # Several results are kept one by one.
+        capacity = _nbytes(node, free) if isinstance(node.spec, TensorSpec) else inf
+        edges.append(((node, "in"), (node, "out"), capacity))
+        edges += [((each, "out"), (node, "in"), inf) for each in inputs_within(node)]
         if not (node.op.is_view or node.op.is_elementwise or node.op is PROJECT):
-            network.add_edge("step", (node, "in"))
-        for each in inputs_within(node):
-            network.add_edge((each, "out"), (node, "in"))
-    for node in wanted:
-        network.add_edge((node, "out"), "back")
-    _, (before, _) = nx.minimum_cut(network, "step", "back")
+            edges.append(("step", (node, "in"), inf))
+    before = minimum_cut(edges, "step", "back")
     return [node for node in order if (node, "in") in before and (node, "out") not in before]
 
 
