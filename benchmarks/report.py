@@ -175,7 +175,8 @@ def plot(path: Path, result: Mapping[str, Any], rows: Sequence[Row]) -> None:
     axes.set_yticks(ticks, labels, fontsize=8)
     axes.set_xscale("log")
     axes.set_ylim(place - 1, -1)
-    axes.set_xlabel("seconds for one run, median and quartiles; black: the limit of the machine")
+    words = "seconds for one run, median and quartiles; black: the limit of the machine"
+    figure.supxlabel(words, fontsize=9)
     axes.grid(True, axis="x", which="major", alpha=0.4)
     axes.set_axisbelow(True)
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in names]

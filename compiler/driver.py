@@ -150,12 +150,14 @@ class Driver:
             If a pass breaks the rules of the record; the message names the pass.
         """
         records = []
+        right: Graph | None = None
         for each in passes:
             unit, record = self.timed(each.__name__, unit, self._bound(each))
             records.append(replace(record, nodes_after=len(unit.graph.nodes)))
             if unit.options.verify:
                 try:
-                    verify(unit)
+                    verify(unit, right)
+                    right = unit.graph
                 except VerifyError as error:
                     raise VerifyError(
                         f"after pass {each.__name__}: {error.what}",

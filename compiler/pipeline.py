@@ -19,7 +19,7 @@ from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
-from graphnn.compiler.scans.bodies import everywhere, inside_first
+from graphnn.compiler.scans.bodies import everywhere, inside_first, where_scans_are
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
 from graphnn.compiler.scans.trim import trim_scans
@@ -77,7 +77,7 @@ O2: tuple[Pass, ...] = (
     everywhere(trim_scans),
     everywhere(hoist),  # products over all steps at once
     everywhere(trim_scans),
-    everywhere(canonicalize),
+    where_scans_are(everywhere(canonicalize)),
     everywhere(join_pads),  # what was cut is put together again, without zeros in between
     divide_reductions,  # sums to few values get rows, one for each thread and more
     rematerialize_before(TOGETHER),

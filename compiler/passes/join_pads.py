@@ -37,6 +37,8 @@ _Parts: TypeAlias = "_Part | tuple[_Parts, ...]"
 def join_pads(unit: Unit, driver: Driver) -> Unit:
     """See the module. What was added to zeros is itself now, also where it is -0.0."""
     graph = unit.graph
+    if not any(node.op is PAD for node in graph.nodes):
+        return unit
     outputs = set(graph.outputs)
     parts: dict[Node, _Parts] = {}
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import wraps
 
 from graphnn.compiler.driver import Driver, Pass
-from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.scans.rewriting import has_scans, is_scan
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by
 
-__all__ = ["everywhere", "inside_first"]
+__all__ = ["everywhere", "inside_first", "where_scans_are"]
 
 
 def everywhere(work: Pass) -> Pass:
@@ -23,6 +23,9 @@ def everywhere(work: Pass) -> Pass:
 
     @wraps(work)
     def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
+        if not has_scans(unit.graph):
+            return work(unit, driver)
+
         def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
             if not is_scan(node):
                 return with_inputs(node, inputs)
@@ -36,6 +39,16 @@ def everywhere(work: Pass) -> Pass:
         return work(driver.with_graph(unit, unit.graph.map(inside)), driver)
 
     return in_bodies_too
+
+
+def where_scans_are(work: Pass) -> Pass:
+    """The pass, for graphs alone that have scans."""
+
+    @wraps(work)
+    def for_some(unit: Unit, driver: Driver) -> Unit:
+        return work(unit, driver) if has_scans(unit.graph) else unit
+
+    return for_some
 
 
 def inside_first(work: Pass) -> Pass:

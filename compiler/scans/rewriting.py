@@ -9,12 +9,17 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
 from graphnn.ops.control import PROJECT
 
-__all__ = ["is_scan", "may_raise", "replace_scans", "used_results"]
+__all__ = ["has_scans", "is_scan", "may_raise", "replace_scans", "used_results"]
 
 
 def is_scan(node: Node) -> bool:
     """Whether a node is a scan."""
     return node.op.name == "scan"
+
+
+def has_scans(graph: Graph) -> bool:
+    """Whether there is a scan in a graph."""
+    return any(map(is_scan, graph.nodes))
 
 
 def may_raise(node: Node) -> bool:
