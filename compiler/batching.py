@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
+from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.core.dims import Size
 from graphnn.core.errors import ArgumentError, ShapeError, UnsupportedOpError
 from graphnn.core.graph import topological_order
@@ -78,7 +79,7 @@ def batch_node(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
     if op is CUSTOM_DERIVATIVE:
         rule = {"rule": BatchedRule(node.attrs["rule"])}
         return make_node(op, _all_mapped(inputs, mapped, size), rule)
-    if op.name == "scan":
+    if is_scan(node):
         from graphnn.compiler.scans.batch import batch_scan
 
         return batch_scan(node, inputs, mapped, size)

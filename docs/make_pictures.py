@@ -1,8 +1,10 @@
-"""Draw the pictures of the README and the tutorials: python docs/make_pictures.py
+"""Draw the pictures of the README and the tutorials: python docs/make_pictures.py [FOLDER]
 
-Run it again after a change to the drawing; the files are the same bytes until something changes.
+Run it again after a change to the drawing or to what the compiler makes of a program; the files are
+the same bytes until something changes, and a test says when they are not.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,26 +82,24 @@ def mlp() -> tuple[gn.Graph, list[gn.Parameter]]:
     return gn.Graph((x, y), (loss, *gradients(loss, weights))), weights
 
 
-def main() -> None:
-    PICTURES.mkdir(exist_ok=True)
+def main(folder: Path = PICTURES) -> None:
+    folder.mkdir(exist_ok=True)
     unrolled = bptt(3)
     title = "Backpropagation through time: h[t+1] = tanh(x[t] Wx + h[t] Wh + b), 3 steps"
-    render(unrolled, PICTURES / "bptt.svg", title=title)
-    render(unrolled, PICTURES / "bptt.png", title=title)
-    render(lstm(2), PICTURES / "lstm.svg", title="An LSTM over two steps")
+    render(unrolled, folder / "bptt.svg", title=title)
+    render(unrolled, folder / "bptt.png", title=title)
+    render(lstm(2), folder / "lstm.svg", title="An LSTM over two steps")
 
     graph, weights = mlp()
     loss, *by_weight = graph.outputs
-    render(loss, PICTURES / "mlp.svg", title="A multilayer perceptron and its loss")
-    render(
-        graph, PICTURES / "mlp-gradients.svg", title="The same with the gradients of its weights"
-    )
+    render(loss, folder / "mlp.svg", title="A multilayer perceptron and its loss")
+    render(graph, folder / "mlp-gradients.svg", title="The same with the gradients of its weights")
     updates = {w: w - 0.1 * g for w, g in zip(weights, by_weight, strict=True)}
     step = gn.compile(graph.inputs, loss, updates=updates)
-    render(step, PICTURES / "mlp-step.svg", title="What a training step runs")
-    for file in sorted(PICTURES.iterdir()):
-        print(f"{file.relative_to(PICTURES.parent.parent)}  {file.stat().st_size:,} bytes")
+    render(step, folder / "mlp-step.svg", title="What a training step runs")
+    for file in sorted(folder.iterdir()):
+        print(f"{file.name}  {file.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

@@ -199,6 +199,18 @@ def test_operators_of_the_host_are_listed() -> None:
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == wanted
 
 
+# ------------------------------------------------------------------------------------ pictures
+
+
+def test_pictures_are_up_to_date(tmp_path: Path) -> None:
+    script = ROOT / "docs" / "make_pictures.py"
+    subprocess.run([sys.executable, "-P", str(script), str(tmp_path)], check=True, timeout=300)
+    drawn = {file.name: file.read_bytes() for file in tmp_path.glob("*.svg")}
+    kept = {file.name: file.read_bytes() for file in (ROOT / "docs" / "pictures").glob("*.svg")}
+    stale = [name for name in drawn.keys() | kept.keys() if drawn.get(name) != kept.get(name)]
+    assert not stale, f"python docs/make_pictures.py draws {', '.join(sorted(stale))} differently"
+
+
 # -------------------------------------------------------------------------- table of operations
 
 

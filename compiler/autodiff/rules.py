@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.core.dtypes import is_inexact
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.graph import topological_order
@@ -33,7 +34,7 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
     if node.op is PROJECT:
         (packed,) = tangents
         return None if packed is None else packed[node.attrs["index"]]
-    if node.op.name == "scan":
+    if is_scan(node):
         from graphnn.compiler.scans.forward import jvp_of_scan
 
         return jvp_of_scan(node, tangents)
@@ -54,7 +55,7 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
 
 def vjp_of_node(node: Node, cotangent: Any) -> Sequence[Any]:
     """A cotangent for every input of ``node``."""
-    if node.op.name == "scan":
+    if is_scan(node):
         from graphnn.compiler.scans.reverse import vjp_of_scan
 
         return vjp_of_scan(node, cotangent)
