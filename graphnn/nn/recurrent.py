@@ -250,7 +250,7 @@ class Recurrent(SequenceLayer):
 
     def __init__(
         self,
-        cell: Callable[..., Any],
+        cell: Any,
         *,
         return_sequences: bool = False,
         return_state: bool = False,

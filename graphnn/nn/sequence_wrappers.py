@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from graphnn.core.errors import ArgumentError, ShapeError
@@ -16,7 +17,7 @@ from graphnn.ops.joining import concatenate
 
 __all__ = ["Bidirectional", "Residual", "Stacked"]
 
-MERGES = {
+MERGES: dict[str, Callable[[Node, Node, int], Node]] = {
     "concat": lambda a, b, axis: concatenate([a, b], axis),
     "sum": lambda a, b, axis: add(a, b),
     "mul": lambda a, b, axis: multiply(a, b),
@@ -73,7 +74,7 @@ class Stacked(SequenceLayer):
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go through the layers in order; see :meth:`SequenceLayer.run`."""
-        states = []
+        states: list[Any] = []
         for layer, given in zip(self.layers, self._shares(initial_state), strict=True):
             inputs = self.dropout(xs) if states else xs
             outcome = layer.run_inside(inputs, given, real)
@@ -163,13 +164,13 @@ class Bidirectional(SequenceLayer):
             )
         one = self.forward_layer.run_inside(xs, given[0], real)
         other = self.backward_layer.run_inside(xs, given[1], real)
-        for a, b in ((one.sequence, other.sequence),):
-            if self.merge != "concat" and a.shape != b.shape:
-                raise ShapeError(
-                    f"{self!r}: the outputs of the directions differ: {shape_text(a.shape)} "
-                    f"and {shape_text(b.shape)}",
-                    hint='merge="concat" takes any sizes',
-                )
+        shapes = one.sequence.shape, other.sequence.shape
+        if self.merge != "concat" and shapes[0] != shapes[1]:
+            raise ShapeError(
+                f"{self!r}: the outputs of the directions differ: {shape_text(shapes[0])} "
+                f"and {shape_text(shapes[1])}",
+                hint='merge="concat" takes any number of features',
+            )
         merge = MERGES[self.merge]
         # Features stand behind the rows.
         sequence = merge(one.sequence, other.sequence, 2)
