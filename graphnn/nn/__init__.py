@@ -3,6 +3,7 @@
 from graphnn.nn.activations import *
 from graphnn.nn.dense import *
 from graphnn.nn.dropout import *
+from graphnn.nn.hopfield import *
 from graphnn.nn.module import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.sequential import *
