@@ -292,7 +292,7 @@ def test_one_program_serves_all_lengths_up_to_a_bound() -> None:
     exact = gn.compile(free, loss_and_slopes(net(free)))
     for steps in (1, 3, 8):
         rows = list(random(BATCH, steps, FEATURES, seed=steps))
-        filled, counts = gn.data.pad_sequences(rows, 8)
+        filled, counts = gn.data.pad_sequences(rows, 8, batch_first=False)
         one, other = flatten(padded(filled, counts)), flatten(exact(np.stack(rows, 1)))
         for found, wanted in zip(one, other, strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)

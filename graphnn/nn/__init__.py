@@ -6,6 +6,7 @@ from graphnn.nn.conv_lstm import *
 from graphnn.nn.dense import *
 from graphnn.nn.dropout import *
 from graphnn.nn.gated_cells import *
+from graphnn.nn.hopfield import *
 from graphnn.nn.module import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.recurrent_nets import *
