@@ -90,9 +90,7 @@ def torch_gradients(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("truncate", RUNS, ids=str)
-def test_gradients_are_those_with_detached_states(
-    truncate: tuple[int, int], reverse: bool
-) -> None:
+def test_gradients_are_those_with_detached_states(truncate: tuple[int, int], reverse: bool) -> None:
     """Of sequences, weights and the first carry; values are those of the whole sequence."""
     nodes = inputs()
     arrays = drawn(nodes)
