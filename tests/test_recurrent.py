@@ -184,6 +184,22 @@ def test_scan_and_unroll_are_the_same(name: str, reverse: bool) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("unroll", [False, True])
+def test_gradients_go_back_as_far_as_they_should(unroll: bool) -> None:
+    """Pieces of two steps, beside a chain of nets whose states are taken as given."""
+    cell = randomized(gn.nn.GRUCell(FEATURES, HIDDEN, **WIDE))
+    x = sequences(4, BATCH, FEATURES)
+    truncated = gn.nn.Recurrent(cell, truncate=2, unroll=unroll, return_sequences=True)
+    piece = gn.nn.Recurrent(cell, return_sequences=True, return_state=True)
+    first, state = piece(x[:2])
+    second, _ = piece(x[2:], gn.stop_gradient(state))
+    losses = [gn.sum(y**2) for y in (truncated(x), gn.concatenate([first, second]))]
+    pairs = [gn.value_and_grad(loss, [x, *cell.parameters()]) for loss in losses]
+    found = gn.evaluate(pairs, {x: random(*x.shape)})
+    for one, other in zip(*map(flatten, found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
 def test_unrolled_states_have_names_and_time_steps() -> None:
     x = gn.input("x", shape=(4, "batch", 3))
     last = gn.nn.Recurrent(gn.nn.LSTMCell(3, 2), unroll=True)(x)
@@ -488,7 +504,6 @@ def test_what_is_given_must_fit(call: Any, error: type[Exception], words: str) -
     [
         (lambda: gn.nn.Recurrent(gn.nn.LSTMCell), "is not a cell"),
         (lambda: gn.nn.Recurrent(LSTM, learned_state=True, stateful=True), "learned is not that"),
-        (lambda: gn.nn.Recurrent(LSTM, unroll=True, truncate=(1, 2)), "truncate= is for scans"),
         (lambda: gn.nn.Stacked(), "there are no layers"),
         (lambda: gn.nn.Stacked(LSTM), "is a cell, not a layer"),
         (lambda: gn.nn.Stacked(gn.nn.Tanh()), "no layer over sequences"),
