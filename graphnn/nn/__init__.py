@@ -1,6 +1,8 @@
 """Layers, and modules that hold parameters and other modules: ``gn.nn``."""
 
 from graphnn.nn.activations import *
+from graphnn.nn.attention import *
+from graphnn.nn.decoding import *
 from graphnn.nn.dense import *
 from graphnn.nn.dropout import *
 from graphnn.nn.module import *
