@@ -232,7 +232,7 @@ def beam_search(
 
     only_end = where(equal(iota((vocabulary,)), end), 0.0, full((), -np.inf, dtype))
 
-    def advance(carry: Any, _: None) -> Any:
+    def advance(carry: Any, nothing: None) -> Any:
         state, tokens, ended, scores, counts = carry
         log_probabilities, state = vmap(step)(state, tokens)
         gained = where(expand_dims(ended, -1), only_end, log_probabilities)
@@ -255,8 +255,8 @@ def beam_search(
     (*_, scores, counts), (parents, tokens) = scan(advance, first, length=max_length)
 
     def trace_back(places: Node, made: Any) -> Any:
-        parents, tokens = (gather(each, places, samples) for each in made)
-        return parents, tokens
+        before, taken = (gather(each, places, samples) for each in made)
+        return before, taken
 
     _, chosen = scan(trace_back, iota(shape), (parents, tokens), reverse=True)
     chosen = swapaxes(chosen, 0, 2)  # they were (steps, beam, batch)
@@ -286,7 +286,7 @@ def _prepared(
         )
     tokens = cast_to(tokens, INT64)
     # Asked once beforehand: what nobody reads is not computed.
-    given = step(state, tokens)
+    given: Any = step(state, tokens)
     if not isinstance(given, tuple) or len(given) != 2:
         raise ArgumentError(
             f"{what}: a step must give a pair, not {given!r}",
@@ -315,5 +315,5 @@ def _batch(what: str, state: Any) -> Size:
             f"their shapes are {shapes or 'none'}",
             hint="what is the same for all samples or steps is read from outside",
         )
-    ((size,),) = sizes
+    size: Size = nodes[0].shape[0]
     return size
