@@ -4,3 +4,4 @@ from graphnn.data.batches import *
 from graphnn.data.datasets import *
 from graphnn.data.preparation import *
 from graphnn.data.text import *
+from graphnn.data.ts_format import *
