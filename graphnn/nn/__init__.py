@@ -5,7 +5,9 @@ from graphnn.nn.attention import *
 from graphnn.nn.decoding import *
 from graphnn.nn.dense import *
 from graphnn.nn.dropout import *
+from graphnn.nn.embedding import *
 from graphnn.nn.hopfield import *
 from graphnn.nn.module import *
 from graphnn.nn.recurrent import *
+from graphnn.nn.seq2seq import *
 from graphnn.nn.sequential import *
