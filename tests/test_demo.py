@@ -41,7 +41,7 @@ def check_pictures(folder):
         start = file.read_bytes()[:200]
         assert start.startswith(b"\x89PNG") if file.suffix == ".png" else b"<svg" in start
     bptt = (folder / "bptt.svg").read_text(encoding="utf-8")
-    for text in ("h[0]", "h[2]", "d loss / d rnn.cell.recurrent_weight"):
+    for text in ("h[0]", "h[2]", "d loss / d rnn.layers.0.cell.recurrent_weight"):
         assert text in bptt
     assert "layers.0.weight" in (folder / "model.svg").read_text(encoding="utf-8")
 
