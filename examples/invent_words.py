@@ -17,33 +17,29 @@ SEED, LONGEST = 0, 12
 EMBEDDING, HIDDEN, BATCH, RATE = 32, 192, 128, 4e-3
 
 
-def load(words_wanted: int | None):
-    """Training and test words as tokens from start to end with their number, and the alphabet."""
+def load(every: int):
+    """Training and test words as tokens and their number, letters, and all words there are.
+
+    Of the words, every n-th is taken.
+    """
     words, _ = gn.data.load_cmudict()
-    words = [word for word in words if word.isalpha() and len(word) <= LONGEST]
+    known = [word for word in words if word.isalpha() and len(word) <= LONGEST]
+    words = known[::every]
     letters = gn.data.Vocabulary.of(words)
     tokens, counts = gn.data.pad_sequences([letters.encode(w, start=True, end=True) for w in words])
     training, test = gn.data.split(tokens, counts, test=0.05, seed=SEED)
-    return [part[:words_wanted] for part in training], test, letters, set(words)
+    return training, test, letters, set(known)
 
 
 def train(model: gn.nn.Decoder, tokens: np.ndarray, counts: np.ndarray, epochs: int):
     """Adam, with a rate that falls to nothing; gives the program that measures the loss."""
     x, n = gn.input("x", ("batch", LONGEST + 2), "int64"), gn.input("n", ("batch",), "int64")
     loss = gn.losses.sequence_cross_entropy(model(x[:, :-1]), x[:, 1:], n - 1)
-    rate = gn.parameter(RATE, name="rate", trainable=False)
-    program = gn.compile([x, n], loss, gn.optim.Adam(rate).minimize(loss, model.parameters()))
-    batches = gn.data.Batches(
-        tokens, counts, batch_size=BATCH, shuffle=True, seed=SEED, drop_last=True
-    )
-    steps, done = epochs * len(batches), 0
-
-    def step(*batch: np.ndarray) -> float:
-        nonlocal done
-        rate.value = RATE * (1 - done / steps)
-        done += 1
-        return program(*batch)
-
+    batches = gn.data.Batches(tokens, counts, batch_size=BATCH, shuffle=True, drop_last=True)
+    optimizer = gn.optim.Adam(RATE)
+    done = gn.cast(optimizer.step, "float32") / (epochs * len(batches))
+    optimizer.learning_rate = RATE * (1.0 - done)
+    step = gn.compile([x, n], loss, optimizer.minimize(loss, model.parameters()))
     history = gn.train.fit(step, batches, epochs)
     print("bits of every epoch:", " ".join(f"{x / np.log(2):.3f}" for x in history["loss"]))
     return gn.compile([x, n], loss)
@@ -84,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
 
     gn.seed(SEED)
-    training, test, letters, known = load(4_000 if chosen.quick else None)
+    training, test, letters, known = load(25 if chosen.quick else 1)
     print(f"{len(training[0])} words for training, {len(test[0])} for testing")
     model = gn.nn.Decoder(len(letters), EMBEDDING, HIDDEN)
     measure = train(model, *training, epochs=1 if chosen.quick else 3)

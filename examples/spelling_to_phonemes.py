@@ -26,7 +26,7 @@ SHOWN = ("recurrence", "backwards", "knight", "colonel", "thought", "gradient")
 class Buckets:
     """Batches of words of similar length, from all lengths in random order."""
 
-    def __init__(self, arrays: list[np.ndarray], batch_size: int) -> None:
+    def __init__(self, arrays: tuple[np.ndarray, ...], batch_size: int) -> None:
         letters, n_letters, sounds, n_sounds = arrays
         longest = np.maximum(n_letters, n_sounds - 2)  # without start and end
         bucket = np.searchsorted(BUCKETS, longest)
@@ -37,11 +37,7 @@ class Buckets:
             size = min(batch_size, chosen.sum())
             self.batches.append(
                 gn.data.Batches(
-                    *(part[chosen] for part in parts),
-                    batch_size=size,
-                    shuffle=True,
-                    seed=SEED,
-                    drop_last=True,
+                    *(part[chosen] for part in parts), batch_size=size, shuffle=True, drop_last=True
                 )
             )
 
@@ -56,21 +52,21 @@ class Buckets:
             yield next(under_way[number])
 
 
-def load(words_wanted: int | None):
-    """Training and test words as arrays, and what letters and phonemes are called."""
+def load(every: int):
+    """Training and test words as arrays, and letters and phonemes; of the words, every n-th."""
     pairs = [
         (word, sounds)
         for word, sounds in zip(*gn.data.load_cmudict(), strict=True)
         if word.isalpha() and max(len(word), len(sounds)) <= LONGEST
     ]
-    words, pronunciations = zip(*pairs, strict=True)
+    words, pronunciations = zip(*pairs[::every], strict=True)
     letters, phonemes = gn.data.Vocabulary.of(words), gn.data.Vocabulary.of(pronunciations)
     arrays = (
         *gn.data.pad_sequences([letters.encode(word) for word in words]),
         *gn.data.pad_sequences([phonemes.encode(p, start=True, end=True) for p in pronunciations]),
     )
-    train, test = gn.data.split(*arrays, test=0.05, seed=SEED)
-    return [part[:words_wanted] for part in train], test, letters, phonemes
+    training, test = gn.data.split(*arrays, test=0.05, seed=SEED)
+    return training, test, letters, phonemes
 
 
 def build(letters: int, phonemes: int) -> gn.nn.EncoderDecoder:
@@ -87,17 +83,11 @@ def train(model: gn.nn.EncoderDecoder, batches: Buckets, epochs: int) -> None:
     n_letters, n_sounds = (gn.input(f"n_{x}", ("batch",), dtype="int64") for x in ("l", "s"))
     logits = model(spelling, sounds[:, :-1], n_letters)
     loss = gn.losses.sequence_cross_entropy(logits, sounds[:, 1:], n_sounds - 1)
-    rate = gn.parameter(RATE, name="rate", trainable=False)
-    updates = gn.optim.Adam(rate).minimize(loss, model.parameters())
-    program = gn.compile([spelling, n_letters, sounds, n_sounds], loss, updates)
-    steps, done = epochs * len(batches), 0
-
-    def step(*batch: np.ndarray) -> float:
-        nonlocal done
-        rate.value = RATE * (1 - done / steps)
-        done += 1
-        return program(*batch)
-
+    optimizer = gn.optim.Adam(RATE)
+    done = gn.cast(optimizer.step, "float32") / (epochs * len(batches))
+    optimizer.learning_rate = RATE * (1.0 - done)
+    updates = optimizer.minimize(loss, model.parameters())
+    step = gn.compile([spelling, n_letters, sounds, n_sounds], loss, updates)
     history = gn.train.fit(step, batches, epochs)
     print("loss of every epoch:", " ".join(f"{loss:.3f}" for loss in history["loss"]))
 
@@ -128,10 +118,10 @@ def rates(said: list[tuple[str, ...]], right: list[tuple[str, ...]]) -> tuple[fl
     return sum(errors) / sum(map(len, right)), errors.count(0) / len(errors)
 
 
-def letter_by_letter(train, test, letters, phonemes) -> list[tuple[str, ...]]:
+def letter_by_letter(training, test, letters, phonemes) -> list[tuple[str, ...]]:
     """The baseline, counted where a word has as many phonemes as letters."""
     counts = defaultdict(Counter)
-    for word, n, sounds, n_sounds in zip(*train, strict=True):
+    for word, n, sounds, n_sounds in zip(*training, strict=True):
         if n == n_sounds - 2:
             for letter, sound in zip(word[:n], sounds[1:], strict=False):
                 counts[letter][sound] += 1
@@ -164,8 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
 
     gn.seed(SEED)
-    training, test, letters, phonemes = load(2_000 if chosen.quick else None)
-    test = [part[: 200 if chosen.quick else 3_000] for part in test]
+    training, test, letters, phonemes = load(50 if chosen.quick else 1)
     print(f"{len(training[0])} words for training, {len(test[0])} for testing")
     model = build(len(letters), len(phonemes))
     train(model, Buckets(training, BATCH), 1 if chosen.quick else 4)
