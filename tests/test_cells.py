@@ -167,9 +167,7 @@ CELLS: dict[str, tuple[Callable[..., gn.nn.Cell], Formula]] = {
         partial(simple, f=relu),
     ),
     "elman": (
-        partial(
-            nn.SimpleRNNCell, *SIZES, OUT, activation=gn.sigmoid, output_activation=gn.sigmoid
-        ),
+        partial(nn.SimpleRNNCell, *SIZES, OUT, activation=gn.sigmoid, output_activation=gn.sigmoid),
         elman,
     ),
     "jordan": (partial(nn.JordanCell, *SIZES, OUT, alpha=0.5, output_activation=gn.tanh), jordan),

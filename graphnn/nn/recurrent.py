@@ -224,8 +224,8 @@ class Recurrent(SequenceLayer):
         :meth:`reset_state`. The number of rows must be known.
     unroll : bool, default False
         Write every step into the graph, for pictures; see :func:`graphnn.unroll`.
-    truncate : optional
-        See :func:`graphnn.scan`.
+    truncate : int or tuple of two int, optional
+        How far gradients go back; see :func:`graphnn.scan`.
 
     Attributes
     ----------
@@ -259,7 +259,7 @@ class Recurrent(SequenceLayer):
         learned_state: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        truncate: Any = None,
+        truncate: int | tuple[int, int] | None = None,
     ) -> None:
         super().__init__(
             return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
@@ -273,8 +273,6 @@ class Recurrent(SequenceLayer):
                 "Recurrent: an initial state that is learned is not that of the call before",
                 hint="learned_state=True or stateful=True",
             )
-        if unroll and truncate is not None:
-            raise ArgumentError("Recurrent: truncate= is for scans", hint="leave out unroll=True")
         self.cell = cell
         self.reverse = reverse
         self.stateful = stateful
@@ -292,11 +290,8 @@ class Recurrent(SequenceLayer):
         is_state: dict[int, int] = {}
         step = self._step(batch, is_state, real is not None)
         elements = xs if real is None else (xs, real)
-        if self.unroll:
-            state, sequence = unroll(step, carry, elements, reverse=self.reverse)
-        else:
-            options = {} if self.truncate is None else {"truncate": self.truncate}
-            state, sequence = scan(step, carry, elements, reverse=self.reverse, **options)
+        loop: Callable[..., Any] = unroll if self.unroll else scan
+        state, sequence = loop(step, carry, elements, reverse=self.reverse, truncate=self.truncate)
         if self.stateful:
             self.remember(dict(zip(flatten(self.state), flatten(state), strict=True)))
         # An output that is a part of the state need not be looked for in the sequence.

@@ -75,7 +75,7 @@ class RecurrentNet(Stacked):
         learned_state: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        truncate: Any = None,
+        truncate: int | tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         what = type(self).__name__

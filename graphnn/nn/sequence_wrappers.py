@@ -38,8 +38,8 @@ class Stacked(SequenceLayer):
         In training mode, outputs between layers are zeroed at this rate; see `Dropout`.
     variational : bool, default False
         Zero the same features at all steps of a sequence.
-    return_sequences, return_state, batch_first : bool, default False
-        See `SequenceLayer`; those of the layers within stay at their defaults.
+    **options
+        Those of `SequenceLayer`, which stay at their defaults in the layers within.
 
     Attributes
     ----------
@@ -60,13 +60,9 @@ class Stacked(SequenceLayer):
         *layers: SequenceLayer,
         dropout: float = 0.0,
         variational: bool = False,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        batch_first: bool = False,
+        **options: bool,
     ) -> None:
-        super().__init__(
-            return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
-        )
+        super().__init__(**options)
         if not layers:
             raise ArgumentError(f"{type(self).__name__}: there are no layers")
         self.layers = [_checked(type(self).__name__, each) for each in layers]
@@ -113,8 +109,8 @@ class Bidirectional(SequenceLayer):
         The second one with ``reverse=True``.
     merge : {"concat", "sum", "mul", "average"}
         How the outputs of both are made one.
-    return_sequences, return_state, batch_first : bool, default False
-        See `SequenceLayer`; those of the layers within stay at their defaults.
+    **options
+        Those of `SequenceLayer`, which stay at their defaults in the layers within.
 
     Examples
     --------
@@ -134,13 +130,9 @@ class Bidirectional(SequenceLayer):
         backward_layer: SequenceLayer,
         *,
         merge: str = "concat",
-        return_sequences: bool = False,
-        return_state: bool = False,
-        batch_first: bool = False,
+        **options: bool,
     ) -> None:
-        super().__init__(
-            return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
-        )
+        super().__init__(**options)
         if merge not in MERGES:
             raise ArgumentError(
                 f"Bidirectional: no merge {merge!r}",
@@ -191,8 +183,8 @@ class Residual(SequenceLayer):
     ----------
     layer : SequenceLayer
         With as many features in its outputs as in its inputs.
-    return_sequences, return_state, batch_first : bool, default False
-        See `SequenceLayer`; those of the layer within stay at their defaults.
+    **options
+        Those of `SequenceLayer`, which stay at their defaults in the layer within.
 
     Examples
     --------
@@ -202,17 +194,8 @@ class Residual(SequenceLayer):
     (Dim(batch), 8)
     """
 
-    def __init__(
-        self,
-        layer: SequenceLayer,
-        *,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        batch_first: bool = False,
-    ) -> None:
-        super().__init__(
-            return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
-        )
+    def __init__(self, layer: SequenceLayer, **options: bool) -> None:
+        super().__init__(**options)
         self.layer = _checked("Residual", layer)
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
