@@ -220,8 +220,8 @@ def sequence_cross_entropy(
     terms, lengths = cross_entropy(logits, labels, reduction="none"), as_node(lengths)
     if terms.ndim != 2 or lengths.shape != terms.shape[:1] or not is_integer(lengths.dtype):
         raise ShapeError(
-            f"sequence_cross_entropy: logits {shape_text((*terms.shape, 'classes'))} need labels "
-            f"(batch, time) and integer lengths (batch,), not {lengths.spec}"
+            f"sequence_cross_entropy: labels {shape_text(terms.shape)} must be (batch, time), and "
+            f"lengths integers of shape (batch,), not {lengths.spec}"
         )
     is_real = less(iota((1, terms.shape[1]), 1, lengths.dtype), expand_dims(lengths, 1))
     kept = where(is_real, terms, 0.0)

@@ -13,17 +13,16 @@ import numpy as np
 
 import graphnn.init as initializers
 from graphnn.core.arguments import require_positive
-from graphnn.core.dtypes import FLOAT32, DTypeLike, is_bool, is_integer
-from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
+from graphnn.core.dtypes import FLOAT32, DTypeLike
+from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
+from graphnn.nn.recurrent import real_steps
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import sum
 from graphnn.ops.constants import constant
-from graphnn.ops.creation import iota
-from graphnn.ops.logic import less
 from graphnn.ops.movement import expand_dims
 from graphnn.ops.operands import as_node
 from graphnn.ops.products import matmul
@@ -92,7 +91,7 @@ class Attention(Module):
         query, keys = as_node(query), as_node(keys)
         values = keys if values is None else as_node(values)
         self._check(query, keys, values)
-        seen = seen_steps(repr(self), keys.shape[:2], lengths, mask)
+        seen = real_steps(repr(self), keys.shape[:2], lengths, mask)
         weights = _masked_softmax(self.scores(query, keys), seen)
         return sum(expand_dims(weights, -1) * values, 0), weights
 
@@ -119,28 +118,6 @@ class Attention(Module):
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.query_features}, {self.key_features}"
-
-
-def seen_steps(what: str, shape: Any, lengths: Any = None, mask: Any = None) -> Node | None:
-    """Which steps (time, batch) count: those below a sample's length, or those of a mask."""
-    if lengths is not None and mask is not None:
-        raise ArgumentError(f"{what}: lengths and mask say the same, give one of them")
-    if lengths is not None:
-        node = as_node(lengths)
-        if node.shape != shape[1:] or not is_integer(node.dtype):
-            raise _unfit(what, "lengths", "integers", shape[1:], node)
-        return less(iota((shape[0], 1), 0, node.dtype), node)
-    if mask is None:
-        return None
-    node = as_node(mask)
-    if node.shape != shape or not is_bool(node.dtype):
-        raise _unfit(what, "mask", "bools", shape, node)
-    return node
-
-
-def _unfit(what: str, word: str, kind: str, shape: Any, node: Node) -> ShapeError | DTypeError:
-    text = f"{what}: {word} must be {kind} of shape {shape_text(shape)}, not {node.spec}"
-    return DTypeError(text) if node.shape == shape else ShapeError(text)
 
 
 def _masked_softmax(scores: Node, seen: Node | None) -> Node:
