@@ -170,6 +170,15 @@ def test_derivatives_against_differences(variant):
         )
 
 
+def test_dropout_is_for_training():
+    encoder = gn.nn.Encoder(LETTERS, EMBEDDING, HIDDEN, dropout=0.5)
+    decoder = gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN, dropout=0.5)
+    model = gn.nn.EncoderDecoder(encoder, decoder)
+    for training in (True, False):
+        program = gn.compile([], model.train(training)(SOURCE, TARGET))
+        assert np.array_equal(program(), program()) is not training
+
+
 def test_beams_and_greedy_of_a_net():
     model = model_of("additive", feeding=True, both=True)
 
