@@ -342,6 +342,14 @@ def test_a_stateful_layer_goes_on_where_it_was() -> None:
     assert not any(each.trainable for _, each in net.named_buffers())
 
 
+def test_a_state_that_is_given_comes_before_the_one_that_is_kept() -> None:
+    layer = gn.nn.Recurrent(gn.nn.GRUCell(FEATURES, HIDDEN, **WIDE), stateful=True)
+    x, h = sequences(2, BATCH, FEATURES), sequences(BATCH, HIDDEN, name="h")
+    step = gn.compile([x, h], layer(x, h), updates=layer.state_updates())
+    after = step(random(*x.shape), random(*h.shape, seed=1))
+    np.testing.assert_array_equal(layer.state.value, after)
+
+
 def test_updates_of_state_go_beside_those_of_an_optimizer() -> None:
     net = gn.nn.SimpleRNN(FEATURES, HIDDEN, stateful=True, **WIDE)
     x = sequences(2, BATCH, FEATURES)

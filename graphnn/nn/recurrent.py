@@ -313,15 +313,14 @@ class Recurrent(SequenceLayer):
 
     def _first(self, given: Any, batch: Size) -> Any:
         """The carry before the first step."""
+        kept = self._kept(batch) if self.stateful else None
         if given is not None:
             return self._checked(given, batch)
         if self.initial_state is not None:
             return map_leaves(
                 lambda each: broadcast_to(each, (batch, *each.shape)), self.initial_state
             )
-        if self.stateful:
-            return self._kept(batch)
-        return self._zeros(batch)
+        return self._zeros(batch) if kept is None else kept
 
     def _checked(self, given: Any, batch: Size) -> Any:
         """An initial state that fits the cell."""
