@@ -124,7 +124,7 @@ def draw(memory: Memory, patterns: np.ndarray, path: Path) -> None:
 def main() -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer copies")
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the picture")
+    parser.add_argument("--out", type=Path, default=Path("demo_output"), help="for the picture")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     patterns, memory, copies = digit_patterns(), Memory(), 20 if chosen.quick else 500
