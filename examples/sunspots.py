@@ -7,7 +7,7 @@ numbers and of their roots.
 
 What was chosen (windows, size, epochs) was chosen by the errors on the validation years, the last
 fifth of the training years; the test years had no say. The nets win in the validation years. In the
-test years, whose cycles are larger than any before, they are about as good as autoregression, and
+test years, the largest cycle of all among them, they are about as good as autoregression, and
 autoregression of roots is better.
 
 Run it: python examples/sunspots.py [--quick] [--out folder]
