@@ -11,7 +11,6 @@ Run it: python examples/copy_memory.py [--quick]
 import argparse
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -40,19 +39,6 @@ def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     shown[SYMBOLS + PAUSE - 1] = BEGIN
     said[-SYMBOLS:] = symbols
     return shown, said
-
-
-class Drawn:
-    """An epoch of batches that are drawn anew every time."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.rng = count, np.random.default_rng(SEED)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (draw(self.rng, BATCH) for _ in range(self.count))
 
 
 class Copier(gn.nn.Module):
@@ -84,7 +70,8 @@ def train(name: str, rate: float, steps: int) -> tuple[float, float]:
     updates[now] = now - rate / steps  # down to 0 along a line
     step = gn.compile([shown, said], loss, updates)
     started = time.process_time()
-    gn.train.fit(step, Drawn(100), steps // 100)
+    rng = np.random.default_rng(SEED)
+    gn.train.fit(step, [draw(rng, BATCH) for _ in range(steps)])
     test = gn.compile([shown, said], [loss, right])
     entropy, share = map(float, test(*draw(np.random.default_rng(SEED + 1), 1000)))
     seconds = time.process_time() - started
