@@ -329,6 +329,7 @@ def scan(
     length: int | str | None = None,
     reverse: bool = False,
     axis: int = 0,
+    truncate: int | tuple[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """Apply one step again and again, each time to the carry that the one before it gave.
 
@@ -351,6 +352,10 @@ def scan(
         Go from the last element to the first; ``ys`` stay in the order of ``xs``.
     axis : int, default 0
         Of the steps, in ``xs`` and ``ys``.
+    truncate : int or tuple of two int, optional
+        Truncated backpropagation through time: ``(k1, k2)`` lets derivatives, after every ``k1``
+        steps, reach back through the latest ``k2`` steps alone; ``k`` stands for ``(k, k)``.
+        Values stay those of the whole sequence. See the page on backpropagation through time.
 
     Returns
     -------
@@ -364,7 +369,8 @@ def scan(
     ShapeError
         If the sequences differ in length, or a step changes the shape or dtype of the carry.
     ArgumentError
-        If a step does not give a pair, or changes the structure of the carry.
+        If a step does not give a pair, or changes the structure of the carry; if ``truncate``
+        is no number of steps, or two.
 
     Examples
     --------
@@ -392,7 +398,13 @@ def scan(
     _check_carry(carry, symbols, nexts)
     carries = tuple(map(Carry, symbols, firsts, nexts))
     ys = tuple(map(as_node, flatten(y)))
-    finals, stacked = Step(carries, elements, ys, steps, reverse).build()
+    opened = Step(carries, elements, ys, steps, reverse)
+    if truncate is None:
+        finals, stacked = opened.build()
+    else:
+        from graphnn.ops.truncation import Truncation, scan_in_windows
+
+        finals, stacked = scan_in_windows(opened, Truncation.of("scan", truncate))
     moved = [moveaxis(each, 0, axis) for each in stacked]
     return unflatten(carry, finals), unflatten(y, moved)
 
@@ -405,6 +417,7 @@ def unroll(
     length: int | None = None,
     reverse: bool = False,
     axis: int = 0,
+    truncate: int | tuple[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """The same as :func:`scan` with a copy of the step for every element.
 
@@ -413,7 +426,7 @@ def unroll(
 
     Parameters
     ----------
-    step, carry, xs, length, reverse, axis
+    step, carry, xs, length, reverse, axis, truncate
         See :func:`scan`; ``step`` is called once for every step.
 
     Returns
@@ -435,14 +448,45 @@ def unroll(
             f"unroll: the number of steps must be known and at least 1, not {steps}",
             hint="gn.scan takes any number of steps",
         )
+    order = [*reversed(range(steps))] if reverse else [*range(steps)]
+    if truncate is not None:
+        return _unrolled_in_windows(step, carry, xs, (firsts, wholes), order, axis, truncate)
     state = unflatten(carry, firsts)
     ys: dict[int, Any] = {}
-    for number in reversed(range(steps)) if reverse else range(steps):
+    for number in order:
         with time_step(number):
             result = step(state, unflatten(xs, [each[number] for each in wholes]))
             state, ys[number] = _pair(step, carry, result)
     leaves = zip(*(flatten(ys[number]) for number in range(steps)), strict=True)
     return state, unflatten(ys[0], [stack(each, axis) for each in leaves])
+
+
+def _unrolled_in_windows(
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Any,
+    xs: Any,
+    given: tuple[list[Node], list[Node]],
+    order: Sequence[int],
+    axis: int,
+    truncate: int | tuple[int, int],
+) -> tuple[Any, Any]:
+    """The results of :func:`unroll` with derivatives that stop."""
+    from graphnn.ops.truncation import Truncation, unroll_in_windows
+
+    firsts, wholes = given
+    structure: Any = None
+
+    def apply(number: int) -> tuple[list[Node], list[Node], list[Node]]:
+        nonlocal structure
+        with time_step(number):
+            elements = unflatten(xs, [each[number] for each in wholes])
+            symbols, (after, structure) = _traced(step, carry, firsts, elements)
+            return symbols, flatten(after), [as_node(each) for each in flatten(structure)]
+
+    truncation = Truncation.of("unroll", truncate)
+    finals, ys = unroll_in_windows(apply, firsts, order, truncation)
+    leaves = zip(*(ys[number] for number in sorted(ys)), strict=True)
+    return unflatten(carry, finals), unflatten(structure, [stack(each, axis) for each in leaves])
 
 
 def _prepared(

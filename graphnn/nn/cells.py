@@ -15,7 +15,7 @@ import numpy as np
 
 import graphnn.init as initializers
 from graphnn.core.arguments import require_number, require_positive
-from graphnn.core.dims import Shape, Size
+from graphnn.core.dims import Shape, Size, as_size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node
@@ -194,9 +194,9 @@ class WeightedCell(Cell):
         """What the input of a step adds to all gates, bias and all."""
         x = as_node(x)
         if x.ndim == 0 or x.shape[1:] != self.element_shape:
+            expected = shape_text((as_size("batch"), *self.element_shape))
             raise ShapeError(
-                f"{self!r}: the input of a step must be "
-                f"{shape_text(('batch', *self.element_shape))}, it is {shape_text(x.shape)}",
+                f"{self!r}: the input of a step must be {expected}, it is {shape_text(x.shape)}",
                 hint="a sequence has one more axis: (time, batch, ...), or with batch_first=True "
                 "(batch, time, ...)",
             )
@@ -278,7 +278,8 @@ class SimpleRNNCell(WeightedCell):
         super().__init__(in_features, hidden_features, **options)
         self.activation = activation
         self.output_activation = output_activation
-        self.output_weight = self.output_bias = None
+        self.output_weight: Parameter | None = None
+        self.output_bias: Parameter | None = None
         if out_features is not None:
             self._add_output(out_features)
 

@@ -43,9 +43,9 @@ class ConvLSTMCell(LSTMCell):
 
     Attributes
     ----------
-    input_weight : Parameter of shape (4 * hidden_features, in_features, *window)
-    recurrent_weight : Parameter of shape (4 * hidden_features, hidden_features, *window)
-    peephole_weight : Parameter of shape (3, hidden_features, *spatial_shape), or None
+    input_weight : Parameter of shape (4 * hidden_features, in_features, window...)
+    recurrent_weight : Parameter of shape (4 * hidden_features, hidden_features, window...)
+    peephole_weight : Parameter of shape (3, hidden_features, spatial_shape...), or None
 
     Examples
     --------

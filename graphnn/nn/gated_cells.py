@@ -227,27 +227,25 @@ class GRUCell(WeightedCell):
     def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
         """One step: from h to h, and h."""
         gates = self._separate if self.form == "separate" else self._concatenated
-        z, n = gates(carry, self._from_input(x), recurrent_mask)
+        z, n = gates(carry, self._split(self._from_input(x), 3), recurrent_mask)
         old, new = (carry, n) if self.update == "keep" else (n, carry)
         h = (1.0 - z) * new + z * old
         return h, h
 
-    def _separate(self, h: Node, from_input: Node, mask: Node | None) -> tuple[Node, Node]:
+    def _separate(self, h: Node, inputs: list[Node], mask: Node | None) -> tuple[Node, Node]:
         """The gate z and the candidate n of the separate form."""
         from_state = self._from_state(h, mask)
         if self.recurrent_bias is not None:
             from_state = from_state + self.recurrent_bias
-        size = 2 * self.hidden_features
-        gates = self.recurrent_activation(from_input[:, :size] + from_state[:, :size])
-        r, z = self._split(gates, 2)
-        return z, self.activation(from_input[:, size:] + r * from_state[:, size:])
+        states = self._split(from_state, 3)
+        r, z = (self.recurrent_activation(inputs[k] + states[k]) for k in range(2))
+        return z, self.activation(inputs[2] + r * states[2])
 
-    def _concatenated(self, h: Node, from_input: Node, mask: Node | None) -> tuple[Node, Node]:
+    def _concatenated(self, h: Node, inputs: list[Node], mask: Node | None) -> tuple[Node, Node]:
         """The gate z and the candidate n of the concatenated form."""
-        size = 2 * self.hidden_features
-        gates = self.recurrent_activation(from_input[:, :size] + self._from_state(h, mask, 0, 2))
-        r, z = self._split(gates, 2)
-        return z, self.activation(from_input[:, size:] + self._from_state(r * h, mask, 2))
+        states = self._split(self._from_state(h, mask, 0, 2), 2)
+        r, z = (self.recurrent_activation(inputs[k] + states[k]) for k in range(2))
+        return z, self.activation(inputs[2] + self._from_state(r * h, mask, 2))
 
     def extra_repr(self) -> str:
         """The sizes, and what is not as in PyTorch."""

@@ -101,7 +101,7 @@ class SequenceLayer(Module):
         """
         xs = map_leaves(self._time_first, x)
         steps, batch = self._sizes(xs)
-        real = self._real_steps(lengths, mask, steps, batch)
+        real = real_steps(repr(self), (steps, batch), lengths, mask, batch_first=self.batch_first)
         if real is not None:
             # Padding may be anything, NaN as well, and must not even reach a product with 0.
             xs = map_leaves(lambda leaf: where(_beside(real, leaf), leaf, 0), xs)
@@ -162,34 +162,6 @@ class SequenceLayer(Module):
             raise ShapeError(f"{self!r}: the input has {steps} time steps")
         return steps, batch
 
-    def _real_steps(self, lengths: Any, mask: Any, steps: Size, batch: Size) -> Node | None:
-        """Which steps of which rows are real, (time, batch); None if all are."""
-        if lengths is not None and mask is not None:
-            raise ArgumentError(f"{self!r}: lengths and mask say the same", hint="give one of them")
-        if lengths is not None:
-            given = as_node(lengths)
-            if not is_integer(given.dtype):
-                raise DTypeError(f"{self!r}: lengths are integers, not {given.dtype.name}")
-            if given.shape != (batch,):
-                raise ShapeError(
-                    f"{self!r}: lengths must be {shape_text((batch,))}, one for each row, "
-                    f"not {shape_text(given.shape)}"
-                )
-            return iota((steps, batch), 0, given.dtype) < given
-        if mask is None:
-            return None
-        given = as_node(mask)
-        expected = (batch, steps) if self.batch_first else (steps, batch)
-        if given.shape != expected:
-            raise ShapeError(
-                f"{self!r}: the mask must be {shape_text(expected)}, not {shape_text(given.shape)}"
-            )
-        if not is_bool(given.dtype):
-            raise DTypeError(
-                f"{self!r}: the mask is bool, not {given.dtype.name}", hint="mask=weights > 0"
-            )
-        return moveaxis(given, 1, 0) if self.batch_first else given
-
     def extra_repr(self) -> str:
         """What is inside, and what differs from the default."""
         return ", ".join([*self._inside(), *self._flags()])
@@ -224,8 +196,8 @@ class Recurrent(SequenceLayer):
         :meth:`reset_state`. The number of rows must be known.
     unroll : bool, default False
         Write every step into the graph, for pictures; see :func:`graphnn.unroll`.
-    truncate : optional
-        See :func:`graphnn.scan`.
+    truncate : int or tuple of two int, optional
+        How far gradients go back; see :func:`graphnn.scan`.
 
     Attributes
     ----------
@@ -250,7 +222,7 @@ class Recurrent(SequenceLayer):
 
     def __init__(
         self,
-        cell: Callable[..., Any],
+        cell: Any,
         *,
         return_sequences: bool = False,
         return_state: bool = False,
@@ -259,7 +231,7 @@ class Recurrent(SequenceLayer):
         learned_state: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        truncate: Any = None,
+        truncate: int | tuple[int, int] | None = None,
     ) -> None:
         super().__init__(
             return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
@@ -273,8 +245,6 @@ class Recurrent(SequenceLayer):
                 "Recurrent: an initial state that is learned is not that of the call before",
                 hint="learned_state=True or stateful=True",
             )
-        if unroll and truncate is not None:
-            raise ArgumentError("Recurrent: truncate= is for scans", hint="leave out unroll=True")
         self.cell = cell
         self.reverse = reverse
         self.stateful = stateful
@@ -292,11 +262,8 @@ class Recurrent(SequenceLayer):
         is_state: dict[int, int] = {}
         step = self._step(batch, is_state, real is not None)
         elements = xs if real is None else (xs, real)
-        if self.unroll:
-            state, sequence = unroll(step, carry, elements, reverse=self.reverse)
-        else:
-            options = {} if self.truncate is None else {"truncate": self.truncate}
-            state, sequence = scan(step, carry, elements, reverse=self.reverse, **options)
+        loop: Callable[..., Any] = unroll if self.unroll else scan
+        state, sequence = loop(step, carry, elements, reverse=self.reverse, truncate=self.truncate)
         if self.stateful:
             self.remember(dict(zip(flatten(self.state), flatten(state), strict=True)))
         # An output that is a part of the state need not be looked for in the sequence.
@@ -346,15 +313,14 @@ class Recurrent(SequenceLayer):
 
     def _first(self, given: Any, batch: Size) -> Any:
         """The carry before the first step."""
+        kept = self._kept(batch) if self.stateful else None
         if given is not None:
             return self._checked(given, batch)
         if self.initial_state is not None:
             return map_leaves(
                 lambda each: broadcast_to(each, (batch, *each.shape)), self.initial_state
             )
-        if self.stateful:
-            return self._kept(batch)
-        return self._zeros(batch)
+        return self._zeros(batch) if kept is None else kept
 
     def _checked(self, given: Any, batch: Size) -> Any:
         """An initial state that fits the cell."""
@@ -397,6 +363,53 @@ class Recurrent(SequenceLayer):
         ]
         learned = self.initial_state is not None
         return [*shown, "learned_state=True"] if learned else shown
+
+
+def real_steps(
+    what: str,
+    shape: tuple[Size, Size],
+    lengths: Any = None,
+    mask: Any = None,
+    *,
+    batch_first: bool = False,
+) -> Node | None:
+    """Which steps of which rows are real, (time, batch); None if all are.
+
+    Parameters
+    ----------
+    what : str
+        Whom messages name.
+    shape : tuple of sizes
+        (time, batch).
+    lengths, mask, batch_first
+        See :meth:`SequenceLayer.forward`.
+    """
+    if lengths is not None and mask is not None:
+        raise ArgumentError(f"{what}: lengths and mask say the same", hint="give one of them")
+    steps, batch = shape
+    if lengths is not None:
+        given = as_node(lengths)
+        if not is_integer(given.dtype):
+            raise DTypeError(f"{what}: lengths are integers, not {given.dtype.name}")
+        if given.shape != (batch,):
+            raise ShapeError(
+                f"{what}: lengths must be {shape_text((batch,))}, one for each row, "
+                f"not {shape_text(given.shape)}"
+            )
+        return iota((steps, batch), 0, given.dtype) < given
+    if mask is None:
+        return None
+    given = as_node(mask)
+    expected = (batch, steps) if batch_first else (steps, batch)
+    if given.shape != expected:
+        raise ShapeError(
+            f"{what}: the mask must be {shape_text(expected)}, not {shape_text(given.shape)}"
+        )
+    if not is_bool(given.dtype):
+        raise DTypeError(
+            f"{what}: the mask is bool, not {given.dtype.name}", hint="mask=weights > 0"
+        )
+    return moveaxis(given, 1, 0) if batch_first else given
 
 
 def last_step(y: Node, real: Node | None, reverse: bool) -> Node:

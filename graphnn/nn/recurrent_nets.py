@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from graphnn.core.arguments import require_positive
@@ -55,7 +56,7 @@ class RecurrentNet(Stacked):
         residual layers, ``layers.0.layer.cell.input_weight``.
     """
 
-    cell_type: ClassVar[type[Cell]]
+    cell_type: ClassVar[Callable[..., Cell]]
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class RecurrentNet(Stacked):
         learned_state: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        truncate: Any = None,
+        truncate: int | tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         what = type(self).__name__

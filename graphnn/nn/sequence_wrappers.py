@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from graphnn.core.errors import ArgumentError, ShapeError
@@ -16,7 +17,7 @@ from graphnn.ops.joining import concatenate
 
 __all__ = ["Bidirectional", "Residual", "Stacked"]
 
-MERGES = {
+MERGES: dict[str, Callable[[Node, Node, int], Node]] = {
     "concat": lambda a, b, axis: concatenate([a, b], axis),
     "sum": lambda a, b, axis: add(a, b),
     "mul": lambda a, b, axis: multiply(a, b),
@@ -37,8 +38,8 @@ class Stacked(SequenceLayer):
         In training mode, outputs between layers are zeroed at this rate; see `Dropout`.
     variational : bool, default False
         Zero the same features at all steps of a sequence.
-    return_sequences, return_state, batch_first : bool, default False
-        See `SequenceLayer`; those of the layers within stay at their defaults.
+    **options
+        Those of `SequenceLayer`, which stay at their defaults in the layers within.
 
     Attributes
     ----------
@@ -59,13 +60,9 @@ class Stacked(SequenceLayer):
         *layers: SequenceLayer,
         dropout: float = 0.0,
         variational: bool = False,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        batch_first: bool = False,
+        **options: bool,
     ) -> None:
-        super().__init__(
-            return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
-        )
+        super().__init__(**options)
         if not layers:
             raise ArgumentError(f"{type(self).__name__}: there are no layers")
         self.layers = [_checked(type(self).__name__, each) for each in layers]
@@ -73,7 +70,7 @@ class Stacked(SequenceLayer):
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go through the layers in order; see :meth:`SequenceLayer.run`."""
-        states = []
+        states: list[Any] = []
         for layer, given in zip(self.layers, self._shares(initial_state), strict=True):
             inputs = self.dropout(xs) if states else xs
             outcome = layer.run_inside(inputs, given, real)
@@ -112,8 +109,8 @@ class Bidirectional(SequenceLayer):
         The second one with ``reverse=True``.
     merge : {"concat", "sum", "mul", "average"}
         How the outputs of both are made one.
-    return_sequences, return_state, batch_first : bool, default False
-        See `SequenceLayer`; those of the layers within stay at their defaults.
+    **options
+        Those of `SequenceLayer`, which stay at their defaults in the layers within.
 
     Examples
     --------
@@ -133,13 +130,9 @@ class Bidirectional(SequenceLayer):
         backward_layer: SequenceLayer,
         *,
         merge: str = "concat",
-        return_sequences: bool = False,
-        return_state: bool = False,
-        batch_first: bool = False,
+        **options: bool,
     ) -> None:
-        super().__init__(
-            return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
-        )
+        super().__init__(**options)
         if merge not in MERGES:
             raise ArgumentError(
                 f"Bidirectional: no merge {merge!r}",
@@ -163,13 +156,13 @@ class Bidirectional(SequenceLayer):
             )
         one = self.forward_layer.run_inside(xs, given[0], real)
         other = self.backward_layer.run_inside(xs, given[1], real)
-        for a, b in ((one.sequence, other.sequence),):
-            if self.merge != "concat" and a.shape != b.shape:
-                raise ShapeError(
-                    f"{self!r}: the outputs of the directions differ: {shape_text(a.shape)} "
-                    f"and {shape_text(b.shape)}",
-                    hint='merge="concat" takes any sizes',
-                )
+        shapes = one.sequence.shape, other.sequence.shape
+        if self.merge != "concat" and shapes[0] != shapes[1]:
+            raise ShapeError(
+                f"{self!r}: the outputs of the directions differ: {shape_text(shapes[0])} "
+                f"and {shape_text(shapes[1])}",
+                hint='merge="concat" takes any number of features',
+            )
         merge = MERGES[self.merge]
         # Features stand behind the rows.
         sequence = merge(one.sequence, other.sequence, 2)
@@ -190,8 +183,8 @@ class Residual(SequenceLayer):
     ----------
     layer : SequenceLayer
         With as many features in its outputs as in its inputs.
-    return_sequences, return_state, batch_first : bool, default False
-        See `SequenceLayer`; those of the layer within stay at their defaults.
+    **options
+        Those of `SequenceLayer`, which stay at their defaults in the layer within.
 
     Examples
     --------
@@ -201,17 +194,8 @@ class Residual(SequenceLayer):
     (Dim(batch), 8)
     """
 
-    def __init__(
-        self,
-        layer: SequenceLayer,
-        *,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        batch_first: bool = False,
-    ) -> None:
-        super().__init__(
-            return_sequences=return_sequences, return_state=return_state, batch_first=batch_first
-        )
+    def __init__(self, layer: SequenceLayer, **options: bool) -> None:
+        super().__init__(**options)
         self.layer = _checked("Residual", layer)
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
