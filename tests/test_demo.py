@@ -1,5 +1,6 @@
 """The examples run from any folder and without a display, and the demo reaches its targets."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -102,3 +103,30 @@ def test_long_examples_run_in_their_short_form(name, arguments, words, files, tm
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
     assert {file.name for file in tmp_path.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "words"),
+    [
+        ("sunspots.py", "statsmodels", "test years, 1947 to 2008"),
+        ("hopfield_digits.py", "sklearn", "recalled whole"),
+        ("vanishing_gradients.py", "matplotlib", "linear net, eigenvalue 1.1          1.100"),
+    ],
+)
+def test_recurrent_examples_run_in_their_short_form(name, package, words, tmp_path):
+    for each in (package, "matplotlib"):
+        pytest.importorskip(each)
+    done = run(name, tmp_path, "--quick", "--out", ".")
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert [file.name for file in tmp_path.iterdir()] == [Path(name).with_suffix(".png").name]
+
+
+def test_vowels_are_told_apart_or_their_package_is_asked_for(tmp_path):
+    done = run("japanese_vowels.py", tmp_path, "--quick")
+    if importlib.util.find_spec("aeon") is None:
+        assert done.returncode == 1
+        assert "pip install --no-deps aeon" in done.stderr
+        pytest.skip("aeon is not installed: pip install --no-deps aeon")
+    assert done.returncode == 0, done.stderr
+    assert "recurrent nets, mean" in done.stdout
