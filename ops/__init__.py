@@ -16,6 +16,7 @@ from graphnn.ops import (
     arithmetic,
     bounds,
     broadcasting,
+    conditionals,
     contraction,
     control,
     creation,
@@ -44,6 +45,7 @@ from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
 from graphnn.ops.bounds import *
 from graphnn.ops.broadcasting import *
+from graphnn.ops.conditionals import *
 from graphnn.ops.constants import constant
 from graphnn.ops.contraction import *
 from graphnn.ops.control import *
@@ -106,6 +108,7 @@ __all__ += activation.__all__
 __all__ += arithmetic.__all__
 __all__ += bounds.__all__
 __all__ += broadcasting.__all__
+__all__ += conditionals.__all__
 __all__ += contraction.__all__
 __all__ += control.__all__
 __all__ += creation.__all__
