@@ -446,7 +446,7 @@ def while_loop(
 
     >>> import graphnn as gn
     >>> a, b = (gn.input(name, shape=(), dtype="int64") for name in "ab")
-    >>> gcd, _ = gn.while_loop(lambda c: c[1] != 0, lambda c: (c[1], c[0] % c[1]), (a, b))
+    >>> gcd, _ = gn.while_loop(lambda c: c[1] > 0, lambda c: (c[1], c[0] % c[1]), (a, b))
     >>> gn.evaluate(gcd, {a: 12, b: 18})
     array(6)
     """

@@ -75,6 +75,10 @@ class NativeCalls:
         """The calls of an instruction of the unit, in order."""
         return self._made[id(instruction)]
 
+    def test_of(self, flag: View) -> Call:
+        """What native code looks at to see a flag."""
+        return Call(0, 0, (self._argument(flag),), (self._interval(flag),), moves=(flag.moves,))
+
     def _calls(self, instruction: Instruction) -> Iterator[Call]:
         if instruction.kernel is not None:
             operands = (*instruction.inputs, *instruction.outputs, *instruction.panels)
@@ -147,6 +151,8 @@ class NativeCalls:
 
 def is_quick(unit: Unit) -> bool:
     """Whether a program has so little to do that its code may be slow."""
+    if any(each.count is None for each in unit.loops):
+        return False  # nobody knows
     pairs = zip(unit.instructions, unit.runs, strict=True)
     costs = (runs * cost_ns(each, k) for each, runs in pairs for k in kernels_of(each))
     return not any(work_ns >= QUICK_NS for work_ns in accumulate(costs))
