@@ -79,7 +79,7 @@ class WhileOp(Op):
     bodies take ``(constants, carry)``. The results are the last carry.
     """
 
-    name = "while"
+    name = "while_loop"
     body_attrs = ("condition", "body")
 
     def infer(

@@ -427,7 +427,7 @@ def _moved(view: View, moved: Mapping[Buffer, View]) -> View:
 LOWERINGS: Mapping[str, Callable[[Lowering, Node], bool]] = {
     "scan": lower_scan,
     "cond": lower_cond,
-    "while": lower_while,
+    "while_loop": lower_while,
 }
 """How operators with bodies become regions of instructions; False if one is left to the host."""
 

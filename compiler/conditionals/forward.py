@@ -1,0 +1,84 @@
+"""Tangents of conds and while loops, which are conds and while loops.
+
+The tangent of a cond is a cond of the tangents, which computes of the branch what it needs; a pass
+merges it with the cond that was there before. A while loop goes round once more, with its carry and
+the tangent of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from graphnn.compiler.autodiff.forward import push_forward
+from graphnn.core.node import Node
+from graphnn.ops.conditionals import Choice, Rounds
+from graphnn.ops.constants import zeros_like
+from graphnn.ops.leaves import input_like
+from graphnn.ops.scans import Carry
+
+__all__ = ["jvp_of_cond", "jvp_of_while"]
+
+
+def jvp_of_cond(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
+    """Tangents of all results of a cond from those of its inputs; None for zero."""
+    choice = Choice.of(node)
+    given = dict(choice.operands)
+    seeds: dict[Node, Node] = {}
+    for symbol, tangent in zip(choice.operands, tangents[1:], strict=True):
+        if tangent is not None:
+            seeds[symbol] = input_like("tangent", symbol.tensor)
+            given[seeds[symbol]] = tangent
+    sides = [push_forward(side, seeds) for side in (choice.if_true, choice.if_false)]
+    pairs = list(zip(*sides, strict=True))
+    some = [number for number, pair in enumerate(pairs) if pair != (None, None)]
+    one, other = (
+        tuple(or_zeros(side[number], choice.if_true[number]) for number in some) for side in sides
+    )
+    made = replace(choice, operands=given, if_true=one, if_false=other).build()
+    found = dict(zip(some, made, strict=True))
+    return [found.get(number) for number in range(len(pairs))]
+
+
+def jvp_of_while(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
+    """Tangents of all results of a while loop from those of its inputs; None for zero.
+
+    A carry may get one only after some rounds: until nothing is new.
+    """
+    rounds = Rounds.of(node)
+    n_constants = len(node.inputs) - len(rounds.carries)
+    constants = node.inputs[:n_constants]
+    pairs = zip(constants, tangents, strict=False)
+    seeds = {each: tangent for each, tangent in pairs if tangent is not None}
+    arriving = dict(zip(rounds.symbols, tangents[n_constants:], strict=True))
+    moving = {
+        symbol: input_like("tangent", symbol.tensor)
+        for symbol, tangent in arriving.items()
+        if tangent is not None
+    }
+    nexts = [each.next for each in rounds.carries]
+    while True:
+        after = push_forward(nexts, {**seeds, **moving}, boundary=constants)
+        found = dict(zip(rounds.symbols, after, strict=True))
+        late = [symbol for symbol in found if found[symbol] is not None and symbol not in moving]
+        if not late:
+            break
+        moving.update((symbol, input_like("tangent", symbol.tensor)) for symbol in late)
+    carries = [
+        Carry(
+            moving[each.symbol],
+            or_zeros(arriving[each.symbol], each.first),
+            or_zeros(found[each.symbol], each.next),
+        )
+        for each in rounds.carries
+        if each.symbol in moving
+    ]
+    finals = replace(rounds, carries=(*rounds.carries, *carries)).build()
+    made = dict(zip(moving, finals[len(rounds.carries) :], strict=True))
+    return [made.get(symbol) for symbol in rounds.symbols]
+
+
+def or_zeros(tangent: Node | None, primal: Node) -> Node:
+    """A tangent that is a node also where it is zero."""
+    zeros: Node = zeros_like(primal)
+    return zeros if tangent is None else tangent
