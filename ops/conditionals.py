@@ -198,21 +198,26 @@ class Choice:
     def build(self) -> list[Node]:
         """The results.
 
-        What is known needs no cond: a predicate that is a constant, a result that is the same
-        value from outside in both branches.
+        What is known needs no cond: a predicate that is a constant, a result that both branches
+        compute in the same way, or have from outside.
         """
         if self.predicate.op is CONSTANT:
             taken = self.if_true if self.predicate.attrs["value"].array else self.if_false
             return list(substitute(taken, self.operands))
         pairs = list(zip(self.if_true, self.if_false, strict=True))
-        outer = [self._from_outside(one) for one, _ in pairs]
-        same = [
-            node if node is not None and node is self._from_outside(other) else None
-            for node, (_, other) in zip(outer, pairs, strict=True)
-        ]
+        same = [self._in_both(*pair) for pair in pairs]
         chosen = [pair for pair, known in zip(pairs, same, strict=True) if known is None]
         made = iter(self._node(chosen) if chosen else [])
         return [next(made) if known is None else known for known in same]
+
+    def _in_both(self, one: Node, other: Node) -> Node | None:
+        """A result that does not depend on the predicate, as it is outside."""
+        if one is other:
+            return substitute((one,), self.operands)[0]
+        if self._is_inside(one) or self._is_inside(other):
+            return None
+        outer = self.operands.get(one, one)
+        return outer if outer is self.operands.get(other, other) else None
 
     def _node(self, pairs: Sequence[tuple[Node, Node]]) -> list[Node]:
         """The results of the node that computes some of them."""
@@ -241,10 +246,6 @@ class Choice:
             return self._is_inside(node.inputs[0])
         comes_from_outside = node.op.is_source or node.op is CONSTANT
         return node.op is TUPLE or (node.serial > self.since and not comes_from_outside)
-
-    def _from_outside(self, node: Node) -> Node | None:
-        """What a node of a branch is outside, if it is there."""
-        return None if self._is_inside(node) else self.operands.get(node, node)
 
 
 @dataclass(frozen=True)
