@@ -134,6 +134,23 @@ class View:
         return count
 
     @property
+    def span(self) -> tuple[int, int]:
+        """The bytes of its buffer that it lies in: the first, and the first behind them."""
+        reach = [stride * (size - 1) for stride, size in zip(self.strides, self.shape, strict=True)]
+        first = self.offset + sum(each for each in reach if each < 0)
+        last = self.offset + sum(each for each in reach if each > 0)
+        return first, last + self.dtype.itemsize
+
+    def overlaps(self, other: View) -> bool:
+        """Whether both may have memory in common; those that move side by side have none."""
+        if self.buffer is not other.buffer:
+            return False
+        if self.moves != other.moves:
+            return True
+        (start, stop), (begin, end) = self.span, other.span
+        return start < end and begin < stop
+
+    @property
     def is_whole(self) -> bool:
         """Whether it is the whole buffer in row-major order."""
         expected, stride = [], self.dtype.itemsize

@@ -11,9 +11,10 @@ allows it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graphnn.compiler.unit import Branch, Loop
+from graphnn.compiler.unit import Branch, Loop, View
 from graphnn.core.node import Node
 from graphnn.core.spec import TupleSpec
 
@@ -28,10 +29,19 @@ def lower_cond(lowering: Lowering, node: Node) -> bool:
     assert isinstance(node.spec, TupleSpec)
     flag, *given = map(lowering.view_of, node.inputs)
     results = [lowering.place_of(node, number) for number in range(len(node.spec.elements))]
+    branches = []
     for name, when in (("if_true", True), ("if_false", False)):
         inner = lowering.inside(node.attrs[name], is_loop=False)
-        begin, n_regions = len(lowering.instructions), len(lowering.regions)
         inner.views.update((each, (view,)) for each, view in zip(inner.inputs, given, strict=True))
+        branches.append((inner, when))
+    # The second branch looks at the flag after the first one has written its results.
+    writing = [_writes(inner, results, flag) for inner, _ in branches]
+    if all(writing):
+        flag = lowering.copy(flag, node.inputs[0])
+    elif writing[0]:
+        branches.reverse()
+    for inner, when in branches:
+        begin, n_regions = len(lowering.instructions), len(lowering.regions)
         inner.lower_all()
         inner.write(inner.outputs, results, begin=begin, in_place=True)
         end = len(lowering.instructions)
@@ -39,6 +49,15 @@ def lower_cond(lowering: Lowering, node: Node) -> bool:
             lowering.regions.insert(n_regions, Branch(begin, end, flag, when))
     lowering.views[node] = tuple(results)
     return True
+
+
+def _writes(branch: Lowering, results: Sequence[View], flag: View) -> bool:
+    """Whether a branch changes what a flag lies in, which one of the results is to take over."""
+    pairs = zip(branch.outputs, results, strict=True)
+    return any(
+        result.overlaps(flag) and branch.views.get(node) != (result,)
+        for node, result in pairs
+    )
 
 
 def lower_while(lowering: Lowering, node: Node) -> bool:
@@ -60,7 +79,7 @@ def lower_while(lowering: Lowering, node: Node) -> bool:
     condition.lower_all()
     flag = condition.view_of(condition.outputs[0])
     test, n_inner = len(lowering.instructions), len(lowering.regions)
-    body.reserve(places)
+    body.reserve(body.inputs[-n_carry:], body.outputs, places)
     body.lower_all()
     body.write(body.outputs, places, begin=test, in_place=True)
     end = len(lowering.instructions)

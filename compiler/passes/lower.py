@@ -36,6 +36,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.broadcasting import RESHAPE
+from graphnn.ops.conditionals import COND
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.joining import CONCATENATE
@@ -51,10 +52,12 @@ def lower(unit: Unit, driver: Driver) -> Unit:
     for number, node in enumerate(unit.graph.inputs):
         fed = Buffer(Storage.FEED, number, node.tensor.nbytes)
         lowering.views[node] = (contiguous(fed, node.tensor),)
+    in_place = unit.options.debug != "nan"
+    if in_place and not any(map(may_raise, unit.schedule)):
+        states = [lowering.state(each) for each in unit.updated]
+        lowering.reserve(unit.updated, unit.graph.outputs[unit.n_results :], states)
     lowering.lower_all()
-    results = lowering.finish(
-        unit.graph.outputs, unit.updated, in_place=unit.options.debug != "nan"
-    )
+    results = lowering.finish(unit.graph.outputs, unit.updated, in_place=in_place)
     return replace(
         unit,
         instructions=tuple(lowering.instructions),
@@ -103,16 +106,36 @@ class Lowering:
         self.states: dict[Parameter, Buffer] = around.states if around else {}
         self.constants: dict[Node, Buffer] = around.constants if around else {}
         self.depth = depth
+        self.reserved: dict[tuple[Node, int], View] = {}
         self.needed = _needed(unit)
         self.parts = parts_of_joins(unit)
 
-    def reserve(self, places: Sequence[View]) -> None:
-        """Let conds put what is asked for where it is wanted, if nothing there is read later."""
+    def reserve(
+        self, olds: Sequence[Node], nodes: Sequence[Node], targets: Sequence[View]
+    ) -> None:
+        """Let conds put some of the outputs where they are wanted at once.
+
+        So that a branch that leaves a value as it was has nothing to do. Nothing but the cond
+        may read the old value from then on.
+        """
+        roots = roots_of(self.unit.schedule)
+        position = {node: n for n, group in enumerate(self.unit.groups) for node in group.nodes}
+        last_read: dict[Node, int] = {}
+        for node, number in position.items():
+            last_read.update((roots[each], number) for each in node.inputs)
+        asked_for = {roots[each] for each in self.outputs}
+        for old, node, target in zip(olds, nodes, targets, strict=True):
+            if node.op is not PROJECT or node.inputs[0].op is not COND:
+                continue
+            chosen = node.inputs[0]
+            is_free = old not in asked_for and last_read.get(old, -1) <= position[chosen]
+            if is_free or any(target.moves):  # what moves is written at another place than read
+                self.reserved.setdefault((chosen, node.attrs["index"]), target)
 
     def place_of(self, node: Node, number: int) -> View:
-        """Memory for one of several results."""
+        """Memory for one of several results: its own, or what is reserved."""
         assert isinstance(node.spec, TupleSpec)
-        return self.allocate(node.spec.elements[number])
+        return self.reserved.get((node, number)) or self.allocate(node.spec.elements[number])
 
     def inside(self, body: Graph, *, is_loop: bool) -> Lowering:
         """The lowering of a body, once or in a loop."""
@@ -307,11 +330,10 @@ class Lowering:
         dict of Buffer to View
             Buffers that instructions do without, for they write to these views at once.
         """
-        overwritten = {target.buffer for target in targets}
         values: list[View] = []
         for node, target in zip(nodes, targets, strict=True):
             view = self.view_of(node)
-            if view.buffer in overwritten and view != target:
+            if view != target and any(map(view.overlaps, targets)):
                 view = self.copy(view, node)  # an old value that is asked for: save it first
             values.append(view)
         moved = self._write_in_place(values, targets, begin) if in_place else {}

@@ -77,6 +77,7 @@ class _Loop:
             inner.views[argument] = (self._element(outer.view_of(next(given))),)
         stacks = [self._stack(y, places) for y in self.ys]
         begin, n_regions = len(outer.instructions), len(outer.regions)
+        inner.reserve(self.carried, self.nexts, [each.written for each in places])
         inner.lower_all()
         self._write(places, stacks, begin)
         if len(outer.instructions) > begin:  # empty arrays need none
