@@ -202,7 +202,7 @@ class NativeExecutable:
                 if isinstance(each, Loop):
                     regions.append(Loop(begin, end, each.count))
                 else:
-                    test = self._calls.test_of(each.flag)
+                    test = self._calls.test_of(each)
                     test = self._told_where(test, depth, moving) if depth else test
                     regions.append(Fork(begin, end, test, each.when, each.leaves))
         if moving:
