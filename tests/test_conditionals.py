@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counting import COUNTING, counted
 from drawing import Array
 from looping import EXECUTORS, assert_executors_agree, ops_of, rules
 
@@ -110,32 +111,6 @@ def test_nothing_of_the_other_branch_reaches_gradients(optimize: str) -> None:
 
 
 # -------------------------------------------------------------------------- one branch is computed
-
-
-class Counting(gn.core.op.Op):
-    """The identity, which counts how often it is computed."""
-
-    name = "counting_identity"
-    axis_attrs = ()
-    n_calls = 0
-
-    def infer(self, x: Any) -> Any:
-        return x
-
-    def evaluate(self, x: Array) -> Array:
-        self.n_calls += 1
-        return x.copy()
-
-    def jvp(self, node: Node, tangents: Any) -> Any:
-        return tangents[0]
-
-
-COUNTING = Counting()
-
-
-def counted(x: Node) -> Node:
-    made: Node = gn.core.node.make_node(COUNTING, (x,))
-    return made
 
 
 @pytest.mark.parametrize("options", [*EXECUTORS.values(), *DEBUGGING], ids=str)
