@@ -197,8 +197,8 @@ class _Python:
             return f"({bodies[0]} if {flag} else {bodies[1]})({', '.join(given)})"
         if node.op is WHILE:
             self._classes.setdefault(apply_rounds.__module__, set()).add(apply_rounds.__name__)
-            given = ", ".join(reads)
-            return f"apply_rounds({', '.join(bodies)}, [{given}], n_carry={attrs['n_carry']})"
+            arrays = ", ".join(reads)
+            return f"apply_rounds({', '.join(bodies)}, [{arrays}], n_carry={attrs['n_carry']})"
         (step,) = bodies
         self._classes.setdefault(apply_steps.__module__, set()).add(apply_steps.__name__)
         self._classes["numpy"].add("empty")

@@ -82,9 +82,7 @@ class WhileOp(Op):
     name = "while_loop"
     body_attrs = ("condition", "body")
 
-    def infer(
-        self, *inputs: TensorSpec, condition: Graph, body: Graph, n_carry: int
-    ) -> TupleSpec:
+    def infer(self, *inputs: TensorSpec, condition: Graph, body: Graph, n_carry: int) -> TupleSpec:
         for each in (condition, body):
             _check_given("while_loop", each, inputs)
         (flag,) = _specs_of(condition)
@@ -189,11 +187,12 @@ class Choice:
         predicate, *given = node.inputs
         arguments = node.attrs["if_true"].inputs
         symbols = [input_like("operand", each.tensor) for each in arguments]
-        outputs = (
+        if_true, if_false = (
             substitute(body.outputs, dict(zip(body.inputs, symbols, strict=True)))
             for body in (node.attrs["if_true"], node.attrs["if_false"])
         )
-        return Choice(predicate, dict(zip(symbols, given, strict=True)), *outputs, since)
+        stands_for = dict(zip(symbols, given, strict=True))
+        return Choice(predicate, stands_for, if_true, if_false, since)
 
     def build(self) -> list[Node]:
         """The results.

@@ -55,7 +55,9 @@ def branch_of(flag: bool, x: Node, w: Node) -> Any:
 
 def everything(results: Any, x: Node, w: Node) -> list[Node]:
     """Values, and derivatives of first and second order in all modes."""
-    directions = [gn.constant(np.linspace(-1, 1, int(each.size)).reshape(each.shape)) for each in (x, w)]
+    directions = [
+        gn.constant(np.linspace(-1, 1, int(each.size)).reshape(each.shape)) for each in (x, w)
+    ]
     loss = sum(gn.sum(gn.sin(each)) for each in flatten(results))
     grads = gn.grad(loss, [x, w], allow_unused=True)
     along = sum(gn.sum(g * d) for g, d in zip(grads, directions, strict=True))
@@ -102,7 +104,9 @@ def test_nothing_of_the_other_branch_reaches_gradients(optimize: str) -> None:
     y = gn.cond(x > 0, gn.sqrt, lambda x: x * 2.0, x)
     grad = gn.grad(y, x)
     second = gn.grad(grad, x, allow_unused=True)
-    program = gn.compile(x, [y, grad, second, gn.jvp(y, [x], [gn.constant(1.0, "float64")])], optimize=optimize)
+    program = gn.compile(
+        x, [y, grad, second, gn.jvp(y, [x], [gn.constant(1.0, "float64")])], optimize=optimize
+    )
     np.testing.assert_array_equal(program(-4.0), [-8.0, 2.0, 0.0, 2.0])
     np.testing.assert_array_equal(program(0.0), [0.0, 2.0, 0.0, 2.0])
     np.testing.assert_allclose(program(4.0), [2.0, 0.25, -1 / 32, 0.25])
@@ -228,7 +232,8 @@ def test_vmap(axes: tuple[int | None, int | None]) -> None:
     one = gn.compile([p, x, w], results(p, x))
     for number in range(5):
         arrays = [
-            whole[number if axis == 0 else 0] for whole, axis in zip((flags, fed), axes, strict=True)
+            whole[number if axis == 0 else 0]
+            for whole, axis in zip((flags, fed), axes, strict=True)
         ]
         for got, wanted in zip(found, flatten(one(*arrays, weight)), strict=True):
             np.testing.assert_allclose(got[number], wanted, rtol=1e-12)

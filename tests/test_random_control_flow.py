@@ -71,9 +71,7 @@ class Writer:
         one: Node = self.among([*results, gn.tanh(results[0] + results[1])])
         return one
 
-    def loop(
-        self, x: Node, vectors: Sequence[Node], depth: int, bound: int | None = None
-    ) -> Node:
+    def loop(self, x: Node, vectors: Sequence[Node], depth: int, bound: int | None = None) -> Node:
         seed, most, limit = self.seed(), self.among([0, 1, 3]), self.among([0.5, 2.0, 100.0])
 
         def body(state: Any) -> Any:

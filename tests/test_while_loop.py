@@ -41,9 +41,7 @@ def collatz(n: Node, bound: int | None = None) -> Node:
     """How many steps lead to 1: a cond in a while loop."""
 
     def step(state: Any) -> Any:
-        n = gn.cond(
-            gn.equal(state["n"] % 2, 0), lambda n: n // 2, lambda n: 3 * n + 1, state["n"]
-        )
+        n = gn.cond(gn.equal(state["n"] % 2, 0), lambda n: n // 2, lambda n: 3 * n + 1, state["n"])
         return {"n": n, "steps": state["steps"] + 1}
 
     last = gn.while_loop(lambda s: s["n"] > 1, step, {"n": n, "steps": 0}, bound=bound)
@@ -196,7 +194,9 @@ def test_rounds_that_are_skipped_reach_no_gradient() -> None:
         slope *= 0.9 * 0.5 / np.sqrt(value - 0.5)
         value = np.sqrt(value - 0.5) * 0.9
     expected = [value, slope]
-    np.testing.assert_allclose(gn.evaluate([last, gn.grad(last, x)], {x: 2.0}), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        gn.evaluate([last, gn.grad(last, x)], {x: 2.0}), expected, rtol=1e-12
+    )
 
 
 def test_vmap_of_gradients() -> None:
@@ -253,6 +253,28 @@ def test_rounds_behind_the_last_one_compute_nothing() -> None:
     np.testing.assert_allclose(program(fed), wanted, rtol=1e-5)
 
 
+def test_rounds_behind_the_last_one_add_nothing_to_gradients() -> None:
+    """There, only what a derivative would need of a round is copied."""
+    x, w = gn.input("x", (8,), "float64"), gn.input("w", (8, 8), "float64")
+    last, _ = gn.while_loop(
+        lambda c: c[1] < 3, lambda c: (gn.tanh(c[0] @ w), c[1] + 1), (x, 0), bound=100
+    )
+    program = gn.compile([x, w], gn.grad(gn.sum(last), [x, w]), verify=True)
+    assert rules(program)["sum_inside"] == 1
+    taken = {n for each in program.branches if each.when for n in range(each.begin, each.end)}
+    for loop in program.loops:
+        for number in set(range(loop.begin, loop.end)) - taken:
+            assert program.instructions[number].kind == "copy"
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=8), rng.normal(size=(8, 8)) * 0.3]
+    plain = x
+    for _ in range(3):
+        plain = gn.tanh(plain @ w)
+    wanted = gn.compile([x, w], gn.grad(gn.sum(plain), [x, w]))(*arrays)
+    for got, expected in zip(program(*arrays), wanted, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
 def test_how_often_a_body_is_computed() -> None:
     """A host operator in it is called once for each round."""
     x = gn.input("x", (3,))
@@ -269,7 +291,9 @@ def test_how_often_a_body_is_computed() -> None:
 def test_bound_by_a_named_dimension() -> None:
     xs = gn.input("xs", ("n", 3))
     last, _ = gn.while_loop(
-        lambda c: gn.sum(c[0]) < 100.0, lambda c: (c[0] + gn.sum(xs, 0), c[1] + 1), (xs[0], 0),
+        lambda c: gn.sum(c[0]) < 100.0,
+        lambda c: (c[0] + gn.sum(xs, 0), c[1] + 1),
+        (xs[0], 0),
         bound="n",
     )
     program = gn.compile(xs, last, verify=True)

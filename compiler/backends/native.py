@@ -148,9 +148,7 @@ class NativeExecutable:
         """The regions that Python looks after, of steps."""
         begins = self._begins
         return [
-            replace(
-                each, begin=bisect_left(begins, each.begin), end=bisect_left(begins, each.end)
-            )
+            replace(each, begin=bisect_left(begins, each.begin), end=bisect_left(begins, each.end))
             for each in self._in_python
         ]
 

@@ -55,8 +55,7 @@ def _writes(branch: Lowering, results: Sequence[View], flag: View) -> bool:
     """Whether a branch changes what a flag lies in, which one of the results is to take over."""
     pairs = zip(branch.outputs, results, strict=True)
     return any(
-        result.overlaps(flag) and branch.views.get(node) != (result,)
-        for node, result in pairs
+        result.overlaps(flag) and branch.views.get(node) != (result,) for node, result in pairs
     )
 
 

@@ -4,6 +4,9 @@ Before: ``cond(True, ...)``; a cond of whose results one is read; two conds of o
 which one computes the tangents of the other; a while loop, and the same one with tangents.
 After: the branch itself; a cond of that result; one cond, and one loop.
 
+Before: ``total + cond(p, f, zeros)``, as gradients are summed over the rounds of a loop.
+After: ``cond(p, total + f, total)``, so that a round that is skipped adds nothing.
+
 Only conds and loops of which neither needs the other's results are put together.
 """
 
@@ -19,7 +22,11 @@ from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, depending_on, substitute, topological_order
 from graphnn.core.node import Node
 from graphnn.core.spec import TupleSpec
+from graphnn.ops.arithmetic import add
 from graphnn.ops.conditionals import COND, WHILE, Choice, Rounds
+from graphnn.ops.constants import is_zero
+from graphnn.ops.control import project
+from graphnn.ops.leaves import input_like
 from graphnn.ops.scans import Step
 
 __all__ = ["simplify_conditionals"]
@@ -41,11 +48,18 @@ def simplify_conditionals(unit: Unit, driver: Driver) -> Unit:
         return results
 
     graph = replace_scans(graph, "simplify_conditionals", trimmed, _is_one)
+    if unit.options.optimize == "O2":  # -0.0 stays what it is, where + 0.0 would change its sign
+        graph = _until_done(_summed_once, graph, driver)
+    return driver.with_graph(unit, _until_done(_merged_once, graph, driver))
+
+
+def _until_done(work: Callable[[Graph, Driver], Graph], graph: Graph, driver: Driver) -> Graph:
+    """The graph when nothing changes any more."""
     while True:
-        merged = _merged_once(graph, driver)
-        if merged is graph:
-            return driver.with_graph(unit, graph)
-        graph = merged
+        made = work(graph, driver)
+        if made is graph:
+            return graph
+        graph = made
 
 
 def _is_one(node: Node) -> bool:
@@ -56,8 +70,7 @@ def _trimmed_cond(node: Node, used: Set[int]) -> list[Node | None]:
     """The results that are read, by number."""
     choice = Choice.of(node)
     one, other = (
-        tuple(side[number] for number in sorted(used))
-        for side in (choice.if_true, choice.if_false)
+        tuple(side[number] for number in sorted(used)) for side in (choice.if_true, choice.if_false)
     )
     made = replace(choice, if_true=one, if_false=other).build()
     found = dict(zip(sorted(used), made, strict=True))
@@ -76,9 +89,47 @@ def _trimmed_while(node: Node, used: Set[int]) -> list[Node | None]:
         live |= more
     kept = tuple(each for each in rounds.carries if each in live)
     found = dict(zip(kept, replace(rounds, carries=kept).build(), strict=True))
-    return [
-        found[each] if number in used else None for number, each in enumerate(rounds.carries)
-    ]
+    return [found[each] if number in used else None for number, each in enumerate(rounds.carries)]
+
+
+def _summed_once(graph: Graph, driver: Driver) -> Graph:
+    """The graph with what is zero in one branch of a cond added in the other one alone."""
+    for node in [each for each in graph.nodes if each.op is COND]:
+        sums = _sums(graph, node)
+        if not sums:
+            continue
+        choice = Choice.of(node)
+        one, other = list(choice.if_true), list(choice.if_false)
+        given = dict(choice.operands)
+        for number, (_, addend) in sums.items():
+            symbol = input_like("addend", addend.tensor)
+            given[symbol] = addend
+            for side in (one, other):
+                side[number] = symbol if is_zero(side[number]) else add(symbol, side[number])
+        made = replace(choice, operands=given, if_true=tuple(one), if_false=tuple(other)).build()
+        if driver.spend("sum_inside", node, made[0]):
+            replaced = {project(node, number): each for number, each in enumerate(made)}
+            replaced |= {total: made[number] for number, (total, _) in sums.items()}
+            return graph.substitute(replaced)
+    return graph
+
+
+def _sums(graph: Graph, node: Node) -> dict[int, tuple[Node, Node]]:
+    """The results of a cond that are only added to something, the sums, and that something."""
+    found: dict[int, tuple[Node, Node]] = {}
+    sides = zip(*(node.attrs[name].outputs for name in COND.body_attrs), strict=True)
+    for number, pair in enumerate(sides):
+        result = project(node, number)
+        users = graph.users.get(result, ())
+        if len(users) != 1 or users[0].op.name != "add" or result in graph.outputs:
+            continue
+        (total,) = users
+        addends = [each for each in total.inputs if each is not result]
+        if len(addends) != 1 or addends[0].spec != result.spec or not any(map(is_zero, pair)):
+            continue
+        if depending_on(addends, (node,)) == {node}:
+            found[number] = total, addends[0]
+    return found
 
 
 def _merged_once(graph: Graph, driver: Driver) -> Graph:
@@ -112,18 +163,14 @@ def _with_results(graph: Graph, nodes: tuple[Node, Node], results: Sequence[Node
     assert isinstance(spec, TupleSpec)
     first = len(spec.elements)
     found = {nodes[0]: results[:first], nodes[1]: results[first:]}
-    return replace_scans(
-        graph, "simplify_conditionals", lambda node, _: found.get(node), _is_one
-    )
+    return replace_scans(graph, "simplify_conditionals", lambda node, _: found.get(node), _is_one)
 
 
 def _merged_conds(one: Node, other: Node) -> Sequence[Node] | None:
     """The results of two conds of one predicate."""
     left, right = Choice.of(one), Choice.of(other)
     symbols = {outer: symbol for symbol, outer in left.operands.items()}
-    twins = {
-        symbol: symbols[outer] for symbol, outer in right.operands.items() if outer in symbols
-    }
+    twins = {symbol: symbols[outer] for symbol, outer in right.operands.items() if outer in symbols}
     return replace(
         left,
         operands={**right.operands, **left.operands},

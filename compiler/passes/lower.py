@@ -110,9 +110,7 @@ class Lowering:
         self.needed = _needed(unit)
         self.parts = parts_of_joins(unit)
 
-    def reserve(
-        self, olds: Sequence[Node], nodes: Sequence[Node], targets: Sequence[View]
-    ) -> None:
+    def reserve(self, olds: Sequence[Node], nodes: Sequence[Node], targets: Sequence[View]) -> None:
         """Let conds put some of the outputs where they are wanted at once.
 
         So that a branch that leaves a value as it was has nothing to do. Nothing but the cond
