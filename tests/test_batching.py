@@ -49,7 +49,7 @@ def test_every_operator_says_how_it_batches():
         op.name
         for op in REGISTRY.values()
         if op not in by_the_pass
-        and not op.body_attrs  # test_scan.py, test_conditionals.py and test_while_loop.py have these
+        and not op.body_attrs  # tests of their own batch these
         and op.axis_attrs is None
         and type(op).batch is gn.core.op.Op.batch
         and type(op).expand is gn.core.op.Op.expand

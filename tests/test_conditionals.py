@@ -239,6 +239,23 @@ def test_vmap(axes: tuple[int | None, int | None]) -> None:
             np.testing.assert_allclose(got[number], wanted, rtol=1e-12)
 
 
+def test_gradients_of_examples_are_not_spoilt_by_each_other() -> None:
+    """Both branches are computed for all examples, but their derivatives are chosen as well."""
+    xs = gn.input("xs", (3,), "float64")
+
+    def root(x: Node) -> Node:
+        y: Node = gn.cond(x > 0, gn.sqrt, lambda x: x * 2.0, x)
+        return y
+
+    one = gn.constant(1.0, "float64")
+    slopes = [
+        gn.vmap(lambda x: gn.grad(root(x), x))(xs),
+        gn.vmap(lambda x: gn.jvp(root(x), [x], [one]))(xs),
+    ]
+    for found in gn.compile(xs, slopes, verify=True)(np.array([4.0, -1.0, 0.25])):
+        np.testing.assert_array_equal(found, [0.25, 2.0, 1.0])
+
+
 def test_a_branch_that_no_example_takes_is_skipped() -> None:
     """Where the other one computes nothing."""
     xs, ps = gn.input("xs", (4, 3)), gn.input("ps", (4,), "bool")
