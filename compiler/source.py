@@ -28,10 +28,11 @@ from graphnn.core.op import Array
 from graphnn.core.provenance import sources_of
 from graphnn.core.spec import TupleSpec
 from graphnn.core.state import Parameter
-from graphnn.ops.conditionals import COND, WHILE, apply_rounds
+from graphnn.ops.conditionals import COND
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.scans import apply_steps
+from graphnn.ops.while_loops import WHILE, apply_rounds
 
 __all__ = ["source"]
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from graphnn.compiler.domain import Group
 from graphnn.compiler.kernel import Contraction, Kernel
+from graphnn.compiler.regions import Branch, Loop, Region, words_of
 from graphnn.core.dtypes import DType
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -243,60 +244,6 @@ class Instruction:
         return sum(view.nbytes for view in (*self.inputs, *self.outputs))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Loop:
-    """Instructions that are carried out again and again; equal to itself alone.
-
-    Attributes
-    ----------
-    begin, end : int
-        The first of them, and the first behind them.
-    count : int or None
-        How often; at least 1. None: until a branch inside leaves it.
-    """
-
-    begin: int
-    end: int
-    count: int | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Branch:
-    """Instructions that are carried out or skipped; equal to itself alone.
-
-    Attributes
-    ----------
-    begin, end : int
-        The first of them, and the first behind them.
-    flag : View
-        One bool, looked at before the first of them.
-    when : bool
-        What it must be for them to be carried out.
-    leaves : bool
-        Whether the loop around them, which ends where they do, is left if they are skipped.
-    """
-
-    begin: int
-    end: int
-    flag: View
-    when: bool
-    leaves: bool = False
-
-
-Region: TypeAlias = Loop | Branch
-"""Instructions that are not carried out just once. Two regions lie one in the other or apart."""
-
-
-def _words(region: Region) -> str:
-    match region:
-        case Loop(_, _, count):
-            return f"{count} x " if count is not None else "while "
-        case Branch(leaves=True):
-            return f"{region.flag.buffer}: "
-        case _:
-            return f"{'if' if region.when else 'unless'} {region.flag.buffer}: "
-
-
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Where in the arena every buffer lies.
@@ -406,7 +353,7 @@ class Unit:
 
     def words_around(self, instruction: int) -> str:
         """How often and when an instruction is carried out: ``"100 x if arena3: "``."""
-        return "".join(map(_words, self.regions_around(instruction)))
+        return "".join(map(words_of, self.regions_around(instruction)))
 
     def regions_around(self, instruction: int) -> tuple[Region, ...]:
         """The regions that an instruction is in, outermost first."""

@@ -40,6 +40,7 @@ from graphnn.ops import (
     special,
     statistics,
     trigonometric,
+    while_loops,
 )
 from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
@@ -70,6 +71,7 @@ from graphnn.ops.softmaxes import *
 from graphnn.ops.special import *
 from graphnn.ops.statistics import *
 from graphnn.ops.trigonometric import *
+from graphnn.ops.while_loops import *
 
 if TYPE_CHECKING:
     from graphnn.ops.adaptive_pooling import *
@@ -131,6 +133,7 @@ __all__ += softmaxes.__all__
 __all__ += special.__all__
 __all__ += statistics.__all__
 __all__ += trigonometric.__all__
+__all__ += while_loops.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
     "adaptive_pooling": (

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawing import Array
 from looping import EXECUTORS
 
 import graphnn as gn
+from graphnn.compiler.native import partition
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.node import Node
 
@@ -105,9 +107,8 @@ class Writer:
         return made
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_executors_agree(seed: int) -> None:
-    """On values, tangents and, where all loops have a bound, gradients."""
+def program_of(seed: int) -> tuple[list[Node], list[Node], list[Array]]:
+    """Inputs; values, tangents and, where all loops have a bound, gradients; what to feed."""
     x, w = (gn.input(name, (SIZE,), "float64") for name in "xw")
     y = Writer(seed).vector([x, w], 2)
     loss = gn.sum(gn.sin(y))
@@ -116,12 +117,36 @@ def test_executors_agree(seed: int) -> None:
     with suppress(UnsupportedOpError):
         outputs += gn.grad(loss, [x, w], allow_unused=True)
     rng = np.random.default_rng(seed)
-    arrays = [rng.normal(size=SIZE) for _ in range(2)]
+    return [x, w], outputs, [rng.normal(size=SIZE) for _ in range(2)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_executors_agree(seed: int) -> None:
+    inputs, outputs, arrays = program_of(seed)
     expected: Any = None
     for options in EXECUTORS.values():
-        program = gn.compile([x, w], outputs, verify=True, **options)
+        program = gn.compile(inputs, outputs, verify=True, **options)
         for _ in range(2):
             found = program(*arrays)
             expected = expected or found
             for got, wanted in zip(found, expected, strict=True):
                 np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9, err_msg=str(options))
+
+
+@pytest.mark.parametrize("seed", range(20, 24))
+def test_threads_go_the_same_way(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three threads, between which even the smallest call is divided."""
+    monkeypatch.setattr(partition, "SPLIT_NS", 0.2)
+    monkeypatch.setattr(partition, "ALONE_NS", 0.0)
+    monkeypatch.setattr(partition, "LEAST_GAIN", 1e9)
+    before = gn.get_num_threads()
+    gn.set_num_threads(3)
+    try:
+        inputs, outputs, arrays = program_of(seed)
+        expected = gn.compile(inputs, outputs, backend="reference")(*arrays)
+        program = gn.compile(inputs, outputs, verify=True)
+        for _ in range(50):
+            for got, wanted in zip(program(*arrays), expected, strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+    finally:
+        gn.set_num_threads(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from itertools import count
 
-from graphnn.compiler.unit import Branch, Region
+from graphnn.compiler.regions import Branch, Region, parts_of
 
 __all__ = ["in_rounds"]
 
@@ -35,26 +35,22 @@ def in_rounds(
     bool
         Whether a branch was skipped that leaves the loop around it.
     """
-    number = begin
-    for region in regions:
-        if region.begin < number:  # it is inside of one that is done
+    for part in parts_of(begin, end, regions):
+        if isinstance(part, int):
+            yield part
             continue
-        yield from range(number, region.begin)
-        inside = [each for each in regions if each is not region]
-        inside = [each for each in inside if region.begin <= each.begin and each.end <= region.end]
+        region, inside = part
         within = region.begin, region.end, inside, rounds, is_taken
         if isinstance(region, Branch):
             if is_taken(region):
                 yield from in_rounds(*within)
             elif region.leaves:
                 return True
-        else:
-            rounds.append(0)
-            for _ in count() if region.count is None else range(region.count):
-                if (yield from in_rounds(*within)):
-                    break
-                rounds[-1] += 1
-            rounds.pop()
-        number = region.end
-    yield from range(number, end)
+            continue
+        rounds.append(0)
+        for _ in count() if region.count is None else range(region.count):
+            if (yield from in_rounds(*within)):
+                break
+            rounds[-1] += 1
+        rounds.pop()
     return False

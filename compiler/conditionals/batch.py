@@ -18,13 +18,14 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import broadcast_to, reshape
-from graphnn.ops.conditionals import Choice, Rounds
+from graphnn.ops.conditionals import Choice
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import TUPLE
 from graphnn.ops.leaves import input_like
 from graphnn.ops.reduction import all as all_of
 from graphnn.ops.reduction import any as any_of
 from graphnn.ops.scans import Carry
+from graphnn.ops.while_loops import Rounds
 
 __all__ = ["batch_cond", "batch_while"]
 

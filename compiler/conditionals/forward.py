@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphnn.compiler.autodiff.forward import push_forward
+from graphnn.compiler.scans.forward import carries_of_tangents, or_zeros, push_carries
 from graphnn.core.node import Node
-from graphnn.ops.conditionals import Choice, Rounds
-from graphnn.ops.constants import zeros_like
+from graphnn.ops.conditionals import Choice
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry
+from graphnn.ops.while_loops import Rounds
 
 __all__ = ["jvp_of_cond", "jvp_of_while"]
 
@@ -41,10 +41,7 @@ def jvp_of_cond(node: Node, tangents: Sequence[Node | None]) -> list[Node | None
 
 
 def jvp_of_while(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
-    """Tangents of all results of a while loop from those of its inputs; None for zero.
-
-    A carry may get one only after some rounds: until nothing is new.
-    """
+    """Tangents of all results of a while loop from those of its inputs; None for zero."""
     rounds = Rounds.of(node)
     n_constants = len(node.inputs) - len(rounds.carries)
     constants = node.inputs[:n_constants]
@@ -57,28 +54,9 @@ def jvp_of_while(node: Node, tangents: Sequence[Node | None]) -> list[Node | Non
         if tangent is not None
     }
     nexts = [each.next for each in rounds.carries]
-    while True:
-        after = push_forward(nexts, {**seeds, **moving}, boundary=constants)
-        found = dict(zip(rounds.symbols, after, strict=True))
-        late = [symbol for symbol in found if found[symbol] is not None and symbol not in moving]
-        if not late:
-            break
-        moving.update((symbol, input_like("tangent", symbol.tensor)) for symbol in late)
-    carries = [
-        Carry(
-            moving[each.symbol],
-            or_zeros(arriving[each.symbol], each.first),
-            or_zeros(found[each.symbol], each.next),
-        )
-        for each in rounds.carries
-        if each.symbol in moving
-    ]
+    found = push_carries(nexts, rounds.carries, seeds, moving, constants)
+    carries = carries_of_tangents(rounds.carries, arriving, moving, found)
     finals = replace(rounds, carries=(*rounds.carries, *carries)).build()
-    made = dict(zip(moving, finals[len(rounds.carries) :], strict=True))
-    return [made.get(symbol) for symbol in rounds.symbols]
-
-
-def or_zeros(tangent: Node | None, primal: Node) -> Node:
-    """A tangent that is a node also where it is zero."""
-    zeros: Node = zeros_like(primal)
-    return zeros if tangent is None else tangent
+    places = zip((each.symbol for each in carries), finals[len(rounds.carries) :], strict=True)
+    made = dict(places)
+    return [made.get(moving.get(symbol, symbol)) for symbol in rounds.symbols]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphnn.compiler.autodiff.reverse import pull_back
-from graphnn.compiler.conditionals.forward import or_zeros
+from graphnn.compiler.scans.forward import or_zeros
 from graphnn.core.dtypes import is_inexact
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.node import Node

@@ -23,11 +23,12 @@ from graphnn.core.graph import Graph, depending_on, substitute, topological_orde
 from graphnn.core.node import Node
 from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
-from graphnn.ops.conditionals import COND, WHILE, Choice, Rounds
+from graphnn.ops.conditionals import COND, Choice
 from graphnn.ops.constants import is_zero
 from graphnn.ops.control import project
 from graphnn.ops.leaves import input_like
 from graphnn.ops.scans import Step
+from graphnn.ops.while_loops import WHILE, Rounds
 
 __all__ = ["simplify_conditionals"]
 

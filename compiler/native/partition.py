@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from graphnn.compiler.unit import Loop
+from graphnn.compiler.regions import Loop, parts_of
 
 __all__ = [
     "Begin",
@@ -209,7 +209,7 @@ class _Planner:
 
     def _add_range(self, begin: int, end: int, regions: Sequence[Region], depth: int) -> None:
         """Hand out calls and the regions among them."""
-        for part in _parts(begin, end, regions):
+        for part in parts_of(begin, end, regions):
             if isinstance(part, int):
                 self._add(part, self._calls[part])
             else:
@@ -275,7 +275,7 @@ class _Planner:
     def _alone(self, region: Region, inside: Sequence[Region], depth: int) -> Iterator[Step]:
         """The steps of a region, for one thread."""
         yield Begin(region)
-        for part in _parts(region.begin, region.end, inside):
+        for part in parts_of(region.begin, region.end, inside):
             if isinstance(part, int):
                 yield Share(part, 0, self._calls[part].n_chunks)
             else:
@@ -355,24 +355,6 @@ class _Planner:
             if any(written.overlaps(each) for each in reads)
             or any(written.overlaps(each) or read.overlaps(each) for each in writes)
         }
-
-
-def _parts(
-    begin: int, end: int, regions: Sequence[Region]
-) -> Iterator[int | tuple[Region, list[Region]]]:
-    """Calls by number, and regions with those inside of them; outer ones come first."""
-    number = begin
-    for region in regions:
-        if region.begin < number:  # it is inside of one that was there before
-            continue
-        yield from range(number, region.begin)
-        inside = [each for each in regions if each is not region]
-        yield (
-            region,
-            [each for each in inside if region.begin <= each.begin and each.end <= region.end],
-        )
-        number = region.end
-    yield from range(number, end)
 
 
 def _level(
