@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphnn.compiler.conditionals.simplify import simplify_conditionals
 from graphnn.compiler.driver import Pass
 from graphnn.compiler.passes.canonicalize import canonicalize
 from graphnn.compiler.passes.correlate import correlate
@@ -59,6 +60,7 @@ O1: tuple[Pass, ...] = (
     everywhere(canonicalize),
     everywhere(fold_constants),  # rules look for numbers, so numbers come first
     everywhere(simplify),  # while composites still have names: log(softmax(x)) -> log_softmax(x)
+    everywhere(simplify_conditionals),  # branches that are known, results that nobody reads
     everywhere(expand),
     everywhere(correlate),
     rematerialize_before(TOGETHER),
@@ -71,12 +73,14 @@ O2: tuple[Pass, ...] = (
     everywhere(canonicalize),
     everywhere(fold_constants),
     everywhere(simplify),  # here it may also reassociate
+    everywhere(simplify_conditionals),
     everywhere(expand),
     everywhere(correlate),
     everywhere(merge_scans),  # what derivative rules computed once more
     everywhere(trim_scans),
     everywhere(hoist),  # products over all steps at once
     everywhere(trim_scans),
+    where_scans_are(everywhere(simplify_conditionals)),  # of steps that give less now
     where_scans_are(everywhere(canonicalize)),
     everywhere(join_pads),  # what was cut is put together again, without zeros in between
     divide_reductions,  # sums to few values get rows, one for each thread and more

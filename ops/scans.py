@@ -21,35 +21,28 @@ import numpy as np
 
 from graphnn.core.dims import Size, as_size
 from graphnn.core.errors import ArgumentError, ShapeError
-from graphnn.core.graph import Graph, depending_on, substitute, topological_order
+from graphnn.core.graph import Graph, depending_on, substitute
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.provenance import time_step
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.structure import flatten, leaf_paths, outline, unflatten
 from graphnn.ops.axes import normalize_axis
+from graphnn.ops.bodies import (
+    arguments_for,
+    body_of,
+    evaluate_body,
+    flops_of,
+    read_from_outside,
+)
 from graphnn.ops.broadcasting import broadcast_to
-from graphnn.ops.constants import CONSTANT
-from graphnn.ops.control import PROJECT, TUPLE, project
+from graphnn.ops.control import project
 from graphnn.ops.joining import stack
 from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
 from graphnn.ops.operands import as_node, cast_to, gives_way
 
 __all__ = ["scan", "unroll"]
-
-
-class ArgumentOp(Op):
-    """What stands in a body for what it is applied to: the same for all bodies, by number."""
-
-    name = "argument"
-    is_source = True
-
-    def infer(self, *, number: int, spec: TensorSpec) -> TensorSpec:
-        return spec
-
-    def label(self, node: Node) -> str:
-        return f"argument {node.attrs['number']}"
 
 
 class ScanOp(Op):
@@ -62,6 +55,7 @@ class ScanOp(Op):
     """
 
     name = "scan"
+    body_attrs = ("body",)
 
     def infer(
         self, *inputs: TensorSpec, body: Graph, n_carry: int, n_xs: int, length: Size, reverse: bool
@@ -99,7 +93,7 @@ class ScanOp(Op):
 
     def flops(self, node: Node) -> int:
         body: Graph = node.attrs["body"]
-        return int(node.attrs["length"]) * sum(each.op.flops(each) for each in body.nodes)
+        return int(node.attrs["length"]) * flops_of(body)
 
     def label(self, node: Node) -> str:
         way = " reversed" if node.attrs["reverse"] else ""
@@ -109,8 +103,7 @@ class ScanOp(Op):
         return {"body": node.attrs["body"]}
 
 
-ARGUMENT, SCAN = ArgumentOp(), ScanOp()
-register(ARGUMENT)
+SCAN = ScanOp()
 register(SCAN)
 
 
@@ -145,22 +138,6 @@ def apply_steps(
         for y, made in zip(ys, results[n_carry:], strict=True):
             y[number] = made
     return (*carry, *ys)
-
-
-def evaluate_body(body: Graph, *arrays: Array) -> list[Array]:
-    """The outputs of a body whose nodes all have kernels."""
-    values: dict[Node, Any] = dict(zip(body.inputs, arrays, strict=True))
-    for node in body.nodes:
-        if node in values:
-            continue
-        given = [values[each] for each in node.inputs]
-        if node.op is TUPLE:
-            values[node] = tuple(given)
-        elif node.op is PROJECT:
-            values[node] = given[0][node.attrs["index"]]
-        else:
-            values[node] = node.op.evaluate(*given, **node.attrs)
-    return [values[each] for each in body.outputs]
 
 
 # ---------------------------------------------------------------------------------- open and shut
@@ -241,7 +218,7 @@ class Step:
     @property
     def constants(self) -> tuple[Node, ...]:
         """What a step reads from outside."""
-        return _read_from_outside(self.outputs, self.symbols)
+        return read_from_outside(self.outputs, self.symbols)
 
     def build(self) -> tuple[list[Node], list[Node]]:
         """The carries after the last step, and the ys of all steps.
@@ -267,15 +244,11 @@ class Step:
         """The results of the node that computes all carries, and some ys."""
         outputs = (*(each.next for each in self.carries), *ys)
         carried = [each.symbol for each in self.carries]
-        constants = _read_from_outside(outputs, self.symbols)
+        constants = read_from_outside(outputs, self.symbols)
         inside = depending_on(outputs, self.symbols)
         read = {*outputs, *(each for node in inside for each in node.inputs)}
         elements = {symbol: whole for symbol, whole in self.elements.items() if symbol in read}
-        arguments = {
-            each: make_node(ARGUMENT, (), {"number": number, "spec": each.tensor})
-            for number, each in enumerate((*constants, *carried, *elements))
-        }
-        body = Graph(tuple(arguments.values()), substitute(outputs, arguments))
+        body = body_of(outputs, arguments_for((*constants, *carried, *elements)))
         node = make_node(
             SCAN,
             (*constants, *(each.first for each in self.carries), *elements.values()),
@@ -300,22 +273,6 @@ class Step:
         found, stacked = Step(tuple(carries), self.elements, ys, self.length, self.reverse).build()
         finals = {**still, **dict(zip((each.symbol for each in moving), found, strict=True))}
         return [finals[each.symbol] for each in self.carries], stacked
-
-
-def _read_from_outside(outputs: Sequence[Node], symbols: Sequence[Node]) -> tuple[Node, ...]:
-    """What nodes within a step read and no step changes; numbers alone are written into them."""
-    inside = depending_on(outputs, symbols)
-    order = topological_order(outputs, follow=lambda node: node.inputs if node in inside else ())
-    outside = (each for node in order if node in inside for each in node.inputs)
-    read = dict.fromkeys((*outside, *outputs))
-    return tuple(each for each in read if each not in inside and not _is_number(each))
-
-
-def _is_number(node: Node) -> bool:
-    """Whether a node is one number, or views of it: ``broadcast_to(0.0, (3, 4))``."""
-    while node.op.is_view:
-        node = node.inputs[0]
-    return node.op is CONSTANT and node.size == 1
 
 
 # ------------------------------------------------------------------------------------ for users
