@@ -272,8 +272,7 @@ class Program:
     @property
     def flops(self) -> int:
         """Floating-point operations of one call."""
-        unit = self._shown.unit
-        return sum(n * each.flops for n, each in zip(unit.runs, unit.instructions, strict=True))
+        return self._shown.unit.flops
 
     @property
     def nbytes_moved(self) -> int:

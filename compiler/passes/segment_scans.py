@@ -1,0 +1,147 @@
+"""segment_scans: compute recurrences in segments, to stay within a memory budget.
+
+Before: a scan keeps for each of 10,000 steps what the way back needs.
+After: it keeps the carry of every hundredth step, and the way back computes a segment again at a
+time: see `graphnn.compiler.scans.segments`.
+
+Nothing happens without a budget, nor where there is room for all. Else the lengths of segments are
+those of least work within some number of bytes, and that number is corrected until the memory
+that the passes after this one plan fits the budget: they are tried, which takes as long for
+10,000 steps as for ten. If nothing fits, `rematerialize` gets the smallest that was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from graphnn.compiler.domain import is_computed
+from graphnn.compiler.driver import Driver, Pass
+from graphnn.compiler.scans.rewriting import has_scans
+from graphnn.compiler.scans.schedules import MOST_LEVELS, Lengths, Recurrence, cheapest, smallest
+from graphnn.compiler.scans.segments import Pair, find_pairs, in_segments
+from graphnn.compiler.trials import AIM, CLOSE, between, planned
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import Graph, substitute
+from graphnn.core.node import Node
+from graphnn.ops.recomputation import SEGMENT, again
+
+__all__ = ["segment_scans_before"]
+
+MOST_TRIALS = 8
+
+FINENESS = 1 << 20
+"""Parts of the memory that everything would take, of which a guess is a number."""
+
+
+def segment_scans_before(rest: Sequence[Pass]) -> Pass:
+    """The pass, given those that follow it and end with planned memory."""
+
+    def segment_scans(unit: Unit, driver: Driver) -> Unit:
+        budget = unit.options.memory_budget
+        if budget is None or not has_scans(unit.graph):
+            return unit
+        return _Search(unit, rest, driver.fuel).within(budget)
+
+    return segment_scans
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A way to run the program, and what it takes."""
+
+    unit: Unit
+    nbytes: int
+    flops: int
+
+
+class _Search:
+    """Tries out schedules until the planned arena fits."""
+
+    def __init__(self, unit: Unit, rest: Sequence[Pass], fuel: int | None) -> None:
+        self._unit = unit
+        self._rest = rest
+        self._fuel = fuel
+        self._pairs = find_pairs(unit.graph)
+        self._known: dict[tuple[Lengths, ...], _Found] = {}
+
+    def within(self, budget: int) -> Unit:
+        """The unit with segments as long as the budget allows."""
+        plain = self._try([()] * len(self._pairs))
+        unit = replace(self._unit, plain_flops=plain.flops)
+        if plain.nbytes <= budget or not self._pairs:
+            return unit
+        recurrences = _measured([pair.recurrence for pair in self._pairs], plain.nbytes)
+        self._aim(recurrences, plain, budget)
+        fitting = [each for each in self._known.values() if each.nbytes <= budget]
+        if not fitting:
+            # The same for every budget, so that the smallest arena that an error names is found
+            # again when it is asked for.
+            for levels in range(1, MOST_LEVELS + 1):
+                found = self._try([smallest(each, levels) for each in recurrences])
+                fitting.append(found)
+                if found.nbytes <= budget:
+                    break
+            best = min(fitting, key=lambda each: each.nbytes)
+        else:
+            best = min(fitting, key=lambda each: each.flops)
+        return replace(best.unit, plain_flops=plain.flops)
+
+    def _aim(self, recurrences: Sequence[Recurrence], plain: _Found, budget: int) -> None:
+        """Find the largest part of the memory that everything would take whose plan fits."""
+        low, high = 0, FINENESS
+        guess = FINENESS * budget // plain.nbytes
+        for _ in range(MOST_TRIALS):
+            if high - low < 2:
+                return
+            if not low < guess < high:
+                guess = between(low, high)
+            lengths = [cheapest(each, each.nbytes(()) * guess // FINENESS) for each in recurrences]
+            chosen = [each for each in lengths if each is not None]
+            if len(chosen) < len(lengths):
+                low, guess = guess, 0
+                continue
+            found = self._try(chosen)
+            if CLOSE * budget <= found.nbytes <= budget:
+                return
+            if found.nbytes <= budget:
+                low = guess
+            else:
+                high = guess
+            guess = int(guess * AIM * budget / found.nbytes)
+
+    def _try(self, lengths: Sequence[Lengths]) -> _Found:
+        """Plan a program with pairs in segments."""
+        key = tuple(lengths)
+        if key not in self._known:
+            chosen = {pair: each for pair, each in zip(self._pairs, key, strict=True) if each}
+            unit = _segmented(self._unit, chosen) if chosen else self._unit
+            made = planned(unit, self._rest, self._fuel)
+            assert made.plan is not None
+            self._known[key] = _Found(unit, made.plan.nbytes, made.flops)
+        return self._known[key]
+
+
+def _measured(recurrences: Sequence[Recurrence], nbytes: int) -> list[Recurrence]:
+    """With what a step really takes: beside what is kept, what leaves the loop for all steps."""
+    total = sum(each.nbytes(()) for each in recurrences)
+    return [
+        replace(each, kept_nbytes=max(each.kept_nbytes * nbytes // total, each.kept_nbytes))
+        for each in recurrences
+    ]
+
+
+def _segmented(unit: Unit, chosen: Mapping[Pair, Lengths]) -> Unit:
+    graph = in_segments(unit.graph, chosen)
+    again_computed = tuple(node for pair in chosen for node in _computed_again(pair))
+    return replace(unit, graph=graph, recomputed=(*unit.recomputed, *again_computed))
+
+
+def _computed_again(pair: Pair) -> list[Node]:
+    """What of a step is computed again, told apart from the first time."""
+    body: Graph = pair.forward.attrs["body"]
+    carries = body.outputs[: pair.forward.attrs["n_carry"]]
+    wanted = (*carries, *(body.outputs[number] for number in pair.kept))
+    copies = {each: again(each, SEGMENT) for each in body.inputs}
+    outputs = substitute(wanted, copies)
+    return [each for each in Graph((), outputs).nodes if is_computed(each)]
