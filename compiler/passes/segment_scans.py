@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from graphnn.compiler.domain import is_computed
 from graphnn.compiler.driver import Driver, Pass
 from graphnn.compiler.scans.rewriting import has_scans
-from graphnn.compiler.scans.schedules import MOST_LEVELS, Lengths, Recurrence, cheapest, smallest
+from graphnn.compiler.scans.schedules import MOST_LEVELS, Schedule, Recurrence, cheapest, smallest
 from graphnn.compiler.scans.segments import Pair, find_pairs, in_segments
 from graphnn.compiler.trials import AIM, CLOSE, between, planned
 from graphnn.compiler.unit import Unit
@@ -63,7 +63,7 @@ class _Search:
         self._rest = rest
         self._fuel = fuel
         self._pairs = find_pairs(unit.graph)
-        self._known: dict[tuple[Lengths, ...], _Found] = {}
+        self._known: dict[tuple[Schedule, ...], _Found] = {}
 
     def within(self, budget: int) -> Unit:
         """The unit with segments as long as the budget allows."""
@@ -95,12 +95,13 @@ class _Search:
             if high - low < 2:
                 return
             if not low < guess < high:
-                guess = between(low, high)
-            lengths = [cheapest(each, each.nbytes(()) * guess // FINENESS) for each in recurrences]
-            chosen = [each for each in lengths if each is not None]
-            if len(chosen) < len(lengths):
+                guess = (low + high) // 2 if low else between(low, high)
+            tried = [cheapest(each, each.nbytes(()) * guess // FINENESS) for each in recurrences]
+            chosen = [each for each in tried if each is not None]
+            if len(chosen) < len(tried):
                 low, guess = guess, 0
                 continue
+            is_known = tuple(chosen) in self._known
             found = self._try(chosen)
             if CLOSE * budget <= found.nbytes <= budget:
                 return
@@ -108,11 +109,11 @@ class _Search:
                 low = guess
             else:
                 high = guess
-            guess = int(guess * AIM * budget / found.nbytes)
+            guess = 0 if is_known else int(guess * AIM * budget / found.nbytes)
 
-    def _try(self, lengths: Sequence[Lengths]) -> _Found:
+    def _try(self, schedules: Sequence[Schedule]) -> _Found:
         """Plan a program with pairs in segments."""
-        key = tuple(lengths)
+        key = tuple(schedules)
         if key not in self._known:
             chosen = {pair: each for pair, each in zip(self._pairs, key, strict=True) if each}
             unit = _segmented(self._unit, chosen) if chosen else self._unit
@@ -131,7 +132,7 @@ def _measured(recurrences: Sequence[Recurrence], nbytes: int) -> list[Recurrence
     ]
 
 
-def _segmented(unit: Unit, chosen: Mapping[Pair, Lengths]) -> Unit:
+def _segmented(unit: Unit, chosen: Mapping[Pair, Schedule]) -> Unit:
     graph = in_segments(unit.graph, chosen)
     again_computed = tuple(node for pair in chosen for node in _computed_again(pair))
     return replace(unit, graph=graph, recomputed=(*unit.recomputed, *again_computed))

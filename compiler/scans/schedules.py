@@ -1,13 +1,16 @@
-"""How long the segments of a recurrence should be: the least work within a number of bytes.
+"""How to cut a recurrence into segments: the least work within a number of bytes.
 
-A schedule is a tuple of lengths, ``(1000, 32)``: segments of 1000 steps, each in segments of 32.
+A schedule says for every level how many segments there are and how long they are: ``((9, 1000),
+(30, 32))`` for nine segments of 1000 steps, each in 30 segments of 32. What is left over at each
+level is the last segment on the way there, and longer or shorter than the others.
+
 On the way there the carry is kept where a segment begins; on the way back a segment is computed
-again, and what its steps need is kept for the innermost segments alone. The last segment of each
-level is left to the end of the way there and not computed again.
+again, and what its steps need is kept for the innermost segments alone. A last segment is not
+computed again: its steps are kept at once, as many as there is room for.
 
-Lengths are the same throughout a level, so that a program holds every level once, however many
-segments there are. Schedules without that restriction (Griewank and Walther's `revolve`, 2000)
-need up to ``r`` times fewer places for the same work; see the decision record.
+Segments of a level have one length, so that a program holds every level once, however many
+segments there are. What schedules without that restriction could save (Griewank and Walther's
+`revolve`, 2000) is measured in the decision record.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Lengths", "Recurrence", "cheapest", "extra_steps", "places", "smallest"]
+__all__ = ["MOST_LEVELS", "Recurrence", "Schedule", "cheapest", "extra_steps", "smallest"]
 
-Lengths = tuple[int, ...]
+Schedule = tuple[tuple[int, int], ...]
+"""For every level, outermost first, the number of segments beside the last one, and their length."""
 
 MOST_LEVELS = 4
-"""More save next to nothing: four take 10,000 steps down to 30 places."""
+"""More save next to nothing: with four, 25 places are enough for 10,000 steps."""
 
 RATIO = 16
 """Numbers of segments that are tried differ by at least one in so many."""
@@ -37,91 +41,79 @@ class Recurrence:
     carry_nbytes : int
         What is kept where a segment begins.
     kept_nbytes : int
-        What is kept of each step of an innermost segment.
+        What is kept of each step of an innermost segment; at least 1.
     """
 
     steps: int
     carry_nbytes: int
     kept_nbytes: int
 
-    def nbytes(self, lengths: Lengths) -> int:
+    def nbytes(self, schedule: Schedule) -> int:
         """What all that is kept takes at most."""
-        borders, kept = places(self.steps, lengths)
-        return borders * self.carry_nbytes + kept * self.kept_nbytes
+        if not schedule:
+            return self.steps * self.kept_nbytes
+        (count, length), *inner = schedule
+        last = self.of(self.steps - count * length).nbytes(())
+        return count * self.carry_nbytes + max(last, self.of(length).nbytes(tuple(inner)))
+
+    def of(self, steps: int) -> Recurrence:
+        """The same of other length."""
+        return Recurrence(steps, self.carry_nbytes, self.kept_nbytes)
 
 
-def segments(steps: int, length: int) -> tuple[int, int]:
-    """How many segments are computed again, and the steps of the last one, which is not."""
-    count = (steps - 1) // length
-    return count, steps - count * length
-
-
-def places(steps: int, lengths: Lengths) -> tuple[int, int]:
-    """How many carries at borders, and how many steps in full, are kept at a time."""
-    borders = 0
-    for length in lengths:
-        borders += segments(steps, length)[0]
-        steps = length
-    return borders, steps
-
-
-def extra_steps(steps: int, lengths: Lengths) -> int:
+def extra_steps(schedule: Schedule) -> int:
     """How many steps are computed again."""
     total, times = 0, 1
-    for length in lengths:
-        count, _ = segments(steps, length)
+    for count, length in schedule:
         times *= count
         total += times * length
-        steps = length
     return total
 
 
-def cheapest(recurrence: Recurrence, nbytes: int) -> Lengths | None:
-    """The schedule with least work within ``nbytes``; None if there is none."""
-    found = [
-        lengths
-        for levels in range(MOST_LEVELS + 1)
-        if (lengths := _cheapest(recurrence, nbytes, levels)) is not None
-    ]
-    return min(found, key=lambda each: extra_steps(recurrence.steps, each), default=None)
+def cheapest(recurrence: Recurrence, nbytes: int) -> Schedule | None:
+    """The schedule with least work within ``nbytes``; None if there is none.
+
+    A schedule of fewer levels takes less work than one of more.
+    """
+    tried = (_cheapest(recurrence, nbytes, levels) for levels in range(MOST_LEVELS + 1))
+    return next((each for each in tried if each is not None), None)
 
 
-def smallest(recurrence: Recurrence, levels: int) -> Lengths:
-    """The schedule of so many levels, or fewer, that keeps least."""
+def smallest(recurrence: Recurrence, levels: int) -> Schedule:
+    """The schedule of so many levels that keeps least."""
     low, high = 0, recurrence.nbytes(())
-    best: Lengths = ()
+    best: Schedule = ()
     while high - low > 1:
         middle = (low + high) // 2
-        found = [_cheapest(recurrence, middle, each) for each in range(levels + 1)]
-        fitting = [each for each in found if each is not None]
-        if fitting:
-            best = min(fitting, key=recurrence.nbytes)
-            high = min(middle, recurrence.nbytes(best))
-        else:
+        found = _cheapest(recurrence, middle, levels)
+        if found is None:
             low = middle
+        else:
+            best, high = found, min(middle, recurrence.nbytes(found))
     return best
 
 
 @lru_cache(maxsize=1 << 14)
-def _cheapest(recurrence: Recurrence, nbytes: int, levels: int) -> Lengths | None:
+def _cheapest(recurrence: Recurrence, nbytes: int, levels: int) -> Schedule | None:
     """The schedule of so many levels with least work within ``nbytes``; None if there is none."""
-    steps, carry = recurrence.steps, recurrence.carry_nbytes
+    steps = recurrence.steps
     if levels == 0:
         return () if recurrence.nbytes(()) <= nbytes else None
-    best: Lengths | None = None
+    best: Schedule | None = None
     for count in _counts(steps):
-        if count * carry > nbytes:
+        left = nbytes - count * recurrence.carry_nbytes
+        room = min(left // recurrence.kept_nbytes, steps - count)  # for steps of the last segment
+        if room < 1:
             break
-        # Of one level, the last segment is as long as the others; of several, short enough to be
-        # kept in full.
-        length = -(-steps // (count + 1)) if levels == 1 else (steps - 1) // count
-        inner = Recurrence(length, carry, recurrence.kept_nbytes)
-        rest = _cheapest(inner, nbytes - count * carry, levels - 1)
-        if rest is None or segments(steps, length)[1] > (length, *rest)[-1]:
+        length = -(-(steps - room) // count)
+        if count * length >= steps:
             continue
-        lengths = (length, *rest)
-        if best is None or extra_steps(steps, lengths) < extra_steps(steps, best):
-            best = lengths
+        inner = _cheapest(recurrence.of(length), left, levels - 1)
+        if inner is None:
+            continue
+        schedule = ((count, length), *inner)
+        if best is None or extra_steps(schedule) < extra_steps(best):
+            best = schedule
         if levels == 1:
             break  # more segments only take more work
     return best

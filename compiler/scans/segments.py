@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from graphnn.compiler.memory_model import aligned
 from graphnn.compiler.scans.rewriting import is_scan
-from graphnn.compiler.scans.schedules import Lengths, Recurrence, segments
+from graphnn.compiler.scans.schedules import Recurrence, Schedule
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
@@ -102,7 +102,7 @@ def _goes_back(forward: Node, reader: Node, result: Node) -> bool:
 # ------------------------------------------------------------------------------ what is made of it
 
 
-def in_segments(graph: Graph, chosen: Mapping[Pair, Lengths]) -> Graph:
+def in_segments(graph: Graph, chosen: Mapping[Pair, Schedule]) -> Graph:
     """The graph with some pairs computed in segments."""
     forwards = {pair.forward: pair for pair in chosen}
     backwards = {pair.backward: pair for pair in chosen}
@@ -128,9 +128,9 @@ def in_segments(graph: Graph, chosen: Mapping[Pair, Lengths]) -> Graph:
 class _Way:
     """The way there, in segments, and the way back over it, when it is known."""
 
-    def __init__(self, step: Step, numbers: Sequence[int], lengths: Lengths) -> None:
+    def __init__(self, step: Step, numbers: Sequence[int], schedule: Schedule) -> None:
         self._step = step
-        self._lengths = lengths
+        self._schedule = schedule
         self._kept = {number: step.outputs[number] for number in numbers}
         # These stand for what is not there for all steps at a time.
         self._absent = {
@@ -144,7 +144,7 @@ class _Way:
         step, count = self._step, len(self._step.carries)
         numbers = [n for n in range(count, len(step.outputs)) if n not in self._kept]
         others = [step.outputs[number] for number in numbers]
-        finals, ys, self._saved = _there(step, others, [*self._kept.values()], self._lengths)
+        finals, ys, self._saved = _there(step, others, [*self._kept.values()], self._schedule)
         by_number = {**self._absent, **dict(zip(numbers, ys, strict=True))}
         return [*finals, *(by_number[number] for number in sorted(by_number))]
 
@@ -162,7 +162,7 @@ class _Way:
         places = {each: place for place, each in enumerate(self._kept.values())}
         numbered = {symbol: places[each] for symbol, each in kept.items()}
         way = _Both(self._step, replace(step, elements=given), [*places], numbered)
-        finals, ys = _back(way, self._saved, self._lengths)
+        finals, ys = _back(way, self._saved, self._schedule)
         return [*finals, *ys]
 
 
@@ -204,16 +204,17 @@ class _Both:
 
 
 def _there(
-    step: Step, others: Sequence[Node], kept: Sequence[Node], lengths: Lengths
+    step: Step, others: Sequence[Node], kept: Sequence[Node], schedule: Schedule
 ) -> tuple[list[Node], list[Node], _Saved]:
     """The last carry, what is asked for of all steps, and what is saved."""
-    if not lengths:
+    if not schedule:
         finals, ys = replace(step, ys=(*others, *kept)).build()
         return finals, ys[: len(others)], _Saved((), ys[len(others) :])
-    cut = _Cut(step, lengths[0], is_last_behind=not step.reverse)
+    cut = _Cut(step, schedule[0], is_last_behind=not step.reverse)
     carries, elements = _symbols(each.symbol for each in step.carries), cut.symbols()
     segment = cut.segment(_again(carries), _again(elements))
-    after, made = replace(segment, ys=tuple(others)).build()
+    # In segments too, though nothing is saved of it: products leave the innermost ones alone.
+    after, made, _ = _there(segment, others, (), schedule[1:])
     whole = Step(
         tuple(map(Carry, carries, (each.first for each in step.carries), after)),
         dict(zip(elements, cut.mains, strict=True)),
@@ -227,14 +228,14 @@ def _there(
     return finals, cut.joined(mains, rests), _Saved(borders, last.kept)
 
 
-def _back(way: _Both, saved: _Saved, lengths: Lengths) -> tuple[list[Node], list[Node]]:
+def _back(way: _Both, saved: _Saved, schedule: Schedule) -> tuple[list[Node], list[Node]]:
     """The results of the scan back."""
     forward, backward = way.forward, way.backward
-    if not lengths:
+    if not schedule:
         kept = {symbol: saved.kept[number] for symbol, number in way.numbered.items()}
         return replace(backward, elements={**backward.elements, **kept}).build()
     there, back = (
-        _Cut(each, lengths[0], is_last_behind=not forward.reverse) for each in (forward, backward)
+        _Cut(each, schedule[0], is_last_behind=not forward.reverse) for each in (forward, backward)
     )
     firsts = [each.first for each in backward.carries]
     firsts, rests = _back(replace(way, backward=back.last(firsts)), saved, ())
@@ -246,8 +247,8 @@ def _back(way: _Both, saved: _Saved, lengths: Lengths) -> tuple[list[Node], list
         forward=there.segment(_again(borders), _again(read)),
         backward=back.segment(_again(carries), _again(given)),
     )
-    _, _, inside = _there(segment.forward, (), way.kept, lengths[1:])
-    after, ys = _back(segment, inside, lengths[1:])
+    _, _, inside = _there(segment.forward, (), way.kept, schedule[1:])
+    after, ys = _back(segment, inside, schedule[1:])
     symbols = (*borders, *read, *given)
     wholes = (*saved.borders, *there.mains, *back.mains)
     whole = Step(
@@ -272,19 +273,19 @@ class _Cut:
         The sequences without that one, of segments.
     """
 
-    def __init__(self, step: Step, length: int, *, is_last_behind: bool) -> None:
+    def __init__(self, step: Step, level: tuple[int, int], *, is_last_behind: bool) -> None:
         assert isinstance(step.length, int)
         self._step = step
-        self._length = length
         self._is_last_behind = is_last_behind
-        self.count, self._n_last = segments(step.length, length)
-        split = self.count * length if is_last_behind else self._n_last
+        self.count, self._length = level
+        self._n_last = step.length - self.count * self._length
+        split = self.count * self._length if is_last_behind else self._n_last
         self.mains: list[Node] = []
         self._rests: list[Node] = []
         for whole in step.elements.values():
             parts = (whole[:split], whole[split:])
             main, rest = parts if is_last_behind else reversed(parts)
-            self.mains.append(reshape(main, (self.count, length, *whole.shape[1:])))
+            self.mains.append(reshape(main, (self.count, self._length, *whole.shape[1:])))
             self._rests.append(rest)
 
     def symbols(self) -> list[Node]:
