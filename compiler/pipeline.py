@@ -88,7 +88,8 @@ O2: tuple[Pass, ...] = (
     everywhere(correlate),
     everywhere(merge_scans),  # what derivative rules computed once more
     everywhere(trim_scans),
-    segment_scans_before((*AFTER_MERGING, *TOGETHER)),  # before products leave their segment
+    # Before products leave their segment.
+    segment_scans_before((*AFTER_MERGING, *TOGETHER), may_sink=True),
     *AFTER_MERGING,
     rematerialize_before(TOGETHER),
     *TOGETHER,

@@ -36,6 +36,7 @@ FREE_STEPS = 4096
 AIMED_TRIALS = 5
 DESCENT_TRIALS = 7
 
+
 def rematerialize_before(rest: Sequence[Pass]) -> Pass:
     """The pass, given those that follow it and end with planned memory.
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from graphnn.compiler.domain import is_computed
 from graphnn.compiler.driver import Driver, Pass
 from graphnn.compiler.scans.rewriting import has_scans
-from graphnn.compiler.scans.schedules import MOST_LEVELS, Schedule, Recurrence, cheapest, smallest
+from graphnn.compiler.scans.schedules import MOST_LEVELS, Recurrence, Schedule, cheapest, smallest
 from graphnn.compiler.scans.segments import Pair, find_pairs, in_segments
+from graphnn.compiler.scans.sink import sink
 from graphnn.compiler.trials import AIM, CLOSE, between, planned
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, substitute
@@ -34,14 +35,27 @@ FINENESS = 1 << 20
 """Parts of the memory that everything would take, of which a guess is a number."""
 
 
-def segment_scans_before(rest: Sequence[Pass]) -> Pass:
-    """The pass, given those that follow it and end with planned memory."""
+def segment_scans_before(rest: Sequence[Pass], *, may_sink: bool = False) -> Pass:
+    """The pass, given those that follow it and end with planned memory.
+
+    If segments alone are not enough, and it may, what is computed for all steps at once is made
+    part of the steps (`graphnn.compiler.scans.sink`), which adds up sums in another order.
+    """
 
     def segment_scans(unit: Unit, driver: Driver) -> Unit:
         budget = unit.options.memory_budget
         if budget is None or not has_scans(unit.graph):
             return unit
-        return _Search(unit, rest, driver.fuel).within(budget)
+        plain = _Found.of(unit, rest, driver)
+        unit = replace(unit, plain_flops=plain.flops)
+        if plain.nbytes <= budget:
+            return unit
+        found = _Search(unit, plain.nbytes, rest, driver).within(budget)
+        if found.nbytes > budget and may_sink:
+            sunk = driver.with_graph(unit, sink(unit.graph))
+            other = _Search(sunk, plain.nbytes, rest, driver).within(budget)
+            found = min(found, other, key=lambda each: each.nbytes)
+        return found.unit if found.nbytes < plain.nbytes else unit
 
     return segment_scans
 
@@ -54,49 +68,64 @@ class _Found:
     nbytes: int
     flops: int
 
+    @staticmethod
+    def of(unit: Unit, rest: Sequence[Pass], driver: Driver) -> _Found:
+        """What the remaining passes make of a unit."""
+        made = planned(unit, rest, driver.fuel)
+        assert made.plan is not None
+        return _Found(unit, made.plan.nbytes, made.flops)
+
 
 class _Search:
-    """Tries out schedules until the planned arena fits."""
+    """Tries out schedules for the pairs of one graph until the planned arena fits.
 
-    def __init__(self, unit: Unit, rest: Sequence[Pass], fuel: int | None) -> None:
+    Parameters
+    ----------
+    unit : Unit
+    plain_nbytes : int
+        The arena without segments.
+    rest : sequence of Pass
+    driver : Driver
+    """
+
+    def __init__(self, unit: Unit, plain_nbytes: int, rest: Sequence[Pass], driver: Driver) -> None:
         self._unit = unit
         self._rest = rest
-        self._fuel = fuel
+        self._driver = driver
         self._pairs = find_pairs(unit.graph)
+        self._plain_nbytes = plain_nbytes
+        self._recurrences = _measured([pair.recurrence for pair in self._pairs], plain_nbytes)
         self._known: dict[tuple[Schedule, ...], _Found] = {}
 
-    def within(self, budget: int) -> Unit:
-        """The unit with segments as long as the budget allows."""
-        plain = self._try([()] * len(self._pairs))
-        unit = replace(self._unit, plain_flops=plain.flops)
-        if plain.nbytes <= budget or not self._pairs:
-            return unit
-        recurrences = _measured([pair.recurrence for pair in self._pairs], plain.nbytes)
-        self._aim(recurrences, plain, budget)
+    def within(self, budget: int) -> _Found:
+        """What takes least work within the budget, or least memory if nothing fits."""
+        if not self._pairs:
+            return self._try(())
+        self._aim(budget)
         fitting = [each for each in self._known.values() if each.nbytes <= budget]
-        if not fitting:
-            # The same for every budget, so that the smallest arena that an error names is found
-            # again when it is asked for.
-            for levels in range(1, MOST_LEVELS + 1):
-                found = self._try([smallest(each, levels) for each in recurrences])
-                fitting.append(found)
-                if found.nbytes <= budget:
-                    break
-            best = min(fitting, key=lambda each: each.nbytes)
-        else:
-            best = min(fitting, key=lambda each: each.flops)
-        return replace(best.unit, plain_flops=plain.flops)
+        if fitting:
+            return min(fitting, key=lambda each: each.flops)
+        # The same for every budget, so that the smallest arena that an error names is found again
+        # when it is asked for.
+        tried = []
+        for levels in range(1, MOST_LEVELS + 1):
+            tried.append(self._try([smallest(each, levels) for each in self._recurrences]))
+            if tried[-1].nbytes <= budget:
+                break
+        return min(tried, key=lambda each: each.nbytes)
 
-    def _aim(self, recurrences: Sequence[Recurrence], plain: _Found, budget: int) -> None:
+    def _aim(self, budget: int) -> None:
         """Find the largest part of the memory that everything would take whose plan fits."""
         low, high = 0, FINENESS
-        guess = FINENESS * budget // plain.nbytes
+        guess = FINENESS * budget // self._plain_nbytes
         for _ in range(MOST_TRIALS):
             if high - low < 2:
                 return
             if not low < guess < high:
                 guess = (low + high) // 2 if low else between(low, high)
-            tried = [cheapest(each, each.nbytes(()) * guess // FINENESS) for each in recurrences]
+            tried = [
+                cheapest(each, each.nbytes(()) * guess // FINENESS) for each in self._recurrences
+            ]
             chosen = [each for each in tried if each is not None]
             if len(chosen) < len(tried):
                 low, guess = guess, 0
@@ -112,20 +141,18 @@ class _Search:
             guess = 0 if is_known else int(guess * AIM * budget / found.nbytes)
 
     def _try(self, schedules: Sequence[Schedule]) -> _Found:
-        """Plan a program with pairs in segments."""
+        """Plan the program with pairs in segments."""
         key = tuple(schedules)
         if key not in self._known:
             chosen = {pair: each for pair, each in zip(self._pairs, key, strict=True) if each}
-            unit = _segmented(self._unit, chosen) if chosen else self._unit
-            made = planned(unit, self._rest, self._fuel)
-            assert made.plan is not None
-            self._known[key] = _Found(unit, made.plan.nbytes, made.flops)
+            unit = _segmented(self._unit, chosen)
+            self._known[key] = _Found.of(unit, self._rest, self._driver)
         return self._known[key]
 
 
 def _measured(recurrences: Sequence[Recurrence], nbytes: int) -> list[Recurrence]:
     """With what a step really takes: beside what is kept, what leaves the loop for all steps."""
-    total = sum(each.nbytes(()) for each in recurrences)
+    total = sum(each.nbytes(()) for each in recurrences) or 1
     return [
         replace(each, kept_nbytes=max(each.kept_nbytes * nbytes // total, each.kept_nbytes))
         for each in recurrences
@@ -133,6 +160,8 @@ def _measured(recurrences: Sequence[Recurrence], nbytes: int) -> list[Recurrence
 
 
 def _segmented(unit: Unit, chosen: Mapping[Pair, Schedule]) -> Unit:
+    if not chosen:
+        return unit
     graph = in_segments(unit.graph, chosen)
     again_computed = tuple(node for pair in chosen for node in _computed_again(pair))
     return replace(unit, graph=graph, recomputed=(*unit.recomputed, *again_computed))

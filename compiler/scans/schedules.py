@@ -22,7 +22,7 @@ from functools import lru_cache
 __all__ = ["MOST_LEVELS", "Recurrence", "Schedule", "cheapest", "extra_steps", "smallest"]
 
 Schedule = tuple[tuple[int, int], ...]
-"""For every level, outermost first, the number of segments beside the last one, and their length."""
+"""For every level, outermost first, how many segments beside the last one, and how long."""
 
 MOST_LEVELS = 4
 """More save next to nothing: with four, 25 places are enough for 10,000 steps."""
@@ -80,16 +80,18 @@ def cheapest(recurrence: Recurrence, nbytes: int) -> Schedule | None:
 
 
 def smallest(recurrence: Recurrence, levels: int) -> Schedule:
-    """The schedule of so many levels that keeps least."""
+    """The schedule of so many levels, or fewer, that keeps least."""
     low, high = 0, recurrence.nbytes(())
     best: Schedule = ()
     while high - low > 1:
         middle = (low + high) // 2
-        found = _cheapest(recurrence, middle, levels)
-        if found is None:
-            low = middle
+        tried = (_cheapest(recurrence, middle, each) for each in range(levels + 1))
+        found = [each for each in tried if each is not None]
+        if found:
+            best = min(found, key=recurrence.nbytes)
+            high = min(middle, recurrence.nbytes(best))
         else:
-            best, high = found, min(middle, recurrence.nbytes(found))
+            low = middle
     return best
 
 

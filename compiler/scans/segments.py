@@ -69,10 +69,12 @@ def find_pairs(graph: Graph) -> list[Pair]:
     for node in filter(is_scan, graph.nodes):
         by_reader: dict[Node, list[int]] = {}
         for result in graph.users[node]:
-            reader = _only_reader(graph, result) if result not in outputs else None
-            if reader is not None and result.attrs["index"] >= node.attrs["n_carry"]:
-                if _goes_back(node, reader, result):
-                    by_reader.setdefault(reader, []).append(result.attrs["index"])
+            number: int = result.attrs["index"]
+            readers = graph.users[result]
+            if number < node.attrs["n_carry"] or result in outputs or len(readers) != 1:
+                continue
+            if _goes_back(node, readers[0], result):
+                by_reader.setdefault(readers[0], []).append(number)
         found += (Pair(node, reader, tuple(kept)) for reader, kept in by_reader.items())
     found.sort(key=lambda pair: -pair.recurrence.nbytes(()))
     taken: set[Node] = set()
@@ -82,11 +84,6 @@ def find_pairs(graph: Graph) -> list[Pair]:
             taken |= {pair.forward, pair.backward}
             chosen.append(pair)
     return chosen
-
-
-def _only_reader(graph: Graph, node: Node) -> Node | None:
-    readers = graph.users[node]
-    return readers[0] if len(readers) == 1 else None
 
 
 def _goes_back(forward: Node, reader: Node, result: Node) -> bool:
