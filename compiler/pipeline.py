@@ -87,7 +87,6 @@ O2: tuple[Pass, ...] = (
     everywhere(expand),
     everywhere(correlate),
     everywhere(merge_scans),  # what derivative rules computed once more
-    everywhere(trim_scans),
     # Before products leave their segment.
     segment_scans_before((*AFTER_MERGING, *TOGETHER), may_sink=True),
     *AFTER_MERGING,

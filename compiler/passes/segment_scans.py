@@ -12,15 +12,18 @@ that the passes after this one plan fits the budget: they are tried, which takes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphnn.compiler.domain import is_computed
 from graphnn.compiler.driver import Driver, Pass
+from graphnn.compiler.scans.bodies import everywhere
 from graphnn.compiler.scans.rewriting import has_scans
 from graphnn.compiler.scans.schedules import MOST_LEVELS, Recurrence, Schedule, cheapest, smallest
-from graphnn.compiler.scans.segments import Pair, find_pairs, in_segments
+from graphnn.compiler.scans.segments import Pair, find_lonely, find_pairs, in_segments
 from graphnn.compiler.scans.sink import sink
+from graphnn.compiler.scans.trim import trim_scans
 from graphnn.compiler.trials import AIM, CLOSE, between, planned
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, substitute
@@ -50,6 +53,7 @@ def segment_scans_before(rest: Sequence[Pass], *, may_sink: bool = False) -> Pas
         unit = replace(unit, plain_flops=plain.flops)
         if plain.nbytes <= budget:
             return unit
+        unit = everywhere(trim_scans)(unit, driver)  # what nobody reads is kept for nobody
         found = _Search(unit, plain.nbytes, rest, driver).within(budget)
         if found.nbytes > budget and may_sink:
             sunk = driver.with_graph(unit, sink(unit.graph))
@@ -93,6 +97,7 @@ class _Search:
         self._rest = rest
         self._driver = driver
         self._pairs = find_pairs(unit.graph)
+        self._lonely = {each: _middling(each) for each in find_lonely(unit.graph, self._pairs)}
         self._plain_nbytes = plain_nbytes
         self._recurrences = _measured([pair.recurrence for pair in self._pairs], plain_nbytes)
         self._known: dict[tuple[Schedule, ...], _Found] = {}
@@ -145,9 +150,16 @@ class _Search:
         key = tuple(schedules)
         if key not in self._known:
             chosen = {pair: each for pair, each in zip(self._pairs, key, strict=True) if each}
-            unit = _segmented(self._unit, chosen)
+            unit = _segmented(self._unit, {**chosen, **self._lonely})
             self._known[key] = _Found.of(unit, self._rest, self._driver)
         return self._known[key]
+
+
+def _middling(alone: Pair) -> Schedule:
+    """About as many segments as each has steps."""
+    steps: int = alone.forward.attrs["length"]
+    length = math.isqrt(steps)
+    return (((steps - 1) // length, length),)
 
 
 def _measured(recurrences: Sequence[Recurrence], nbytes: int) -> list[Recurrence]:
@@ -163,7 +175,8 @@ def _segmented(unit: Unit, chosen: Mapping[Pair, Schedule]) -> Unit:
     if not chosen:
         return unit
     graph = in_segments(unit.graph, chosen)
-    again_computed = tuple(node for pair in chosen for node in _computed_again(pair))
+    pairs = [pair for pair in chosen if pair.backward is not None]
+    again_computed = tuple(node for pair in pairs for node in _computed_again(pair))
     return replace(unit, graph=graph, recomputed=(*unit.recomputed, *again_computed))
 
 

@@ -27,8 +27,11 @@ Schedule = tuple[tuple[int, int], ...]
 MOST_LEVELS = 4
 """More save next to nothing: with four, 25 places are enough for 10,000 steps."""
 
-RATIO = 16
+RATIO = 8
 """Numbers of segments that are tried differ by at least one in so many."""
+
+FINENESS = 64
+"""The smallest schedule is sought to one part in so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def smallest(recurrence: Recurrence, levels: int) -> Schedule:
     """The schedule of so many levels, or fewer, that keeps least."""
     low, high = 0, recurrence.nbytes(())
     best: Schedule = ()
-    while high - low > 1:
+    while high - low > 1 + low // FINENESS:
         middle = (low + high) // 2
         tried = (_cheapest(recurrence, middle, each) for each in range(levels + 1))
         found = [each for each in tried if each is not None]

@@ -28,7 +28,7 @@ from graphnn.ops.leaves import input_like
 from graphnn.ops.recomputation import SEGMENT, again
 from graphnn.ops.scans import Carry, Step
 
-__all__ = ["Pair", "find_pairs", "in_segments"]
+__all__ = ["Pair", "find_lonely", "find_pairs", "in_segments"]
 
 
 # ------------------------------------------------------------------------------- what there is
@@ -40,14 +40,15 @@ class Pair:
 
     Attributes
     ----------
-    forward, backward : Node
-        Scans of as many steps, of opposite directions.
+    forward : Node
+    backward : Node or None
+        A scan of as many steps in the opposite direction; None for a scan that is alone.
     kept : tuple of int
         The numbers of those results of ``forward`` for every step that ``backward`` alone reads.
     """
 
     forward: Node
-    backward: Node
+    backward: Node | None
     kept: tuple[int, ...]
 
     @property
@@ -86,6 +87,22 @@ def find_pairs(graph: Graph) -> list[Pair]:
     return chosen
 
 
+def find_lonely(graph: Graph, pairs: Sequence[Pair]) -> list[Pair]:
+    """Scans that give their last carry alone, and are in no pair.
+
+    Nothing is computed again for their segments, but products of sequences stay in them.
+    """
+    taken = {node for pair in pairs for node in (pair.forward, pair.backward)}
+    return [
+        Pair(node, None, ())
+        for node in filter(is_scan, graph.nodes)
+        if node not in taken
+        and node.attrs["length"] > 1
+        and node.attrs["n_xs"]
+        and node.attrs["n_carry"] == len(node.attrs["body"].outputs)
+    ]
+
+
 def _goes_back(forward: Node, reader: Node, result: Node) -> bool:
     """Whether a scan reads a result of another one step by step, from the last to the first."""
     if not is_scan(reader) or forward.attrs["length"] < 2:
@@ -102,7 +119,7 @@ def _goes_back(forward: Node, reader: Node, result: Node) -> bool:
 def in_segments(graph: Graph, chosen: Mapping[Pair, Schedule]) -> Graph:
     """The graph with some pairs computed in segments."""
     forwards = {pair.forward: pair for pair in chosen}
-    backwards = {pair.backward: pair for pair in chosen}
+    backwards = {pair.backward: pair for pair in chosen if pair.backward is not None}
     ways: dict[Pair, _Way] = {}
     results: dict[Node, Sequence[Node]] = {}
 
