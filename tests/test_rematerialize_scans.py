@@ -197,7 +197,7 @@ def test_less_memory_costs_more():
 
 
 def test_an_impossible_budget_names_one_that_is_enough():
-    x, outputs = problem(of_all_states, 100)
+    x, outputs = problem(of_all_states, 60)
     least = least_arena(x, outputs)
     program = gn.compile(x, outputs, memory_budget=least, native="never")
     assert program.arena_nbytes <= least < gn.compile(x, outputs, native="never").arena_nbytes / 5
@@ -205,7 +205,7 @@ def test_an_impossible_budget_names_one_that_is_enough():
 
 def test_without_reassociation_results_are_the_same_to_the_last_bit():
     """Sums over time are made in the order of steps then, with segments or without."""
-    x, outputs = problem(lstm, 100)
+    x, outputs = problem(lstm, 60)
     for level in ("O0", "O1"):
         plain = gn.compile(x, outputs, optimize=level, native="never")
         budget = plain.arena_nbytes // 3
@@ -222,9 +222,8 @@ def test_training_and_named_steps():
         x = gn.input("x", ("time", BATCH, SIZE), "float64")
         loss, parameters = of_all_states(x)
         updates = gn.optim.SGD(0.1).minimize(loss, parameters)
-        step = gn.compile(x, loss, updates, memory_budget=budget)
-        for steps in (200, 150):
-            step(np.ones((steps, BATCH, SIZE)))
+        step = gn.compile(x, loss, updates, memory_budget=budget, native="never")
+        step(np.ones((200, BATCH, SIZE)))
         assert (step.memory.extra_flops > 0) == (budget is not None)
         ends.append([each.value for each in parameters])
     assert_close(*ends, 1e-12)

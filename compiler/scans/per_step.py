@@ -186,7 +186,7 @@ def _is_number_of_step(node: Node, steps: int) -> bool:
             return False
         base = base.inputs[0]
     if base.op is IOTA:
-        return base.attrs["axis"] == 0
+        return bool(base.attrs["axis"] == 0)
     if base.op is not CONSTANT:
         return False
     value: Any = base.attrs["value"].array

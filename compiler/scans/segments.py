@@ -78,11 +78,11 @@ def find_pairs(graph: Graph) -> list[Pair]:
                 by_reader.setdefault(readers[0], []).append(number)
         found += (Pair(node, reader, tuple(kept)) for reader, kept in by_reader.items())
     found.sort(key=lambda pair: -pair.recurrence.nbytes(()))
-    taken: set[Node] = set()
+    taken: set[Node | None] = set()
     chosen = []
     for pair in found:
         if taken.isdisjoint((pair.forward, pair.backward)):
-            taken |= {pair.forward, pair.backward}
+            taken.update((pair.forward, pair.backward))
             chosen.append(pair)
     return chosen
 
@@ -125,7 +125,8 @@ def in_segments(graph: Graph, chosen: Mapping[Pair, Schedule]) -> Graph:
 
     def made(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op is PROJECT and inputs[0] in results:
-            return results[inputs[0]][node.attrs["index"]]
+            number: int = node.attrs["index"]
+            return results[inputs[0]][number]
         new = with_inputs(node, inputs)
         with made_by("rematerialize", node):
             if node in forwards:
