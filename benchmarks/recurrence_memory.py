@@ -10,6 +10,7 @@ a process of its own. Another program has run there before, so that libraries ar
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -79,8 +80,9 @@ def measure(net: str, steps: int, budget: int | None, results: Any) -> None:
         results.put(None)
         return
     compiling = time.process_time() - start
-    # Memory of the compiler that is free, but still of this process, would be taken first.
+    # What the compiler has freed would be taken first: back to the system with it.
     gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = resident()
     program(fed)
     taken = resident() - before
