@@ -280,8 +280,7 @@ class Program:
 
         Those of both branches of every cond, and of one round of every while loop.
         """
-        unit = self._shown.unit
-        return sum(n * each.flops for n, each in zip(unit.runs, unit.instructions, strict=True))
+        return self._shown.unit.flops
 
     @property
     def nbytes_moved(self) -> int:

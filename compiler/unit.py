@@ -294,7 +294,10 @@ class Unit:
     schedule : tuple of Node
         Every node in the order of computation (from ``schedule`` on, or from ``rematerialize``).
     recomputed : tuple of Node
-        Second and further copies of nodes, which are computed again to save memory.
+        Second and further copies of nodes, which are computed again to save memory; of a scan,
+        those of one step.
+    plain_flops : int or None
+        Floating-point operations of a call if nothing were computed again; None without a budget.
     groups : tuple of Group
         What is computed together, in order (from ``fuse`` on).
     notes : tuple of Note
@@ -326,6 +329,7 @@ class Unit:
     groups: tuple[Group, ...] = ()
     notes: tuple[Note, ...] = ()
     recomputed: tuple[Node, ...] = ()
+    plain_flops: int | None = None
     instructions: tuple[Instruction, ...] = ()
     regions: tuple[Region, ...] = ()
     bodies: Mapping[Graph, Unit] = field(default_factory=lambda: MappingProxyType({}))
@@ -392,3 +396,8 @@ class Unit:
             for number in range(loop.begin, loop.end):
                 counts[number] *= loop.count or 1
         return counts
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one call."""
+        return sum(n * each.flops for n, each in zip(self.runs, self.instructions, strict=True))
