@@ -212,10 +212,9 @@ class Step:
         """The step of a scan, with symbols of its own."""
         body, n_carry, n_xs = (node.attrs[name] for name in ("body", "n_carry", "n_xs"))
         n_constants = len(node.inputs) - n_carry - n_xs
-        symbols = [
-            input_like(f"step {each.attrs['number']}", each.tensor)
-            for each in body.inputs[n_constants:]
-        ]
+        names = [*(f"carry {n}" for n in range(n_carry)), *(f"element {n}" for n in range(n_xs))]
+        arguments = zip(names, body.inputs[n_constants:], strict=True)
+        symbols = [input_like(name, each.tensor) for name, each in arguments]
         given = (*node.inputs[:n_constants], *symbols)
         outputs = substitute(body.outputs, dict(zip(body.inputs, given, strict=True)))
         firsts = node.inputs[n_constants : n_constants + n_carry]
