@@ -142,7 +142,6 @@ def _check_options(options: Options) -> None:
                 f"no {word} {given!r}", hint=f"there are {', '.join(map(repr, known))}"
             )
 
-
     for name in sorted(map(str, options.skip)):
         if name not in SKIPPABLE:
             raise ArgumentError(

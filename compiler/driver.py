@@ -230,9 +230,15 @@ def _short(node: Node) -> str:
 
 
 def expression(node: Node) -> str:
-    """A node as it is written, short: ``h @ u`` for a product."""
+    """A node as it is written, short: ``h @ [u v]`` for a product."""
     if node.op.name == "dot_general":
-        return " @ ".join(map(_word, node.inputs))
+        return " @ ".join(map(_operand, node.inputs))
+    return _operand(node)
+
+
+def _operand(node: Node) -> str:
+    if node.op.name == "concatenate" and node.name is None:
+        return f"[{' '.join(map(_word, node.inputs))}]"
     return _word(node)
 
 

@@ -104,9 +104,7 @@ def _free(product: Node, side: int) -> tuple[int, ...]:
     return free_axes(product.inputs[side].ndim, contract[side], batch[side])
 
 
-def sharing(
-    products: Iterable[Node], kind: Callable[[Node, int], Hashable]
-) -> list[SharedOperand]:
+def sharing(products: Iterable[Node], kind: Callable[[Node, int], Hashable]) -> list[SharedOperand]:
     """Products that share an operand and sum over the same axes of it.
 
     Parameters

@@ -91,7 +91,5 @@ LEVELS = {"O0": O0, "O1": O1, "O2": O2}
 
 _NEEDED = {each.__name__ for each in O0}
 
-SKIPPABLE = tuple(
-    dict.fromkeys(each.__name__ for each in O2 if each.__name__ not in _NEEDED)
-)
+SKIPPABLE = tuple(dict.fromkeys(each.__name__ for each in O2 if each.__name__ not in _NEEDED))
 """Passes that make programs faster and nothing else: those that O0 does without."""

@@ -242,6 +242,13 @@ class Step:
         """What a step reads from outside."""
         return _read_from_outside(self.outputs, self.symbols)
 
+    def with_outputs(self, outputs: Sequence[Node]) -> Step:
+        """The step with other nodes for what it computes."""
+        pairs = zip(self.carries, outputs, strict=False)
+        carries = tuple(Carry(each.symbol, each.first, after) for each, after in pairs)
+        ys = tuple(outputs[len(carries) :])
+        return Step(carries, self.elements, ys, self.length, self.reverse)
+
     def build(self) -> tuple[list[Node], list[Node]]:
         """The carries after the last step, and the ys of all steps.
 

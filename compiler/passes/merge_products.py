@@ -17,173 +17,32 @@ narrow one. Where it does not pay, products stay; see :mod:`graphnn.compiler.mer
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import TypeVar
 
-from graphnn.compiler.domain import is_computed
 from graphnn.compiler.driver import Driver, expression
-from graphnn.compiler.joint_products import Products, SharedOperand, Summed, adding, sharing
-from graphnn.compiler.merging_cost import Times, reason_against
+from graphnn.compiler.joint_products import Products, SharedOperand, adding, sharing
+from graphnn.compiler.levels import Level
+from graphnn.compiler.merging_cost import reason_against
 from graphnn.compiler.order import Order
-from graphnn.compiler.scans.hoist import leaving_products
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Unit
-from graphnn.core.graph import Graph, depending_on, rebuild, topological_order, with_inputs
+from graphnn.core.graph import Graph, topological_order, with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import carry, made_by
-from graphnn.core.spec import TensorSpec
-from graphnn.ops.contraction import DOT_GENERAL
 from graphnn.ops.control import PROJECT
-from graphnn.ops.joining import CONCATENATE
 from graphnn.ops.scans import Step
 
 __all__ = ["merge_products"]
-
-AnyProducts = TypeVar("AnyProducts", bound=Products)
 
 
 def merge_products(unit: Unit, driver: Driver) -> Unit:
     """See the module. Goes into scans by itself, for it needs to see what they read outside."""
     graph = unit.graph
-    outputs = _Merging(driver).merged(_Level(graph.outputs))
-    return unit if outputs == graph.outputs else driver.with_graph(unit, graph_of(graph, outputs))
-
-
-def graph_of(graph: Graph, outputs: tuple[Node, ...]) -> Graph:
-    """The graph with other outputs."""
-    return Graph(graph.inputs, outputs)
-
-
-class _Level:
-    """The nodes of a program, or of a step, without those of the scans inside.
-
-    Attributes
-    ----------
-    outputs : tuple of Node
-    step : Step or None
-    inside : set of Node
-        All that is computed here: in a step, what depends on it.
-    nodes : list of Node
-        The same, inputs before users.
-    """
-
-    def __init__(self, outputs: tuple[Node, ...], step: Step | None = None) -> None:
-        self.outputs = outputs
-        self.step = step
-        if step is None:
-            self.nodes = topological_order(outputs)
-            self.inside = set(self.nodes)
-        else:
-            self.inside = depending_on(outputs, step.symbols)
-            order = topological_order(outputs, follow=self.inputs_of)
-            self.nodes = [each for each in order if each in self.inside]
-
-    @staticmethod
-    def of(step: Step) -> _Level:
-        """What a step computes."""
-        return _Level(step.outputs, step)
-
-    def with_outputs(self, outputs: tuple[Node, ...]) -> _Level:
-        """The level when nodes have been replaced."""
-        if outputs == self.outputs:
-            return self
-        return _Level(outputs) if self.step is None else _Level.of(with_outputs(self.step, outputs))
-
-    def inputs_of(self, node: Node) -> Sequence[Node]:
-        """What a node reads here."""
-        return [each for each in node.inputs if each in self.inside]
-
-    def map(
-        self,
-        replaced: Callable[[Node, tuple[Node, ...]], Node],
-        order: Iterable[Node] | None = None,
-    ) -> _Level:
-        """The level with every node replaced."""
-        outside = {
-            each: each for node in self.nodes for each in node.inputs if each not in self.inside
-        }
-        new = rebuild(self.nodes if order is None else order, replaced, outside)
-        return self.with_outputs(tuple(new.get(each, each) for each in self.outputs))
-
-    @property
-    def products(self) -> list[Node]:
-        """Products of this level."""
-        return [node for node in self.nodes if node.op is DOT_GENERAL]
-
-    @cached_property
-    def users(self) -> Mapping[Node, Sequence[Node]]:
-        """Who reads each node, once."""
-        found: dict[Node, list[Node]] = {node: [] for node in self.nodes}
-        for node in self.nodes:
-            for each in dict.fromkeys(node.inputs):
-                if each in found:
-                    found[each].append(node)
-        return found
-
-    @cached_property
-    def _leaving(self) -> Mapping[Node, str]:
-        return {} if self.step is None else leaving_products(self.step)
-
-    def place(self, product: Node) -> str:
-        """Where a product will be computed, see `leaving_products`; empty if it stays here."""
-        return self._leaving.get(product, "")
-
-    def times(self, product: Node) -> Times:
-        """How often a product, and what it reads, is computed."""
-        if self.step is None:
-            return Times()
-        steps = int(self.step.length)  # type: ignore[call-overload]
-        place = self.place(product)
-        results = {"total": 1, "after": steps}.get(place, 0)
-        return Times(1 if place else steps, steps, results)
-
-    @cached_property
-    def joins(self) -> Mapping[tuple[frozenset[Node], int], Sequence[Node]]:
-        """What is joined here along which axis, and in which order."""
-        return {
-            (frozenset(node.inputs), node.attrs["axis"]): node.inputs
-            for node in reversed(self.nodes)
-            if node.op is CONCATENATE
-        }
-
-    def arranged(self, products: AnyProducts) -> AnyProducts:
-        """The same in the order in which their operands are joined already."""
-        for side, axis in products.joined.items():
-            parts = products.parts(side)
-            known = self.joins.get((frozenset(parts), axis))
-            if known is not None and len(known) == len(parts):
-                order = sorted(products.products, key=lambda each: known.index(each.inputs[side]))
-                return replace(products, products=tuple(order))
-        return products
-
-    def copied(self, products: Products) -> int:
-        """Bytes that are copied to join operands; of what changes, at every step."""
-        steps = self.times(products.products[0]).steps
-        parts = [(side, each) for side in products.joined for each in products.parts(side)]
-        return sum(
-            each.tensor.nbytes * (steps if each in self.inside else 1)
-            for side, each in parts
-            if not self._is_written_there(each, products.parts(side))
-        )
-
-    def _is_written_there(self, part: Node, parts: Sequence[Node]) -> bool:
-        """Whether an operand is computed where it is wanted; see :mod:`graphnn.compiler.joined`."""
-        if part not in self.inside or part in self.outputs or not is_computed(part):
-            return False
-        if part.op is CONCATENATE or not isinstance(part.spec, TensorSpec):
-            return False
-        others = [each.inputs for each in self.users[part] if each.op is CONCATENATE]
-        return not others or any(set(each) == set(parts) for each in others)
-
-
-def with_outputs(step: Step, outputs: tuple[Node, ...]) -> Step:
-    """A step that computes other nodes."""
-    carries = tuple(
-        replace(each, next=after) for each, after in zip(step.carries, outputs, strict=False)
-    )
-    return replace(step, carries=carries, ys=outputs[len(carries) :])
+    outputs = _Merging(driver).merged(Level(graph.outputs))
+    if outputs == graph.outputs:
+        return unit
+    return driver.with_graph(unit, Graph(graph.inputs, outputs))
 
 
 class _Merging:
@@ -192,7 +51,7 @@ class _Merging:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
 
-    def merged(self, level: _Level) -> tuple[Node, ...]:
+    def merged(self, level: Level) -> tuple[Node, ...]:
         """The outputs of a level, with products merged in it and in the scans inside."""
         level = self._with_scans(level)
         if len(level.products) > 1:
@@ -202,7 +61,7 @@ class _Merging:
 
     # ------------------------------------------------------------------------------ scans inside
 
-    def _with_scans(self, level: _Level) -> _Level:
+    def _with_scans(self, level: Level) -> Level:
         scans = {node for node in level.nodes if is_scan(node)}
         if not scans:
             return level
@@ -210,14 +69,15 @@ class _Merging:
 
         def replaced(node: Node, inputs: tuple[Node, ...]) -> Node:
             if node.op is PROJECT and inputs[0] in results:
-                return results[inputs[0]][node.attrs["index"]]
+                number: int = node.attrs["index"]
+                return results[inputs[0]][number]
             made = with_inputs(node, inputs)
             if node in scans:
                 step = Step.of(made)
-                outputs = self.merged(_Level.of(step))
+                outputs = self.merged(Level.of(step))
                 if outputs != step.outputs:
                     with made_by("merge_products", node):
-                        finals, ys = with_outputs(step, outputs).build()
+                        finals, ys = step.with_outputs(outputs).build()
                     results[made] = [*finals, *ys]
             return made
 
@@ -225,7 +85,7 @@ class _Merging:
 
     # --------------------------------------------------------------------------- sums of products
 
-    def _with_sums(self, level: _Level) -> _Level:
+    def _with_sums(self, level: Level) -> Level:
         """With one product for several that are added to each other."""
         found = adding(level.nodes, level.users, level.outputs, level.place)
         chosen = {each.total: level.arranged(each) for each in found if self._pays(level, each)}
@@ -249,7 +109,7 @@ class _Merging:
 
     # ---------------------------------------------------------------------------- shared operands
 
-    def _with_shared_operands(self, level: _Level) -> _Level:
+    def _with_shared_operands(self, level: Level) -> Level:
         """With one product for several that share an operand."""
         chosen = self._independent(level, self._sharing(level))
         if not chosen:
@@ -284,7 +144,7 @@ class _Merging:
         order = topological_order(level.outputs, follow=read)
         return level.map(replaced, [each for each in order if each in level.inside])
 
-    def _sharing(self, level: _Level) -> list[SharedOperand]:
+    def _sharing(self, level: Level) -> list[SharedOperand]:
         """Products that share an operand where it pays, each in one place."""
 
         def kind(product: Node, side: int) -> tuple[str, bool]:
@@ -303,7 +163,7 @@ class _Merging:
                 taken.update(left)
         return chosen
 
-    def _independent(self, level: _Level, found: Sequence[SharedOperand]) -> list[SharedOperand]:
+    def _independent(self, level: Level, found: Sequence[SharedOperand]) -> list[SharedOperand]:
         """Without products that need another one's result, be it by way of a third one."""
         if not found:
             return []
@@ -330,7 +190,7 @@ class _Merging:
 
     # ---------------------------------------------------------------------------------- decisions
 
-    def _pays(self, level: _Level, products: Products, n_uses: int = 1) -> bool:
+    def _pays(self, level: Level, products: Products, n_uses: int = 1) -> bool:
         """Whether it does; if not, the reason is kept."""
         shared = products.shared if isinstance(products, SharedOperand) else None
         reason = reason_against(

@@ -12,13 +12,13 @@ as good a place as any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from graphnn.compiler.batching import batch_nodes
 from graphnn.compiler.domain import ANCHOR_OPS
 from graphnn.compiler.driver import Driver, expression
-from graphnn.compiler.joined import Part, parts_along
+from graphnn.compiler.joined import parts_along
 from graphnn.compiler.scans.rewriting import replace_scans
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import depending_on, substitute, topological_order, with_inputs
@@ -108,9 +108,8 @@ def _with_products_before(step: Step) -> Step:
     wholes = batch_nodes(crossing, step.elements, boundary=step.constants)
     symbols = {each: input_like("before", each.tensor) for each in crossing}
     outputs = substitute(step.outputs, symbols)
-    carries = (replace(c, next=after) for c, after in zip(step.carries, outputs, strict=False))
     elements = {**step.elements, **dict(zip(symbols.values(), wholes, strict=True))}
-    return replace(step, carries=tuple(carries), elements=elements, ys=outputs[len(step.carries) :])
+    return replace(step.with_outputs(outputs), elements=elements)
 
 
 def _before(step: Step, among: Set[Node]) -> set[Node]:
@@ -159,8 +158,9 @@ class _Later:
         self._stays = [each for each in step.carries if each not in self.totals]
         self._ys = [each for each in step.ys if each not in self.leaving]
         read = [each for each in self._read_later() if each not in step.elements]
-        self._parts = _parts_of_joins(read)
-        self._crossing = [each for each in read if each not in self._parts]
+        wholes = _joins_of(_in_order(needed), read)
+        self._parts = {each: part for whole in wholes for part, each in parts_along(whole)}
+        self._crossing = [*(each for each in read if each not in self._parts), *wholes]
         self.rest = replace(step, carries=tuple(self._stays), ys=(*self._ys, *self._crossing))
 
     def _needed(self, outputs: Iterable[Node]) -> set[Node]:
@@ -232,16 +232,18 @@ class _Later:
         return node
 
 
-def _parts_of_joins(nodes: Sequence[Node]) -> dict[Node, Part]:
-    """Nodes that are parts of others: these are enough."""
-    given = set(nodes)
-    return {
-        each: part
-        for whole in nodes
-        if whole.op is CONCATENATE
-        for part, each in parts_along(whole)
-        if each in given
-    }
+def _joins_of(computed: Iterable[Node], read: Collection[Node]) -> list[Node]:
+    """Of what a step computes anyway, what gives nodes that are read, and no others, together.
+
+    The parts of a concatenation are written into it, so that it is enough to keep that.
+    """
+    left = set(read)
+    found = []
+    for node in computed:
+        if node.op is CONCATENATE and left.issuperset(node.inputs):
+            found.append(node)
+            left.difference_update(node.inputs)
+    return found
 
 
 def _addend(carry: Carry, step: Step, inside: Set[Node]) -> Node | None:
