@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from graphnn.compiler.domain import is_computed
 from graphnn.compiler.joint_products import Products
-from graphnn.compiler.merging_cost import IN_STEP, Times
+from graphnn.compiler.merging_cost import IN_CACHE, Times
 from graphnn.compiler.scans.hoist import leaving_products
 from graphnn.core.graph import depending_on, rebuild, topological_order
 from graphnn.core.node import Node
@@ -107,7 +107,7 @@ class Level:
             return Times()
         steps = int(self.step.length)
         place = self.place(product)
-        results = {"": IN_STEP * steps, "before": 0.0, "total": 1.0, "after": float(steps)}[place]
+        results = {"": IN_CACHE * steps, "before": 0.0, "total": 1.0, "after": float(steps)}[place]
         return Times(1 if place else steps, steps, results)
 
     @cached_property

@@ -27,8 +27,8 @@ INSTRUCTION_NS = 50
 BYTES_PER_NS = 10
 FLOPS_PER_NS = 50
 
-IN_STEP = 0.5
-"""Results of a step are read from the nearest caches."""
+IN_CACHE = 0.5
+"""Part of the time that is taken to write and read results, of a step for example."""
 
 LEAST_GAIN = 0.2
 """Part of the time of products outside of loops that must be saved."""
@@ -45,13 +45,13 @@ class Times:
     steps : int
         What changes from step to step is there.
     results : float
-        Results are read that would have been computed together with what reads them. Within a
-        loop that makes no difference: they are in the nearest caches.
+        Results are written and read that would have been computed together with what reads
+        them.
     """
 
     products: int = 1
     steps: int = 1
-    results: float = 1.0
+    results: float = IN_CACHE
 
 
 def reason_against(

@@ -63,7 +63,7 @@ SHARED = {
         {"x": (3,), "a": (4,), "b": (5,)},
         lambda x, *w: [gn.dot_general(x, each, contract=((), ())) for each in w],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("always")
@@ -150,7 +150,7 @@ APART = {
     "a sum of outer products": (
         lambda x, a, b: gn.outer(gn.sin(x[0]), a[0]) + gn.outer(gn.cos(x[1]), b[0])
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("always")
@@ -328,8 +328,15 @@ def test_weights_of_an_inner_loop_are_joined_before_the_outer_one():
 
 
 def test_an_unrolled_net_joins_its_weights_once():
-    h, x, u, v = given = inputs(h=(30, 4), x=(5, 30, 4), u=(4, 4), v=(4, 4))
-    last, _ = gn.unroll(lambda h, x: (gn.tanh(x + h @ u) * gn.sigmoid(h @ v), None), h, x)
+    """Its products share the weights too, but each needs the one before it."""
+    given = inputs(h=(30, 4), x=(5, 30, 4), **dict.fromkeys("abcd", (4, 4)))
+    h, x, *weights = given
+
+    def step(h, x):
+        a, b, c, d = (h @ each for each in weights)
+        return gn.tanh(x + a) * gn.sigmoid(b) + gn.sin(c) * gn.cos(d), None
+
+    last, _ = gn.unroll(step, h, x)
     program = assert_executors_agree(given, last, drawn(given))
     assert (ops_of(program.unit.graph)["dot_general"], rules(program)["merge_products"]) == (5, 5)
     assert ops_of(program.unit.graph)["concatenate"] == 1

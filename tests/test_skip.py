@@ -55,15 +55,19 @@ def test_a_pass_that_is_left_out_does_nothing_in_bodies_either(lstm):
     assert rules(program)["merge_products"]
 
 
-def test_under_a_memory_budget_it_is_left_out_of_what_is_tried(lstm):
-    inputs, outputs, arrays, wanted = lstm
-    free = gn.compile(inputs, outputs, skip="fuse", native="never")
-    budget = free.arena_nbytes * 9 // 10
-    program = gn.compile(inputs, outputs, skip="fuse", native="never", memory_budget=budget)
+def test_under_a_memory_budget_it_is_left_out_of_what_is_tried():
+    x, w = gn.input("x", (50, 20)), gn.input("w", (20, 20))
+    y = x
+    for _ in range(8):
+        y = gn.tanh(y @ w)
+    slope = gn.grad(gn.sum(y), w)
+    free = gn.compile([x, w], slope, skip="fuse", native="never")
+    budget = free.arena_nbytes * 8 // 10
+    program = gn.compile([x, w], slope, skip="fuse", native="never", memory_budget=budget)
     assert program.arena_nbytes <= budget
-    assert "fuse" not in passes(program)
-    for got, value in zip(program(*arrays), wanted, strict=True):
-        np.testing.assert_allclose(got, value, rtol=1e-10, atol=1e-13)
+    assert all(len(each.nodes) <= 1 for each in program.instructions)
+    arrays = drawn([x, w])
+    np.testing.assert_array_equal(program(*arrays), free(*arrays))
 
 
 @pytest.mark.parametrize("name", ["lower", "canonicalize", "no such pass"])

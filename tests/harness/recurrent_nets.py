@@ -1,4 +1,4 @@
-"""Recurrent nets as users write them: the loss of a net, and the inputs that it is a function of."""
+"""Recurrent nets as users write them: their losses, and what these are functions of."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,9 @@ class Net:
         return [self.loss, *gn.grad(self.loss, list(self.weights.values()))]
 
 
-def net(step: Callable[..., Any], shapes: dict[str, Any], *, carries: int = 1, **options: Any) -> Net:
+def net(
+    step: Callable[..., Any], shapes: dict[str, Any], *, carries: int = 1, **options: Any
+) -> Net:
     """A net of a step ``(carry, x, weights) -> carry`` whose first carry is its state."""
     x = gn.input("x", (STEPS, BATCH, INPUTS), "float64")
     weights = {name: gn.input(name, shape, "float64") for name, shape in shapes.items()}
