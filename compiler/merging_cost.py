@@ -30,6 +30,9 @@ FLOPS_PER_NS = 50
 IN_CACHE = 0.5
 """Part of the time that is taken to write and read results, of a step for example."""
 
+LEAST_NBYTES = 1 << 17
+"""Bytes of what is read again outside of loops: less stays in a core's caches."""
+
 LEAST_GAIN = 0.2
 """Part of the time of products outside of loops that must be saved."""
 
@@ -78,6 +81,9 @@ def reason_against(
         How many such products read what is joined.
     """
     fewer = len(products) - 1
+    again = nbytes_of(products[0] if read_again is None else read_again)
+    if times.products == 1 and again * times.steps < LEAST_NBYTES:
+        return "outside of a loop, so little is read again for next to nothing"
     if read_again is None:
         saved = _moving(products[0], times.steps)
         results = 0.0
