@@ -143,7 +143,7 @@ class Level:
         """Whether an operand is computed where it is wanted; see :mod:`graphnn.compiler.joined`."""
         if part not in self.inside or part in self.outputs or not is_computed(part):
             return False
-        if part.op is CONCATENATE or not isinstance(part.spec, TensorSpec):
+        if part.op is CONCATENATE or not isinstance(part.spec, TensorSpec) or parts.count(part) > 1:
             return False
         others = [each.inputs for each in self.users[part] if each.op is CONCATENATE]
         return not others or any(set(each) == set(parts) for each in others)

@@ -407,6 +407,7 @@ def test_a_training_step_is_that_of_a_net_with_one_weight():
 # ------------------------------------------------------------------------------------------ fuel
 
 
+@pytest.mark.usefixtures("small")
 def test_every_rewrite_can_be_left_out():
     net = NETS["peephole LSTM"]()
     outputs, arrays = net.outputs(), drawn(net.inputs)
