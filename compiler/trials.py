@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from graphnn.compiler.driver import Driver, Pass
+from graphnn.compiler.driver import Driver, Pass, wanted
 from graphnn.compiler.unit import Unit
 
 __all__ = ["AIM", "CLOSE", "between", "planned"]
@@ -20,7 +20,7 @@ AIM = 0.99
 def planned(unit: Unit, rest: Sequence[Pass], fuel: int | None) -> Unit:
     """The unit after the remaining passes."""
     driver = Driver(fuel)
-    for each in rest:
+    for each in wanted(rest, unit):
         unit = each(unit, driver)
     return unit
 
