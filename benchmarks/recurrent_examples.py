@@ -28,6 +28,8 @@ NAMES = (
     "copy_memory",
     "vanishing_gradients",
     "hopfield_digits",
+    "spelling_to_phonemes",
+    "invent_words",
 )
 CODE = """
 import importlib, json, sys

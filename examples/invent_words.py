@@ -73,7 +73,7 @@ def invent(model: gn.nn.Decoder, letters: gn.data.Vocabulary, many: int, tempera
     return ["".join(letters.decode(tokens)) for tokens in gn.compile([], found)().tokens]
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a few seconds; it learns little")
     parser.add_argument("--temperature", type=float, default=0.8, help="below 1: likelier words")
@@ -96,6 +96,12 @@ def main(arguments: list[str] | None = None) -> None:
         print("  " + " ".join(new[begin : begin + 8]))
     if not chosen.quick:
         assert bits < bigram - 0.4 < unigram
+    return {
+        "bits per character, unigram": unigram,
+        "bits per character, bigram": bigram,
+        "bits per character, LSTM": bits,
+        "share of invented words that are new": len(new) / len(invented),
+    }
 
 
 if __name__ == "__main__":

@@ -148,10 +148,10 @@ def draw_attention(model, word, letters, phonemes, greedy, path: Path) -> None:
     figure.savefig(path)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a few seconds; it learns little")
-    parser.add_argument("--out", type=Path, help="folder for a picture of the attention")
+    parser.add_argument("--out", type=Path, default=Path("demo_output"), help="for the picture")
     chosen = parser.parse_args(arguments)
 
     gn.seed(SEED)
@@ -178,11 +178,15 @@ def main(arguments: list[str] | None = None) -> None:
     for word, tokens, scores in zip(SHOWN, hypotheses.tokens, hypotheses.scores, strict=True):
         best = (f"{' '.join(phonemes.decode(tokens[n]))} ({np.exp(scores[n]):.0%})" for n in (0, 1))
         print(f"  {word}: {', or '.join(best)}")
-    if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        draw_attention(model, SHOWN[-1], letters, phonemes, greedy, chosen.out / "attention.png")
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    draw_attention(model, SHOWN[-1], letters, phonemes, greedy, chosen.out / "attention.png")
     if not chosen.quick:
         assert found["net, beam of 5"][0] < 0.12 < found["letter by letter"][0]
+    return {
+        f"{what}, {name}": rate
+        for name, each in found.items()
+        for what, rate in zip(("phoneme error rate", "words right"), each, strict=True)
+    }
 
 
 if __name__ == "__main__":

@@ -123,6 +123,10 @@ def plot(norms: dict[str, np.ndarray], losses: dict[str, np.ndarray], path: Path
         kind = label.partition(",")[0]
         color = number // 2 if kind != "LSTM" else number - len(EIGENVALUES)
         left.semilogy(values / values[-1], styles[kind], color=f"C{color}", label=label)
+        if kind == "linear net":
+            predicted = EIGENVALUES[color] ** -np.arange(STEPS) * values[0] / values[-1]
+            told = "eigenvalue to the power of steps" if number == 0 else None
+            left.semilogy(predicted, color="0.7", lw=3, zorder=0, label=told)
     left.set(xlabel="time step", ylabel="norm, relative to the last step")
     left.set_title("Gradient of the loss with respect to the state")
     left.legend(fontsize=7, ncols=1)
