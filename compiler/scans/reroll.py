@@ -165,9 +165,11 @@ class _Plan:
         found: dict[Node, None] = {}
         for row in loop.shifts:
             for place in range(len(row.operands)):
-                for node in self.given(loop, row, place):
-                    if node not in self.home or self.home[node][0] is not loop:
-                        found[node] = None
+                ahead = loop.ahead(row, place)
+                if ahead is None:
+                    found.update(dict.fromkeys(self.given(loop, row, place)))
+                elif ahead and (first := loop.reads(row, place, loop.begin)) is not None:
+                    found[first] = None
         return found
 
     def _is_given(self, loop: Loop, row: Row) -> bool:

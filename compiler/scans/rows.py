@@ -51,6 +51,8 @@ class Row:
 
     Attributes
     ----------
+    one : Node
+        One of them, which stands for all.
     nodes : dict of int to Node
         By time.
     operands : list of Link or None
@@ -61,9 +63,10 @@ class Row:
         Times at which a sum has one term yet, and is that term: the place it is read at.
     """
 
-    def __init__(self, n_operands: int) -> None:
+    def __init__(self, one: Node) -> None:
+        self.one = one
         self.nodes: dict[int, Node] = {}
-        self.operands: list[Link | None] = [None] * n_operands
+        self.operands: list[Link | None] = [None] * len(one.inputs)
         self.readers: list[tuple[Row, int, int]] = []
         self.begins: dict[int, int] = {}
 
@@ -76,11 +79,6 @@ class Row:
     def last(self) -> int:
         """The greatest time."""
         return max(self.nodes)
-
-    @property
-    def one(self) -> Node:
-        """A node from the middle, which stands for all."""
-        return self.nodes[sorted(self.nodes)[len(self.nodes) // 2]]
 
 
 def find_rows(graph: Graph) -> list[Row]:
@@ -158,7 +156,7 @@ class _Finder:
                 self._follow_users(row, times)
 
     def _new_row(self, nodes: Mapping[int, Node]) -> Row:
-        row = Row(len(next(iter(nodes.values())).inputs))
+        row = Row(list(nodes.values())[len(nodes) // 2])
         self.rows.append(row)
         self._add(row, nodes)
         return row
@@ -209,7 +207,7 @@ class _Finder:
 
     def _extend(self, row: Row, nodes: Mapping[int, Node]) -> None:
         """Add those that look as the row does and belong to none, where it has no node yet."""
-        look = self._looks[next(iter(row.nodes.values()))]
+        look = self._looks[row.one]
         more = {
             time: node
             for time, node in nodes.items()
@@ -222,19 +220,32 @@ class _Finder:
         groups: dict[Hashable, dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
         for time in times:
             for user, place in self._users[row.nodes[time]]:
-                if user in self.place:
-                    continue
-                if not self._joins(user, row, place, time):
-                    key = (self._looks[user], place, *self._read_beside(user, place, time))
-                    groups[key][time].append(user)
-        for group in groups.values():
-            nodes = {
+                if user not in self.place and not self._joins(user, row, place, time):
+                    groups[self._looks[user], place][time].append(user)
+        for (_, place), group in groups.items():
+            if len(group) >= FEWEST:
+                for nodes in self._told_apart(group, place):
+                    if len(set(nodes.values())) == len(nodes) >= FEWEST:
+                        self._new_row(nodes)
+
+    def _told_apart(
+        self, group: Mapping[int, Sequence[Node]], place: int
+    ) -> Iterable[Mapping[int, Node]]:
+        """Users that look alike by time, one of each, told apart by what else they read."""
+        if all(len(users) == 1 for users in group.values()):
+            return [{time: user for time, (user,) in group.items() if user not in self.place}]
+        apart: dict[Hashable, dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
+        for time, users in group.items():
+            for user in users:
+                apart[tuple(self._read_beside(user, place, time))][time].append(user)
+        return [
+            {
                 time: users[0]
-                for time, users in group.items()
+                for time, users in alike.items()
                 if len(users) == 1 and users[0] not in self.place
             }
-            if len(set(nodes.values())) == len(nodes) >= FEWEST:
-                self._new_row(nodes)
+            for alike in apart.values()
+        ]
 
     def _joins(self, user: Node, row: Row, place: int, time: int) -> bool:
         """Whether a user now belongs to a row that reads this one at other times."""

@@ -126,10 +126,14 @@ def find_loops(rows: Sequence[Row]) -> list[Loop]:
     plain = set(rows).difference(*cores)
     loops = []
     for core in cores:
-        found = [loop for each in _alignments(core) if (loop := _longest(each, plain)) is not None]
-        if found:
-            loops.append(max(found, key=lambda loop: len(loop.rounds)))
-            plain.difference_update(loops[-1].shifts)
+        best: Loop | None = None
+        whole = [_bounded(_with_inputs(each, plain)) for each in _alignments(core)]
+        for loop in sorted(whole, key=_length, reverse=True):
+            if _length(loop) > (_length(best) if best else FEWEST - 1):
+                best = max(filter(None, (best, _longest(loop))), key=_length, default=None)
+        if best is not None:
+            loops.append(best)
+            plain.difference_update(best.shifts)
     return loops
 
 
@@ -156,6 +160,10 @@ def with_row(loop: Loop, row: Row) -> Loop | None:
         ):
             return more
     return None
+
+
+def _length(loop: Loop) -> int:
+    return len(loop.rounds)
 
 
 def _back(is_reverse: bool) -> int:
@@ -219,20 +227,23 @@ def _with_inputs(core: Loop, plain: Collection[Row]) -> Loop:
         found = {row: at for row, at in found.items() if row not in unfit - core.shifts.keys()}
 
 
-def _longest(core: Loop, plain: Collection[Row]) -> Loop | None:
-    """The loop around a core with the most rounds; None if these are few."""
-    loop = _with_inputs(core, plain)
+def _bounded(loop: Loop) -> Loop:
+    """The loop with the rounds in which all rows have nodes.
+
+    But for the last one: what a row would compute there that has no node, nobody reads.
+    """
     firsts = [row.first - shift for row, shift in loop.shifts.items()]
     lasts = [row.last - shift for row, shift in loop.shifts.items()]
     low, high = max(firsts), min(lasts)
-    # Rows without a node in the last round: what they would compute there, nobody reads.
     if loop.is_reverse:
         low = max(min(firsts), low - 1)
     else:
         high = min(max(lasts), high + 1)
-    loop = replace(loop, rounds=range(low, high + 1))
-    if len(loop.rounds) < FEWEST:
-        return None
+    return replace(loop, rounds=range(low, high + 1))
+
+
+def _longest(loop: Loop) -> Loop | None:
+    """The longest stretch of a loop in which all is as it should be; None if it is short."""
     faults: dict[int, bool] = {}
     for row in loop.shifts:
         for number, is_wrong in _faults(loop, row):
@@ -257,27 +268,40 @@ def _faults(loop: Loop, row: Row) -> Iterator[tuple[int, bool]]:
     Each with whether it is wrong; if not, it may still be the first round.
     """
     shift = loop.shifts[row]
+    absent = [number for number in loop.rounds if number + shift not in row.nodes]
+    if any(number != loop.end for number in absent) or row.one.op.may_raise:
+        yield from ((number, True) for number in absent)
+    for time in row.begins:
+        if time - shift in loop.rounds:
+            number = time - shift
+            zero = 1 - row.begins[time]
+            yield number, not loop.ahead(row, zero)
+    times = [
+        number + shift
+        for number in loop.rounds
+        if number + shift in row.nodes and number + shift not in row.begins
+    ]
     for place, link in enumerate(row.operands):
         ahead = loop.ahead(row, place)
-        given = Counter(
-            node.inputs[place] for time, node in row.nodes.items() if time not in row.begins
-        )
-        constant = given.most_common(1)[0][0] if 2 * max(given.values()) > len(row.nodes) else None
-        for number in loop.rounds:
-            time = number + shift
-            if time in row.begins:
-                yield number, not ahead and loop.reads(row, place, number) is None
-            elif time not in row.nodes:
-                can = not row.one.op.may_raise and (link is not None or constant is not None)
-                known = ahead is not None or loop.reads(row, place, number) is not None
-                yield from () if number == loop.end and can and known else [(number, True)]
-            elif ahead is not None and link is not None:
-                read = row.nodes[time].inputs[place]
-                if not isinstance(link.row.one.spec, TensorSpec) and ahead != 0:
-                    yield number, True
-                elif read is not link.row.nodes.get(time + link.ahead):
-                    yield number, ahead == 0
-            elif constant is not None and row.nodes[time].inputs[place] is not constant:
+        given = [row.nodes[time].inputs[place] for time in times]
+        if link is not None and ahead is not None:
+            is_wrong = ahead == 0 or not isinstance(link.row.one.spec, TensorSpec)
+            expected = map(link.row.nodes.get, (time + link.ahead for time in times))
+            pairs = zip(times, given, expected, strict=True)
+            yield from ((time - shift, is_wrong) for time, node, one in pairs if node is not one)
+            continue
+        constant = _most_common(given)
+        if constant is not None:
+            pairs_given = zip(times, given, strict=True)
+            yield from ((t - shift, True) for t, node in pairs_given if node is not constant)
+        for number in absent:
+            if loop.reads(row, place, number) is None or (link is None and constant is None):
                 yield number, True
-    if not row.operands:
-        yield from ((number, True) for number in loop.rounds)
+
+
+def _most_common(nodes: Sequence[Node]) -> Node | None:
+    """The node that most of them are."""
+    if len(nodes) > 2 and len(set(nodes[:3])) == 3:
+        return None
+    (node, count), *_ = Counter(nodes).most_common(1) or [(None, 0)]
+    return node if 2 * count > len(nodes) else None
