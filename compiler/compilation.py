@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.memory_size import as_nbytes
-from graphnn.compiler.pipeline import LEVELS
+from graphnn.compiler.pipeline import LEVELS, SKIPPABLE
 from graphnn.compiler.program import Program
 from graphnn.compiler.unit import Options
 from graphnn.core.errors import ArgumentError, DTypeError, FeedError, GraphnnError, ShapeError
@@ -39,6 +39,7 @@ def compile(
     debug: str = "",
     memory_budget: int | str | None = None,
     native: str = "now",
+    skip: str | Collection[str] = (),
 ) -> Program:
     """Compile a graph into a program.
 
@@ -71,6 +72,9 @@ def compile(
         Most bytes of working memory (``program.arena_nbytes``), or in words: ``"64 MiB"``. Values
         are computed again instead of kept where that is needed, at the least extra cost found;
         results are the same to the last bit. See ``program.memory``.
+    skip : str or collection of str
+        Passes to leave out, to find out what one does or whether it is at fault: ``"hoist"``.
+        Those that only make programs faster may be (`graphnn.compiler.pipeline.SKIPPABLE`).
 
     Returns
     -------
@@ -83,8 +87,9 @@ def compile(
     ShapeError, DTypeError
         If an update does not fit its parameter.
     ArgumentError
-        If there is no such backend, level or debug mode, an output is no node, or the memory
-        budget cannot be kept: the message names the smallest arena that was found.
+        If there is no such backend, level or debug mode, a pass cannot be left out, an output is
+        no node, or the memory budget cannot be kept: the message names the smallest arena that was
+        found.
 
     Examples
     --------
@@ -107,7 +112,15 @@ def compile(
     verify = VERIFY_BY_DEFAULT if verify is None else verify
     budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
     options = Options(
-        backend, optimize, value_unsafe, fuel, verify, debug, native=native, memory_budget=budget
+        backend,
+        optimize,
+        value_unsafe,
+        fuel,
+        verify,
+        debug,
+        native=native,
+        memory_budget=budget,
+        skip=frozenset([skip] if isinstance(skip, str) else skip),
     )
     _check_options(options)
     changes.update(_advance_random(results, changes))
@@ -127,6 +140,13 @@ def _check_options(options: Options) -> None:
         if given not in known:
             raise ArgumentError(
                 f"no {word} {given!r}", hint=f"there are {', '.join(map(repr, known))}"
+            )
+
+    for name in sorted(map(str, options.skip)):
+        if name not in SKIPPABLE:
+            raise ArgumentError(
+                f"skip: {name!r} is no pass that can be left out",
+                hint=f"there are {', '.join(map(repr, SKIPPABLE))}",
             )
 
 

@@ -20,8 +20,9 @@ from graphnn.core.errors import VerifyError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
+from graphnn.core.source import Source
 
-__all__ = ["Driver", "Pass", "PassRecord", "Report", "Rewrite"]
+__all__ = ["Decision", "Driver", "Pass", "PassRecord", "Report", "Rewrite", "expression", "wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,32 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a pass made of something, or why it left it alone.
+
+    Attributes
+    ----------
+    what : str
+        The nodes in short.
+    verdict : str
+        What becomes of them: ``"stay apart"``.
+    reason : str
+        Why; empty where the pass says it all.
+    sources : tuple of Source
+        The user's lines.
+    """
+
+    what: str
+    verdict: str
+    reason: str
+    sources: tuple[Source, ...]
+
+    def __str__(self) -> str:
+        place = f" ({', '.join(map(str, self.sources))})" if self.sources else ""
+        return f"{self.what}{place} {self.verdict}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True)
 class PassRecord:
     """What one pass did.
 
@@ -57,6 +84,8 @@ class PassRecord:
     milliseconds : float
     nodes_before, nodes_after : int
     rewrites : tuple of Rewrite
+    decisions : tuple of Decision
+        Those that can be told in words; see :meth:`Program.explain`.
     """
 
     name: str
@@ -64,6 +93,7 @@ class PassRecord:
     nodes_before: int
     nodes_after: int
     rewrites: tuple[Rewrite, ...]
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +142,7 @@ class Driver:
 
     fuel: int | None = None
     _rewrites: list[Rewrite] = field(default_factory=list)
+    _decisions: dict[Decision, None] = field(default_factory=dict)
 
     def spend(self, rule: str, before: Node, after: Node) -> bool:
         """Whether a rewrite may be applied; if so it is counted and logged."""
@@ -123,6 +154,10 @@ class Driver:
         self._rewrites.append(Rewrite(rule, _short(before), _short(after), where))
         return True
 
+    def decide(self, what: str, verdict: str, reason: str, node: Node) -> None:
+        """Keep what was decided about something, which ``node`` is the first of."""
+        self._decisions[Decision(what, verdict, reason, provenance(node).sources)] = None
+
     @staticmethod
     def with_graph(unit: Unit, graph: Graph) -> Unit:
         """The unit with another graph; the same object if the graph is the same."""
@@ -131,18 +166,19 @@ class Driver:
     def timed(self, name: str, unit: Unit, work: Callable[[Unit], T]) -> tuple[T, PassRecord]:
         """Do one step of compilation; its result, and the record of it."""
         size = len(unit.graph.nodes)
-        self._rewrites = []
+        self._rewrites, self._decisions = [], {}
         start = time.perf_counter()
         with _without_collections():
             result = work(unit)
         elapsed = (time.perf_counter() - start) * 1e3
-        return result, PassRecord(name, elapsed, size, size, tuple(self._rewrites))
+        done = tuple(self._rewrites), tuple(self._decisions)
+        return result, PassRecord(name, elapsed, size, size, *done)
 
     def _bound(self, work: Pass) -> Callable[[Unit], Unit]:
         return lambda unit: work(unit, self)
 
     def run(self, unit: Unit, passes: Sequence[Pass]) -> tuple[Unit, Report]:
-        """Run passes in order.
+        """Run passes in order, but for those that the options leave out.
 
         Raises
         ------
@@ -151,7 +187,7 @@ class Driver:
         """
         records = []
         right: Graph | None = None
-        for each in passes:
+        for each in wanted(passes, unit):
             unit, record = self.timed(each.__name__, unit, self._bound(each))
             records.append(replace(record, nodes_after=len(unit.graph.nodes)))
             if unit.options.verify:
@@ -165,6 +201,11 @@ class Driver:
                         hint="this is a bug in graphnn; bisect it with fuel=N and report it",
                     ) from None
         return unit, Report(tuple(records))
+
+
+def wanted(passes: Sequence[Pass], unit: Unit) -> list[Pass]:
+    """The passes that the options of a unit do not leave out."""
+    return [each for each in passes if each.__name__ not in unit.options.skip]
 
 
 @contextmanager
@@ -186,6 +227,19 @@ def _short(node: Node) -> str:
     if not node.inputs:
         return _word(node)
     return f"{node.op.label(node)}({', '.join(map(_word, node.inputs))})"
+
+
+def expression(node: Node) -> str:
+    """A node as it is written, short: ``h @ [u v]`` for a product."""
+    if node.op.name == "dot_general":
+        return " @ ".join(map(_operand, node.inputs))
+    return _operand(node)
+
+
+def _operand(node: Node) -> str:
+    if node.op.name == "concatenate" and node.name is None:
+        return f"[{' '.join(map(_word, node.inputs))}]"
+    return _word(node)
 
 
 def _word(node: Node) -> str:

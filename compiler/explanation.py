@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
-from graphnn.compiler.unit import Note, Unit
+from graphnn.compiler.driver import Report
+from graphnn.compiler.unit import Loop, Note, Unit
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 
-__all__ = ["explain_fusion"]
+__all__ = ["explain_decisions", "explain_fusion"]
 
 
 def explain_fusion(unit: Unit, node: Node | None) -> str:
@@ -36,6 +38,37 @@ def explain_fusion(unit: Unit, node: Node | None) -> str:
     elif not notes and unit.options.optimize == "O0":
         lines.append('nothing is fused at optimize="O0"')
     return "\n".join(lines)
+
+
+def explain_decisions(report: Report, unit: Unit, node: Node | None) -> str:
+    """What passes decided, one after the other; then what each loop does in a step.
+
+    Parameters
+    ----------
+    report : Report
+    unit : Unit
+    node : Node or None
+        As for `explain_fusion`.
+    """
+    lines = None if node is None else set(provenance(node).sources)
+    found = []
+    for record in report.passes:
+        told = [
+            f"  {each}"
+            for each in record.decisions
+            if lines is None or not lines.isdisjoint(each.sources)
+        ]
+        if told:
+            found += [f"{record.name}:", *told]
+    if node is None:
+        found += [_steps(unit, loop) for loop in unit.loops]
+    return "\n".join(found)
+
+
+def _steps(unit: Unit, loop: Loop) -> str:
+    kinds = Counter(each.kind for each in unit.instructions[loop.begin : loop.end])
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{loop.count} steps of instructions {loop.begin} to {loop.end - 1}: {listed}"
 
 
 def _concerns(nodes: Iterable[Node], node: Node | None) -> bool:

@@ -12,6 +12,7 @@ from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.fuse_prologues import fuse_prologues
 from graphnn.compiler.passes.join_pads import join_pads
 from graphnn.compiler.passes.lower import lower
+from graphnn.compiler.passes.merge_products import merge_products
 from graphnn.compiler.passes.pack_once import pack_once
 from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.recompute import recompute
@@ -25,7 +26,7 @@ from graphnn.compiler.scans.merge import merge_scans
 from graphnn.compiler.scans.reroll import reroll
 from graphnn.compiler.scans.trim import trim_scans
 
-__all__ = ["LEVELS", "O0", "O1", "O2"]
+__all__ = ["LEVELS", "O0", "O1", "O2", "SKIPPABLE"]
 
 APART: tuple[Pass, ...] = (
     inside_first(schedule),  # an order of computation; updates come last
@@ -78,6 +79,7 @@ O2: tuple[Pass, ...] = (
     everywhere(correlate),
     everywhere(merge_scans),  # what derivative rules computed once more
     everywhere(trim_scans),
+    merge_products,  # first, so that of a step one product leaves where several would
     everywhere(hoist),  # products over all steps at once
     everywhere(trim_scans),
     where_scans_are(everywhere(canonicalize)),
@@ -89,3 +91,8 @@ O2: tuple[Pass, ...] = (
 """Reassociating rewrites too. The default."""
 
 LEVELS = {"O0": O0, "O1": O1, "O2": O2}
+
+_NEEDED = {each.__name__ for each in O0}
+
+SKIPPABLE = tuple(dict.fromkeys(each.__name__ for each in O2 if each.__name__ not in _NEEDED))
+"""Passes that make programs faster and nothing else: those that O0 does without."""

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from graphnn.compiler.driver import Report
-from graphnn.compiler.explanation import explain_fusion
+from graphnn.compiler.explanation import explain_decisions, explain_fusion
 from graphnn.compiler.feeds import Inputs
 from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.profile_report import Profile, Profiled, measure
@@ -152,6 +152,9 @@ class Program:
     def explain(self, node: Node | None = None) -> str:
         """What is computed together by one instruction, and what is not and why.
 
+        Then what passes made of products and scans: which of them became one, which left a
+        scan, what stays in it and why, and what is packed once for all steps.
+
         Parameters
         ----------
         node : Node, optional
@@ -171,7 +174,9 @@ class Program:
         not fused:
           tanh... -> matmul..., because: the product reads it twice
         """
-        return explain_fusion(self._shown.unit, node)
+        shown = self._shown
+        texts = explain_fusion(shown.unit, node), explain_decisions(shown.passes, shown.unit, node)
+        return "\n".join(filter(None, texts))
 
     def source(self, kind: str = "python") -> str:
         """What the program was compiled to, for the sizes of the latest call.

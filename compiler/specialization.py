@@ -24,12 +24,14 @@ class Specialization:
     Attributes
     ----------
     unit : Unit
+    passes : Report
+        What the passes did.
     """
 
-    def __init__(self, unit: Unit, driver: Driver, report: Report) -> None:
+    def __init__(self, unit: Unit, driver: Driver, passes: Report) -> None:
         self.unit = unit
+        self.passes = passes
         self._driver = driver
-        self._passes = report
         self._expected = tuple((each.shape, each.dtype) for each in unit.graph.inputs)
 
     @property
@@ -40,7 +42,7 @@ class Specialization:
     @property
     def report(self) -> Report:
         """What the passes did, and what it took to make the program executable."""
-        return Report((*self._passes.passes, self._emitted[1]))
+        return Report((*self.passes.passes, self._emitted[1]))
 
     @cached_property
     def _emitted(self) -> tuple[Executable, PassRecord]:

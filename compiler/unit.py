@@ -57,6 +57,8 @@ class Options:
         When native code is built; until then, and with "never", NumPy's kernels are called.
     memory_budget : int or None
         Most bytes that the arena may take; None for no limit.
+    skip : frozenset of str
+        Passes that are left out; see :data:`graphnn.compiler.pipeline.SKIPPABLE`.
     """
 
     backend: str = "numpy"
@@ -67,6 +69,7 @@ class Options:
     debug: str = ""
     native: str = "now"
     memory_budget: int | None = None
+    skip: frozenset[str] = frozenset()
 
 
 class Storage(Enum):

@@ -212,10 +212,9 @@ class Step:
         """The step of a scan, with symbols of its own."""
         body, n_carry, n_xs = (node.attrs[name] for name in ("body", "n_carry", "n_xs"))
         n_constants = len(node.inputs) - n_carry - n_xs
-        symbols = [
-            input_like(f"step {each.attrs['number']}", each.tensor)
-            for each in body.inputs[n_constants:]
-        ]
+        names = [*(f"carry {n}" for n in range(n_carry)), *(f"element {n}" for n in range(n_xs))]
+        arguments = zip(names, body.inputs[n_constants:], strict=True)
+        symbols = [input_like(name, each.tensor) for name, each in arguments]
         given = (*node.inputs[:n_constants], *symbols)
         outputs = substitute(body.outputs, dict(zip(body.inputs, given, strict=True)))
         firsts = node.inputs[n_constants : n_constants + n_carry]
@@ -242,6 +241,13 @@ class Step:
     def constants(self) -> tuple[Node, ...]:
         """What a step reads from outside."""
         return _read_from_outside(self.outputs, self.symbols)
+
+    def with_outputs(self, outputs: Sequence[Node]) -> Step:
+        """The step with other nodes for what it computes."""
+        pairs = zip(self.carries, outputs, strict=False)
+        carries = tuple(Carry(each.symbol, each.first, after) for each, after in pairs)
+        ys = tuple(outputs[len(carries) :])
+        return Step(carries, self.elements, ys, self.length, self.reverse)
 
     def build(self) -> tuple[list[Node], list[Node]]:
         """The carries after the last step, and the ys of all steps.

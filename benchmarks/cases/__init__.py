@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cases import (
+    cells,
     chains,
     convolutions,
     gradbench,
@@ -21,6 +22,7 @@ FAMILIES = (
     mlp,
     lenet,
     recurrent,
+    cells,
     normalization,
     gradbench,
     chains,

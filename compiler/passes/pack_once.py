@@ -11,12 +11,12 @@ interpreter reads it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
-from graphnn.compiler.driver import Driver
+from graphnn.compiler.driver import Driver, expression
 from graphnn.compiler.kernel import Contraction
 from graphnn.compiler.native.contraction.panels import Panels
 from graphnn.compiler.native.contraction.sharing import Offer, is_worth_it, offer
@@ -25,6 +25,7 @@ from graphnn.compiler.native.moves import Piece
 from graphnn.compiler.native.target import host_target
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
+from graphnn.core.node import Node
 
 __all__ = ["pack_once"]
 
@@ -52,14 +53,16 @@ def pack_once(unit: Unit, driver: Driver) -> Unit:
     if unit.options.debug == "nan":
         return unit
     for factor in (1, 0):
-        unit = _pack_factors(unit, factor)
+        unit = _pack_factors(unit, factor, driver)
     return unit
 
 
-def _pack_factors(unit: Unit, factor: int) -> Unit:
+def _pack_factors(unit: Unit, factor: int, driver: Driver) -> Unit:
     """The same for the left (0) or the right (1) factors of all products."""
     offers = _offers(unit, factor)
     chosen = {key: each for key, each in offers.items() if _is_chosen(unit, key, each)}
+    for key, each in offers.items():
+        _explain(unit, key, sorted(each), factor, driver, is_chosen=key in chosen)
     if not chosen:
         return unit
     buffers = list(unit.buffers)
@@ -81,6 +84,38 @@ def _pack_factors(unit: Unit, factor: int) -> Unit:
             instruction = replace(instruction, kernel=contraction, panels=views, scratch=scratch)
         listed.append((instruction, unit.loops_around(number)))
     return replace(unit.with_instructions(listed), buffers=tuple(buffers))
+
+
+def _explain(
+    unit: Unit, key: _Key, numbers: Sequence[int], factor: int, driver: Driver, *, is_chosen: bool
+) -> None:
+    """Say of a factor that is read again and again whether it is packed once."""
+    times = sum(_rounds(unit, key, number) for number in numbers)
+    if times == 1:
+        return
+    product = unit.instructions[numbers[0]].node
+    node = _written_to(unit, key.buffer)
+    word = expression(product.inputs[factor] if node is None else node)
+    if is_chosen:
+        driver.decide(word, f"is packed once for {times} products", "", product)
+    else:
+        reason = "packing it once would save next to nothing"
+        driver.decide(word, f"is packed by each of {times} products that need it", reason, product)
+
+
+def _written_to(unit: Unit, buffer: Buffer) -> Node | None:
+    """The node whose value a buffer holds, outside of loops."""
+    if buffer.storage is not Storage.ARENA:
+        known = {
+            Storage.STATE: unit.states,
+            Storage.CONSTANT: unit.constants,
+            Storage.FEED: unit.graph.inputs,
+        }
+        return known[buffer.storage][buffer.index]
+    for number, each in enumerate(unit.instructions):
+        if each.op is not None and any(view.buffer is buffer for view in each.outputs):
+            return None if unit.loops_around(number) else each.node
+    return None
 
 
 def _place(unit: Unit, key: _Key, number: int) -> int:

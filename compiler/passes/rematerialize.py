@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphnn.compiler.driver import Driver, Pass
+from graphnn.compiler.driver import Driver, Pass, wanted
 from graphnn.compiler.eviction import simulate
 from graphnn.compiler.frugal_order import frugal_order
 from graphnn.compiler.memory_model import Model
@@ -110,7 +110,7 @@ class _Search:
 
     def _planned(self, unit: Unit) -> Unit:
         driver = Driver(self._fuel)
-        for each in self._rest:
+        for each in wanted(self._rest, unit):
             unit = each(unit, driver)
         return unit
 

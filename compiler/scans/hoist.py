@@ -12,12 +12,13 @@ as good a place as any.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from graphnn.compiler.batching import batch_nodes
 from graphnn.compiler.domain import ANCHOR_OPS
-from graphnn.compiler.driver import Driver
+from graphnn.compiler.driver import Driver, expression
+from graphnn.compiler.joined import parts_along
 from graphnn.compiler.scans.rewriting import replace_scans
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import depending_on, substitute, topological_order, with_inputs
@@ -27,24 +28,68 @@ from graphnn.ops.broadcasting import SUM, broadcast_to
 from graphnn.ops.constants import is_zero
 from graphnn.ops.contraction import DOT_GENERAL, dot_of
 from graphnn.ops.control import PROJECT
+from graphnn.ops.joining import CONCATENATE, slice_axis
 from graphnn.ops.leaves import input_like
 from graphnn.ops.scans import Carry, Step
 
-__all__ = ["hoist"]
+__all__ = ["hoist", "leaving_products"]
 
 
 def hoist(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
 
     def hoisted(node: Node, used: Set[int]) -> Sequence[Node | None] | None:
-        later = _Later(Step.of(node))
+        step = Step.of(node)
+        later = _Later(step)
         rest = _with_products_before(later.rest)
         if rest is later.rest and not later.leaves:
+            _explain(step, later, driver)
             return None
         results = later.results(rest)
-        return results if driver.spend("hoist", node, results[0]) else None
+        if not driver.spend("hoist", node, results[0]):
+            return None
+        _explain(step, later, driver)
+        return results
 
     return driver.with_graph(unit, replace_scans(unit.graph, "hoist", hoisted))
+
+
+def leaving_products(step: Step) -> dict[Node, str]:
+    """The products of a step that leave it.
+
+    Returns
+    -------
+    dict of Node to str
+        ``"before"`` or ``"after"`` the scan, or ``"total"`` for what is summed over all steps.
+    """
+    later = _Later(step)
+    carried = depending_on(step.outputs, [each.symbol for each in step.carries])
+    places: dict[Node, str] = {}
+    for node in later.inside:
+        if node.op.name in ANCHOR_OPS and not (node in carried and node not in later.leaving):
+            is_later = node in later.leaving
+            places[node] = "total" if node in later.addends else "after" if is_later else "before"
+    return places
+
+
+WORDS = {
+    "before": ("is computed before the loop, for all steps at once", "it reads no carry"),
+    "after": ("is computed after the loop, for all steps at once", "no carry needs it"),
+    "total": ("becomes one product over all steps", "its sum alone is asked for"),
+}
+
+
+def _explain(step: Step, later: _Later, driver: Driver) -> None:
+    """Say of every product where it is computed, and why."""
+    places = leaving_products(step)
+    reading = [depending_on(step.outputs, [each.symbol]) for each in step.carries]
+    for node in _in_order(each for each in later.inside if each.op.name in ANCHOR_OPS):
+        if node in places:
+            verdict, reason = WORDS[places[node]]
+        else:
+            carries = " and ".join(f"carry {n}" for n, each in enumerate(reading) if node in each)
+            verdict, reason = "stays in the loop", f"it reads {carries}, and a carry needs it"
+        driver.decide(expression(node), f"{verdict} (of {step.length})", reason, node)
 
 
 # ---------------------------------------------------------------------------------- before a scan
@@ -63,9 +108,8 @@ def _with_products_before(step: Step) -> Step:
     wholes = batch_nodes(crossing, step.elements, boundary=step.constants)
     symbols = {each: input_like("before", each.tensor) for each in crossing}
     outputs = substitute(step.outputs, symbols)
-    carries = (replace(c, next=after) for c, after in zip(step.carries, outputs, strict=False))
     elements = {**step.elements, **dict(zip(symbols.values(), wholes, strict=True))}
-    return replace(step, carries=tuple(carries), elements=elements, ys=outputs[len(step.carries) :])
+    return replace(step.with_outputs(outputs), elements=elements)
 
 
 def _before(step: Step, among: Set[Node]) -> set[Node]:
@@ -113,7 +157,10 @@ class _Later:
         self.leaves = bool(self.totals) or not self.leaving.isdisjoint(step.ys)
         self._stays = [each for each in step.carries if each not in self.totals]
         self._ys = [each for each in step.ys if each not in self.leaving]
-        self._crossing = [each for each in self._read_later() if each not in step.elements]
+        read = [each for each in self._read_later() if each not in step.elements]
+        wholes = _joins_of(_in_order(needed), read)
+        self._parts = {each: part for whole in wholes for part, each in parts_along(whole)}
+        self._crossing = [*(each for each in read if each not in self._parts), *wholes]
         self.rest = replace(step, carries=tuple(self._stays), ys=(*self._ys, *self._crossing))
 
     def _needed(self, outputs: Iterable[Node]) -> set[Node]:
@@ -149,6 +196,8 @@ class _Later:
         by_carry = dict(zip(self._stays, finals, strict=True))
         by_node = dict(zip(self._ys, ys, strict=True))
         wholes = {**self.step.elements, **dict(zip(self._crossing, crossing, strict=True))}
+        for each, part in self._parts.items():
+            wholes[each] = slice_axis(wholes[part.whole], part.axis + 1, part.start, part.size)
         constants = self.step.constants
         late = [each for each in dict.fromkeys(self.step.ys) if each in self.leaving]
         if late:
@@ -162,16 +211,18 @@ class _Later:
         of_ys = (by_node[each] for each in self.step.ys)
         return [*(by_carry[each] for each in self.step.carries), *of_ys]
 
+    @property
+    def addends(self) -> set[Node]:
+        """The products and sums that totals are made of."""
+        order = topological_order(
+            self.totals.values(),
+            follow=lambda node: () if node.op in (DOT_GENERAL, SUM) else node.inputs,
+        )
+        return {each for each in order if each.op in (DOT_GENERAL, SUM)}
+
     def _read_later(self) -> list[Node]:
         """What nodes after the scan read of a step; views are made after it too."""
-        readers = [*self.leaving]
-        waiting = list(self.totals.values())
-        while waiting:
-            node = waiting.pop()
-            if node.op in (DOT_GENERAL, SUM):
-                readers.append(node)
-            else:
-                waiting += node.inputs
+        readers = {*self.leaving, *self.addends}
         read = {self._base(each) for node in readers for each in self._inputs_inside(node)}
         return _in_order(read - self.leaving)
 
@@ -179,6 +230,20 @@ class _Later:
         while node.op.is_view and node not in self.leaving:
             node = node.inputs[0]
         return node
+
+
+def _joins_of(computed: Iterable[Node], read: Collection[Node]) -> list[Node]:
+    """Of what a step computes anyway, what gives nodes that are read, and no others, together.
+
+    The parts of a concatenation are written into it, so that it is enough to keep that.
+    """
+    left = set(read)
+    found = []
+    for node in computed:
+        if node.op is CONCATENATE and left.issuperset(node.inputs):
+            found.append(node)
+            left.difference_update(node.inputs)
+    return found
 
 
 def _addend(carry: Carry, step: Step, inside: Set[Node]) -> Node | None:

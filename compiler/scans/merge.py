@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from graphnn.compiler.driver import Driver
+from graphnn.compiler.driver import Driver, expression
 from graphnn.compiler.scans.rewriting import is_scan, replace_scans, used_results
 from graphnn.compiler.scans.trim import build_trimmed, same_carries
 from graphnn.compiler.unit import Unit
@@ -41,10 +41,17 @@ def _merge_once(graph: Graph, driver: Driver) -> Graph:
         kinds = _kinds(node)
         for earlier in dict.fromkeys(each for kind in kinds for each in by_kind.get(kind, ())):
             step = _together(earlier, node)
-            if step is not None and node not in depending_on((node,), (earlier,)):
-                merged = _merged(graph, earlier, node, step, driver)
-                if merged is not None:
-                    return merged
+            if step is None:
+                continue
+            if node in depending_on((node,), (earlier,)):
+                reason = "it needs the results of the other"
+                driver.decide(expression(node), "goes over a carry of another scan", reason, node)
+                continue
+            merged = _merged(graph, earlier, node, step, driver)
+            if merged is not None:
+                reason = "they go over the same carry"
+                driver.decide(expression(node), "becomes one with another scan", reason, node)
+                return merged
         for kind in kinds:
             by_kind.setdefault(kind, []).append(node)
     return graph

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
-from graphnn.compiler.driver import Driver
-from graphnn.compiler.scans.rewriting import replace_scans
+from graphnn.compiler.driver import Driver, expression
+from graphnn.compiler.scans.rewriting import is_scan, replace_scans
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import depending_on, substitute, topological_order
 from graphnn.core.node import Node
@@ -30,9 +30,20 @@ def trim_scans(unit: Unit, driver: Driver) -> Unit:
         made = next(each for each in results if each is not None)
         if node in made.inputs or not driver.spend("trim_scan", node, made):
             return None
+        (scan,) = made.inputs or (made,)
+        driver.decide(expression(node), "is trimmed", _difference(node, scan), node)
         return results
 
     return driver.with_graph(unit, replace_scans(unit.graph, "trim_scans", trimmed))
+
+
+def _difference(before: Node, after: Node) -> str:
+    """In words, what a scan has no more."""
+    if not is_scan(after):
+        return "nothing of it changes from step to step"
+    n_before, n_after = before.attrs["n_carry"], after.attrs["n_carry"]
+    ys = [len(each.attrs["body"].outputs) - each.attrs["n_carry"] for each in (before, after)]
+    return f"{n_after} of {n_before} carries and {ys[1]} of {ys[0]} results are needed"
 
 
 def build_trimmed(step: Step, used: Set[int]) -> list[Node | None]:

@@ -1,0 +1,223 @@
+"""merge_products: products that share an operand, or are added to each other, become one.
+
+Before: ``x @ w1, x @ w2, x @ w3``; ``a1 @ w, a2 @ w``; ``a1 @ b1 + a2 @ b2``.
+After: the parts of ``x @ [w1 w2 w3]``; those of ``[a1; a2] @ w``; ``[a1 a2] @ [b1; b2]``.
+
+A cell that has a weight for each gate is then as quick as one whose gates lie side by side in one
+weight. Within a step, weights are joined before the loop, for they depend on no step. On the way
+back ``dh``, to which every gate adds a product, becomes one product, whose operand the gates'
+gradients are written into; the gradients of the weights are parts of one product with the same
+operand. This comes before ``hoist``, which then moves one product instead of several, and so
+products that will leave the loop are kept apart from those that stay.
+
+Sums of products are made in another order, and a wider product may sum in another order than a
+narrow one. Where it does not pay, products stay; see :mod:`graphnn.compiler.merging_cost`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from graphnn.compiler.driver import Driver, expression
+from graphnn.compiler.joint_products import Products, SharedOperand, adding, sharing
+from graphnn.compiler.levels import Level
+from graphnn.compiler.merging_cost import reason_against
+from graphnn.compiler.order import Order
+from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.unit import Unit
+from graphnn.core.graph import Graph, topological_order, with_inputs
+from graphnn.core.node import Node
+from graphnn.core.provenance import carry, made_by
+from graphnn.ops.control import PROJECT
+from graphnn.ops.scans import Step
+
+__all__ = ["merge_products"]
+
+
+def merge_products(unit: Unit, driver: Driver) -> Unit:
+    """See the module. Goes into scans by itself, for it needs to see what they read outside."""
+    graph = unit.graph
+    outputs = _Merging(driver).merged(Level(graph.outputs))
+    if outputs == graph.outputs:
+        return unit
+    return driver.with_graph(unit, Graph(graph.inputs, outputs))
+
+
+class _Merging:
+    """The pass at work."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def merged(self, level: Level) -> tuple[Node, ...]:
+        """The outputs of a level, with products merged in it and in the scans inside."""
+        level = self._with_scans(level)
+        if len(level.products) > 1:
+            level = self._with_sums(level)
+            level = self._with_shared_operands(level)
+        return level.outputs
+
+    # ------------------------------------------------------------------------------ scans inside
+
+    def _with_scans(self, level: Level) -> Level:
+        scans = {node for node in level.nodes if is_scan(node)}
+        if not scans:
+            return level
+        results: dict[Node, list[Node]] = {}
+
+        def replaced(node: Node, inputs: tuple[Node, ...]) -> Node:
+            if node.op is PROJECT and inputs[0] in results:
+                number: int = node.attrs["index"]
+                return results[inputs[0]][number]
+            made = with_inputs(node, inputs)
+            if node in scans:
+                step = Step.of(made)
+                outputs = self.merged(Level.of(step))
+                if outputs != step.outputs:
+                    with made_by("merge_products", node):
+                        finals, ys = step.with_outputs(outputs).build()
+                    results[made] = [*finals, *ys]
+            return made
+
+        return level.map(replaced)
+
+    # --------------------------------------------------------------------------- sums of products
+
+    def _with_sums(self, level: Level) -> Level:
+        """With one product for several that are added to each other."""
+        found = adding(level.nodes, level.users, level.outputs, level.place)
+        chosen = {each.total: level.arranged(each) for each in found if self._pays(level, each)}
+        if not chosen:
+            return level
+        made: dict[Node, Node] = {}
+
+        def operand(node: Node) -> Node:
+            return made.get(node, node)
+
+        def replaced(node: Node, inputs: tuple[Node, ...]) -> Node:
+            made[node] = with_inputs(node, inputs)
+            if node in chosen:
+                with made_by("merge_products", node):
+                    total = chosen[node].replaced(operand)
+                if self._spend(chosen[node], total):
+                    made[node] = total
+            return made[node]
+
+        return level.map(replaced)
+
+    # ---------------------------------------------------------------------------- shared operands
+
+    def _with_shared_operands(self, level: Level) -> Level:
+        """With one product for several that share an operand."""
+        chosen = self._independent(level, self._sharing(level))
+        if not chosen:
+            return level
+        whole_of = {product: each for each in chosen for product in each.products}
+        parts: dict[SharedOperand, dict[Node, Node]] = {}
+        made: dict[Node, Node] = {}
+
+        def operand(node: Node) -> Node:
+            return made.get(node, node)
+
+        def built(products: SharedOperand) -> dict[Node, Node]:
+            with made_by("merge_products", products.products[0]):
+                whole = products.built(operand)
+                for each in products.products:
+                    carry(each, whole)
+                return products.slices(whole) if self._spend(products, whole) else {}
+
+        def replaced(node: Node, inputs: tuple[Node, ...]) -> Node:
+            made[node] = with_inputs(node, inputs)
+            if node in whole_of:
+                products = whole_of[node]
+                if products not in parts:
+                    parts[products] = built(products)
+                made[node] = parts[products].get(node, made[node])
+            return made[node]
+
+        def read(node: Node) -> Sequence[Node]:
+            products = whole_of[node].products if node in whole_of else (node,)
+            return [each for one in products for each in level.inputs_of(one)]
+
+        order = topological_order(level.outputs, follow=read)
+        return level.map(replaced, [each for each in order if each in level.inside])
+
+    def _sharing(self, level: Level) -> list[SharedOperand]:
+        """Products that share an operand where it pays, each in one place."""
+
+        def kind(product: Node, side: int) -> tuple[str, bool]:
+            return level.place(product), product.inputs[side] in level.inside
+
+        found = sharing(level.products, kind)
+        uses = Counter(frozenset(_joined_parts(each)) for each in found)
+        chosen: list[SharedOperand] = []
+        taken: set[Node] = set()
+        for each in sorted(found, key=lambda each: -len(each.products)):
+            left = tuple(product for product in each.products if product not in taken)
+            products = level.arranged(replace(each, products=left))
+            n_uses = uses[frozenset(_joined_parts(each))]
+            if len(left) > 1 and self._pays(level, products, n_uses):
+                chosen.append(products)
+                taken.update(left)
+        return chosen
+
+    def _independent(self, level: Level, found: Sequence[SharedOperand]) -> list[SharedOperand]:
+        """Without products that need another one's result, be it by way of a third one."""
+        if not found:
+            return []
+        number = {node: count for count, node in enumerate(level.nodes)}
+        edges = ((number[e], number[node]) for node in level.nodes for e in level.inputs_of(node))
+        order = Order(len(number), edges)
+        chosen = []
+        for products in found:
+            first, *others = sorted(products.products, key=number.__getitem__)
+            merged, group = [first], number[first]
+            for each in others:
+                low, high = sorted((group, number[each]), key=order.position.__getitem__)
+                reason = "one of them reads the other" * (not set(each.inputs).isdisjoint(merged))
+                reason = reason or order.merge(low, high)
+                if reason:
+                    self.driver.decide(_listed([first, each]), "stay apart", reason, each)
+                else:
+                    merged.append(each)
+                    group = low
+            kept = tuple(each for each in products.products if each in merged)
+            if len(kept) > 1:
+                chosen.append(replace(products, products=kept))
+        return chosen
+
+    # ---------------------------------------------------------------------------------- decisions
+
+    def _pays(self, level: Level, products: Products, n_uses: int = 1) -> bool:
+        """Whether it does; if not, the reason is kept."""
+        shared = products.shared if isinstance(products, SharedOperand) else None
+        reason = reason_against(
+            products.products,
+            shared,
+            shared in level.inside,
+            level.copied(products) // n_uses,
+            level.times(products.products[0]),
+        )
+        if reason:
+            listed = products.products
+            self.driver.decide(_listed(listed), "stay apart", reason, listed[0])
+        return not reason
+
+    def _spend(self, products: Products, made: Node) -> bool:
+        first = products.products[0]
+        if not self.driver.spend("merge_products", first, made):
+            return False
+        word = "one product" if isinstance(products, SharedOperand) else "one product, not a sum"
+        self.driver.decide(_listed(products.products), f"become {word}", "", first)
+        return True
+
+
+def _joined_parts(products: SharedOperand) -> Sequence[Node]:
+    (side,) = products.joined
+    return products.parts(side)
+
+
+def _listed(products: Sequence[Node]) -> str:
+    return ", ".join(map(expression, products))
