@@ -32,7 +32,7 @@ from typing import TypeVar
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.scans.components import strong_components
-from graphnn.compiler.scans.rows import Row, find_rows
+from graphnn.compiler.scans.rows import Row, find_rows, is_heavy
 from graphnn.compiler.scans.sequences import (
     Origin,
     Piece,
@@ -84,7 +84,7 @@ def _is_worth_it(loop: Loop) -> bool:
     """Whether steps hold more than what would be fused, or are many."""
     if len(loop.rounds) * len(loop.shifts) >= LARGE:
         return True
-    return any(not (row.one.op.is_elementwise or row.one.op.is_view) for row in loop.shifts)
+    return any(is_heavy(row.one) for row in loop.shifts)
 
 
 Vertex = Node | Loop

@@ -27,13 +27,16 @@ from typing import NamedTuple
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node, freeze
 from graphnn.ops.broadcasting import RESHAPE
-from graphnn.ops.control import PROJECT
+from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.joining import SLICE
 
-__all__ = ["FEWEST", "Link", "Row", "find_rows"]
+__all__ = ["FEWEST", "Link", "Row", "find_rows", "is_heavy"]
 
 FEWEST = 8
 """Repetitions that are worth a loop."""
+
+ENOUGH = 4
+"""Nodes that are a row; ends of a loop may differ, and be found later."""
 
 MOST_IN_TURN = 4
 """Uses of one weight within a repetition that seeds can be told apart for."""
@@ -95,6 +98,7 @@ class _Finder:
         self._users: dict[Node, list[tuple[Node, int]]] = {}
         self._to_inputs: list[tuple[Row, list[int]]] = []
         self._to_users: list[tuple[Row, list[int]]] = []
+        self._doubtful: list[tuple[Node, Row, int, int]] = []
 
     def find(self) -> list[Row]:
         """The rows grown from every seed that no earlier one has reached."""
@@ -133,13 +137,13 @@ class _Finder:
             key = (deep[node], *(deep[each] if each.inputs else id(each) for each in node.inputs))
             alike[key].append(node)
         groups = [group for group in alike.values() if len(group) >= FEWEST]
-        groups.sort(key=lambda group: group[0].op.is_elementwise or group[0].op.is_view)
+        groups.sort(key=lambda group: not is_heavy(group[0]))
         for group in groups:
             group.sort(key=depth.__getitem__)
             for turns in range(1, MOST_IN_TURN + 1):
                 seed = _evenly_spaced(group[::turns], depth)
-                if len(seed) >= FEWEST:
-                    yield seed
+                if len(seed) >= FEWEST - 1:
+                    yield seed[1:-1]  # what looks alike by chance does so at the ends
                     break
 
     # ----------------------------------------------------------------------------------- growth
@@ -147,13 +151,13 @@ class _Finder:
     def _grow(self, seed: Sequence[Node]) -> None:
         """Rows of a seed, what it reads, and what reads it; inputs tell more, so they go first."""
         self._new_row(dict(enumerate(seed)))
-        while self._to_inputs or self._to_users:
+        while self._to_inputs or self._to_users or self._doubtful:
             if self._to_inputs:
-                row, times = self._to_inputs.pop()
-                self._follow_inputs(row, times)
+                self._follow_inputs(*self._to_inputs.pop())
+            elif self._to_users:
+                self._follow_users(*self._to_users.pop())
             else:
-                row, times = self._to_users.pop()
-                self._follow_users(row, times)
+                self._join(*self._doubtful.pop(), surely=False)
 
     def _new_row(self, nodes: Mapping[int, Node]) -> Row:
         row = Row(list(nodes.values())[len(nodes) // 2])
@@ -188,7 +192,7 @@ class _Finder:
 
     def _link(self, read: Mapping[int, Node]) -> Link | None:
         """The row that nodes belong to, all as far ahead; a new one if none belongs to any."""
-        if len(read) < FEWEST:
+        if len(read) < ENOUGH:
             return None
         places = [(self.place.get(node), time) for time, node in read.items()]
         known = Counter(
@@ -196,12 +200,14 @@ class _Finder:
         )
         if known:
             (link, count), *_ = known.most_common(1)
-            return link if 2 * count > len(read) else None
-        ((look, count),) = Counter(map(self._looks.__getitem__, read.values())).most_common(1)
-        alike = {time: node for time, node in read.items() if self._looks[node] == look}
+            if 2 * count > len(read):
+                return link
+        free = {time: node for time, node in read.items() if node not in self.place}
+        looks = Counter(map(self._looks.__getitem__, free.values())).most_common(1)
+        alike = {time: node for time, node in free.items() if self._looks[node] == looks[0][0]}
         nodes = list(alike.values())
-        distinct = len(set(nodes)) == len(nodes) >= FEWEST and nodes[0].inputs
-        if not distinct or 2 * count <= len(read) or _are_parts(nodes):
+        distinct = len(set(nodes)) == len(nodes) >= ENOUGH and nodes[0].inputs
+        if not distinct or 2 * len(nodes) <= len(read) or _are_parts(nodes):
             return None
         return Link(self._new_row(alike), 0)
 
@@ -220,12 +226,12 @@ class _Finder:
         groups: dict[Hashable, dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
         for time in times:
             for user, place in self._users[row.nodes[time]]:
-                if user not in self.place and not self._joins(user, row, place, time):
+                if user not in self.place and not self._join(user, row, place, time, surely=True):
                     groups[self._looks[user], place][time].append(user)
         for (_, place), group in groups.items():
-            if len(group) >= FEWEST:
+            if len(group) >= ENOUGH:
                 for nodes in self._told_apart(group, place):
-                    if len(set(nodes.values())) == len(nodes) >= FEWEST:
+                    if len(set(nodes.values())) == len(nodes) >= ENOUGH:
                         self._new_row(nodes)
 
     def _told_apart(
@@ -247,32 +253,45 @@ class _Finder:
             for alike in apart.values()
         ]
 
-    def _joins(self, user: Node, row: Row, place: int, time: int) -> bool:
-        """Whether a user now belongs to a row that reads this one at other times."""
+    def _join(self, user: Node, row: Row, place: int, time: int, *, surely: bool) -> bool:
+        """Whether a user belongs to a row, or comes to belong to one that reads this one.
+
+        At the ends of a row what is read may differ; that is looked at later, when all else is
+        known.
+        """
+        if user in self.place:
+            return True
         found: dict[Row, tuple[int, int]] = {}
         for reader, at, ahead in row.readers:
-            alike = len(reader.operands) == len(user.inputs)
-            if at == place and alike and time - ahead not in reader.nodes:
+            if at == place and time - ahead not in reader.nodes:
                 agrees = self._agreement(user, reader, time - ahead)
                 if agrees is not None:
-                    found[reader] = (time - ahead, agrees)
-        if not found:
+                    found[reader] = (agrees, time - ahead)
+        most = max((agrees for agrees, _ in found.values()), default=0)
+        if surely and found and most < 2 * len(user.inputs):
+            self._doubtful.append((user, row, place, time))
             return False
-        most = max(agrees for _, agrees in found.values())
-        best = [(reader, at) for reader, (at, agrees) in found.items() if agrees == most]
+        best = [(reader, at) for reader, (agrees, at) in found.items() if agrees == most]
         if len(best) == 1:
             (reader, at), *_ = best
             self._extend(reader, {at: user})
         return user in self.place
 
     def _agreement(self, node: Node, row: Row, time: int) -> int | None:
-        """How many operands are what a row reads; None if one belongs to another row."""
+        """How far a node reads what a row reads: 2 for every place; None if it cannot be of it."""
+        if self._looks[node] != self._looks[row.one]:
+            return None
         count = 0
-        for link, each in zip(row.operands, node.inputs, strict=True):
+        for link, each, usual in zip(row.operands, node.inputs, row.one.inputs, strict=True):
             known = self.place.get(each)
-            if link is not None and known is not None:
+            if link is None:
+                is_alike = each is usual or self._looks[each] == self._looks[usual]
+                count += 2 if is_alike else 0
+            elif known is not None:
                 if known != (link.row, time + link.ahead):
                     return None
+                count += 2
+            elif self._looks[each] == self._looks[usual]:
                 count += 1
         return count
 
@@ -282,6 +301,11 @@ class _Finder:
             if number != place:
                 known = self.place.get(each)
                 yield (known[0], known[1] - time) if known else None if each.inputs else each
+
+
+def is_heavy(node: Node) -> bool:
+    """Whether a node is more than what is fused anyway."""
+    return not (node.op.is_elementwise or node.op.is_view or node.op in (TUPLE, PROJECT))
 
 
 def _look(node: Node) -> Hashable:
