@@ -176,10 +176,10 @@ class _Finder:
 
     def _follow_inputs(self, row: Row, times: Sequence[int]) -> None:
         for place in range(len(row.operands)):
-            read = {time: row.nodes[time].inputs[place] for time in times}
             link = row.operands[place]
             if link is None:
-                link = self._link(read)
+                times = list(row.nodes)
+                link = self._link({time: row.nodes[time].inputs[place] for time in times})
                 if link is None:
                     continue
                 row.operands[place] = link
@@ -187,8 +187,8 @@ class _Finder:
                 unread = [t for t in link.row.nodes if t - link.ahead not in row.nodes]
                 if unread:
                     self._to_users.append((link.row, unread))
-            more = {time + link.ahead: node for time, node in read.items()}
-            self._extend(link.row, more)
+            read = {time + link.ahead: row.nodes[time].inputs[place] for time in times}
+            self._extend(link.row, read)
 
     def _link(self, read: Mapping[int, Node]) -> Link | None:
         """The row that nodes belong to, all as far ahead; a new one if none belongs to any."""

@@ -102,22 +102,36 @@ def begin_sums(rows: Iterable[Row]) -> None:
                 node = reader.nodes.get(time - ahead)
                 if node is None or time - ahead in reader.begins:
                     continue
-                term = node.inputs[place]
-                if term.spec == row.one.spec and (at := _place_of(term, row, time)) is not None:
-                    row.nodes[time] = term
-                    row.begins[time] = at
+                begun = _begun(row, time, node.inputs[place])
+                for each, at, operand in begun:
+                    each.nodes[at] = node.inputs[place]
+                    each.begins[at] = operand
+                if begun:
                     break
 
 
-def _place_of(term: Node, row: Row, time: int) -> int | None:
-    """The place at which a sum would read its one term: where there is one, and no second one."""
-    found = [
-        None if link is None else link.row.nodes.get(time + link.ahead) for link in row.operands
-    ]
-    if term in found:
-        return found.index(term)
-    free = [place for place, link in enumerate(row.operands) if link is None]
-    return free[0] if len(free) == 1 else None
+def _begun(row: Row, time: int, term: Node) -> list[tuple[Row, int, int]]:
+    """The sums, and sums in them, that are that term at that time; the places it is read at."""
+    begun: list[tuple[Row, int, int]] = []
+    while term.spec == row.one.spec and row not in (each for each, _, _ in begun):
+        read = [link and link.row.nodes.get(time + link.ahead) for link in row.operands]
+        free = [place for place, link in enumerate(row.operands) if link is None]
+        inner = [
+            place
+            for place, link in enumerate(row.operands)
+            if link is not None and read[place] is None and link.row.one.op is row.one.op
+        ]
+        if any(each is term for each in read):
+            return [*begun, (row, time, read.index(term))]
+        if len(free) == 1:
+            return [*begun, (row, time, free[0])]
+        if len(inner) != 1:
+            break
+        begun.append((row, time, inner[0]))
+        link = row.operands[inner[0]]
+        assert link is not None
+        row, time = link.row, time + link.ahead
+    return []
 
 
 def find_loops(rows: Sequence[Row]) -> list[Loop]:
