@@ -115,14 +115,17 @@ class _Plan:
             if not self._put_in_order():
                 continue
             cores = self.loops
-            fit = [loop for loop in cores if all(self._is_given(loop, row) for row in loop.shifts)]
+            self.loops = grown = self._with_readers(rows)
+            self._put_in_order()
+            fit = [core for core, loop in zip(cores, grown, strict=True) if self._is_sound(loop)]
             if len(fit) == len(cores):
-                self.loops = self._with_readers(rows)
-                self._put_in_order()
-                fit = [core for core, loop in zip(cores, self.loops, strict=True) if self._gives_arrays(loop)]
-                if len(fit) == len(cores):
-                    return
+                return
             self.loops = fit
+
+    def _is_sound(self, loop: Loop) -> bool:
+        """Whether a loop can be had: it is given what it reads, and gives arrays."""
+        gives_arrays = all(isinstance(row.one.spec, TensorSpec) for row in self.read[loop])
+        return gives_arrays and all(self._is_given(loop, row) for row in loop.shifts)
 
     def row_of(self, node: Node) -> Origin | None:
         """The row and round of a node, if it is of a loop."""
@@ -183,10 +186,6 @@ class _Plan:
                 ):
                     return False
         return True
-
-    def _gives_arrays(self, loop: Loop) -> bool:
-        """Whether all that is read of a loop's steps are arrays, not several results at once."""
-        return all(isinstance(row.one.spec, TensorSpec) for row in self.read[loop])
 
     def _with_readers(self, rows: Sequence[Row]) -> list[Loop]:
         """The loops with rows that read them, and nothing that needs all of them."""

@@ -115,7 +115,11 @@ def _begun(row: Row, time: int, term: Node) -> list[tuple[Row, int, int]]:
     begun: list[tuple[Row, int, int]] = []
     while term.spec == row.one.spec and row not in (each for each, _, _ in begun):
         read = [link and link.row.nodes.get(time + link.ahead) for link in row.operands]
-        free = [place for place, link in enumerate(row.operands) if link is None]
+        free = [
+            place
+            for place, link in enumerate(row.operands)
+            if link is None and _most_common(_read(row, place, row.nodes)) is None
+        ]
         inner = [
             place
             for place, link in enumerate(row.operands)
@@ -297,7 +301,7 @@ def _faults(loop: Loop, row: Row) -> Iterator[tuple[int, bool]]:
     ]
     for place, link in enumerate(row.operands):
         ahead = loop.ahead(row, place)
-        given = [row.nodes[time].inputs[place] for time in times]
+        given = _read(row, place, times)
         if link is not None and ahead is not None:
             is_wrong = ahead == 0 or not isinstance(link.row.one.spec, TensorSpec)
             expected = map(link.row.nodes.get, (time + link.ahead for time in times))
@@ -311,6 +315,10 @@ def _faults(loop: Loop, row: Row) -> Iterator[tuple[int, bool]]:
         for number in absent:
             if loop.reads(row, place, number) is None or (link is None and constant is None):
                 yield number, True
+
+
+def _read(row: Row, place: int, times: Iterable[int]) -> list[Node]:
+    return [row.nodes[time].inputs[place] for time in times if time not in row.begins]
 
 
 def _most_common(nodes: Sequence[Node]) -> Node | None:
