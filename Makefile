@@ -61,6 +61,10 @@ clean: ## remove everything that the other targets create
 	find graphnn ops compiler tests examples benchmarks docs -name __pycache__ \
 		-type d -prune -exec rm -rf {} +
 
+# A package whose data are read, and which is never imported: what it depends on does not fit what
+# graphnn depends on.
+READ_ONLY := aeon
+
 # One stamp for each set of extras.
 EXTRAS_demo := viz,data
 EXTRAS_dev := dev
@@ -69,6 +73,7 @@ EXTRAS_docs := dev,docs
 $(VENV)/.installed-%: pyproject.toml graphnn/_version.py | $(PY)
 	@echo "installing graphnn[$(EXTRAS_$*)] into $(VENV) ..."
 	@$(PY) -P -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS_$*)]'
+	@$(PY) -P -m pip install --quiet --disable-pip-version-check --no-deps $(READ_ONLY)
 	@touch $@
 
 $(PY):

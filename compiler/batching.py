@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.scans.rewriting import has_bodies
 from graphnn.core.dims import Size
 from graphnn.core.errors import ArgumentError, ShapeError, UnsupportedOpError
 from graphnn.core.graph import topological_order
@@ -79,10 +79,10 @@ def batch_node(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
     if op is CUSTOM_DERIVATIVE:
         rule = {"rule": BatchedRule(node.attrs["rule"])}
         return make_node(op, _all_mapped(inputs, mapped, size), rule)
-    if is_scan(node):
-        from graphnn.compiler.scans.batch import batch_scan
+    if has_bodies(node):
+        from graphnn.compiler.structured import batch_structured
 
-        return batch_scan(node, inputs, mapped, size)
+        return batch_structured(node, inputs, mapped, size)
     if op.axis_attrs is not None:
         attrs = {
             name: _behind_examples(value) if name in op.axis_attrs else value

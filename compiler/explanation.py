@@ -26,9 +26,9 @@ def explain_fusion(unit: Unit, node: Node | None) -> str:
     for number, instruction in enumerate(unit.instructions):
         members = instruction.nodes
         if members and _concerns(members, node):
-            rounds = "".join(f"{loop.count} x " for loop in unit.loops_around(number))
             words = ", ".join(map(_words, members))
-            lines.append(f"{number:4} {rounds}{instruction.kind}: {words}")
+            around = unit.words_around(number)
+            lines.append(f"{number:4} {around}{instruction.kind}: {words}")
     notes = [each for each in unit.notes if _concerns((each.producer, each.consumer), node)]
     if notes:
         lines.append("not fused:")

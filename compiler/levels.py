@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from graphnn.compiler.domain import is_computed
 from graphnn.compiler.joint_products import Products
-from graphnn.compiler.merging_cost import Times
+from graphnn.compiler.merging_cost import IN_CACHE, Times
 from graphnn.compiler.scans.hoist import leaving_products
 from graphnn.core.graph import depending_on, rebuild, topological_order
 from graphnn.core.node import Node
@@ -107,7 +107,7 @@ class Level:
             return Times()
         steps = int(self.step.length)
         place = self.place(product)
-        results = {"total": 1, "after": steps}.get(place, 0)
+        results = {"": IN_CACHE * steps, "before": 0.0, "total": 1.0, "after": float(steps)}[place]
         return Times(1 if place else steps, steps, results)
 
     @cached_property
@@ -129,21 +129,21 @@ class Level:
                 return replace(products, products=tuple(order))
         return products
 
-    def copied(self, products: Products) -> int:
-        """Bytes that are copied to join operands; of what changes, at every step."""
+    def copies(self, products: Products) -> list[tuple[Node, int]]:
+        """The operands that are copied to be joined, and how often."""
         steps = self.times(products.products[0]).steps
         parts = [(side, each) for side in products.joined for each in products.parts(side)]
-        return sum(
-            each.tensor.nbytes * (steps if each in self.inside else 1)
+        return [
+            (each, steps if each in self.inside else 1)
             for side, each in parts
             if not self._is_written_there(each, products.parts(side))
-        )
+        ]
 
     def _is_written_there(self, part: Node, parts: Sequence[Node]) -> bool:
         """Whether an operand is computed where it is wanted; see :mod:`graphnn.compiler.joined`."""
         if part not in self.inside or part in self.outputs or not is_computed(part):
             return False
-        if part.op is CONCATENATE or not isinstance(part.spec, TensorSpec):
+        if part.op is CONCATENATE or not isinstance(part.spec, TensorSpec) or parts.count(part) > 1:
             return False
         others = [each.inputs for each in self.users[part] if each.op is CONCATENATE]
         return not others or any(set(each) == set(parts) for each in others)

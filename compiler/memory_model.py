@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graphnn.compiler.passes.lower import contiguous, look
+from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
 from graphnn.core.node import Node
 from graphnn.core.op import output_size
@@ -20,7 +21,7 @@ from graphnn.core.state import ALIGNMENT
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
-__all__ = ["Model", "nbytes_of"]
+__all__ = ["Model", "aligned", "nbytes_of"]
 
 HOST_COST = 16
 """FLOPs per element of an operator on the host that does not say how many it needs."""
@@ -109,7 +110,8 @@ def _cost(node: Node) -> int:
     """What it takes to compute a node again."""
     specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
     size = sum(int(spec.size) for spec in specs)
-    flops = node.op.flops(node) if isinstance(node.spec, TensorSpec) else 0
+    is_counted = isinstance(node.spec, TensorSpec) or is_scan(node)
+    flops = node.op.flops(node) if is_counted else 0
     if flops == 0 and node.op.instruction == "host" and not node.op.is_view:
         flops = HOST_COST * (size + sum(output_size(each) for each in node.inputs))
     return flops + size

@@ -109,7 +109,7 @@ class MemoryReport(PlottedReport):
     extra_flops : int
         Spent on computing values again.
     recomputed : tuple of Node
-        The values that are computed again, once for each time.
+        The values that are computed again, once for each time; of a scan, those of one step.
     buffers : tuple of BufferReport
     n_instructions : int
     """
@@ -137,7 +137,7 @@ class MemoryReport(PlottedReport):
             sum(node.tensor.nbytes for node in unit.constants),
             sum(view.nbytes for view in unit.results),
             unit.options.memory_budget,
-            sum(node.op.flops(node) for node in unit.recomputed),
+            0 if unit.plain_flops is None else unit.flops - unit.plain_flops,
             unit.recomputed,
             _buffers(unit),
             len(unit.instructions),

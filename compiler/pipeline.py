@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphnn.compiler.conditionals.simplify import simplify_conditionals
 from graphnn.compiler.driver import Pass
 from graphnn.compiler.passes.canonicalize import canonicalize
 from graphnn.compiler.passes.correlate import correlate
@@ -18,6 +19,7 @@ from graphnn.compiler.passes.plan_memory import plan_memory
 from graphnn.compiler.passes.recompute import recompute
 from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
+from graphnn.compiler.passes.segment_scans import segment_scans_before
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
 from graphnn.compiler.scans.bodies import everywhere, inside_first, where_scans_are
@@ -46,11 +48,24 @@ TOGETHER: tuple[Pass, ...] = (
 )
 """From a graph of primitives to planned memory, several nodes to an instruction."""
 
+AFTER_MERGING: tuple[Pass, ...] = (
+    everywhere(trim_scans),
+    merge_products,  # first, so that of a step one product leaves where several would
+    everywhere(hoist),  # products over all steps at once
+    everywhere(trim_scans),
+    where_scans_are(everywhere(simplify_conditionals)),  # of steps that give less now
+    where_scans_are(everywhere(canonicalize)),
+    everywhere(join_pads),  # what was cut is put together again, without zeros in between
+    divide_reductions,  # sums to few values get rows, one for each thread and more
+)
+"""What is done to graphs when copies of scans are one."""
+
 O0: tuple[Pass, ...] = (
     specialize,  # everything later works with numbers for sizes
     everywhere(canonicalize),  # one way to write a thing, so that rules need one pattern
     everywhere(expand),  # from here on every node has a kernel
     everywhere(correlate),  # convolutions have one direction, which code is generated for
+    segment_scans_before(APART),
     rematerialize_before(APART),  # under a memory budget; it tries out what comes after it
     *APART,
 )
@@ -61,8 +76,10 @@ O1: tuple[Pass, ...] = (
     everywhere(canonicalize),
     everywhere(fold_constants),  # rules look for numbers, so numbers come first
     everywhere(simplify),  # while composites still have names: log(softmax(x)) -> log_softmax(x)
+    everywhere(simplify_conditionals),  # branches that are known, results that nobody reads
     everywhere(expand),
     everywhere(correlate),
+    segment_scans_before(TOGETHER),
     rematerialize_before(TOGETHER),
     *TOGETHER,
 )
@@ -75,16 +92,13 @@ O2: tuple[Pass, ...] = (
     everywhere(canonicalize),
     everywhere(fold_constants),
     everywhere(simplify),  # here it may also reassociate
+    everywhere(simplify_conditionals),
     everywhere(expand),
     everywhere(correlate),
     everywhere(merge_scans),  # what derivative rules computed once more
-    everywhere(trim_scans),
-    merge_products,  # first, so that of a step one product leaves where several would
-    everywhere(hoist),  # products over all steps at once
-    everywhere(trim_scans),
-    where_scans_are(everywhere(canonicalize)),
-    everywhere(join_pads),  # what was cut is put together again, without zeros in between
-    divide_reductions,  # sums to few values get rows, one for each thread and more
+    # Before products leave their segment.
+    segment_scans_before((*AFTER_MERGING, *TOGETHER), may_sink=True),
+    *AFTER_MERGING,
     rematerialize_before(TOGETHER),
     *TOGETHER,
 )

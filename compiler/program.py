@@ -17,7 +17,7 @@ from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.profile_report import Profile, Profiled, measure
 from graphnn.compiler.source import source
 from graphnn.compiler.specialization import Specialization, specialize
-from graphnn.compiler.unit import Instruction, Loop, Options, Unit
+from graphnn.compiler.unit import Branch, Instruction, Loop, Options, Unit
 from graphnn.core.errors import ArgumentError, FeedError, ShapeError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -141,8 +141,13 @@ class Program:
 
     @property
     def loops(self) -> tuple[Loop, ...]:
-        """Which of the instructions are carried out again and again: the steps of scans."""
+        """Which of the instructions are carried out again and again: steps of scans, rounds."""
         return self._shown.unit.loops
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """Which of the instructions are skipped or not, as a flag says: branches of conds."""
+        return self._shown.unit.branches
 
     @property
     def report(self) -> Report:
@@ -276,13 +281,15 @@ class Program:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of one call."""
-        unit = self._shown.unit
-        return sum(n * each.flops for n, each in zip(unit.runs, unit.instructions, strict=True))
+        """Floating-point operations of one call.
+
+        Those of both branches of every cond, and of one round of every while loop.
+        """
+        return self._shown.unit.flops
 
     @property
     def nbytes_moved(self) -> int:
-        """Bytes that the instructions of one call read and write."""
+        """Bytes that the instructions of one call read and write; see `flops`."""
         unit = self._shown.unit
         return sum(n * each.nbytes for n, each in zip(unit.runs, unit.instructions, strict=True))
 
@@ -294,8 +301,7 @@ class Program:
         feeds = zip(self._inputs.names, unit.graph.inputs, strict=True)
         lines += [f"  feed {name}: {node.spec}" for name, node in feeds]
         for number, each in enumerate(unit.instructions):
-            rounds = "".join(f"{loop.count} x " for loop in unit.loops_around(number))
-            lines.append(f"  {number:4} {rounds}{instruction_text(each)}")
+            lines.append(f"  {number:4} {unit.words_around(number)}{instruction_text(each)}")
         lines += [
             f"  result {view.buffer}: {node.spec}"
             for node, view in zip(unit.graph.outputs, unit.results, strict=False)

@@ -30,7 +30,10 @@ def replay(unit: Unit, model: Model, steps: Iterable[tuple[int, int]]) -> Unit:
         unit,
         graph=graph,
         schedule=tuple(node for node in writing.order if node in needed),
-        recomputed=tuple(node for node in writing.recomputed if node in needed),
+        recomputed=(
+            *unit.recomputed,
+            *(node for node in writing.recomputed if node in needed),
+        ),
     )
 
 

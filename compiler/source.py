@@ -19,7 +19,6 @@ from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.generators import generate
 from graphnn.compiler.native.objects import assembly
 from graphnn.compiler.native.target import host_target
-from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import ArgumentError
 from graphnn.core.graph import Graph
@@ -29,9 +28,11 @@ from graphnn.core.op import Array
 from graphnn.core.provenance import sources_of
 from graphnn.core.spec import TupleSpec
 from graphnn.core.state import Parameter
+from graphnn.ops.conditionals import COND
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.scans import apply_steps
+from graphnn.ops.while_loops import WHILE, apply_rounds
 
 __all__ = ["source"]
 
@@ -109,10 +110,10 @@ class _Python:
         unit = self._unit
         self._names.update(zip(unit.graph.inputs, self._feeds, strict=True))
         for number, instruction in enumerate(unit.instructions):
-            loops = unit.loops_around(number)
-            rounds = "".join(f", {loop.count} times" for loop in loops)
-            self._body.append(f"    # {_words(number, instruction)}{rounds}")
-            if not loops:
+            around = unit.words_around(number).removesuffix(" ")
+            place = f"  [{around}]" if around else ""
+            self._body.append(f"    # {_words(number, instruction)}{place}")
+            if not around:
                 for node in instruction.nodes or (instruction.node,):
                     self._need(node)
         for node in unit.graph.outputs:
@@ -182,16 +183,24 @@ class _Python:
             return f"({', '.join(reads)},)"
         if node.op is PROJECT:
             return f"{reads[0]}[{node.attrs['index']}]"
-        if is_scan(node):
-            return self._scan(node, reads)
+        if node.op.body_attrs:
+            return self._with_bodies(node, reads)
         self._ops[node.op.name] = None
         attrs = [f"{name}={self._text(value)}" for name, value in node.attrs.items()]
         return f"ops.{node.op.name}({', '.join([*reads, *attrs])}){_remark(node)}"
 
-    def _scan(self, node: Node, reads: Sequence[str]) -> str:
-        """A scan: a function is called for every step."""
+    def _with_bodies(self, node: Node, reads: Sequence[str]) -> str:
+        """Functions for the bodies, and what calls them."""
         attrs = dict(node.attrs)
-        step = self._function(attrs.pop("body"))
+        bodies = [self._function(attrs.pop(name)) for name in node.op.body_attrs]
+        if node.op is COND:
+            flag, *given = reads
+            return f"({bodies[0]} if {flag} else {bodies[1]})({', '.join(given)})"
+        if node.op is WHILE:
+            self._classes.setdefault(apply_rounds.__module__, set()).add(apply_rounds.__name__)
+            arrays = ", ".join(reads)
+            return f"apply_rounds({', '.join(bodies)}, [{arrays}], n_carry={attrs['n_carry']})"
+        (step,) = bodies
         self._classes.setdefault(apply_steps.__module__, set()).add(apply_steps.__name__)
         self._classes["numpy"].add("empty")
         assert isinstance(node.spec, TupleSpec)
@@ -246,7 +255,7 @@ class _Python:
 
 
 _TAKEN = re.compile(
-    r"v\d+|feed\d+|step\d+|argument\d+|apply_steps|empty|states|constants|ops|program|array|dtype|full|errstate|inf|nan|REGISTRY"
+    r"v\d+|feed\d+|step\d+|argument\d+|apply_steps|apply_rounds|empty|states|constants|ops|program|array|dtype|full|errstate|inf|nan|REGISTRY"
 )
 """Names that the Python program uses for something else."""
 

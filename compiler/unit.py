@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphnn.compiler.domain import Group
 from graphnn.compiler.kernel import Contraction, Kernel
+from graphnn.compiler.regions import Branch, Loop, Region, words_of
 from graphnn.core.dtypes import DType
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from graphnn.compiler.native.moves.piece import Piece
 
 __all__ = [
+    "Branch",
     "Buffer",
     "Instruction",
     "Loop",
     "MemoryPlan",
     "Note",
     "Options",
+    "Region",
     "Storage",
     "Unit",
     "View",
@@ -135,6 +138,23 @@ class View:
         return count
 
     @property
+    def span(self) -> tuple[int, int]:
+        """The bytes of its buffer that it lies in: the first, and the first behind them."""
+        reach = [stride * (size - 1) for stride, size in zip(self.strides, self.shape, strict=True)]
+        first = self.offset + sum(each for each in reach if each < 0)
+        last = self.offset + sum(each for each in reach if each > 0)
+        return first, last + self.dtype.itemsize
+
+    def overlaps(self, other: View) -> bool:
+        """Whether both may have memory in common; those that move side by side have none."""
+        if self.buffer is not other.buffer:
+            return False
+        if self.moves != other.moves:
+            return True
+        (start, stop), (begin, end) = self.span, other.span
+        return start < end and begin < stop
+
+    @property
     def is_whole(self) -> bool:
         """Whether it is the whole buffer in row-major order."""
         expected, stride = [], self.dtype.itemsize
@@ -227,23 +247,6 @@ class Instruction:
         return sum(view.nbytes for view in (*self.inputs, *self.outputs))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Loop:
-    """Instructions that are carried out again and again; equal to itself alone.
-
-    Attributes
-    ----------
-    begin, end : int
-        The first of them, and the first behind them.
-    count : int
-        How often; at least 1.
-    """
-
-    begin: int
-    end: int
-    count: int
-
-
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Where in the arena every buffer lies.
@@ -294,17 +297,20 @@ class Unit:
     schedule : tuple of Node
         Every node in the order of computation (from ``schedule`` on, or from ``rematerialize``).
     recomputed : tuple of Node
-        Second and further copies of nodes, which are computed again to save memory.
+        Second and further copies of nodes, which are computed again to save memory; of a scan,
+        those of one step.
+    plain_flops : int or None
+        Floating-point operations of a call if nothing were computed again; None without a budget.
     groups : tuple of Group
         What is computed together, in order (from ``fuse`` on).
     notes : tuple of Note
         Why what is next to each other is not computed together.
     instructions : tuple of Instruction
         From ``lower`` on.
-    loops : tuple of Loop
-        Around instructions; one is inside of another or beside it. Outer ones come first.
+    regions : tuple of Loop or Branch
+        Of instructions; one is inside of another or beside it. Outer ones come first.
     bodies : mapping of Graph to Unit
-        What is inside of scans, as far as it is compiled (from ``schedule`` on).
+        The bodies of nodes, as far as they are compiled (from ``schedule`` on).
     buffers : tuple of Buffer
         The arena's buffers.
     states : tuple of Parameter
@@ -326,8 +332,9 @@ class Unit:
     groups: tuple[Group, ...] = ()
     notes: tuple[Note, ...] = ()
     recomputed: tuple[Node, ...] = ()
+    plain_flops: int | None = None
     instructions: tuple[Instruction, ...] = ()
-    loops: tuple[Loop, ...] = ()
+    regions: tuple[Region, ...] = ()
     bodies: Mapping[Graph, Unit] = field(default_factory=lambda: MappingProxyType({}))
     buffers: tuple[Buffer, ...] = ()
     states: tuple[Parameter, ...] = ()
@@ -341,28 +348,59 @@ class Unit:
         """How many of the graph's outputs are results; the others are updates."""
         return len(self.graph.outputs) - len(self.updated)
 
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """The regions that are loops."""
+        return tuple(each for each in self.regions if isinstance(each, Loop))
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The regions that are branches."""
+        return tuple(each for each in self.regions if isinstance(each, Branch))
+
+    def words_around(self, instruction: int) -> str:
+        """How often and when an instruction is carried out: ``"100 x if arena3: "``."""
+        return "".join(map(words_of, self.regions_around(instruction)))
+
+    def regions_around(self, instruction: int) -> tuple[Region, ...]:
+        """The regions that an instruction is in, outermost first."""
+        return tuple(each for each in self.regions if each.begin <= instruction < each.end)
+
     def loops_around(self, instruction: int) -> tuple[Loop, ...]:
         """The loops that an instruction is in, outermost first."""
-        return tuple(each for each in self.loops if each.begin <= instruction < each.end)
+        around = self.regions_around(instruction)
+        return tuple(each for each in around if isinstance(each, Loop))
 
-    def with_instructions(self, listed: Iterable[tuple[Instruction, tuple[Loop, ...]]]) -> Unit:
-        """The unit with other instructions, each in some of the loops, outermost first."""
-        begins: dict[Loop, int] = {}
-        ends: dict[Loop, int] = {}
+    def with_instructions(self, listed: Iterable[tuple[Instruction, tuple[Region, ...]]]) -> Unit:
+        """The unit with other instructions, each in some of the regions, outermost first."""
+        begins: dict[Region, int] = {}
+        ends: dict[Region, int] = {}
         instructions = []
         for number, (instruction, around) in enumerate(listed):
             instructions.append(instruction)
-            for loop in around:
-                begins.setdefault(loop, number)
-                ends[loop] = number + 1
-        loops = (Loop(begins[each], ends[each], each.count) for each in self.loops if each in ends)
-        return replace(self, instructions=tuple(instructions), loops=tuple(loops))
+            for region in around:
+                begins.setdefault(region, number)
+                ends[region] = number + 1
+        regions = (
+            replace(each, begin=begins[each], end=ends[each])
+            for each in self.regions
+            if each in ends
+        )
+        return replace(self, instructions=tuple(instructions), regions=tuple(regions))
 
     @property
     def runs(self) -> list[int]:
-        """How often each instruction is carried out."""
+        """How often each instruction is carried out, if all branches are taken.
+
+        And if loops of which nobody knows how often they go round do so once.
+        """
         counts = [1] * len(self.instructions)
         for loop in self.loops:
             for number in range(loop.begin, loop.end):
-                counts[number] *= loop.count
+                counts[number] *= loop.count or 1
         return counts
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one call."""
+        return sum(n * each.flops for n, each in zip(self.runs, self.instructions, strict=True))

@@ -103,7 +103,7 @@ def _verify_kernel(instruction: Instruction, loops: Sequence[Loop]) -> None:
     if sorted(place for place, _ in inner.stores) != list(outputs):
         raise _broken(instruction.node, "not every output is stored once")
     for view, (operand, sizes) in zip(views, operands, strict=True):
-        around = zip(view.moves, (each.count for each in loops), strict=False)
+        around = zip(view.moves, (each.count or 1 for each in loops), strict=False)
         moves, counts = tuple(zip(*around, strict=True)) or ((), ())
         moving = replace(operand, strides=(*operand.strides, *moves))
         _verify_operand(instruction.node, view, moving, (*sizes, *counts))

@@ -82,6 +82,13 @@ def mlp() -> tuple[gn.Graph, list[gn.Parameter]]:
     return gn.Graph((x, y), (loss, *gradients(loss, weights))), weights
 
 
+def both_ways(steps: int) -> gn.Graph:
+    """The layer of a bidirectional net, unrolled."""
+    x = gn.input("x", shape=(steps, 32, 16))
+    net = gn.nn.SimpleRNN(16, 64, bidirectional=True, unroll=True, rng=np.random.default_rng(0))
+    return gn.Graph((x,), (net(x).named("y"),))
+
+
 def main(folder: Path = PICTURES) -> None:
     folder.mkdir(exist_ok=True)
     unrolled = bptt(3)
@@ -97,6 +104,9 @@ def main(folder: Path = PICTURES) -> None:
     updates = {w: w - 0.1 * g for w, g in zip(weights, by_weight, strict=True)}
     step = gn.compile(graph.inputs, loss, updates=updates)
     render(step, folder / "mlp-step.svg", title="What a training step runs")
+
+    title = "A bidirectional net over three steps"
+    render(both_ways(3), folder / "bidirectional.svg", title=title)
     for file in sorted(folder.iterdir()):
         print(f"{file.name}  {file.stat().st_size:,} bytes")
 

@@ -66,8 +66,8 @@ class Forecast:
 class SunspotNet(gn.nn.Module):
     """A recurrent layer that reads the past, and a neuron that says the next value."""
 
-    def __init__(self) -> None:
-        self.rnn = gn.nn.SimpleRNN(1, HIDDEN, batch_first=True)
+    def __init__(self, unroll: bool = False) -> None:
+        self.rnn = gn.nn.SimpleRNN(1, HIDDEN, batch_first=True, unroll=unroll)
         self.head = gn.nn.Dense(HIDDEN, 1)
 
     def forward(self, past: gn.Node) -> gn.Node:
@@ -122,7 +122,7 @@ def unrolled_bptt(steps: int) -> gn.Graph:
     """The loss of the recurrent net over a few steps, and its gradient through time."""
     x = gn.input("x", shape=("batch", steps, 1))
     y = gn.input("y", shape=("batch", 1))
-    model = SunspotNet()
+    model = SunspotNet(unroll=True)
     loss = gn.losses.mse(model(x), y).named("loss")
     gradients = [
         gradient.named(f"d loss / d {name}")

@@ -16,9 +16,10 @@ from graphnn.ops.activation import softplus
 from graphnn.ops.arithmetic import abs, minimum, square, where
 from graphnn.ops.bounds import require_range
 from graphnn.ops.broadcasting import sum
+from graphnn.ops.creation import iota
 from graphnn.ops.exponential import log
 from graphnn.ops.gathering import take_along_axis
-from graphnn.ops.logic import equal
+from graphnn.ops.logic import equal, less
 from graphnn.ops.movement import expand_dims, squeeze
 from graphnn.ops.operands import as_node, cast_to, operands, require_floating
 from graphnn.ops.softmaxes import log_softmax
@@ -32,6 +33,7 @@ __all__ = [
     "mae",
     "mse",
     "quadratic",
+    "sequence_cross_entropy",
 ]
 
 LOG_OF_ZERO = -100.0
@@ -185,6 +187,47 @@ def quadratic(predictions: Any, targets: Any) -> Node:
     y, t = _pair("quadratic", predictions, targets)
     samples = size_of(y.shape[0] if y.ndim else 1, y.dtype)
     return sum(square(y - t)) / (2.0 * samples)
+
+
+def sequence_cross_entropy(
+    logits: Any, labels: Any, lengths: Any, *, reduction: str = "mean"
+) -> Node:
+    """Cross-entropy of every step of padded sequences; padding counts nothing.
+
+    Parameters
+    ----------
+    logits : array_like or Node
+        Of shape (batch, time, classes).
+    labels : array_like or Node
+        Class indices of shape (batch, time); for padding, any.
+    lengths : array_like or Node
+        Integers of shape (batch,): how many steps of every row are no padding.
+    reduction : {"mean", "sum", "none"}
+        The mean is that of all steps that count; "none" gives (batch, time) with 0 for padding.
+
+    Returns
+    -------
+    Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> logits = gn.zeros((2, 3, 10))
+    >>> loss = gn.losses.sequence_cross_entropy(logits, [[1, 2, 0], [3, 4, 5]], [2, 3])
+    >>> round(float(gn.evaluate(loss)), 4)
+    2.3026
+    """
+    terms, lengths = cross_entropy(logits, labels, reduction="none"), as_node(lengths)
+    if terms.ndim != 2 or lengths.shape != terms.shape[:1] or not is_integer(lengths.dtype):
+        raise ShapeError(
+            f"sequence_cross_entropy: labels {shape_text(terms.shape)} must be (batch, time), and "
+            f"lengths integers of shape (batch,), not {lengths.spec}"
+        )
+    is_real = less(iota((1, terms.shape[1]), 1, lengths.dtype), expand_dims(lengths, 1))
+    kept = where(is_real, terms, 0.0)
+    if reduction != "mean":
+        return _reduce("sequence_cross_entropy", kept, reduction)
+    return sum(kept) / sum(cast_to(is_real, terms.dtype))
 
 
 def _pair(what: str, predictions: Any, targets: Any) -> tuple[Node, Node]:

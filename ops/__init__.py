@@ -16,6 +16,7 @@ from graphnn.ops import (
     arithmetic,
     bounds,
     broadcasting,
+    conditionals,
     contraction,
     control,
     creation,
@@ -39,11 +40,13 @@ from graphnn.ops import (
     special,
     statistics,
     trigonometric,
+    while_loops,
 )
 from graphnn.ops.activation import *
 from graphnn.ops.arithmetic import *
 from graphnn.ops.bounds import *
 from graphnn.ops.broadcasting import *
+from graphnn.ops.conditionals import *
 from graphnn.ops.constants import constant
 from graphnn.ops.contraction import *
 from graphnn.ops.control import *
@@ -68,6 +71,7 @@ from graphnn.ops.softmaxes import *
 from graphnn.ops.special import *
 from graphnn.ops.statistics import *
 from graphnn.ops.trigonometric import *
+from graphnn.ops.while_loops import *
 
 if TYPE_CHECKING:
     from graphnn.ops.adaptive_pooling import *
@@ -106,6 +110,7 @@ __all__ += activation.__all__
 __all__ += arithmetic.__all__
 __all__ += bounds.__all__
 __all__ += broadcasting.__all__
+__all__ += conditionals.__all__
 __all__ += contraction.__all__
 __all__ += control.__all__
 __all__ += creation.__all__
@@ -128,6 +133,7 @@ __all__ += softmaxes.__all__
 __all__ += special.__all__
 __all__ += statistics.__all__
 __all__ += trigonometric.__all__
+__all__ += while_loops.__all__
 
 LAZY: dict[str, tuple[str, ...]] = {
     "adaptive_pooling": (

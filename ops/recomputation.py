@@ -13,7 +13,10 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 
-__all__ = ["again"]
+__all__ = ["AGAIN", "SEGMENT", "again"]
+
+SEGMENT = -1
+"""The copy that belongs to a segment of a recurrence, see `graphnn.compiler.scans.segments`."""
 
 
 class AgainOp(Op):

@@ -21,35 +21,28 @@ import numpy as np
 
 from graphnn.core.dims import Size, as_size
 from graphnn.core.errors import ArgumentError, ShapeError
-from graphnn.core.graph import Graph, depending_on, substitute, topological_order
+from graphnn.core.graph import Graph, depending_on, substitute
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.provenance import time_step
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.structure import flatten, leaf_paths, outline, unflatten
 from graphnn.ops.axes import normalize_axis
+from graphnn.ops.bodies import (
+    arguments_for,
+    body_of,
+    evaluate_body,
+    flops_of,
+    read_from_outside,
+)
 from graphnn.ops.broadcasting import broadcast_to
-from graphnn.ops.constants import CONSTANT
-from graphnn.ops.control import PROJECT, TUPLE, project
+from graphnn.ops.control import project
 from graphnn.ops.joining import stack
 from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
 from graphnn.ops.operands import as_node, cast_to, gives_way
 
 __all__ = ["scan", "unroll"]
-
-
-class ArgumentOp(Op):
-    """What stands in a body for what it is applied to: the same for all bodies, by number."""
-
-    name = "argument"
-    is_source = True
-
-    def infer(self, *, number: int, spec: TensorSpec) -> TensorSpec:
-        return spec
-
-    def label(self, node: Node) -> str:
-        return f"argument {node.attrs['number']}"
 
 
 class ScanOp(Op):
@@ -62,6 +55,7 @@ class ScanOp(Op):
     """
 
     name = "scan"
+    body_attrs = ("body",)
 
     def infer(
         self, *inputs: TensorSpec, body: Graph, n_carry: int, n_xs: int, length: Size, reverse: bool
@@ -99,7 +93,7 @@ class ScanOp(Op):
 
     def flops(self, node: Node) -> int:
         body: Graph = node.attrs["body"]
-        return int(node.attrs["length"]) * sum(each.op.flops(each) for each in body.nodes)
+        return int(node.attrs["length"]) * flops_of(body)
 
     def label(self, node: Node) -> str:
         way = " reversed" if node.attrs["reverse"] else ""
@@ -109,8 +103,7 @@ class ScanOp(Op):
         return {"body": node.attrs["body"]}
 
 
-ARGUMENT, SCAN = ArgumentOp(), ScanOp()
-register(ARGUMENT)
+SCAN = ScanOp()
 register(SCAN)
 
 
@@ -145,22 +138,6 @@ def apply_steps(
         for y, made in zip(ys, results[n_carry:], strict=True):
             y[number] = made
     return (*carry, *ys)
-
-
-def evaluate_body(body: Graph, *arrays: Array) -> list[Array]:
-    """The outputs of a body whose nodes all have kernels."""
-    values: dict[Node, Any] = dict(zip(body.inputs, arrays, strict=True))
-    for node in body.nodes:
-        if node in values:
-            continue
-        given = [values[each] for each in node.inputs]
-        if node.op is TUPLE:
-            values[node] = tuple(given)
-        elif node.op is PROJECT:
-            values[node] = given[0][node.attrs["index"]]
-        else:
-            values[node] = node.op.evaluate(*given, **node.attrs)
-    return [values[each] for each in body.outputs]
 
 
 # ---------------------------------------------------------------------------------- open and shut
@@ -240,7 +217,7 @@ class Step:
     @property
     def constants(self) -> tuple[Node, ...]:
         """What a step reads from outside."""
-        return _read_from_outside(self.outputs, self.symbols)
+        return read_from_outside(self.outputs, self.symbols)
 
     def with_outputs(self, outputs: Sequence[Node]) -> Step:
         """The step with other nodes for what it computes."""
@@ -273,15 +250,11 @@ class Step:
         """The results of the node that computes all carries, and some ys."""
         outputs = (*(each.next for each in self.carries), *ys)
         carried = [each.symbol for each in self.carries]
-        constants = _read_from_outside(outputs, self.symbols)
+        constants = read_from_outside(outputs, self.symbols)
         inside = depending_on(outputs, self.symbols)
         read = {*outputs, *(each for node in inside for each in node.inputs)}
         elements = {symbol: whole for symbol, whole in self.elements.items() if symbol in read}
-        arguments = {
-            each: make_node(ARGUMENT, (), {"number": number, "spec": each.tensor})
-            for number, each in enumerate((*constants, *carried, *elements))
-        }
-        body = Graph(tuple(arguments.values()), substitute(outputs, arguments))
+        body = body_of(outputs, arguments_for((*constants, *carried, *elements)))
         node = make_node(
             SCAN,
             (*constants, *(each.first for each in self.carries), *elements.values()),
@@ -308,22 +281,6 @@ class Step:
         return [finals[each.symbol] for each in self.carries], stacked
 
 
-def _read_from_outside(outputs: Sequence[Node], symbols: Sequence[Node]) -> tuple[Node, ...]:
-    """What nodes within a step read and no step changes; numbers alone are written into them."""
-    inside = depending_on(outputs, symbols)
-    order = topological_order(outputs, follow=lambda node: node.inputs if node in inside else ())
-    outside = (each for node in order if node in inside for each in node.inputs)
-    read = dict.fromkeys((*outside, *outputs))
-    return tuple(each for each in read if each not in inside and not _is_number(each))
-
-
-def _is_number(node: Node) -> bool:
-    """Whether a node is one number, or views of it: ``broadcast_to(0.0, (3, 4))``."""
-    while node.op.is_view:
-        node = node.inputs[0]
-    return node.op is CONSTANT and node.size == 1
-
-
 # ------------------------------------------------------------------------------------ for users
 
 
@@ -335,6 +292,7 @@ def scan(
     length: int | str | None = None,
     reverse: bool = False,
     axis: int = 0,
+    truncate: int | tuple[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """Apply one step again and again, each time to the carry that the one before it gave.
 
@@ -357,6 +315,10 @@ def scan(
         Go from the last element to the first; ``ys`` stay in the order of ``xs``.
     axis : int, default 0
         Of the steps, in ``xs`` and ``ys``.
+    truncate : int or tuple of two int, optional
+        Truncated backpropagation through time: ``(k1, k2)`` lets derivatives, after every ``k1``
+        steps, reach back through the latest ``k2`` steps alone; ``k`` stands for ``(k, k)``.
+        Values stay those of the whole sequence. See the page on backpropagation through time.
 
     Returns
     -------
@@ -370,7 +332,8 @@ def scan(
     ShapeError
         If the sequences differ in length, or a step changes the shape or dtype of the carry.
     ArgumentError
-        If a step does not give a pair, or changes the structure of the carry.
+        If a step does not give a pair, or changes the structure of the carry; if ``truncate``
+        is no number of steps, or two.
 
     Examples
     --------
@@ -398,7 +361,13 @@ def scan(
     _check_carry(carry, symbols, nexts)
     carries = tuple(map(Carry, symbols, firsts, nexts))
     ys = tuple(map(as_node, flatten(y)))
-    finals, stacked = Step(carries, elements, ys, steps, reverse).build()
+    opened = Step(carries, elements, ys, steps, reverse)
+    if truncate is None:
+        finals, stacked = opened.build()
+    else:
+        from graphnn.ops.truncation import Truncation, scan_in_windows
+
+        finals, stacked = scan_in_windows(opened, Truncation.of("scan", truncate))
     moved = [moveaxis(each, 0, axis) for each in stacked]
     return unflatten(carry, finals), unflatten(y, moved)
 
@@ -411,6 +380,7 @@ def unroll(
     length: int | None = None,
     reverse: bool = False,
     axis: int = 0,
+    truncate: int | tuple[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """The same as :func:`scan` with a copy of the step for every element.
 
@@ -419,7 +389,7 @@ def unroll(
 
     Parameters
     ----------
-    step, carry, xs, length, reverse, axis
+    step, carry, xs, length, reverse, axis, truncate
         See :func:`scan`; ``step`` is called once for every step.
 
     Returns
@@ -441,14 +411,45 @@ def unroll(
             f"unroll: the number of steps must be known and at least 1, not {steps}",
             hint="gn.scan takes any number of steps",
         )
+    order = [*reversed(range(steps))] if reverse else [*range(steps)]
+    if truncate is not None:
+        return _unrolled_in_windows(step, carry, xs, (firsts, wholes), order, axis, truncate)
     state = unflatten(carry, firsts)
     ys: dict[int, Any] = {}
-    for number in reversed(range(steps)) if reverse else range(steps):
+    for number in order:
         with time_step(number):
             result = step(state, unflatten(xs, [each[number] for each in wholes]))
             state, ys[number] = _pair(step, carry, result)
     leaves = zip(*(flatten(ys[number]) for number in range(steps)), strict=True)
     return state, unflatten(ys[0], [stack(each, axis) for each in leaves])
+
+
+def _unrolled_in_windows(
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Any,
+    xs: Any,
+    given: tuple[list[Node], list[Node]],
+    order: Sequence[int],
+    axis: int,
+    truncate: int | tuple[int, int],
+) -> tuple[Any, Any]:
+    """The results of :func:`unroll` with derivatives that stop."""
+    from graphnn.ops.truncation import Truncation, unroll_in_windows
+
+    firsts, wholes = given
+    structure: Any = None
+
+    def apply(number: int) -> tuple[list[Node], list[Node], list[Node]]:
+        nonlocal structure
+        with time_step(number):
+            elements = unflatten(xs, [each[number] for each in wholes])
+            symbols, (after, structure) = _traced(step, carry, firsts, elements)
+            return symbols, flatten(after), [as_node(each) for each in flatten(structure)]
+
+    truncation = Truncation.of("unroll", truncate)
+    finals, ys = unroll_in_windows(apply, firsts, order, truncation)
+    leaves = zip(*(ys[number] for number in sorted(ys)), strict=True)
+    return unflatten(carry, finals), unflatten(structure, [stack(each, axis) for each in leaves])
 
 
 def _prepared(

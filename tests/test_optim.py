@@ -242,3 +242,70 @@ def test_repr_is_short():
     assert (
         repr(gn.optim.Adam(gn.parameter(0.1, name="r"))) == "Adam(<Node r = parameter () float32>)"
     )
+
+
+# ------------------------------------------------------------------------------------ clipping
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("max_norm", [0.5, 1e3])
+def test_clipping_agrees_with_torch(backend, max_norm):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape).astype("float32") for shape in ((), (5,), (3, 4))]
+    inputs = [gn.input(f"g{each.ndim}", shape=each.shape) for each in arrays]
+    outputs = [gn.optim.global_norm(inputs), *gn.optim.clip_by_global_norm(inputs, max_norm)]
+    norm, *clipped = gn.compile(inputs, outputs, backend=backend)(*arrays)
+    tensors = [torch.zeros(each.shape) for each in arrays]
+    for tensor, each in zip(tensors, arrays, strict=True):
+        tensor.grad = torch.tensor(each)
+    expected = torch.nn.utils.clip_grad_norm_(tensors, max_norm)
+    np.testing.assert_allclose(norm, expected.numpy(), rtol=1e-6)
+    for got, tensor in zip(clipped, tensors, strict=True):
+        np.testing.assert_allclose(got, tensor.grad.numpy(), rtol=5e-6)
+
+
+def test_clipping_keeps_structure_dtypes_and_zeros():
+    gradients = {
+        "half": gn.constant([300.0, 400.0], "float16"),  # their squares are none
+        "double": (gn.constant(0.0, "float64"),),
+        "complex": [gn.constant([1200.0j], "complex64")],
+    }
+    clipped = gn.optim.clip_by_global_norm(gradients, 13.0)
+    found = gn.evaluate([gn.optim.global_norm(gradients), clipped])
+    assert (found[0].dtype.name, float(found[0])) == ("float64", 1300.0)
+    values = found[1]
+    assert values["half"].tolist() == [3.0, 4.0]
+    assert values["half"].dtype == np.float16
+    assert values["double"][0].dtype == np.float64
+    np.testing.assert_allclose(values["complex"][0], [12.0j], rtol=1e-6)
+    assert gn.evaluate(gn.optim.clip_by_global_norm(gn.constant([0.0]), 1.0)).tolist() == [0.0]
+
+
+def test_clipping_of_gradients_that_overflow_takes_no_step_and_nan_stays():
+    def clipped(*values):
+        return gn.evaluate(gn.optim.clip_by_global_norm(gn.constant(values), 1.0))
+
+    assert clipped(1e30, 1.0).tolist() == [0.0, 0.0]
+    assert np.isnan(clipped(np.nan, 1.0)).all()
+
+
+def test_clipping_has_derivatives():
+    x = gn.input("x", shape=(3,), dtype="float64")
+    clipped = gn.optim.clip_by_global_norm(gn.sin(x), 1.0)
+    for scale in (0.1, 1.0):  # shorter and longer than 1
+        gn.check_grads(clipped, {x: np.array([0.5, -1.2, 0.9]) * scale}, order=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda g: gn.optim.clip_by_global_norm(g, 0.0), "max_norm is 0"),
+        (lambda g: gn.optim.clip_by_global_norm(g, -1.0), "max_norm is -1.0"),
+        (lambda g: gn.optim.clip_by_global_norm(g, np.inf), "max_norm is inf"),
+        (lambda g: gn.optim.clip_by_global_norm([], 1.0), "there are no gradients"),
+    ],
+)
+def test_clipping_refuses(call, words):
+    with pytest.raises(ArgumentError, match=words):
+        call(gn.constant([1.0]))

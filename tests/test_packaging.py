@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Wanted by some features only: they are loaded where those features are used.
 NOT_AT_IMPORT = {
+    "aeon",
     "cupy",
     "graphviz",
     "jax",

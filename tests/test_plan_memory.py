@@ -27,7 +27,7 @@ def unit_of(accesses, loops, results=()):
     return Unit(
         Graph((x,), (x,)),
         instructions=instructions,
-        loops=tuple(loops),
+        regions=tuple(loops),
         buffers=buffers,
         results=views(results),
     )

@@ -29,7 +29,7 @@ def chain(steps, size=16):
 
 def recurrent_net(steps, batch=8, features=4):
     x = gn.input("x", shape=(steps, batch, features))
-    model = gn.nn.SimpleRNN(features, features, rng=np.random.default_rng(0))
+    model = gn.nn.SimpleRNN(features, features, unroll=True, rng=np.random.default_rng(0))
     return x, gn.mean(gn.square(model(x))), model.parameters()
 
 

@@ -148,7 +148,7 @@ def test_python_of_scans_calls_a_function_for_every_step():
     program, fed = nested_scan()
     text = program.source()
     assert "def step0(argument0" in text
-    assert "4 times, 3 times" in text
+    assert "[4 x 3 x]" in text
     results, (new,) = run(program, [fed])
     wanted = program(fed)
     for got, each in zip(results, wanted, strict=True):

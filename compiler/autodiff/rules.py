@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.scans.rewriting import has_bodies
 from graphnn.core.dtypes import is_inexact
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.graph import topological_order
@@ -34,10 +34,10 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
     if node.op is PROJECT:
         (packed,) = tangents
         return None if packed is None else packed[node.attrs["index"]]
-    if is_scan(node):
-        from graphnn.compiler.scans.forward import jvp_of_scan
+    if has_bodies(node):
+        from graphnn.compiler.structured import jvp_of_structured
 
-        return jvp_of_scan(node, tangents)
+        return jvp_of_structured(node, tangents)
     tangent = node.op.jvp(node, tangents)
     if tangent is not NotImplemented:
         return tangent
@@ -55,10 +55,10 @@ def jvp_of_node(node: Node, tangents: Sequence[Any]) -> Any:
 
 def vjp_of_node(node: Node, cotangent: Any) -> Sequence[Any]:
     """A cotangent for every input of ``node``."""
-    if is_scan(node):
-        from graphnn.compiler.scans.reverse import vjp_of_scan
+    if has_bodies(node):
+        from graphnn.compiler.structured import vjp_of_structured
 
-        return vjp_of_scan(node, cotangent)
+        return vjp_of_structured(node, cotangent)
     cotangents = node.op.vjp(node, cotangent)
     if cotangents is not NotImplemented:
         return list(cotangents)

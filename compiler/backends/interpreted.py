@@ -74,7 +74,8 @@ class InterpretedExecutable:
         return [result.copy() for result in self._results]
 
     def _numbers(self) -> Iterator[int]:
-        return in_rounds(0, len(self._calls), self._unit.loops, self._memory.rounds)
+        unit, memory = self._unit, self._memory
+        return in_rounds(0, len(self._calls), unit.regions, memory.rounds, memory.is_taken)
 
 
 def bind_host(instruction: Instruction, memory: Memory) -> Callable[[], None]:

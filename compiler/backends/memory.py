@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from graphnn.compiler.unit import Buffer, Storage, Unit, View
+from graphnn.compiler.unit import Branch, Buffer, Storage, Unit, View
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
 from graphnn.core.state import aligned_empty
@@ -84,6 +84,10 @@ class Memory:
         memory, offset = self._place(view.buffer)
         offset += view.offset + sum(a * b for a, b in zip(view.moves, self.rounds, strict=False))
         return np.ndarray(view.shape, view.dtype, memory, offset, view.strides)
+
+    def is_taken(self, branch: Branch) -> bool:
+        """Whether the instructions of a branch are carried out, as its flag says now."""
+        return bool(self.array(branch.flag)) is branch.when
 
     def address(self, buffer: Buffer) -> int:
         """Where a buffer begins; it is no feed."""

@@ -17,9 +17,9 @@ from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
 from graphnn.compiler.backends.rounds import in_rounds
 from graphnn.compiler.backends.straight import new_result, straight_results
-from graphnn.compiler.native.runtime import Call, Segment, Slot
+from graphnn.compiler.native.runtime import Call, Fork, Segment, Slot
 from graphnn.compiler.threads import get_num_threads
-from graphnn.compiler.unit import Buffer, Instruction, Loop, Unit
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Region, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
@@ -56,20 +56,20 @@ class NativeExecutable:
         self._results = [self._memory.view(view) for view in unit.results]
         places = {buffer: place for place, buffer in enumerate(self._straight)}
         self._places = [places.get(view.buffer) for view in unit.results]
-        self._rounds = self._rounds_in_python()
+        self._in_python = self._regions_in_python()
         self._steps: list[Segment | Host] = []
         self._begins: list[int] = []
         self._owners: list[list[int]] = []
         self._moving: dict[int, list[_Moving]] = {}
         self.n_threads = get_num_threads()
         self._divide(self.n_threads)
-        self._loops = self._loops_of_steps()
+        self._regions = self._regions_of_steps()
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
         feeds, made, slots = self._begin(feeds)
         try:
-            if self._loops:
+            if self._regions:
                 self._go_round(feeds, slots)
             else:
                 for step in self._steps:
@@ -104,7 +104,7 @@ class NativeExecutable:
         return taken
 
     def _go_round(self, feeds: Sequence[Array], slots: list[int]) -> None:
-        """Run all steps, where Python goes round loops."""
+        """Run all steps, where Python goes round loops and skips branches."""
         for number in self._numbers():
             step = self._steps[number]
             if not isinstance(step, Segment):
@@ -114,8 +114,9 @@ class NativeExecutable:
 
     def _numbers(self) -> Iterator[int]:
         """The numbers of steps in the order in which they are taken."""
-        self._memory.rounds.clear()
-        return in_rounds(0, len(self._steps), self._loops, self._memory.rounds)
+        memory = self._memory
+        memory.rounds.clear()
+        return in_rounds(0, len(self._steps), self._regions, memory.rounds, memory.is_taken)
 
     def _addresses(self, number: int, slots: list[int]) -> list[int]:
         """The slots of a segment: those of all, and what moves with rounds made by Python."""
@@ -134,20 +135,21 @@ class NativeExecutable:
         made = [new_result(each, nbytes) for each, nbytes in self._straight_specs]
         return feeds, made, self._calls.addresses([*feeds, *made])
 
-    def _rounds_in_python(self) -> list[Loop]:
-        """The loops that native code does not go round by itself."""
+    def _regions_in_python(self) -> list[Region]:
+        """The loops that native code does not go round by itself, and branches with host code."""
+        instructions = self._unit.instructions
         return [
-            loop
-            for loop in self._unit.loops
-            if not all(map(NativeCalls.is_native, self._unit.instructions[loop.begin : loop.end]))
+            each
+            for each in self._unit.regions
+            if not all(map(NativeCalls.is_native, instructions[each.begin : each.end]))
         ]
 
-    def _loops_of_steps(self) -> list[Loop]:
-        """The loops that Python goes round, over steps."""
+    def _regions_of_steps(self) -> list[Region]:
+        """The regions that Python looks after, of steps."""
         begins = self._begins
         return [
-            Loop(bisect_left(begins, each.begin), bisect_left(begins, each.end), each.count)
-            for each in self._rounds
+            replace(each, begin=bisect_left(begins, each.begin), end=bisect_left(begins, each.end))
+            for each in self._in_python
         ]
 
     def _divide(self, n_threads: int) -> None:
@@ -164,19 +166,22 @@ class NativeExecutable:
     def _together(self) -> list[list[int]]:
         """The instructions by number: what is native and follows each other is one segment.
 
-        Where Python goes round a loop, a segment does not reach over its ends.
+        A segment does not reach over the ends of a region that Python looks after.
         """
         instructions = self._unit.instructions
 
         def kind(number: int) -> tuple[object, ...]:
-            around = (loop for loop in self._rounds if loop.begin <= number < loop.end)
+            around = (each for each in self._in_python if each.begin <= number < each.end)
             return self._calls.is_native(instructions[number]), *around
 
         return [list(numbers) for _, numbers in groupby(range(len(instructions)), kind)]
 
     def _add_segment(self, numbers: Sequence[int], n_threads: int) -> None:
         """Native instructions as one segment, which knows the instruction of each of its calls."""
-        depth = sum(loop.begin <= numbers[0] < loop.end for loop in self._rounds)
+        depth = sum(
+            isinstance(each, Loop) and each.begin <= numbers[0] < each.end
+            for each in self._in_python
+        )
         moving: list[_Moving] = []
         calls: list[Call] = []
         owners: list[int] = []
@@ -187,17 +192,22 @@ class NativeExecutable:
                 calls.append(self._told_where(call, depth, moving) if depth else call)
                 owners.append(number)
         places[numbers[-1] + 1] = len(calls)
-        inside = (each for each in self._unit.loops if each not in self._rounds)
-        loops = [
-            Loop(places[each.begin], places[each.end], each.count)
-            for each in inside
-            if numbers[0] <= each.begin and each.end <= numbers[-1] + 1
-        ]
+        inside = (each for each in self._unit.regions if each not in self._in_python)
+        regions: list[Loop | Fork] = []
+        for each in inside:
+            if numbers[0] <= each.begin and each.end <= numbers[-1] + 1:
+                begin, end = places[each.begin], places[each.end]
+                if isinstance(each, Loop):
+                    regions.append(Loop(begin, end, each.count))
+                else:
+                    test = self._calls.test_of(each)
+                    test = self._told_where(test, depth, moving) if depth else test
+                    regions.append(Fork(begin, end, test, each.when, each.leaves))
         if moving:
             self._moving[len(self._steps)] = moving
         status = int(self._status.ctypes.data)
         n_slots = self._calls.n_slots + len(moving)
-        segment = Segment(calls, n_threads, n_slots=n_slots, status=status, loops=loops)
+        segment = Segment(calls, n_threads, n_slots=n_slots, status=status, regions=regions)
         self._steps.append(segment)
         self._begins.append(numbers[0])
         self._owners.append(owners)

@@ -13,7 +13,7 @@ from graphnn.compiler.native.generators import request_for
 from graphnn.compiler.native.library import Loaded, host_library
 from graphnn.compiler.native.pointers import address_of
 from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
-from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
+from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
 from graphnn.core.op import Array
 
 __all__ = ["NativeCalls", "is_quick", "kernels_of"]
@@ -55,6 +55,7 @@ class NativeCalls:
         self._loaded: dict[Any, Loaded] = dict(zip(kernels, loaded, strict=True))
         # By identity, for equality looks at every value of every kernel.
         self._made = {id(each): tuple(self._calls(each)) for each in unit.instructions}
+        self._tests = {each: self._test(each.flag) for each in unit.branches}
 
     @staticmethod
     def is_native(instruction: Instruction) -> bool:
@@ -74,6 +75,13 @@ class NativeCalls:
     def of(self, instruction: Instruction) -> Sequence[Call]:
         """The calls of an instruction of the unit, in order."""
         return self._made[id(instruction)]
+
+    def test_of(self, branch: Branch) -> Call:
+        """What native code looks at to see whether a branch of the unit is taken."""
+        return self._tests[branch]
+
+    def _test(self, flag: View) -> Call:
+        return Call(0, 0, (self._argument(flag),), (self._interval(flag),), moves=(flag.moves,))
 
     def _calls(self, instruction: Instruction) -> Iterator[Call]:
         if instruction.kernel is not None:
@@ -147,6 +155,8 @@ class NativeCalls:
 
 def is_quick(unit: Unit) -> bool:
     """Whether a program has so little to do that its code may be slow."""
+    if any(each.count is None for each in unit.loops):
+        return False  # nobody knows
     pairs = zip(unit.instructions, unit.runs, strict=True)
     costs = (runs * cost_ns(each, k) for each, runs in pairs for k in kernels_of(each))
     return not any(work_ns >= QUICK_NS for work_ns in accumulate(costs))

@@ -1,37 +1,56 @@
-"""Going round loops in Python: where an instruction calls NumPy, or is looked at by itself."""
+"""Python goes its way: where an instruction calls NumPy, or is looked at by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from itertools import count
 
-from graphnn.compiler.unit import Loop
+from graphnn.compiler.regions import Branch, Region, parts_of
 
 __all__ = ["in_rounds"]
 
 
-def in_rounds(begin: int, end: int, loops: Sequence[Loop], rounds: list[int]) -> Iterator[int]:
+def in_rounds(
+    begin: int,
+    end: int,
+    regions: Sequence[Region],
+    rounds: list[int],
+    is_taken: Callable[[Branch], bool],
+) -> Generator[int, None, bool]:
     """Numbers from ``begin`` up to ``end``, those in loops again and again.
 
     Parameters
     ----------
     begin, end : int
-    loops : sequence of Loop
-        Over these numbers, outer ones first.
+    regions : sequence of Loop or Branch
+        Of these numbers, outer ones first.
     rounds : list of int
         Says, while a number is dealt with, how many rounds of the loops around it are done,
         outermost first.
+    is_taken : callable
+        Asked when a branch is come to, and all before it is done.
+
+    Returns
+    -------
+    bool
+        Whether a branch was skipped that leaves the loop around it.
     """
-    number = begin
-    for loop in loops:
-        if loop.begin < number:  # it is inside of one that is done
+    for part in parts_of(begin, end, regions):
+        if isinstance(part, int):
+            yield part
             continue
-        yield from range(number, loop.begin)
-        inside = [each for each in loops if each is not loop]
-        inside = [each for each in inside if loop.begin <= each.begin and each.end <= loop.end]
+        region, inside = part
+        within = region.begin, region.end, inside, rounds, is_taken
+        if isinstance(region, Branch):
+            if is_taken(region):
+                yield from in_rounds(*within)
+            elif region.leaves:
+                return True
+            continue
         rounds.append(0)
-        for _ in range(loop.count):
-            yield from in_rounds(loop.begin, loop.end, inside, rounds)
+        for _ in count() if region.count is None else range(region.count):
+            if (yield from in_rounds(*within)):
+                break
             rounds[-1] += 1
         rounds.pop()
-        number = loop.end
-    yield from range(number, end)
+    return False

@@ -40,6 +40,7 @@ def straight_results(
         if not is_native(each)
         for view in (*each.inputs, *each.outputs)
     }
+    on_host |= {each.flag.buffer for each in unit.branches}
     return {
         view.buffer: TensorSpec(view.shape, view.dtype)
         for view in unit.results

@@ -10,7 +10,7 @@ from graphnn.compiler.backends.comparison import Difference, Expected, expect
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
-from graphnn.compiler.unit import Buffer, Instruction, Loop, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Region, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -58,9 +58,9 @@ class VerifyingExecutable(NativeExecutable):
         """None: what is compared is looked at in the arena."""
         return {}
 
-    def _rounds_in_python(self) -> list[Loop]:
+    def _regions_in_python(self) -> list[Region]:
         """All of them, to look at every instruction in every round."""
-        return list(self._unit.loops)
+        return list(self._unit.regions)
 
     def _together(self) -> list[list[int]]:
         """Every instruction by itself: steps have the numbers of instructions."""

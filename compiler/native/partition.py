@@ -7,17 +7,19 @@ Results do not depend on it: chunks are independent, and calls that are not keep
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from graphnn.compiler.unit import Loop
+from graphnn.compiler.regions import Loop, parts_of
 
 __all__ = [
     "Begin",
     "Call",
     "End",
+    "Fork",
     "Interval",
+    "Region",
     "Share",
     "Slot",
     "Step",
@@ -41,6 +43,10 @@ the other processors free."""
 
 MEETING_NS = 500.0
 """What it costs that all threads meet, and read what another one has written."""
+
+
+ROUNDS = 64
+"""What is reckoned with where nobody knows how often a loop goes round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,32 @@ class Call:
     moves: tuple[tuple[int, ...], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fork:
+    """Calls that are made or skipped, as a flag says; equal to itself alone.
+
+    Attributes
+    ----------
+    begin, end : int
+        The first of them, and the first behind them.
+    test : Call
+        Its only argument is the address of the flag, a byte; it reads that, and calls nothing.
+    when : bool
+        What the flag must be for the calls to be made.
+    leaves : bool
+        Whether the loop around them, which ends where they do, is left if they are skipped.
+    """
+
+    begin: int
+    end: int
+    test: Call
+    when: bool
+    leaves: bool = False
+
+
+Region: TypeAlias = Loop | Fork
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """Chunks of a call, by its number."""
@@ -100,16 +132,16 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """From here on a thread goes round a loop."""
+    """From here on a thread goes round a loop, or it skips what is behind a fork."""
 
-    loop: Loop
+    region: Region
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Here a round of a loop ends, the ``depth``-th around."""
+    """Here a round of a loop ends, the ``depth``-th around, or what is behind a fork."""
 
-    loop: Loop
+    region: Region
     depth: int
 
 
@@ -120,39 +152,50 @@ def partition(
     calls: Sequence[Call],
     n_threads: int,
     status: Interval | None = None,
-    loops: Sequence[Loop] = (),
+    regions: Sequence[Region] = (),
 ) -> list[list[Step]]:
     """The program of every thread; just one if more are not worth it.
 
     Before a call that commits there is a check of the status word, in all programs or in none.
-    Loops are over calls, by number; outer ones come first.
+    Regions are of calls, by number; outer ones come first.
     """
-    if n_threads > 1 and work_ns(calls, loops) >= ALONE_NS:
-        planner = _Planner(calls, n_threads, status, loops)
+    if n_threads > 1 and work_ns(calls, regions) >= ALONE_NS:
+        planner = _Planner(calls, n_threads, status, regions)
         programs = planner.plan()
-        if planner.span_ns() < LEAST_GAIN * work_ns(calls, loops):
+        if planner.span_ns() < LEAST_GAIN * work_ns(calls, regions):
             return programs
-    return _Planner(calls, 1, status, loops).plan()
+    return _Planner(calls, 1, status, regions).plan()
 
 
-def work_ns(calls: Sequence[Call], loops: Sequence[Loop]) -> float:
-    """What all calls cost in all rounds."""
+def work_ns(calls: Sequence[Call], regions: Sequence[Region]) -> float:
+    """What all calls cost in all rounds, if none is skipped."""
     costs = [call.cost_ns for call in calls]
-    for loop in loops:
-        for number in range(loop.begin, loop.end):
-            costs[number] *= loop.count
+    for region in regions:
+        for number in range(region.begin, region.end):
+            costs[number] *= _rounds(region)
     return sum(costs)
+
+
+def _rounds(region: Region) -> int:
+    """How often what is in a region is done."""
+    if isinstance(region, Fork):
+        return 1
+    return ROUNDS if region.count is None else region.count
 
 
 class _Planner:
     """Hands out calls in their order."""
 
     def __init__(
-        self, calls: Sequence[Call], n_threads: int, status: Interval | None, loops: Sequence[Loop]
+        self,
+        calls: Sequence[Call],
+        n_threads: int,
+        status: Interval | None,
+        regions: Sequence[Region],
     ) -> None:
         self.programs: list[list[Step]] = [[] for _ in range(n_threads)]
         self._calls = calls
-        self._loops = loops
+        self._regions = regions
         self._status = status
         self._is_checked = False
         self._span_ns = 0.0
@@ -161,68 +204,83 @@ class _Planner:
 
     def plan(self) -> list[list[Step]]:
         """The program of every thread."""
-        self._add_range(0, len(self._calls), list(self._loops), 0)
+        self._add_range(0, len(self._calls), self._regions, 0)
         return self.programs
 
-    def _add_range(self, begin: int, end: int, loops: list[Loop], depth: int) -> None:
-        """Hand out calls and the loops among them; ``loops`` lie within, outer ones first."""
-        number = begin
-        while number < end:
-            if loops and loops[0].begin == number:
-                loop = loops.pop(0)
-                inside = [each for each in loops if each.end <= loop.end]
-                loops[:] = loops[len(inside) :]
-                self._add_loop(loop, inside, depth)
-                number = loop.end
+    def _add_range(self, begin: int, end: int, regions: Sequence[Region], depth: int) -> None:
+        """Hand out calls and the regions among them."""
+        for part in parts_of(begin, end, regions):
+            if isinstance(part, int):
+                self._add(part, self._calls[part])
             else:
-                self._add(number, self._calls[number])
-                number += 1
+                self._add_region(*part, depth)
 
-    def _add_loop(self, loop: Loop, inside: list[Loop], depth: int) -> None:
-        """All threads go round together, meeting at the end of a round; or one goes alone.
+    def _add_region(self, region: Region, inside: Sequence[Region], depth: int) -> None:
+        """All threads go the same way together, meeting where it ends; or one goes alone.
 
-        A loop of calls that are not worth being divided has no barrier in it.
+        A region of calls that are not worth being divided has no barrier in it.
         """
-        calls = self._calls[loop.begin : loop.end]
+        calls = self._calls[region.begin : region.end]
         if len(self.programs) == 1 or all(call.cost_ns < 2 * SPLIT_NS for call in calls):
-            self._add_lonely_loop(loop, inside, depth, calls)
+            self._add_lonely(region, inside, depth)
             return
         self._barrier()
+        self._note_looks((region,))
         for program in self.programs:
-            program.append(Begin(loop))
-        self._rounds *= loop.count
-        self._add_range(loop.begin, loop.end, inside, depth + 1)
+            program.append(Begin(region))
+        self._rounds *= _rounds(region)
+        is_loop = isinstance(region, Loop)
+        self._add_range(region.begin, region.end, inside, depth + is_loop)
         self._barrier()
-        self._rounds //= loop.count
+        self._rounds //= _rounds(region)
         for program in self.programs:
-            program.append(End(loop, depth))
+            program.append(End(region, depth))
+        # Who has skipped something has met nobody since he looked.
+        self._note_looks((region, *inside))
 
-    def _add_lonely_loop(
-        self, loop: Loop, inside: list[Loop], depth: int, calls: Sequence[Call]
-    ) -> None:
-        """Give a whole loop to one thread."""
-        reads = [each for call in calls for each in call.reads]
+    def _note_looks(self, regions: Sequence[Region]) -> None:
+        """All threads look at flags: nobody may change one before all have looked."""
+        for region in regions:
+            for thread in range(len(self.programs)):
+                self._note(thread, self._looked_at(region), ())
+
+    def _looked_at(self, region: Region) -> Sequence[Interval]:
+        """What says whether a region is entered: a flag; for an endless loop, the status word."""
+        if isinstance(region, Fork):
+            return region.test.reads
+        return (self._status,) if region.count is None and self._status else ()
+
+    def _add_lonely(self, region: Region, inside: Sequence[Region], depth: int) -> None:
+        """Give a whole region to one thread."""
+        calls = self._calls[region.begin : region.end]
+        looked_at = [each for one in (region, *inside) for each in self._looked_at(one)]
+        reads = [*looked_at, *(each for call in calls for each in call.reads)]
         writes = [each for call in calls for each in call.writes]
         before = self._threads_before(reads, writes)
         thread = next(iter(before)) if len(before) == 1 else self._quietest()
         if before - {thread}:
             self._barrier()
-        program = self.programs[thread]
-        waiting = [(loop, depth)]
-        program.append(Begin(loop))
-        for number in range(loop.begin, loop.end):
-            for each in (one for one in inside if one.begin == number):
-                program.append(Begin(each))
-                waiting.append((each, depth + len(waiting)))
-            program.append(Share(number, 0, self._calls[number].n_chunks))
-            while waiting and waiting[-1][0].end == number + 1:
-                program.append(End(*waiting.pop()))
-        begin = loop.begin
-        within = [Loop(each.begin - begin, each.end - begin, each.count) for each in inside]
-        self._loads[thread] += loop.count * work_ns(calls, within)
+        self.programs[thread] += self._alone(region, inside, depth)
+        self._loads[thread] += work_ns(
+            calls,
+            [
+                replace(each, begin=each.begin - region.begin, end=each.end - region.begin)
+                for each in (region, *inside)
+            ],
+        )
         self._note(thread, reads, writes)
         if self._status and _overlap_any(writes, self._status):
             self._is_checked = False
+
+    def _alone(self, region: Region, inside: Sequence[Region], depth: int) -> Iterator[Step]:
+        """The steps of a region, for one thread."""
+        yield Begin(region)
+        for part in parts_of(region.begin, region.end, inside):
+            if isinstance(part, int):
+                yield Share(part, 0, self._calls[part].n_chunks)
+            else:
+                yield from self._alone(*part, depth + isinstance(region, Loop))
+        yield End(region, depth)
 
     def span_ns(self) -> float:
         """How long all threads together take, about."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from graphnn.compiler.native.partition import (
     Begin,
     Call,
     End,
+    Fork,
     Interval,
+    Region,
     Share,
     Slot,
     Step,
@@ -27,7 +30,10 @@ from graphnn.compiler.native.partition import (
 from graphnn.compiler.native.pool import MAX_THREADS, pool, runner
 from graphnn.compiler.unit import Loop
 
-__all__ = ["Call", "Interval", "Segment", "Slot", "slot_interval"]
+__all__ = ["Call", "Fork", "Interval", "Region", "Segment", "Slot", "slot_interval"]
+
+ENDLESS = 2**62
+"""Rounds of a loop that is left from inside."""
 
 HELD_NS = 20_000.0
 """A segment that is shorter keeps the interpreter's lock: to give it up and to get it back may
@@ -51,8 +57,8 @@ class Segment:
     status : int
         Address of an int64 that calls set if something is wrong; 0 for none. It is never cleared
         here. Calls that commit do not run once it is set, nor does anything behind them.
-    loops : sequence of Loop
-        Over calls, by number; outer ones first.
+    regions : sequence of Loop or Fork
+        Of calls, by number; outer ones first.
 
     Attributes
     ----------
@@ -68,12 +74,12 @@ class Segment:
         *,
         n_slots: int = 0,
         status: int = 0,
-        loops: Sequence[Loop] = (),
+        regions: Sequence[Region] = (),
     ) -> None:
         n_threads = max(1, min(n_threads, MAX_THREADS))
         watched = (status, status + 8) if status else None
-        programs = partition(calls, n_threads, watched, loops)
-        alone = programs[0] if len(programs) == 1 else partition(calls, 1, watched, loops)[0]
+        programs = partition(calls, n_threads, watched, regions)
+        alone = programs[0] if len(programs) == 1 else partition(calls, 1, watched, regions)[0]
         self.n_threads = len(programs)
         self.n_barriers = programs[0].count("barrier")
         self._n_calls = len(calls)
@@ -85,7 +91,7 @@ class Segment:
         self._pool = pool() if self.n_threads > 1 else None
         if self._pool:
             self._call = native.run
-        elif work_ns(calls, loops) < HELD_NS:
+        elif work_ns(calls, regions) < HELD_NS and not any(map(_is_endless, regions)):
             self._call = native.run_held
         else:
             self._call = native.run_alone
@@ -140,21 +146,24 @@ class _Tables:
         status: int,
         n_slots: int,
     ) -> None:
+        self._status = np.zeros(1, "int64")
+        status = status or self._status.ctypes.data
         # Threads go round loops at their own pace, so each has pointers of its own.
-        lonely = _Program(calls, alone)
-        many = [_Program(calls, each) for each in programs] if len(programs) > 1 else [lonely]
+        lonely = _Program(calls, alone, status)
+        many = [lonely]
+        if len(programs) > 1:
+            many = [_Program(calls, each, status) for each in programs]
         made = [lonely, *many]
         patches = [patch for each in dict.fromkeys(made) for patch in each.patches]
         self._patches = np.array(patches, "int64").reshape(-1, 2)
         used = 1 + max((slot for _, slot in patches), default=-1)
         self.slots = (ctypes.c_int64 * max(used, n_slots))()
-        self._status = np.zeros(1, "int64")
         self._programs = made
         addresses = [each.records.ctypes.data for each in made]
         self.job = np.array(
             [
                 len(programs),
-                status or self._status.ctypes.data,
+                status,
                 addresses[0],
                 len(patches),
                 self._patches.ctypes.data,
@@ -178,9 +187,11 @@ class _Program:
         Addresses of the pointers that are slots, and the numbers of these.
     """
 
-    def __init__(self, calls: Sequence[Call], steps: Sequence[Step]) -> None:
-        shares = [step.call for step in steps if isinstance(step, Share)]
-        flat = [argument for number in shares for argument in calls[number].arguments]
+    def __init__(self, calls: Sequence[Call], steps: Sequence[Step], status: int) -> None:
+        # What endless loops look at before every round, so that they end where a call refuses.
+        self._status = Call(0, 0, (status,))
+        called = [each for step in steps for each in self._calls_of(calls, step)]
+        flat = [argument for call in called for argument in call.arguments]
         numbers = [0 if isinstance(each, Slot) else each for each in flat]
         self._pointers = np.array([*numbers, 0], "int64")
         base = self._pointers.ctypes.data
@@ -190,42 +201,102 @@ class _Program:
             if isinstance(each, Slot)
         ]
         self._counters = np.zeros(sum(isinstance(step, Begin) for step in steps), "int64")
-        self.records = np.array(list(self._rows(calls, steps)), "int64")
-
-    def _rows(
-        self, calls: Sequence[Call], steps: Sequence[Step]
-    ) -> Iterator[tuple[int, int, int, int, int]]:
-        place, counter = self._pointers.ctypes.data, self._counters.ctypes.data
-        n_rows = 0
-        begun: list[tuple[int, int, list[tuple[int, Call]]]] = []
+        self._place, self._counter = base, int(self._counters.ctypes.data)
+        self._rows: list[list[int]] = []
+        self._begun: list[_Begun] = []
+        self._skips: list[int] = []
         for step in steps:
-            rows: list[tuple[int, int, int, int, int]] = []
-            match step:
-                case "barrier":
-                    rows.append((spmd.BARRIER, 0, 0, 0, 0))
-                case "check":
-                    rows.append((spmd.CHECK, 0, 0, 0, 0))
-                case Begin():
-                    begun.append((n_rows, counter, []))
-                    counter += 8
-                case End(loop, depth):
-                    first, counted, moving = begun.pop()
-                    moves = list(_moves(moving, depth))
-                    rows += [(spmd.MOVE, where, by, 0, 0) for where, by in moves]
-                    back = spmd.RECORD_WORDS * (n_rows + len(rows) - first)
-                    rows.append((spmd.REPEAT, counted, loop.count, back, 0))
-                    rows += [(spmd.MOVE, where, -by * loop.count, 0, 0) for where, by in moves]
-                    if begun:
-                        begun[-1][2].extend(moving)
-                case Share(number, begin, end):
-                    call = calls[number]
-                    rows.append((call.address, place, begin, end, number))
-                    if begun:
-                        begun[-1][2].append((place, call))
-                    place += 8 * len(call.arguments)
-            n_rows += len(rows)
-            yield from rows
-        yield (spmd.END, 0, 0, 0, 0)
+            self._add(calls, step)
+        self._rows.append([spmd.END, 0, 0, 0, 0])
+        self.records = np.array(self._rows, "int64")
+
+    def _calls_of(self, calls: Sequence[Call], step: Step) -> Iterator[Call]:
+        """What a step needs pointers for."""
+        match step:
+            case Share(number):
+                yield calls[number]
+            case Begin(Fork() as fork):
+                yield fork.test
+            case Begin(loop) if _is_endless(loop):
+                yield self._status
+
+    def _add(self, calls: Sequence[Call], step: Step) -> None:
+        """The records of a step."""
+        place = self._place
+        for call in self._calls_of(calls, step):
+            if self._begun:
+                self._begun[-1].calls.append((self._place, call))
+            self._place += 8 * len(call.arguments)
+        match step:
+            case "barrier":
+                self._rows.append([spmd.BARRIER, 0, 0, 0, 0])
+            case "check":
+                self._rows.append([spmd.CHECK, 0, 0, 0, 0])
+            case Share(number, begin, end):
+                self._rows.append([calls[number].address, place, begin, end, number])
+            case Begin(Fork() as fork):
+                self._skips.append(len(self._rows))
+                self._rows.append([spmd.SKIP, place, int(fork.when), 0, 0])
+            case Begin(loop):
+                self._begun.append(_Begun(len(self._rows), self._counter))
+                self._counter += 8
+                if _is_endless(loop):
+                    self._begun[-1].leaving.append(len(self._rows))
+                    self._rows.append([spmd.SKIP, place, 0, 0, 0])
+            case End(Fork() as fork):
+                skip = self._skips.pop()
+                if fork.leaves:
+                    self._begun[-1].leaving.append(skip)
+                else:
+                    self._land(skip)
+            case End(loop, depth):
+                self._end_round(loop, depth)
+
+    def _end_round(self, loop: Region, depth: int) -> None:
+        """Move what moves, and go back; behind the loop, what has moved is put back."""
+        assert isinstance(loop, Loop)
+        begun = self._begun.pop()
+        moves = list(_moves(begun.calls, depth))
+        self._rows += [[spmd.MOVE, where, by, 0, 0] for where, by in moves]
+        back = spmd.RECORD_WORDS * (len(self._rows) - begun.row)
+        count = ENDLESS if loop.count is None else loop.count
+        self._rows.append([spmd.REPEAT, begun.counter, count, back, 0])
+        self._rows += [[spmd.MOVE, where, -by * count, 0, 0] for where, by in moves]
+        for skip in begun.leaving:
+            self._land(skip)
+        if self._begun:
+            self._begun[-1].calls.extend(begun.calls)
+
+    def _land(self, skip: int) -> None:
+        """Let a record skip all up to here."""
+        self._rows[skip][3] = spmd.RECORD_WORDS * (len(self._rows) - skip)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A loop whose records are being written.
+
+    Attributes
+    ----------
+    row : int
+        Its first record.
+    counter : int
+        Address of the word that counts its rounds.
+    calls : list of (int, Call)
+        Those inside, with the places of their pointers.
+    leaving : list of int
+        Records that leave it.
+    """
+
+    row: int
+    counter: int
+    calls: list[tuple[int, Call]] = field(default_factory=list)
+    leaving: list[int] = field(default_factory=list)
+
+
+def _is_endless(region: Region) -> bool:
+    """Whether a loop goes round until something leaves it."""
+    return isinstance(region, Loop) and region.count is None
 
 
 def _moves(calls: Iterable[tuple[int, Call]], depth: int) -> Iterator[tuple[int, int]]:

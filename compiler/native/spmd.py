@@ -8,6 +8,8 @@ worker); a *program* is a row of records of `RECORD_WORDS` words::
     CHECK                            the program ends here if the status word is not 0
     MOVE, address, bytes             an argument pointer moves
     REPEAT, counter, count, words    so many words back, until the counter says that it is done
+    SKIP, address, when, words       so many words forwards, if the byte that the pointer at the
+                                     address points to is 0 and when is 1, or the other way round
     END
 
 Three functions: ``run(control, job)`` runs it on all its workers, the caller being worker 0, or
@@ -31,12 +33,13 @@ __all__ = [
     "MOVE",
     "RECORD_WORDS",
     "REPEAT",
+    "SKIP",
     "generate",
 ]
 
 KEY = "graphnn.compiler.native.spmd"
 
-END, BARRIER, CHECK, MOVE, REPEAT = range(5)
+END, BARRIER, CHECK, MOVE, REPEAT, SKIP = range(6)
 """Records that are not calls, told by their first word."""
 RECORD_WORDS = 5
 
@@ -80,14 +83,16 @@ entry:
   %untimed = icmp eq ptr %times, null
   br label %next
 next:
-  %record = phi ptr [ %program, %entry ], [ %following, %advance ], [ %back, %again ]
+  %record = phi ptr [ %program, %entry ], [ %following, %advance ], [ %back, %again ],
+                    [ %there, %jump ]
   %function = load ptr, ptr %record
   %word = ptrtoint ptr %function to i64
   switch i64 %word, label %call [ i64 {END}, label %out
     i64 {BARRIER}, label %meet
     i64 {CHECK}, label %check
     i64 {MOVE}, label %move
-    i64 {REPEAT}, label %repeat ]
+    i64 {REPEAT}, label %repeat
+    i64 {SKIP}, label %skip ]
 meet:
   call void @barrier(ptr %control, i64 %workers)
   br label %advance
@@ -115,6 +120,22 @@ repeat:
   %kept = select i1 %going, i64 %done, i64 0
   store i64 %kept, ptr %counter
   br i1 %going, label %again, label %advance
+skip:
+  %flag.at = getelementptr i64, ptr %record, i64 1
+  %when.at = getelementptr i64, ptr %record, i64 2
+  %pointer = load ptr, ptr %flag.at
+  %flag = load ptr, ptr %pointer
+  %byte = load i8, ptr %flag
+  %when = load i64, ptr %when.at
+  %set = icmp ne i8 %byte, 0
+  %wanted = icmp ne i64 %when, 0
+  %entered = icmp eq i1 %set, %wanted
+  br i1 %entered, label %advance, label %jump
+jump:
+  %over.at = getelementptr i64, ptr %record, i64 3
+  %over = load i64, ptr %over.at
+  %there = getelementptr i64, ptr %record, i64 %over
+  br label %next
 again:
   %words.at = getelementptr i64, ptr %record, i64 3
   %words = load i64, ptr %words.at

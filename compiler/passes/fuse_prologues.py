@@ -46,7 +46,8 @@ class _Fusion:
                 self.readers.setdefault(buffer, []).append(number)
             for buffer in {view.buffer for view in instruction.outputs}:
                 self.writers.setdefault(buffer, []).append(number)
-        self.results = {view.buffer for view in unit.results}
+        flags = (each.flag for each in unit.branches)
+        self.results = {view.buffer for view in (*unit.results, *flags)}
         self.reasons: dict[tuple[Node, Node], str] = {}
 
     def run(self) -> Unit:
@@ -59,7 +60,7 @@ class _Fusion:
         if not self.reasons:
             return self.unit
         kept = (
-            (each, self.unit.loops_around(number))
+            (each, self.unit.regions_around(number))
             for number, each in enumerate(self.instructions)
             if each is not None
         )
@@ -100,8 +101,8 @@ class _Fusion:
         kernel, contraction = producer.kernel, product.kernel
         assert isinstance(contraction, Contraction)
         self._check_readers(view, numbers)
-        if len({self.unit.loops_around(each) for each in numbers}) > 1:
-            raise _RefusedError("they are in different loops")
+        if len({self.unit.regions_around(each) for each in numbers}) > 1:
+            raise _RefusedError("they are in different loops or branches")
         assert isinstance(kernel, Kernel)
         if len(producer.outputs) > 1:
             raise _RefusedError("it is computed together with other values")

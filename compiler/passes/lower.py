@@ -11,7 +11,7 @@ at a NaN copies all of them, so that it stops before the first one.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from graphnn.compiler.conditionals.lowering import lower_cond, lower_while
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
@@ -27,13 +28,15 @@ from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.scans.lowering import lower_scan
-from graphnn.compiler.scans.rewriting import is_scan, may_raise
-from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
+from graphnn.compiler.scans.rewriting import may_raise
+from graphnn.compiler.unit import Branch, Buffer, Instruction, Region, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
+from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.broadcasting import RESHAPE
+from graphnn.ops.conditionals import COND
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.joining import CONCATENATE
@@ -49,15 +52,16 @@ def lower(unit: Unit, driver: Driver) -> Unit:
     for number, node in enumerate(unit.graph.inputs):
         fed = Buffer(Storage.FEED, number, node.tensor.nbytes)
         lowering.views[node] = (contiguous(fed, node.tensor),)
-    for group in lowering.unit.groups:
-        lowering.lower(group)
-    results = lowering.finish(
-        unit.graph.outputs, unit.updated, in_place=unit.options.debug != "nan"
-    )
+    in_place = unit.options.debug != "nan"
+    if in_place and not any(map(may_raise, unit.schedule)):
+        states = [lowering.state(each) for each in unit.updated]
+        lowering.reserve(unit.updated, unit.graph.outputs[unit.n_results :], states)
+    lowering.lower_all()
+    results = lowering.finish(unit.graph.outputs, unit.updated, in_place=in_place)
     return replace(
         unit,
         instructions=tuple(lowering.instructions),
-        loops=tuple(lowering.loops),
+        regions=tuple(lowering.regions),
         buffers=tuple(lowering.buffers),
         states=tuple(lowering.states),
         constants=tuple(lowering.constants),
@@ -84,26 +88,56 @@ class Lowering:
     unit : Unit
         Whose nodes are lowered: a program's, or that of a body inside of it.
     views : dict of Node to tuple of View
-    instructions, loops, buffers : list
+    instructions, regions, buffers : list
         Shared by a program and the bodies inside of it; so are states and constants.
     depth : int
         Number of loops around.
     """
 
-    def __init__(self, unit: Unit, around: Lowering | None = None) -> None:
+    def __init__(self, unit: Unit, around: Lowering | None = None, depth: int = 0) -> None:
         if not unit.groups:  # nothing was fused: every node by itself
             alone = (Group.of(node) for node in unit.schedule if is_computed(node))
             unit = replace(unit, groups=tuple(alone))
         self.unit = unit
         self.views: dict[Node, Views] = {}
         self.instructions: list[Instruction] = around.instructions if around else []
-        self.loops: list[Loop] = around.loops if around else []
+        self.regions: list[Region] = around.regions if around else []
         self.buffers: list[Buffer] = around.buffers if around else []
         self.states: dict[Parameter, Buffer] = around.states if around else {}
         self.constants: dict[Node, Buffer] = around.constants if around else {}
-        self.depth: int = around.depth + 1 if around else 0
+        self.depth = depth
+        self.reserved: dict[tuple[Node, int], View] = {}
         self.needed = _needed(unit)
         self.parts = parts_of_joins(unit)
+
+    def reserve(self, olds: Sequence[Node], nodes: Sequence[Node], targets: Sequence[View]) -> None:
+        """Let conds put some of the outputs where they are wanted at once.
+
+        So that a branch that leaves a value as it was has nothing to do. Nothing but the cond
+        may read the old value from then on.
+        """
+        roots = roots_of(self.unit.schedule)
+        position = {node: n for n, group in enumerate(self.unit.groups) for node in group.nodes}
+        last_read: dict[Node, int] = {}
+        for node, number in position.items():
+            last_read.update((roots[each], number) for each in node.inputs)
+        asked_for = {roots[each] for each in self.outputs}
+        for old, node, target in zip(olds, nodes, targets, strict=True):
+            if node.op is not PROJECT or node.inputs[0].op is not COND:
+                continue
+            chosen = node.inputs[0]
+            is_free = old not in asked_for and last_read.get(old, -1) <= position[chosen]
+            if is_free or any(target.moves):  # what moves is written at another place than read
+                self.reserved.setdefault((chosen, node.attrs["index"]), target)
+
+    def place_of(self, node: Node, number: int) -> View:
+        """Memory for one of several results: its own, or what is reserved."""
+        assert isinstance(node.spec, TupleSpec)
+        return self.reserved.get((node, number)) or self.allocate(node.spec.elements[number])
+
+    def inside(self, body: Graph, *, is_loop: bool) -> Lowering:
+        """The lowering of a body, once or in a loop."""
+        return Lowering(self.unit.bodies[body], self, self.depth + is_loop)
 
     def allocate(self, spec: TensorSpec) -> View:
         """A new buffer in the arena."""
@@ -158,9 +192,25 @@ class Lowering:
         assert seen is not None
         return (seen,)
 
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """What is given from outside."""
+        return self.unit.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """What is asked for."""
+        return self.unit.graph.outputs
+
+    def lower_all(self) -> None:
+        """Make the instructions of all groups."""
+        for group in self.unit.groups:
+            self.lower(group)
+
     def lower(self, group: Group) -> None:
-        """The instruction that computes a group, or the loop."""
-        if is_scan(group.nodes[0]) and lower_scan(self, group.nodes[0]):
+        """The instruction that computes a group, or the regions."""
+        lower_regions = LOWERINGS.get(group.nodes[0].op.name)
+        if lower_regions is not None and lower_regions(self, group.nodes[0]):
             return
         if group.nodes[0].op is CONCATENATE and group.nodes[0] in self.views:
             self._join_rest(group.nodes[0])
@@ -278,11 +328,10 @@ class Lowering:
         dict of Buffer to View
             Buffers that instructions do without, for they write to these views at once.
         """
-        overwritten = {target.buffer for target in targets}
         values: list[View] = []
         for node, target in zip(nodes, targets, strict=True):
             view = self.view_of(node)
-            if view.buffer in overwritten and view != target:
+            if view != target and any(map(view.overlaps, targets)):
                 view = self.copy(view, node)  # an old value that is asked for: save it first
             values.append(view)
         moved = self._write_in_place(values, targets, begin) if in_place else {}
@@ -299,6 +348,12 @@ class Lowering:
                     pieces=tuple(_moved_piece(piece, moved) for piece in each.pieces),
                 )
                 for each in self.instructions[begin:]
+            ]
+            self.regions[:] = [
+                replace(each, flag=_moved(each.flag, moved))
+                if isinstance(each, Branch) and each.begin >= begin
+                else each
+                for each in self.regions
             ]
         return moved
 
@@ -319,13 +374,17 @@ class Lowering:
             for buffer in {view.buffer for view in instruction.outputs}:
                 writers.setdefault(buffer, []).append(index)
             last_read.update((view.buffer, index) for view in instruction.inputs)
-        in_loops = {
-            n for loop in self.loops if loop.begin >= begin for n in range(loop.begin, loop.end)
-        }
+        in_regions: set[int] = set()
+        for region in self.regions:
+            if region.begin >= begin:
+                in_regions.update(range(region.begin, region.end))
+                if isinstance(region, Branch):
+                    read = max(region.begin, last_read.get(region.flag.buffer, -1))
+                    last_read[region.flag.buffer] = read
         moved: dict[Buffer, View] = {}
         for value, target in zip(values, targets, strict=True):
             written = writers.get(value.buffer, [])
-            if value.buffer in moved or not value.is_whole or not in_loops.isdisjoint(written):
+            if value.buffer in moved or not value.is_whole or not in_regions.isdisjoint(written):
                 continue
             if not written or (written[0] <= last_risk and target.buffer.storage is Storage.STATE):
                 continue
@@ -383,6 +442,14 @@ def _moved(view: View, moved: Mapping[Buffer, View]) -> View:
         return view
     moves = tuple(map(sum, zip_longest(target.moves, view.moves, fillvalue=0)))
     return replace(view, buffer=target.buffer, offset=target.offset + view.offset, moves=moves)
+
+
+LOWERINGS: Mapping[str, Callable[[Lowering, Node], bool]] = {
+    "scan": lower_scan,
+    "cond": lower_cond,
+    "while_loop": lower_while,
+}
+"""How operators with bodies become regions of instructions; False if one is left to the host."""
 
 
 def look(node: Node, view: View) -> View | None:

@@ -111,7 +111,7 @@ class _Merging:
 
     def _with_shared_operands(self, level: Level) -> Level:
         """With one product for several that share an operand."""
-        chosen = self._independent(level, self._sharing(level))
+        chosen = self._sharing(level)
         if not chosen:
             return level
         whole_of = {product: each for each in chosen for product in each.products}
@@ -145,47 +145,29 @@ class _Merging:
         return level.map(replaced, [each for each in order if each in level.inside])
 
     def _sharing(self, level: Level) -> list[SharedOperand]:
-        """Products that share an operand where it pays, each in one place."""
+        """Products that share an operand, where it pays, each in one place."""
 
         def kind(product: Node, side: int) -> tuple[str, bool]:
             return level.place(product), product.inputs[side] in level.inside
 
         found = sharing(level.products, kind)
+        if not found:
+            return []
         uses = Counter(frozenset(_joined_parts(each)) for each in found)
+        together = _Together(level)
         chosen: list[SharedOperand] = []
         taken: set[Node] = set()
         for each in sorted(found, key=lambda each: -len(each.products)):
             left = tuple(product for product in each.products if product not in taken)
-            products = level.arranged(replace(each, products=left))
             n_uses = uses[frozenset(_joined_parts(each))]
-            if len(left) > 1 and self._pays(level, products, n_uses):
-                chosen.append(products)
-                taken.update(left)
-        return chosen
-
-    def _independent(self, level: Level, found: Sequence[SharedOperand]) -> list[SharedOperand]:
-        """Without products that need another one's result, be it by way of a third one."""
-        if not found:
-            return []
-        number = {node: count for count, node in enumerate(level.nodes)}
-        edges = ((number[e], number[node]) for node in level.nodes for e in level.inputs_of(node))
-        order = Order(len(number), edges)
-        chosen = []
-        for products in found:
-            first, *others = sorted(products.products, key=number.__getitem__)
-            merged, group = [first], number[first]
-            for each in others:
-                low, high = sorted((group, number[each]), key=order.position.__getitem__)
-                reason = "one of them reads the other" * (not set(each.inputs).isdisjoint(merged))
-                reason = reason or order.merge(low, high)
-                if reason:
-                    self.driver.decide(_listed([first, each]), "stay apart", reason, each)
-                else:
-                    merged.append(each)
-                    group = low
-            kept = tuple(each for each in products.products if each in merged)
-            if len(kept) > 1:
-                chosen.append(replace(products, products=kept))
+            products = level.arranged(replace(each, products=left))
+            if len(left) < 2 or not self._pays(level, products, n_uses):
+                continue
+            kept = together.independent(left, self.driver)
+            fewer = replace(products, products=tuple(p for p in products.products if p in kept))
+            if len(kept) == len(left) or (len(kept) > 1 and self._pays(level, fewer, n_uses)):
+                chosen.append(fewer)
+                taken |= kept
         return chosen
 
     # ---------------------------------------------------------------------------------- decisions
@@ -197,8 +179,9 @@ class _Merging:
             products.products,
             shared,
             shared in level.inside,
-            level.copied(products) // n_uses,
+            level.copies(products),
             level.times(products.products[0]),
+            n_uses,
         )
         if reason:
             listed = products.products
@@ -214,10 +197,40 @@ class _Merging:
         return True
 
 
+class _Together:
+    """Which products can be one: none may need the result of another, by whatever way."""
+
+    def __init__(self, level: Level) -> None:
+        self._number = {node: count for count, node in enumerate(level.nodes)}
+        number = self._number
+        edges = ((number[e], number[node]) for node in level.nodes for e in level.inputs_of(node))
+        self._order = Order(len(number), edges)
+
+    def independent(self, products: Sequence[Node], driver: Driver) -> set[Node]:
+        """Those that are one from now on: the first, and all that may join it."""
+        first, *others = sorted(products, key=self._number.__getitem__)
+        merged, group = {first}, self._number[first]
+        for each in others:
+            pair = (group, self._number[each])
+            low, high = sorted(pair, key=self._order.position.__getitem__)
+            if not merged.isdisjoint(each.inputs):
+                reason = "one of them reads the other"
+            else:
+                reason = self._order.merge(low, high)
+            if reason:
+                driver.decide(_listed([first, each]), "stay apart", reason, each)
+            else:
+                merged.add(each)
+                group = low
+        return merged
+
+
 def _joined_parts(products: SharedOperand) -> Sequence[Node]:
     (side,) = products.joined
     return products.parts(side)
 
 
 def _listed(products: Sequence[Node]) -> str:
-    return ", ".join(map(expression, products))
+    most = 8
+    more = f" and {len(products) - most} more" if len(products) > most else ""
+    return ", ".join(map(expression, products[:most])) + more

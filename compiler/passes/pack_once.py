@@ -23,7 +23,7 @@ from graphnn.compiler.native.contraction.sharing import Offer, is_worth_it, offe
 from graphnn.compiler.native.generators import is_product, scratch_nbytes
 from graphnn.compiler.native.moves import Piece
 from graphnn.compiler.native.target import host_target
-from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Loop, Region, Storage, Unit, View
 from graphnn.core.dtypes import UINT8
 from graphnn.core.node import Node
 
@@ -37,14 +37,14 @@ MANY = 64
 class _Key(NamedTuple):
     """Products of one key can share panels.
 
-    ``loops`` are those around it in which the factor is not the same in all rounds.
+    ``regions`` are those around it in which the factor is not the same all the time.
     """
 
     buffer: Buffer
     offset: int
     moves: tuple[int, ...]
     version: int
-    loops: tuple[Loop, ...]
+    regions: tuple[Region, ...]
     panels: Panels
 
 
@@ -71,18 +71,18 @@ def _pack_factors(unit: Unit, factor: int, driver: Driver) -> Unit:
     for key, each in chosen.items():
         packing.setdefault(_place(unit, key, min(each)), []).append(key)
     key_of = {number: key for key, each in chosen.items() for number in each}
-    listed: list[tuple[Instruction, tuple[Loop, ...]]] = []
+    listed: list[tuple[Instruction, tuple[Region, ...]]] = []
     for number, instruction in enumerate(unit.instructions):
         for key in packing.get(number, ()):
             product = unit.instructions[min(chosen[key])]
-            listed.append((_packing(product, factor, key.panels, panels[key]), key.loops))
+            listed.append((_packing(product, factor, key.panels, panels[key]), key.regions))
         given = key_of.get(number)
         if given is not None:
             contraction = chosen[given][number].contraction
             scratch = _resized(buffers, instruction.scratch, scratch_nbytes(contraction))
             views = (panels[given], *instruction.panels)  # the right ones come first: see pack_once
             instruction = replace(instruction, kernel=contraction, panels=views, scratch=scratch)
-        listed.append((instruction, unit.loops_around(number)))
+        listed.append((instruction, unit.regions_around(number)))
     return replace(unit.with_instructions(listed), buffers=tuple(buffers))
 
 
@@ -119,8 +119,8 @@ def _written_to(unit: Unit, buffer: Buffer) -> Node | None:
 
 
 def _place(unit: Unit, key: _Key, number: int) -> int:
-    """Before which instruction panels are filled: before the loops that leave the factor alone."""
-    inside = unit.loops_around(number)[len(key.loops) :]
+    """Before which instruction panels are filled: outside of what leaves the factor alone."""
+    inside = unit.regions_around(number)[len(key.regions) :]
     return inside[0].begin if inside else number
 
 
@@ -143,7 +143,8 @@ def _is_chosen(unit: Unit, key: _Key, offers: Mapping[int, Offer]) -> bool:
 
 def _rounds(unit: Unit, key: _Key, number: int) -> int:
     """How often a product would read panels that are filled once."""
-    return prod(loop.count for loop in unit.loops_around(number)[len(key.loops) :])
+    inside = unit.regions_around(number)[len(key.regions) :]
+    return prod(each.count or MANY for each in inside if isinstance(each, Loop))
 
 
 def _offers(unit: Unit, factor: int) -> dict[_Key, dict[int, Offer]]:
@@ -156,22 +157,26 @@ def _offers(unit: Unit, factor: int) -> dict[_Key, dict[int, Offer]]:
         if isinstance(kernel, Contraction) and is_product(kernel):
             view = instruction.inputs[factor]
             made = offer(kernel, factor, target)
-            loops = _changing(unit, view, number)
+            regions = _changing(unit, view, number)
             key = _Key(
-                view.buffer, view.offset, view.moves, written[view.buffer], loops, made.panels
+                view.buffer, view.offset, view.moves, written[view.buffer], regions, made.panels
             )
             found.setdefault(key, {})[number] = made
         written.update({view.buffer for view in instruction.outputs})
     return found
 
 
-def _changing(unit: Unit, view: View, number: int) -> tuple[Loop, ...]:
-    """The loops around an instruction in which a view is not the same memory in all rounds."""
-    around = unit.loops_around(number)
+def _changing(unit: Unit, view: View, number: int) -> tuple[Region, ...]:
+    """The regions around an instruction in which a view is not the same memory all the time.
+
+    In a branch that writes it, what is there belongs to that branch alone.
+    """
+    around = unit.regions_around(number)
     while around:
-        loop = around[-1]
-        is_moving = any(view.moves[len(around) - 1 :])
-        inside = unit.instructions[loop.begin : loop.end]
+        region = around[-1]
+        n_loops = sum(isinstance(each, Loop) for each in around)
+        is_moving = isinstance(region, Loop) and any(view.moves[n_loops - 1 :])
+        inside = unit.instructions[region.begin : region.end]
         if is_moving or any(out.buffer is view.buffer for each in inside for out in each.outputs):
             break
         around = around[:-1]

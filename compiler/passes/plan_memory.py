@@ -57,7 +57,7 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
     def touch(buffer: Buffer, time: int) -> None:
         if buffer.storage is Storage.ARENA:
             first.setdefault(buffer.index, time)
-            last[buffer.index] = time
+            last[buffer.index] = max(time, last.get(buffer.index, time))
 
     for time, instruction in enumerate(unit.instructions):
         for view in (*instruction.sources, *instruction.outputs):
@@ -66,6 +66,9 @@ def live_ranges(unit: Unit) -> tuple[tuple[int, int], ...]:
             touch(instruction.scratch, time)
     for view in unit.results:
         touch(view.buffer, len(unit.instructions))
+    for branch in unit.branches:
+        touch(branch.flag.buffer, branch.begin)
+        touch(branch.flag.buffer, branch.end)  # until all threads have looked at it
     for loop in reversed(unit.loops):
         _keep_through(loop, unit, first, last)
     return tuple((first.get(i, 0), last.get(i, -1)) for i in range(len(unit.buffers)))
@@ -77,12 +80,11 @@ def _keep_through(loop: Loop, unit: Unit, first: dict[int, int], last: dict[int,
     And until behind it, for what dies at its last instruction would be overwritten in its first
     round. What is touched inside alone is live anew in every round.
     """
-    touched = {
-        view.buffer.index
-        for instruction in unit.instructions[loop.begin : loop.end]
-        for view in (*instruction.sources, *instruction.outputs)
-        if view.buffer.storage is Storage.ARENA
-    }
+    inside = (each for each in unit.branches if loop.begin <= each.begin < loop.end)
+    views = [each.flag for each in inside]
+    for instruction in unit.instructions[loop.begin : loop.end]:
+        views += [*instruction.sources, *instruction.outputs]
+    touched = {view.buffer.index for view in views if view.buffer.storage is Storage.ARENA}
     for index in touched:
         if first[index] < loop.begin or last[index] >= loop.end:
             first[index] = min(first[index], loop.begin)

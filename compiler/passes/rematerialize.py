@@ -11,17 +11,17 @@ are tried, and the number given to the model is corrected until the planned aren
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from graphnn.compiler.driver import Driver, Pass, wanted
+from graphnn.compiler.driver import Driver, Pass
 from graphnn.compiler.eviction import simulate
 from graphnn.compiler.frugal_order import frugal_order
 from graphnn.compiler.memory_model import Model
 from graphnn.compiler.memory_report import holders
 from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.replay import replay
+from graphnn.compiler.trials import AIM, CLOSE, between, planned
 from graphnn.compiler.unit import Unit
 from graphnn.core.errors import ArgumentError
 
@@ -35,11 +35,6 @@ FREE_STEPS = 4096
 
 AIMED_TRIALS = 5
 DESCENT_TRIALS = 7
-CLOSE = 0.96
-"""An arena of this part of the budget is as good as one that fills it."""
-
-AIM = 0.99
-"""The part of the budget that the next trial aims at."""
 
 
 def rematerialize_before(rest: Sequence[Pass]) -> Pass:
@@ -84,6 +79,8 @@ class _Search:
     def within(self, budget: int) -> Unit:
         """The unit, computing again what it must."""
         plain = self._consider(self._unit, 0, budget)
+        if self._unit.plain_flops is None:
+            self._unit = replace(self._unit, plain_flops=plain.planned.flops)
         if plain.nbytes <= budget:
             return self._unit
         model = Model.of(self._unit)
@@ -101,18 +98,12 @@ class _Search:
 
     def _consider(self, unit: Unit, cost: int, budget: int) -> _Found:
         """Plan a unit and remember it if it is the best so far."""
-        found = _Found(unit, self._planned(unit), cost)
+        found = _Found(unit, planned(unit, self._rest, self._fuel), cost)
         if self._smallest is None or found.nbytes < self._smallest.nbytes:
             self._smallest = found
         if found.nbytes <= budget and (self._best is None or cost < self._best.cost):
             self._best = found
         return found
-
-    def _planned(self, unit: Unit) -> Unit:
-        driver = Driver(self._fuel)
-        for each in wanted(self._rest, unit):
-            unit = each(unit, driver)
-        return unit
 
     def _try(self, start: _Found, model: Model, guess: int, budget: int) -> _Found | None:
         """Plan what the model does within ``guess`` bytes; None if that takes too many steps."""
@@ -127,7 +118,7 @@ class _Search:
         guess = budget * high // start.nbytes
         for _ in range(AIMED_TRIALS):
             if not low < guess < high:
-                guess = _between(low, high)
+                guess = between(low, high)
             found = self._try(start, model, guess, budget)
             if found is None:
                 low = guess
@@ -147,7 +138,7 @@ class _Search:
         """
         low, high = _floor(model), _unlimited_peak(model)
         for _ in range(DESCENT_TRIALS):
-            guess = _between(low, high)
+            guess = between(low, high)
             if self._try(start, model, guess, budget) is None:
                 low = guess
             else:
@@ -177,8 +168,3 @@ def _unlimited_peak(model: Model) -> int:
     trial = simulate(model, model.total_nbytes, len(model.nodes))
     assert trial is not None
     return trial.peak
-
-
-def _between(low: int, high: int) -> int:
-    """The middle of two sizes, by their ratio."""
-    return math.isqrt(max(low, 1) * max(high, 1))

@@ -1,4 +1,4 @@
-"""Passes over what is inside of nodes: the bodies of scans are graphs like the one they are in."""
+"""Passes over what is inside of nodes: bodies are graphs like the one they are in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import wraps
 
 from graphnn.compiler.driver import Driver, Pass
-from graphnn.compiler.scans.rewriting import has_scans, is_scan
+from graphnn.compiler.scans.rewriting import has_bodies, has_scans
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node, make_node
@@ -23,18 +23,19 @@ def everywhere(work: Pass) -> Pass:
 
     @wraps(work)
     def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
-        if not has_scans(unit.graph):
+        if not any(map(has_bodies, unit.graph.nodes)):
             return work(unit, driver)
 
         def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
-            if not is_scan(node):
-                return with_inputs(node, inputs)
-            body: Graph = node.attrs["body"]
-            made = in_bodies_too(_unit_of(body, unit), driver).graph
-            if made is body:
+            bodies = _bodies_of(node)
+            made = {
+                name: in_bodies_too(_unit_of(body, unit), driver).graph
+                for name, body in bodies.items()
+            }
+            if all(made[name] is body for name, body in bodies.items()):
                 return with_inputs(node, inputs)
             with made_by(work.__name__, node):
-                return make_node(node.op, inputs, {**node.attrs, "body": made})
+                return make_node(node.op, inputs, {**node.attrs, **made})
 
         return work(driver.with_graph(unit, unit.graph.map(inside)), driver)
 
@@ -56,7 +57,7 @@ def inside_first(work: Pass) -> Pass:
 
     @wraps(work)
     def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
-        found = {node.attrs["body"] for node in unit.graph.nodes if is_scan(node)}
+        found = {body for node in unit.graph.nodes for body in _bodies_of(node).values()}
         if not found:
             return work(unit, driver)
         bodies = {
@@ -66,6 +67,11 @@ def inside_first(work: Pass) -> Pass:
         return work(replace(unit, bodies=bodies), driver)
 
     return in_bodies_too
+
+
+def _bodies_of(node: Node) -> dict[str, Graph]:
+    """The bodies of a node, by the names of its attributes."""
+    return {name: node.attrs[name] for name in node.op.body_attrs}
 
 
 def _unit_of(body: Graph, unit: Unit) -> Unit:

@@ -6,7 +6,7 @@ with the scan that was there before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphnn.compiler.autodiff.forward import push_forward
@@ -15,7 +15,7 @@ from graphnn.ops.constants import zeros_like
 from graphnn.ops.leaves import input_like
 from graphnn.ops.scans import Carry, Step
 
-__all__ = ["jvp_of_scan"]
+__all__ = ["carries_of_tangents", "jvp_of_scan", "or_zeros", "push_carries"]
 
 
 def jvp_of_scan(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
@@ -40,25 +40,8 @@ def jvp_of_scan(node: Node, tangents: Sequence[Node | None]) -> list[Node | None
         for each in step.carries
         if arriving[each.symbol] is not None
     }
-    while True:
-        found = push_forward(step.outputs, {**seeds, **moving}, boundary=constants)
-        late = [
-            each.symbol
-            for each, tangent in zip(step.carries, found, strict=False)
-            if tangent is not None and each.symbol not in moving
-        ]
-        if not late:
-            break
-        moving.update((symbol, input_like("tangent", symbol.tensor)) for symbol in late)
-    carries = [
-        Carry(
-            moving[each.symbol],
-            _or_zeros(arriving[each.symbol], each.first),
-            _or_zeros(tangent, each.next),
-        )
-        for each, tangent in zip(step.carries, found, strict=False)
-        if each.symbol in moving
-    ]
+    found = push_carries(step.outputs, step.carries, seeds, moving, constants)
+    carries = carries_of_tangents(step.carries, arriving, moving, found)
     ys = found[len(step.carries) :]
     some = [each for each in ys if each is not None]
     derived = Step((*step.carries, *carries), elements, tuple(some), step.length, step.reverse)
@@ -71,6 +54,49 @@ def jvp_of_scan(node: Node, tangents: Sequence[Node | None]) -> list[Node | None
     return [*of_carries, *(None if each is None else next(remaining) for each in ys)]
 
 
-def _or_zeros(tangent: Any, primal: Node) -> Node:
+def push_carries(
+    outputs: Sequence[Node],
+    carries: Sequence[Carry],
+    seeds: Mapping[Node, Node],
+    moving: dict[Node, Node],
+    constants: Sequence[Node],
+) -> list[Any]:
+    """Tangents of what a step gives: the next carries, then others; None for zero.
+
+    A carry may get one only after some steps: until nothing is new. ``moving`` holds the symbols
+    for tangents of carries, and gets those that are new.
+    """
+    while True:
+        found = push_forward(outputs, {**seeds, **moving}, boundary=constants)
+        late = [
+            each.symbol
+            for each, tangent in zip(carries, found, strict=False)
+            if tangent is not None and each.symbol not in moving
+        ]
+        if not late:
+            return found
+        moving.update((symbol, input_like("tangent", symbol.tensor)) for symbol in late)
+
+
+def carries_of_tangents(
+    carries: Sequence[Carry],
+    arriving: Mapping[Node, Node | None],
+    moving: Mapping[Node, Node],
+    found: Sequence[Node | None],
+) -> list[Carry]:
+    """The tangents of carries, as carries."""
+    return [
+        Carry(
+            moving[each.symbol],
+            or_zeros(arriving[each.symbol], each.first),
+            or_zeros(tangent, each.next),
+        )
+        for each, tangent in zip(carries, found, strict=False)
+        if each.symbol in moving
+    ]
+
+
+def or_zeros(tangent: Node | None, primal: Node) -> Node:
+    """A tangent that is a node also where it is zero."""
     zeros: Node = zeros_like(primal) if tangent is None else tangent
     return zeros

@@ -7,7 +7,8 @@ of ``xs`` and all ``dz``, summed over batch and time at once.
 Three things leave: what depends on elements alone goes before the scan; what no carry depends on
 goes after it; and a carry to which something is only added is summed after it. Elementwise nodes
 go along where that makes nothing larger; without a product nothing leaves, for a step's loop is
-as good a place as any.
+as good a place as any. Nor does anything leave a step that computes values again to save memory:
+what it gave for all steps would have to be kept.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from graphnn.ops.contraction import DOT_GENERAL, dot_of
 from graphnn.ops.control import PROJECT
 from graphnn.ops.joining import CONCATENATE, slice_axis
 from graphnn.ops.leaves import input_like
+from graphnn.ops.recomputation import AGAIN
 from graphnn.ops.scans import Carry, Step
 
 __all__ = ["hoist", "leaving_products"]
@@ -39,6 +41,8 @@ def hoist(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
 
     def hoisted(node: Node, used: Set[int]) -> Sequence[Node | None] | None:
+        if any(each.op is AGAIN for each in node.attrs["body"].nodes):
+            return None
         step = Step.of(node)
         later = _Later(step)
         rest = _with_products_before(later.rest)

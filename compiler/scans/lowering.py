@@ -54,7 +54,7 @@ class _Loop:
         self.length: int = node.attrs["length"]
         self.n_carry: int = node.attrs["n_carry"]
         self.is_reverse: bool = node.attrs["reverse"]
-        self.inner = type(lowering)(lowering.unit.bodies[self.body], lowering)
+        self.inner = lowering.inside(self.body, is_loop=True)
         n_constants = len(node.inputs) - self.n_carry - node.attrs["n_xs"]
         self.constants = self.body.inputs[:n_constants]
         self.carried = self.body.inputs[n_constants : n_constants + self.n_carry]
@@ -76,12 +76,12 @@ class _Loop:
         for argument in self.elements:
             inner.views[argument] = (self._element(outer.view_of(next(given))),)
         stacks = [self._stack(y, places) for y in self.ys]
-        begin, n_loops = len(outer.instructions), len(outer.loops)
-        for group in inner.unit.groups:
-            inner.lower(group)
+        begin, n_regions = len(outer.instructions), len(outer.regions)
+        inner.reserve(self.carried, self.nexts, [each.written for each in places])
+        inner.lower_all()
         self._write(places, stacks, begin)
         if len(outer.instructions) > begin:  # empty arrays need none
-            outer.loops.insert(n_loops, Loop(begin, len(outer.instructions), self.length))
+            outer.regions.insert(n_regions, Loop(begin, len(outer.instructions), self.length))
         outer.views[self.node] = (*(each.last for each in places), *stacks)
 
     def _write(self, places: Sequence[_Place], stacks: Sequence[View], begin: int) -> None:

@@ -9,7 +9,7 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
 from graphnn.ops.control import PROJECT
 
-__all__ = ["has_scans", "is_scan", "may_raise", "replace_scans", "used_results"]
+__all__ = ["has_bodies", "has_scans", "is_scan", "may_raise", "replace_scans", "used_results"]
 
 
 def is_scan(node: Node) -> bool:
@@ -23,13 +23,20 @@ def has_scans(graph: Graph) -> bool:
 
 
 def may_raise(node: Node) -> bool:
-    """Whether computing a node can fail: its operator can, or one in the body of a scan."""
-    return node.op.may_raise or (is_scan(node) and any(map(may_raise, node.attrs["body"].nodes)))
+    """Whether computing a node can fail: its operator can, or one in a body of it."""
+    return node.op.may_raise or any(
+        may_raise(each) for name in node.op.body_attrs for each in node.attrs[name].nodes
+    )
 
 
-def used_results(graph: Graph) -> dict[Node, set[int]]:
-    """For every scan, the numbers of the results that are read."""
-    used: dict[Node, set[int]] = {node: set() for node in graph.nodes if is_scan(node)}
+def has_bodies(node: Node) -> bool:
+    """Whether a node applies graphs to what it reads: a scan, a cond, a while loop."""
+    return bool(node.op.body_attrs)
+
+
+def used_results(graph: Graph, among: Callable[[Node], bool] = is_scan) -> dict[Node, set[int]]:
+    """For some nodes, scans or others, the numbers of the results that are read."""
+    used: dict[Node, set[int]] = {node: set() for node in graph.nodes if among(node)}
     for node in graph.nodes:
         if node.op is PROJECT and node.inputs[0] in used:
             used[node.inputs[0]].add(node.attrs["index"])
@@ -40,8 +47,9 @@ def replace_scans(
     graph: Graph,
     by: str,
     replace: Callable[[Node, Set[int]], Sequence[Node | None] | None],
+    among: Callable[[Node], bool] = is_scan,
 ) -> Graph:
-    """A graph with scans replaced by other nodes.
+    """A graph with scans, or other nodes of several results, replaced by other nodes.
 
     Parameters
     ----------
@@ -51,8 +59,10 @@ def replace_scans(
     replace : callable
         From a scan and the numbers of its results that are read to nodes for these results, by
         number; None if the scan stays.
+    among : callable
+        Which nodes: scans, if nothing else is said.
     """
-    used = used_results(graph)
+    used = used_results(graph, among)
     if not used:
         return graph
     made: dict[Node, Sequence[Node | None]] = {}

@@ -24,7 +24,7 @@ from graphnn.core.operators import Operators
 from graphnn.core.provenance import NOTHING, Provenance, note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 
-__all__ = ["Node", "freeze", "make_node"]
+__all__ = ["Node", "freeze", "make_node", "moment"]
 
 _serials = itertools.count()
 _NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
@@ -216,6 +216,11 @@ class Node(Operators):
         shape = ", ".join(str(size) for size in self.shape)
         comma = "," if len(self.shape) == 1 else ""
         return f"<Node {label} ({shape}{comma}) {self.dtype.name}>"
+
+
+def moment() -> int:
+    """A serial number of its own: nodes that are there have lower ones, later nodes higher ones."""
+    return next(_serials)
 
 
 _interned: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()

@@ -73,6 +73,9 @@ class Op:
         its inputs. Then it batches without a rule: inputs get a leading axis of examples and
         these attributes count it. ``()`` if it works on the last axes, whatever stands before
         them. None: it gives :meth:`batch`, or is batched as its expansion.
+    body_attrs : tuple of str
+        Its attributes that are graphs, which it applies to what it is given: the step of a scan,
+        the branches of a cond. See :mod:`graphnn.ops.bodies`.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Op:
     may_raise = False
     first_differentiable = 0
     axis_attrs: tuple[str, ...] | None = None
+    body_attrs: tuple[str, ...] = ()
 
     def infer(self, *inputs: Any, **attrs: Any) -> Spec:
         """Spec of the result. Raises `ShapeError` or `DTypeError` for what does not fit."""

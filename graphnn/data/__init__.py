@@ -1,5 +1,7 @@
-"""Data for training: mini-batches, splits, standardisation, windows, and real data sets."""
+"""Data for training: mini-batches, splits, standardisation, windows, text, and real data sets."""
 
 from graphnn.data.batches import *
 from graphnn.data.datasets import *
 from graphnn.data.preparation import *
+from graphnn.data.text import *
+from graphnn.data.ts_format import *

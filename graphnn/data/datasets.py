@@ -1,19 +1,54 @@
 """Real data that lies inside of packages: nothing is downloaded.
 
-The packages come with ``graphnn[data]`` and are imported when a data set is loaded.
+The packages come with ``graphnn[data]`` and are imported when a data set is loaded; aeon is
+installed by itself and only read.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graphnn.core.errors import MissingPackageError
+from graphnn.core.errors import MissingPackageError, ShapeError
 from graphnn.core.op import Array
+from graphnn.data.preparation import pad_sequences
+from graphnn.data.ts_format import read_ts
 
-__all__ = ["load_digits", "load_sunspots"]
+__all__ = ["load_cmudict", "load_digits", "load_japanese_vowels", "load_sunspots"]
+
+_VOWELS = "datasets/data/JapaneseVowels"
+_VOWELS_SHAPES = {"TRAIN": (270, 29, 12), "TEST": (370, 29, 12)}
+
+
+def load_cmudict(*, stress: bool = False) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """126,052 English words and how they are pronounced, from the CMU Pronouncing Dictionary.
+
+    Parameters
+    ----------
+    stress : bool, default False
+        Keep the digit of a vowel that tells its stress: AH0, AH1 or AH2 instead of AH.
+
+    Returns
+    -------
+    (tuple of str, tuple of tuple of str)
+        Words in lower case, in the order of the dictionary, some of them with an apostrophe,
+        hyphen or dot; and the phonemes of each, those of its first pronunciation if there are
+        several.
+
+    Raises
+    ------
+    MissingPackageError
+        If cmudict is not installed.
+    """
+    entries = _package("cmudict", "cmudict", "CMU Pronouncing Dictionary").dict()
+    words = tuple(entries)
+    if stress:
+        return words, tuple(tuple(entries[word][0]) for word in words)
+    return words, tuple(tuple(each.rstrip("012") for each in entries[word][0]) for word in words)
 
 
 def load_digits() -> tuple[Array, Array]:
@@ -31,6 +66,58 @@ def load_digits() -> tuple[Array, Array]:
     """
     found = _package("sklearn.datasets", "scikit-learn", "digits").load_digits()
     return (found.data / 16.0).astype(np.float32), found.target.astype(np.int64)
+
+
+Sequences = tuple[Array, Array, Array]
+
+
+def load_japanese_vowels() -> tuple[Sequences, Sequences]:
+    """640 utterances of two vowels by nine speakers, 7 to 29 steps of 12 channels, from aeon.
+
+    The channels are cepstral coefficients of linear prediction. Source: M. Kudo, J. Toyama and
+    M. Shimbo, Multidimensional curve classification using passing-through regions (1999).
+
+    Returns
+    -------
+    (x, lengths, speakers), (x, lengths, speakers)
+        The training and the test part, as their authors divided them: sequences of float32 of
+        shape (270, 29, 12) and (370, 29, 12), with zeros behind their ends, their lengths, and
+        the speakers from 0 to 8, both int64.
+
+    Raises
+    ------
+    MissingPackageError
+        If aeon is not installed. It need not be importable: what it depends on does not fit what
+        graphnn depends on, so it is installed without.
+    ShapeError
+        If the data of the installed aeon are not these.
+    """
+    spec = importlib.util.find_spec("aeon")  # does not import it
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(
+            "the Japanese vowels are part of aeon, which is not installed",
+            hint="pip install --no-deps aeon: its files are read, and it is not imported",
+        )
+    folder = Path(spec.submodule_search_locations[0]) / _VOWELS
+    return _vowels(folder, "TRAIN"), _vowels(folder, "TEST")
+
+
+def _vowels(folder: Path, part: str) -> Sequences:
+    path = folder / f"JapaneseVowels_{part}.ts"
+    if not path.is_file():
+        raise MissingPackageError(
+            f"the Japanese vowels are not in the installed aeon: there is no {path}",
+            hint="pip install --no-deps aeon==1.6.0",
+        )
+    sequences, labels = read_ts(path)
+    x, lengths = pad_sequences(sequences, 29)
+    speakers = np.array(labels, np.int64) - 1
+    if x.shape != _VOWELS_SHAPES[part] or set(speakers) != set(range(9)):
+        raise ShapeError(
+            f"{path}: {x.shape} of {len(set(labels))} speakers, not {_VOWELS_SHAPES[part]} of 9",
+            hint="pip install --no-deps aeon==1.6.0",
+        )
+    return x, lengths, speakers
 
 
 def load_sunspots() -> tuple[Array, Array]:

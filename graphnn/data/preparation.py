@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.op import Array
 from graphnn.data.batches import same_length
 
-__all__ = ["Standardizer", "split", "split_in_time", "windows"]
+__all__ = ["Standardizer", "pad_sequences", "split", "split_in_time", "windows"]
 
 Parts = tuple[Array, ...]
 
@@ -159,3 +160,56 @@ def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
         )
     starts = np.arange(samples)[:, None]
     return array[starts + np.arange(length)], array[length + horizon - 1 :]
+
+
+def pad_sequences(
+    sequences: Sequence[Any], length: int | None = None, *, batch_first: bool = True
+) -> tuple[Array, Array]:
+    """Sequences of different lengths as one array, with zeros behind their ends.
+
+    With ``length`` given, arrays have the same shape in all batches, and a program is compiled for
+    it once.
+
+    Parameters
+    ----------
+    sequences : sequence of array_like
+        Of shapes (time, ...) that agree in all but the time, and of one dtype.
+    length : int, optional
+        Steps of the result. Default: those of the longest.
+    batch_first : bool, default True
+        The result is (samples, length, ...); else it is (length, samples, ...).
+
+    Returns
+    -------
+    (array, array of int64)
+        The padded sequences, and their lengths: what a recurrent layer takes as ``lengths``.
+
+    Raises
+    ------
+    ShapeError
+        If there are no sequences, they do not agree, or one is longer than ``length``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x, lengths = gn.data.pad_sequences([[1, 2, 3], [4]])
+    >>> x.tolist(), lengths.tolist()
+    ([[1, 2, 3], [4, 0, 0]], [3, 1])
+    """
+    listed = [as_array(each) for each in sequences]
+    if not listed or any(each.ndim == 0 for each in listed):
+        raise ShapeError("pad_sequences: arrays with an axis of time are needed")
+    kinds = dict.fromkeys((each.shape[1:], each.dtype.name) for each in listed)
+    if len(kinds) != 1:
+        told = " and ".join(f"(time, {', '.join(map(str, s))}) {d}" for s, d in list(kinds)[:2])
+        raise ShapeError(f"pad_sequences: the sequences do not agree: {told}")
+    lengths = np.array([len(each) for each in listed])
+    steps = int(lengths.max()) if length is None else length
+    if lengths.max() > steps:
+        raise ShapeError(
+            f"pad_sequences: a sequence of {lengths.max()} steps is longer than {steps}"
+        )
+    padded = np.zeros((len(listed), steps, *listed[0].shape[1:]), listed[0].dtype)
+    for row, each in zip(padded, listed, strict=True):
+        row[: len(each)] = each
+    return padded if batch_first else np.ascontiguousarray(padded.swapaxes(0, 1)), lengths

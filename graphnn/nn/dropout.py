@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from graphnn.core.arguments import require_number
 from graphnn.core.node import Node
 from graphnn.nn.module import Module
 from graphnn.ops.arithmetic import multiply
+from graphnn.ops.axes import normalize_axes
 from graphnn.ops.operands import as_node, require_floating
 from graphnn.ops.random import dropout_mask
 
@@ -24,6 +26,9 @@ class Dropout(Module):
     ----------
     rate : float, default 0.5
         Probability that an element is zeroed.
+    shared_axes : tuple of int, default ()
+        Axes along which all elements share their fate: ``(0,)`` drops the same features at all
+        steps of a sequence (variational dropout), ``(2, 3)`` whole channels of pictures.
 
     Examples
     --------
@@ -34,8 +39,9 @@ class Dropout(Module):
     True
     """
 
-    def __init__(self, rate: float = 0.5) -> None:
+    def __init__(self, rate: float = 0.5, *, shared_axes: Sequence[int] = ()) -> None:
         self.rate = require_number("Dropout", "the rate", rate, below=1.0)
+        self.shared_axes = tuple(shared_axes)
 
     def forward(self, x: Any, key: Node | None = None) -> Node:
         """Apply the layer.
@@ -50,8 +56,11 @@ class Dropout(Module):
         if not self.training or self.rate == 0:
             return given
         value = require_floating("Dropout", given)
-        return multiply(value, dropout_mask(key, self.rate, value.shape, value.dtype))
+        shared = normalize_axes("Dropout", self.shared_axes, value.ndim)
+        shape = tuple(1 if n in shared else size for n, size in enumerate(value.shape))
+        return multiply(value, dropout_mask(key, self.rate, shape, value.dtype))
 
     def extra_repr(self) -> str:
         """The rate."""
-        return str(self.rate)
+        shared = f", shared_axes={self.shared_axes}" if self.shared_axes else ""
+        return f"{self.rate}{shared}"

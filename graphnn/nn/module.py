@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from graphnn.core.errors import CheckpointError
+from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import name_scope
 from graphnn.core.spec import shape_text
@@ -39,6 +41,13 @@ class _Calling(NamedTuple):
 
     paths: Mapping[int, str]
     current: str
+
+
+@dataclass(frozen=True)
+class _Updates:
+    """What :meth:`Module.remember` was given; no container, so that it is not walked."""
+
+    values: Mapping[Parameter, Node]
 
 
 _calling: ContextVar[_Calling | None] = ContextVar("calling", default=None)
@@ -76,6 +85,7 @@ class Module:
     """
 
     training: bool = True
+    _remembered: _Updates = _Updates({})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Build the module's nodes. Every subclass gives its own."""
@@ -161,6 +171,32 @@ class Module:
         """Put this module and all within it in evaluation mode, and return it."""
         return self.train(False)
 
+    # --------------------------------------------------------------- state that programs write
+
+    def remember(self, updates: Mapping[Parameter, Node]) -> None:
+        """Called in ``forward``: new values of this module's own state, once a program has run.
+
+        See :meth:`state_updates`.
+        """
+        self._remembered = _Updates(dict(updates))
+
+    def state_updates(self) -> dict[Parameter, Node]:
+        """Updates of state that is not trained, such as the last state of a stateful layer.
+
+        They belong to the latest call of every module within, so they go into the program of the
+        graph that was just built: ``updates={**optimizer.minimize(...), **model.state_updates()}``.
+        A program without them reads the state and leaves it as it is.
+
+        Returns
+        -------
+        dict of Parameter to Node
+            Empty if no module within has state to write.
+        """
+        found: dict[Parameter, Node] = {}
+        for _, module in self.named_modules():
+            found.update(module._remembered.values)
+        return found
+
     # ------------------------------------------------------------------------------ its values
 
     def state_dict(self) -> dict[str, Array]:
@@ -233,7 +269,8 @@ class Module:
         copied = object.__new__(type(self))
         memo[id(self)] = copied
         for name, value in vars(self).items():
-            setattr(copied, name, deepcopy(value, memo))
+            if not isinstance(value, _Updates):  # they belong to a graph of the original
+                setattr(copied, name, deepcopy(value, memo))
         return copied
 
 

@@ -1,0 +1,358 @@
+"""Recurrent cells: one step of a recurrent net. Here are the base of all and the simple ones.
+
+A cell is called with a carry and one element of a sequence and gives the next carry and an output,
+so that it fits :func:`graphnn.scan`; :class:`graphnn.nn.Recurrent` goes over sequences with it.
+Gated cells are in :mod:`graphnn.nn.gated_cells`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import graphnn.init as initializers
+from graphnn.core.arguments import require_number, require_positive
+from graphnn.core.dims import Shape, Size, as_size
+from graphnn.core.dtypes import FLOAT32, DTypeLike
+from graphnn.core.errors import ShapeError
+from graphnn.core.node import Node
+from graphnn.core.op import Array
+from graphnn.core.spec import shape_text
+from graphnn.core.state import Parameter, parameter
+from graphnn.core.structure import flatten
+from graphnn.nn.module import Module
+from graphnn.ops.activation import linear
+from graphnn.ops.arithmetic import multiply
+from graphnn.ops.creation import zeros
+from graphnn.ops.normalization import layer_norm as normalized
+from graphnn.ops.operands import as_node
+from graphnn.ops.products import matmul
+from graphnn.ops.random import dropout_mask
+from graphnn.ops.trigonometric import tanh
+
+__all__ = ["Cell", "JordanCell", "SimpleRNNCell", "WeightedCell"]
+
+Function = Callable[[Node], Node]
+"""What cells take as an activation: a function from node to node, or a layer."""
+
+
+class Cell(Module):
+    """One step of a recurrent net: the base of all cells, and of a user's own.
+
+    A subclass gives ``zero_state(batch)`` and ``forward(carry, x)``.
+
+    Attributes
+    ----------
+    in_features, hidden_features, out_features : int
+        Sizes of the input of a step, of its state and of its output.
+    state_names : tuple of str
+        What the parts of the carry are called in unrolled graphs.
+
+    Examples
+    --------
+    A leaky sum of the inputs, with a learned leak for every feature:
+
+    >>> import graphnn as gn
+    >>> class LeakyCell(gn.nn.Cell):
+    ...     def __init__(self, features):
+    ...         self.in_features = self.hidden_features = self.out_features = features
+    ...         self.leak = gn.parameter([0.0] * features)
+    ...     def zero_state(self, batch):
+    ...         return gn.zeros((batch, self.hidden_features))
+    ...     def forward(self, h, x):
+    ...         h = gn.sigmoid(self.leak) * h + x
+    ...         return h, h
+    >>> x = gn.input("x", shape=("time", "batch", 3))
+    >>> gn.nn.Recurrent(LeakyCell(3))(x).shape
+    (Dim(batch), 3)
+    """
+
+    in_features: int
+    hidden_features: int
+    out_features: int
+    state_names: tuple[str, ...] = ("h",)
+
+    def zero_state(self, batch: Size | str) -> Any:
+        """The carry before the first step: zeros for every row of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no zero_state")
+
+    def forward(self, carry: Any, x: Any) -> tuple[Any, Any]:
+        """The carry after a step, and the output of the step."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def for_sequence(self, batch: Size | str) -> Callable[[Any, Any], tuple[Any, Any]]:
+        """The step to take over one batch of sequences: what all its steps share is drawn here."""
+        return self
+
+
+class WeightedCell(Cell):
+    """A cell with weights for its input and its state, those of all gates side by side.
+
+    Parameters
+    ----------
+    in_features, hidden_features : int
+    gates : int
+        How many of ``hidden_features`` columns the weights have.
+    recurrent_features : int, optional
+        Size of what ``recurrent_weight`` is multiplied with; default: ``hidden_features``.
+    bias : bool, default True
+    layer_norm : bool, default False
+        Normalise ``x @ input_weight`` and ``h @ recurrent_weight`` over the columns of all gates,
+        each with a gain of its own (J. L. Ba et al., Layer normalization, 2016).
+    recurrent_dropout : float, default 0
+        In training mode, the state that ``recurrent_weight`` is multiplied with loses elements at
+        this rate, the same ones at all steps of a sequence (Y. Gal and Z. Ghahramani, A
+        theoretically grounded application of dropout in recurrent neural networks, 2016).
+    init, recurrent_init : initialiser
+        Of the weights of each gate; default: :func:`graphnn.init.glorot_uniform` and
+        :func:`graphnn.init.orthogonal`.
+    bias_init : initialiser, default :func:`graphnn.init.zeros`
+    rng : numpy.random.Generator, optional
+    dtype : optional
+        Default float32.
+
+    Attributes
+    ----------
+    input_weight : Parameter of shape (in_features, gates * hidden_features)
+    recurrent_weight : Parameter of shape (recurrent_features, gates * hidden_features)
+    bias : Parameter of shape (gates * hidden_features,), or None
+    input_gain, recurrent_gain : Parameter of the shape of the bias, or None
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        gates: int = 1,
+        recurrent_features: int | None = None,
+        bias: bool = True,
+        layer_norm: bool = False,
+        recurrent_dropout: float = 0.0,
+        init: initializers.Initializer = initializers.glorot_uniform,
+        recurrent_init: initializers.Initializer = initializers.orthogonal,
+        bias_init: initializers.Initializer = initializers.zeros,
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = FLOAT32,
+    ) -> None:
+        what = type(self).__name__
+        require_positive(what, in_features=in_features, hidden_features=hidden_features)
+        if recurrent_features is None:
+            recurrent_features = hidden_features
+        self.in_features = in_features
+        self.hidden_features = self.out_features = hidden_features
+        self.recurrent_features = recurrent_features
+        self.layer_norm = layer_norm
+        self.recurrent_dropout = require_number(
+            what, "recurrent_dropout", recurrent_dropout, below=1.0
+        )
+        self._init, self._bias_init, self._rng, self._dtype = init, bias_init, rng, dtype
+        columns = (gates * hidden_features,)
+        self.input_weight = self._weight(init, in_features, gates)
+        self.recurrent_weight = self._weight(recurrent_init, recurrent_features, gates)
+        self.bias = self._parameter(bias_init, columns) if bias else None
+        self.input_gain = self._parameter(_ones, columns) if layer_norm else None
+        self.recurrent_gain = self._parameter(_ones, columns) if layer_norm else None
+
+    # ------------------------------------------------------------------------- its parameters
+
+    def _parameter(self, init: initializers.Initializer, shape: tuple[int, ...]) -> Parameter:
+        """A parameter of this cell's dtype."""
+        return parameter(init(shape, self._rng), dtype=self._dtype)
+
+    def _weight(self, init: initializers.Initializer, rows: int, gates: int) -> Parameter:
+        """A weight of several gates side by side; each is initialised as a matrix of its own."""
+        blocks = [init((rows, self.hidden_features), self._rng) for _ in range(gates)]
+        return parameter(np.concatenate(blocks, axis=1), dtype=self._dtype)
+
+    # -------------------------------------------------------------------------- within a step
+
+    @property
+    def element_shape(self) -> Shape:
+        """Shape of the input of a step without the batch."""
+        return (self.in_features,)
+
+    def _zeros(self, batch: Size | str, features: int) -> Node:
+        return zeros((batch, features), self.input_weight.dtype)
+
+    def zero_state(self, batch: Size | str) -> Any:
+        """The carry before the first step: zeros for every row of a batch."""
+        return self._zeros(batch, self.hidden_features)
+
+    def for_sequence(self, batch: Size | str) -> Callable[[Any, Any], tuple[Any, Any]]:
+        """The step to take over one batch of sequences: its mask of dropout is drawn here."""
+        if not self.training or self.recurrent_dropout == 0:
+            return self
+        h = flatten(self.zero_state(batch))[0]
+        mask = dropout_mask(None, self.recurrent_dropout, h.shape, h.dtype)
+        return partial(self, recurrent_mask=mask)
+
+    def _from_input(self, x: Any) -> Node:
+        """What the input of a step adds to all gates, bias and all."""
+        x = as_node(x)
+        if x.ndim == 0 or x.shape[1:] != self.element_shape:
+            expected = shape_text((as_size("batch"), *self.element_shape))
+            raise ShapeError(
+                f"{self!r}: the input of a step must be {expected}, it is {shape_text(x.shape)}",
+                hint="a sequence has one more axis: (time, batch, ...), or with batch_first=True "
+                "(batch, time, ...)",
+            )
+        y = self._normalized(self._product(x, self.input_weight), self.input_gain)
+        return y if self.bias is None else self._shifted(y, self.bias)
+
+    def _from_state(
+        self, h: Node, mask: Node | None, first: int = 0, last: int | None = None
+    ) -> Node:
+        """What the state adds to some gates, all by default."""
+        part = slice(first * self.hidden_features, last and last * self.hidden_features)
+        kept = h if mask is None else multiply(h, mask)
+        product = self._product(kept, self._gates_of(self.recurrent_weight, part))
+        gain = self.recurrent_gain
+        return self._normalized(product, gain if gain is None else gain[part])
+
+    def _normalized(self, y: Node, gain: Node | None) -> Node:
+        return y if gain is None else normalized(y, gain, axis=1)
+
+    def _split(self, sums: Node, gates: int) -> list[Node]:
+        """Gates that lie side by side, one by one."""
+        size = self.hidden_features
+        return [sums[:, n * size : (n + 1) * size] for n in range(gates)]
+
+    # What a convolutional cell does in another way.
+
+    def _product(self, x: Node, weight: Node) -> Node:
+        return matmul(x, weight)
+
+    def _gates_of(self, weight: Node, part: slice) -> Node:
+        return weight if part == slice(0, None) else weight[:, part]
+
+    def _shifted(self, y: Node, bias: Node) -> Node:
+        return y + bias
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.in_features}, {self.hidden_features}{', layer_norm=True' * self.layer_norm}"
+
+
+def _ones(shape: tuple[int, ...], rng: np.random.Generator | None = None) -> Array:
+    return np.ones(shape)
+
+
+class SimpleRNNCell(WeightedCell):
+    """One step of the simple recurrent net of J. Elman, Finding structure in time (1990).
+
+    ``h = f(x @ input_weight + h_before @ recurrent_weight + bias)``; the output is ``h``, or with
+    ``out_features`` that of a layer above, ``y = g(h @ output_weight + output_bias)``.
+
+    Parameters
+    ----------
+    in_features, hidden_features : int
+    out_features : int, optional
+        Size of the layer above; default: none.
+    activation : callable, default ``gn.tanh``
+        ``f``: a function from node to node, or a layer.
+    output_activation : callable, default ``gn.linear``
+        ``g``.
+    **options
+        Those of :class:`WeightedCell`.
+
+    Attributes
+    ----------
+    output_weight : Parameter of shape (hidden_features, out_features), or None
+    output_bias : Parameter of shape (out_features,), or None
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        out_features: int | None = None,
+        *,
+        activation: Function = tanh,
+        output_activation: Function = linear,
+        **options: Any,
+    ) -> None:
+        super().__init__(in_features, hidden_features, **options)
+        self.activation = activation
+        self.output_activation = output_activation
+        self.output_weight: Parameter | None = None
+        self.output_bias: Parameter | None = None
+        if out_features is not None:
+            self._add_output(out_features)
+
+    def _add_output(self, out_features: int) -> None:
+        """A dense layer above the state."""
+        require_positive(type(self).__name__, out_features=out_features)
+        self.out_features = out_features
+        self.output_weight = self._parameter(self._init, (self.hidden_features, out_features))
+        if self.bias is not None:
+            self.output_bias = self._parameter(self._bias_init, (out_features,))
+
+    def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
+        """One step: from h to h, and the output."""
+        h = self.activation(self._from_input(x) + self._from_state(carry, recurrent_mask))
+        return h, self._output(h)
+
+    def _output(self, h: Node) -> Node:
+        if self.output_weight is None:
+            return h
+        y = matmul(h, self.output_weight)
+        return self.output_activation(y if self.output_bias is None else y + self.output_bias)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        sizes = super().extra_repr()
+        return sizes if self.output_weight is None else f"{sizes}, {self.out_features}"
+
+
+class JordanCell(SimpleRNNCell):
+    """One step of M. Jordan's net (Serial order, 1986), whose outputs come back, not its state.
+
+    ``h = f(x @ input_weight + context @ recurrent_weight + bias)``,
+    ``y = g(h @ output_weight + output_bias)``; the next context is ``alpha * context + y``.
+
+    Parameters
+    ----------
+    in_features, hidden_features, out_features : int
+    alpha : float, default 0
+        How much of the context stays: 0 for the last output alone.
+    **options
+        Those of :class:`SimpleRNNCell`.
+
+    Attributes
+    ----------
+    recurrent_weight : Parameter of shape (out_features, hidden_features)
+    """
+
+    state_names = ("context",)
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        out_features: int,
+        *,
+        alpha: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            in_features,
+            hidden_features,
+            out_features,
+            recurrent_features=out_features,
+            **options,
+        )
+        self.alpha = require_number("JordanCell", "alpha", alpha)
+
+    def zero_state(self, batch: Size | str) -> Node:
+        """The context before the first step: zeros."""
+        return self._zeros(batch, self.out_features)
+
+    def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
+        """One step: from context to context, and the output."""
+        h = self.activation(self._from_input(x) + self._from_state(carry, recurrent_mask))
+        y = self._output(h)
+        return (y if self.alpha == 0 else self.alpha * carry + y), y
