@@ -52,8 +52,8 @@ def strong_components(
                     before = path[-1][0]
                     lowest[before] = min(lowest[before], lowest[vertex])
                 if lowest[vertex] == number[vertex]:
-                    begin = open_.index(vertex) if open_[-1] is not vertex else len(open_) - 1
-                    component = open_[begin:]
-                    del open_[begin:]
+                    component = [open_.pop()]
+                    while component[-1] != vertex:
+                        component.append(open_.pop())
                     is_open.difference_update(component)
                     yield component

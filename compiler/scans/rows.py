@@ -43,7 +43,7 @@ MOST_IN_TURN = 4
 
 
 class Link(NamedTuple):
-    """What the nodes of a row read at one place: at time t, the node of ``row`` at t + ``ahead``."""
+    """What the nodes of a row read at one place: at time t, that of ``row`` at t + ``ahead``."""
 
     row: Row
     ahead: int
@@ -223,7 +223,8 @@ class _Finder:
             self._add(row, more)
 
     def _follow_users(self, row: Row, times: Sequence[int]) -> None:
-        groups: dict[Hashable, dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
+        groups: dict[tuple[int, int], dict[int, list[Node]]]
+        groups = defaultdict(lambda: defaultdict(list))
         for time in times:
             for user, place in self._users[row.nodes[time]]:
                 if user not in self.place and not self._join(user, row, place, time, surely=True):

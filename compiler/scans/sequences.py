@@ -6,11 +6,13 @@ After: ``x[3:6]``, or ``concatenate([h0, ys[0:2]])``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from graphnn.compiler.scans.rows import Row
+from graphnn.compiler.scans.written_loops import Loop
 from graphnn.core.node import Node
 from graphnn.ops.broadcasting import RESHAPE, to_shape
 from graphnn.ops.constants import CONSTANT, constant
@@ -19,10 +21,17 @@ from graphnn.ops.joining import SLICE, SPLIT, concatenate, slice_axis
 from graphnn.ops.leaves import INPUT
 from graphnn.ops.movement import flip, moveaxis
 
-__all__ = ["Origin", "Piece", "is_cheap", "joined", "parts_of", "pieces_of", "sequence_of"]
+__all__ = ["Origin", "Piece", "Stack", "is_cheap", "joined", "parts_of", "pieces_of", "sequence_of"]
 
 MOST_COPIED = 4
 """Nodes that are no parts of anything and may be copied into a sequence nevertheless."""
+
+
+class Stack(NamedTuple):
+    """What a row of a loop gives in all rounds; an array that is not made yet."""
+
+    loop: Loop
+    row: Row
 
 
 class Origin(NamedTuple):
@@ -30,15 +39,14 @@ class Origin(NamedTuple):
 
     Attributes
     ----------
-    whole : Hashable
-        The array, or what stands for an array that is not made yet.
+    whole : Node or Stack
     axis, size : int
-        0 and 0 for an array of which the nodes are elements.
+        0 and 0 for a row, of which the nodes are elements.
     number : int
         Of the part.
     """
 
-    whole: Hashable
+    whole: Node | Stack
     axis: int
     size: int
     number: int
@@ -83,8 +91,8 @@ def pieces_of(nodes: Sequence[Node], row_of: Callable[[Node], Origin | None]) ->
     pieces: list[Piece] = []
     for node in nodes:
         origin = _origin(node, row_of)
-        if origin is not None and pieces and pieces[-1].origin is not None:
-            before, first, step = pieces[-1]
+        before, first, step = pieces[-1] if pieces else Piece([], None, 1)
+        if origin is not None and first is not None:
             ahead = origin.number - first.number - step * (len(before) - 1)
             fits = origin[:3] == first[:3] and node.shape == before[0].shape
             if fits and ahead and (len(before) == 1 or ahead == step):
@@ -154,9 +162,7 @@ def joined(
     return result
 
 
-def _array(
-    piece: Piece, array_of: Callable[[Origin], Node], made: Callable[[Node], Node]
-) -> Node:
+def _array(piece: Piece, array_of: Callable[[Origin], Node], made: Callable[[Node], Node]) -> Node:
     """The nodes of a piece along a new leading axis."""
     nodes, origin, step = piece
     shape = (len(nodes), *nodes[0].shape)

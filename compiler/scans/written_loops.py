@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphnn.compiler.scans.components import strong_components
-from graphnn.compiler.scans.rows import FEWEST, Link, Row
+from graphnn.compiler.scans.rows import FEWEST, Link, Row, is_heavy
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
 
@@ -56,6 +56,17 @@ class Loop:
     def end(self) -> int:
         """The round that comes last."""
         return self.rounds[0] if self.is_reverse else self.rounds[-1]
+
+    @property
+    def heaviest(self) -> Node:
+        """A node that stands for the loop: the largest of those that are more than elementwise."""
+        ones = [row.one for row in self.shifts if isinstance(row.one.spec, TensorSpec)]
+        return max(ones, key=lambda node: (is_heavy(node), node.tensor.nbytes))
+
+    @property
+    def text(self) -> str:
+        """The loop in words."""
+        return f"{len(self.rounds)} repetitions of {len(self.shifts)} nodes"
 
     def ahead(self, row: Row, place: int) -> int | None:
         """How many rounds ahead is what a row reads at a place; None if it is not of the loop."""
@@ -125,8 +136,9 @@ def _begun(row: Row, time: int, term: Node) -> list[tuple[Row, int, int]]:
             for place, link in enumerate(row.operands)
             if link is not None and read[place] is None and link.row.one.op is row.one.op
         ]
-        if any(each is term for each in read):
-            return [*begun, (row, time, read.index(term))]
+        places = [place for place, each in enumerate(read) if each is term]
+        if places:
+            return [*begun, (row, time, places[0])]
         if len(free) == 1:
             return [*begun, (row, time, free[0])]
         if len(inner) != 1:
@@ -323,7 +335,7 @@ def _read(row: Row, place: int, times: Iterable[int]) -> list[Node]:
 
 def _most_common(nodes: Sequence[Node]) -> Node | None:
     """The node that most of them are."""
-    if len(nodes) > 2 and len(set(nodes[:3])) == 3:
+    if not nodes or len(set(nodes[:3])) == 3:
         return None
-    (node, count), *_ = Counter(nodes).most_common(1) or [(None, 0)]
+    ((node, count),) = Counter(nodes).most_common(1)
     return node if 2 * count > len(nodes) else None
