@@ -134,7 +134,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     )
     lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
     for each in rows:
-        seconds = (f"{each[key]:.2f}" for key in ("build", "compile_cold", "compile_warm", "reroll"))
+        seconds = (
+            f"{each[key]:.2f}" for key in ("build", "compile_cold", "compile_warm", "reroll")
+        )
         cells = (
             each["form"],
             f"{each['steps']:,}",
@@ -164,7 +166,9 @@ def main() -> None:
     result = {"machine": machine(), "rows": rows}
     (options.out / "recurrence.json").write_text(json.dumps(result, indent=1) + "\n")
     about = ", ".join(f"{name} {value}" for name, value in machine().items())
-    note = f"CPU seconds, the least of {options.repeats} processes, beside other work on the machine."
+    note = (
+        f"CPU seconds, the least of {options.repeats} processes, beside other work on the machine."
+    )
     (options.out / "recurrence.md").write_text(f"{about}. {note}\n\n{text}\n")
 
 

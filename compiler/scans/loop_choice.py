@@ -53,15 +53,17 @@ class Plan:
             cores = self.loops
             self.loops = grown = self._with_readers(rows)
             self._put_in_order()
-            fit = [core for core, loop in zip(cores, grown, strict=True) if self._is_sound(loop)]
+            fit = [
+                core for core, loop in zip(cores, grown, strict=True) if self._is_sound(core, loop)
+            ]
             if len(fit) == len(cores):
                 return
             self.loops = fit
 
-    def _is_sound(self, loop: Loop) -> bool:
-        """Whether a loop can be had: it is given what it reads, and gives arrays."""
+    def _is_sound(self, core: Loop, loop: Loop) -> bool:
+        """Whether a loop can be had: its core is given what it reads, and it gives arrays."""
         gives_arrays = all(isinstance(row.one.spec, TensorSpec) for row in self.read[loop])
-        return gives_arrays and all(self._is_given(loop, row) for row in loop.shifts)
+        return gives_arrays and all(self._is_given(loop, row) for row in core.shifts)
 
     def row_of(self, node: Node) -> Origin | None:
         """The row and round of a node, if it is of a loop."""
