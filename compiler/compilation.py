@@ -72,7 +72,8 @@ def compile(
         Most bytes of working memory (``program.arena_nbytes``), or in words: ``"64 MiB"``. Values
         are computed again instead of kept where that is needed, at the least extra cost found;
         results are the same to the last bit, but for sums over time where scans are cut into
-        segments. See ``program.memory``.
+        segments; loops that were written out in Python are not made scans. See
+        ``program.memory``.
     skip : str or collection of str
         Passes to leave out, to find out what one does or whether it is at fault: ``"hoist"``.
         Those that only make programs faster may be (`graphnn.compiler.pipeline.SKIPPABLE`).

@@ -6,14 +6,13 @@ record in between, and stops rewriting when its fuel is spent.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.compiler.unit import Unit
 from graphnn.compiler.verify import verify
 from graphnn.core.errors import VerifyError
@@ -168,7 +167,7 @@ class Driver:
         size = len(unit.graph.nodes)
         self._rewrites, self._decisions = [], {}
         start = time.perf_counter()
-        with _without_collections():
+        with without_collections():
             result = work(unit)
         elapsed = (time.perf_counter() - start) * 1e3
         done = tuple(self._rewrites), tuple(self._decisions)
@@ -206,21 +205,6 @@ class Driver:
 def wanted(passes: Sequence[Pass], unit: Unit) -> list[Pass]:
     """The passes that the options of a unit do not leave out."""
     return [each for each in passes if each.__name__ not in unit.options.skip]
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Let nobody look for cycles meanwhile: passes make many objects, and next to no cycle.
-
-    On large graphs the garbage collector would take a fifth of the time of compilation.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _short(node: Node) -> str:

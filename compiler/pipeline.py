@@ -25,6 +25,7 @@ from graphnn.compiler.passes.specialize import specialize
 from graphnn.compiler.scans.bodies import everywhere, inside_first, where_scans_are
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
+from graphnn.compiler.scans.reroll import reroll
 from graphnn.compiler.scans.trim import trim_scans
 
 __all__ = ["LEVELS", "O0", "O1", "O2", "SKIPPABLE"]
@@ -86,6 +87,8 @@ O1: tuple[Pass, ...] = (
 
 O2: tuple[Pass, ...] = (
     specialize,
+    join_pads,  # what reads all steps reads them as one array
+    reroll,  # first of all: what comes later costs as much as there are nodes
     everywhere(canonicalize),
     everywhere(fold_constants),
     everywhere(simplify),  # here it may also reassociate

@@ -308,7 +308,7 @@ def test_a_long_chain_through_everything():
         y = gn.tanh(y)
     loss = gn.sum(y)
     gradient = gn.grad(loss, x)
-    program = gn.compile(x, [loss, gradient], verify=False)
+    program = gn.compile(x, [loss, gradient], verify=False, skip="reroll")
     value, slope = program(np.full(4, 0.5, "float32"))
     reference, product = np.full(4, 0.5), np.ones(4)
     for _ in range(100_000):

@@ -16,6 +16,7 @@ from graphnn.compiler.autodiff.functions import of_functions_too
 from graphnn.compiler.autodiff.reverse import pull_back
 from graphnn.compiler.autodiff.stabilize import stabilize
 from graphnn.compiler.batching import batch_nodes
+from graphnn.compiler.garbage import without_collections
 from graphnn.core.dtypes import is_complex, is_inexact
 from graphnn.core.errors import DTypeError, GradientError, ShapeError
 from graphnn.core.graph import topological_order
@@ -139,6 +140,7 @@ def vjp(outputs: Any, wrt: Any, cotangents: Any, *, allow_unused: bool = False) 
     return _pulled("vjp", outputs, wrt, cotangents, allow_unused)
 
 
+@without_collections()
 def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bool) -> Any:
     """Reverse mode, in the structure of ``wrt``; complex cotangents are conjugated at its ends."""
     results, leaves = _nodes(what, outputs), _nodes(what, wrt)
@@ -185,7 +187,8 @@ def jvp(outputs: Any, wrt: Any, tangents: Any) -> Any:
     seeds = _directions("jvp", leaves, wrt, tangents, "tangent")
     for node in leaves:
         _require_inexact("jvp", node)
-    found = push_forward(stabilize(results, leaves), dict(zip(leaves, seeds, strict=True)))
+    with without_collections():
+        found = push_forward(stabilize(results, leaves), dict(zip(leaves, seeds, strict=True)))
     return unflatten(
         outputs,
         [

@@ -30,6 +30,7 @@ __all__ = [
     "provenance",
     "set_name",
     "sources_of",
+    "stand_for_all_steps",
     "time_step",
 ]
 
@@ -155,6 +156,13 @@ def carry(old: Node, new: Node) -> None:
         after.origin_ref or before.origin_ref,
     )
     _write(new, "record", carried)
+
+
+def stand_for_all_steps(node: Node) -> None:
+    """Take the time step from a node, and from its name: ``h[3]`` now does the work of all h."""
+    known = node.record
+    names = dict.fromkeys(name.removesuffix(f"[{known.step}]") for name in known.names)
+    _write(node, "record", known._replace(step=None, names=tuple(names)))
 
 
 def _merge(known: tuple[T, ...], more: tuple[T, ...]) -> tuple[T, ...]:
