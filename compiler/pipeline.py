@@ -25,6 +25,7 @@ from graphnn.compiler.passes.specialize import specialize
 from graphnn.compiler.scans.bodies import everywhere, inside_first, where_scans_are
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
+from graphnn.compiler.scans.split_products import split_products
 from graphnn.compiler.scans.trim import trim_scans
 
 __all__ = ["LEVELS", "O0", "O1", "O2", "SKIPPABLE"]
@@ -49,7 +50,8 @@ TOGETHER: tuple[Pass, ...] = (
 
 AFTER_MERGING: tuple[Pass, ...] = (
     everywhere(trim_scans),
-    merge_products,  # first, so that of a step one product leaves where several would
+    everywhere(split_products),  # of parts that leave their step, and parts that stay
+    merge_products,  # before they leave, so that of a step one product leaves where several would
     everywhere(hoist),  # products over all steps at once
     everywhere(trim_scans),
     where_scans_are(everywhere(simplify_conditionals)),  # of steps that give less now
