@@ -17,9 +17,13 @@ The sum is made in another order; half floats, of which every product is rounded
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from functools import reduce
+from itertools import pairwise
 
 from graphnn.compiler.driver import Driver, expression
+from graphnn.compiler.joint_products import terms_of
 from graphnn.compiler.levels import Level
+from graphnn.compiler.rules.movement import slice_of_slice
 from graphnn.compiler.scans.hoist import needed_in_loop
 from graphnn.compiler.scans.rewriting import replace_scans
 from graphnn.compiler.unit import Unit
@@ -44,7 +48,7 @@ def split_products(unit: Unit, driver: Driver) -> Unit:
     def split(node: Node, used: Set[int]) -> Sequence[Node] | None:
         if any(each.op is AGAIN for each in node.attrs["body"].nodes):
             return None
-        step = Step.of(node)
+        step = _with_slices_of_wholes(Step.of(node))
         outputs = _Splitting(step, driver).outputs()
         if outputs == step.outputs:
             return None
@@ -52,6 +56,20 @@ def split_products(unit: Unit, driver: Driver) -> Unit:
         return [*finals, *ys]
 
     return driver.with_graph(unit, replace_scans(unit.graph, "split_products", split))
+
+
+def _with_slices_of_wholes(step: Step) -> Step:
+    """The step with no slice of a slice: those are what parts of parts were cut into."""
+
+    def replaced(node: Node, inputs: tuple[Node, ...]) -> Node:
+        made = with_inputs(node, inputs)
+        if made.op is not SLICE or inputs[0].op is not SLICE:
+            return made
+        (whole,) = inputs[0].inputs
+        shorter = slice_of_slice.build(whole, made)
+        return made if shorter is None else shorter
+
+    return step.with_outputs(Level.of(step).map(replaced).outputs)
 
 
 class _Splitting:
@@ -78,8 +96,8 @@ class _Splitting:
             split = self._sum(node, made)
             if split is None:
                 split = self._side_by_side(node, made)
-        elif node.op is SLICE and node.inputs[0].op is inputs[0].op is DOT_GENERAL:
-            split = self._cut(node, inputs[0])
+        elif node.op is SLICE:
+            split = self._cut(node)
         if split is not None and self.driver.spend("split_products", node, split):
             made = split
         self.made[node] = made
@@ -106,7 +124,7 @@ class _Splitting:
             other = _picked(product.inputs[1 - side], other_axis, [where for _, where in group])
             term = _with_operands(made, {side: operand, 1 - side: other})
             total = term if total is None else add(total, term)
-        reason = "what is side by side does not all need a carry"
+        reason = "not all of them need a carry"
         self._decide(product, "becomes a sum of products of the parts", reason)
         return total
 
@@ -160,29 +178,65 @@ class _Splitting:
 
     # ---------------------------------------------------------------- ``dz @ w.T``, cut into parts
 
-    def _cut(self, node: Node, made: Node) -> Node | None:
-        """A part of a product, of those columns of the weight that are read for the same."""
-        (product,) = node.inputs
-        users = self.level.users.get(product, ())
+    def _cut(self, node: Node) -> Node | None:
+        """A part of a product, or of a sum of them, of those columns that are read for the same."""
+        (whole,) = node.inputs
+        users = self.level.users.get(whole, ())
         axis = _cut_axis(users)
-        if axis is None or product in self.step.outputs:
+        if axis is None or whole in self.step.outputs:
             return None
-        side, weight_axis = _result_axes(product)[axis]
-        if side < 0 or product.inputs[side] in self.level.inside:
+        terms = self._terms(whole)
+        ranges = self._read_with(node, users, axis)
+        if ranges is None or (len(terms) > 1 and is_half(node.dtype)):
             return None
-        ranges = sorted(_range(each, axis) for each in users)
-        if any(start + size > after for (start, size), (after, _) in zip(ranges, ranges[1:])):
+        products = [each for each in terms if self._is_cut(each, whole, axis)]
+        if not products:
             return None
-        alike = [each for each in users if (each in self.needed) == (node in self.needed)]
-        together = sorted(_range(each, axis) for each in alike)
-        if sum(size for _, size in together) == product.shape[axis]:
-            return None
-        narrow = _with_operands(made, {side: _picked(made.inputs[side], weight_axis, together)})
         reason = "the loop needs part of it" if node in self.needed else "the loop needs none of it"
-        self._decide(product, "is computed by parts", reason)
-        where = _range(node, axis)
-        start = sum(size for first, size in together if first < where[0])
-        return slice_axis(narrow, axis, start, where[1])
+        for each in products:
+            self._decide(each, "is computed by parts", reason)
+        narrow = [_narrow(self.made[each], axis, ranges) for each in products]
+        others = [self.made.get(each, each) for each in terms if each not in products]
+        start, size = _range(node, axis)
+        before = sum(each for first, each in ranges if first < start)
+        part: Node = slice_axis(reduce(add, narrow), axis, before, size)
+        return reduce(add, (slice_axis(each, axis, start, size) for each in others), part)
+
+    def _terms(self, whole: Node) -> list[Node]:
+        """The node, or what is added to make it."""
+
+        def is_sum(node: Node) -> bool:
+            return node.op.name == "add" and all(each.shape == node.shape for each in node.inputs)
+
+        def is_inside(node: Node) -> bool:
+            return is_sum(node) and self._is_read_once(node)
+
+        return terms_of(whole, is_inside) if is_sum(whole) else [whole]
+
+    def _is_read_once(self, node: Node) -> bool:
+        return len(self.level.users.get(node, ())) == 1 and node not in self.step.outputs
+
+    def _is_cut(self, product: Node, whole: Node, axis: int) -> bool:
+        """Whether a node is a product of a weight that is cut, and nobody reads all of it."""
+        if product.op is not DOT_GENERAL or self.made[product].op is not DOT_GENERAL:
+            return False
+        side, _ = _result_axes(product)[axis]
+        is_read_here = product is whole or self._is_read_once(product)
+        return is_read_here and side >= 0 and product.inputs[side] not in self.level.inside
+
+    def _read_with(self, node: Node, users: Sequence[Node], axis: int) -> list[Range] | None:
+        """The parts that are read where a part is read, in order; None if these are all there is.
+
+        None as well where parts overlap.
+        """
+        ranges = sorted(_range(each, axis) for each in users)
+        if any(sum(one) > after for one, (after, _) in pairwise(ranges)):
+            return None
+        is_needed = node in self.needed
+        alike = [each for each in users if (each in self.needed) == is_needed]
+        together = sorted(_range(each, axis) for each in alike)
+        covered = sum(size for _, size in together)
+        return None if covered == node.inputs[0].shape[axis] else together
 
 
 _NOTHING, _ELEMENT, _CARRY = range(3)
@@ -224,6 +278,13 @@ def _picked(node: Node, axis: int, ranges: Iterable[Range]) -> Node:
 def _with_operands(product: Node, operands: dict[int, Node]) -> Node:
     left, right = (operands.get(side, each) for side, each in enumerate(product.inputs))
     return dot_of(left, right, product.attrs["contract"], product.attrs["batch"])
+
+
+def _narrow(product: Node, axis: int, ranges: Iterable[Range]) -> Node:
+    """A product, of some ranges of an axis of it alone."""
+    side, operand_axis = _result_axes(product)[axis]
+    picked = _picked(product.inputs[side], operand_axis, ranges)
+    return _with_operands(product, {side: picked})
 
 
 def _result_axes(product: Node) -> list[tuple[int, int]]:
