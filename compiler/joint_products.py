@@ -17,7 +17,7 @@ from graphnn.ops.arithmetic import add
 from graphnn.ops.contraction import DOT_GENERAL, dot_of, free_axes
 from graphnn.ops.joining import concatenate, slice_axis
 
-__all__ = ["Products", "SharedOperand", "Summed", "adding", "sharing"]
+__all__ = ["Products", "SharedOperand", "Summed", "adding", "sharing", "terms_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +139,12 @@ def adding(
 ) -> list[Summed]:
     """Sums of products that sum over the same axes.
 
-    What is read by anything else stays by itself, and so do half floats: products round their
-    sums to them, each by itself.
+    What is read by anything else stays by itself, and so does what is computed elsewhere, which has
+    no users here, and half floats: products round their sums to them, each by itself.
     """
 
     def is_inner(node: Node) -> bool:
-        return len(users[node]) == 1 and node not in outputs
+        return len(users.get(node, ())) == 1 and node not in outputs
 
     def is_term(node: Node) -> bool:
         return node.op.name == "add" and all(each.shape == node.shape for each in node.inputs)
@@ -155,7 +155,7 @@ def adding(
             continue
         if is_inner(total) and is_term(users[total][0]):
             continue
-        terms = _terms(total, lambda node: is_term(node) and is_inner(node))
+        terms = terms_of(total, lambda node: is_term(node) and is_inner(node))
         count = Counter(terms)
         alike: dict[Hashable, list[Node]] = {}
         for term in terms:
@@ -173,7 +173,7 @@ def adding(
     return found
 
 
-def _terms(total: Node, is_inside: Callable[[Node], bool]) -> list[Node]:
+def terms_of(total: Node, is_inside: Callable[[Node], bool]) -> list[Node]:
     """What is added, from left to right."""
     found: list[Node] = []
     waiting = [*reversed(total.inputs)]

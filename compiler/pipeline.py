@@ -26,6 +26,7 @@ from graphnn.compiler.scans.bodies import everywhere, inside_first, where_scans_
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
 from graphnn.compiler.scans.reroll import reroll
+from graphnn.compiler.scans.split_products import split_products
 from graphnn.compiler.scans.trim import trim_scans
 
 __all__ = ["LEVELS", "O0", "O1", "O2", "SKIPPABLE"]
@@ -50,7 +51,8 @@ TOGETHER: tuple[Pass, ...] = (
 
 AFTER_MERGING: tuple[Pass, ...] = (
     everywhere(trim_scans),
-    merge_products,  # first, so that of a step one product leaves where several would
+    everywhere(split_products),  # of parts that leave their step, and parts that stay
+    merge_products,  # before they leave, so that of a step one product leaves where several would
     everywhere(hoist),  # products over all steps at once
     everywhere(trim_scans),
     where_scans_are(everywhere(simplify_conditionals)),  # of steps that give less now

@@ -323,6 +323,14 @@ def test_a_weight_that_every_step_makes_is_joined_in_the_step():
 
 
 @pytest.mark.usefixtures("always")
+def test_a_product_from_outside_is_not_merged_with_one_that_it_is_added_to():
+    h, u, v, c = given = inputs(h=(3, 4), u=(4, 4), v=(4, 4), c=(3, 4))
+    last, _ = gn.scan(lambda h, _: (gn.tanh(h @ u + c @ v), None), h, length=5)
+    program = assert_executors_agree(given, last, drawn(given))
+    assert loops_and_outside(program) == ([1], 1)
+
+
+@pytest.mark.usefixtures("always")
 def test_weights_of_an_inner_loop_are_joined_before_the_outer_one():
     h, x, u, v = given = inputs(h=(3, 4), x=(5, 3, 4), u=(4, 4), v=(4, 4))
 

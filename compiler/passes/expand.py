@@ -14,7 +14,7 @@ from graphnn.core.graph import rebuild, topological_order, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by
 from graphnn.core.spec import Spec, TensorSpec
-from graphnn.ops.control import TUPLE, project
+from graphnn.ops.control import PROJECT, TUPLE, project
 from graphnn.ops.operands import cast_to, widened
 
 __all__ = ["expand", "expand_node"]
@@ -24,6 +24,8 @@ def expand(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op is PROJECT and inputs[0].op is TUPLE:
+            return project(inputs[0], node.attrs["index"])
         if inputs == node.inputs and is_primitive(node):
             return node
         with made_by("expand", node):

@@ -34,7 +34,7 @@ from graphnn.ops.leaves import input_like
 from graphnn.ops.recomputation import AGAIN
 from graphnn.ops.scans import Carry, Step
 
-__all__ = ["hoist", "leaving_products"]
+__all__ = ["hoist", "leaving_products", "needed_in_loop"]
 
 
 def hoist(unit: Unit, driver: Driver) -> Unit:
@@ -74,6 +74,11 @@ def leaving_products(step: Step) -> dict[Node, str]:
             is_later = node in later.leaving
             places[node] = "total" if node in later.addends else "after" if is_later else "before"
     return places
+
+
+def needed_in_loop(step: Step) -> set[Node]:
+    """What of a step carries that are more than totals depend on."""
+    return _Later(step).needed
 
 
 WORDS = {
@@ -156,13 +161,13 @@ class _Later:
             for each, addend in addends.items()
             if addend is not None and self._is_summable(addend)
         }
-        needed = self._needed(each.next for each in step.carries if each not in self.totals)
-        self.leaving = self._leaving(needed)
+        self.needed = self._needed(each.next for each in step.carries if each not in self.totals)
+        self.leaving = self._leaving(self.needed)
         self.leaves = bool(self.totals) or not self.leaving.isdisjoint(step.ys)
         self._stays = [each for each in step.carries if each not in self.totals]
         self._ys = [each for each in step.ys if each not in self.leaving]
         read = [each for each in self._read_later() if each not in step.elements]
-        wholes = _joins_of(_in_order(needed), read)
+        wholes = _joins_of(_in_order(self.needed), read)
         self._parts = {each: part for whole in wholes for part, each in parts_along(whole)}
         self._crossing = [*(each for each in read if each not in self._parts), *wholes]
         self.rest = replace(step, carries=tuple(self._stays), ys=(*self._ys, *self._crossing))
@@ -190,7 +195,7 @@ class _Later:
         if node.op in (DOT_GENERAL, SUM):
             return True
         parts = self._inputs_inside(node)
-        is_linear = node.op.is_view or node.op.name == "add"
+        is_linear = node.op.is_view or node.op is CONCATENATE or node.op.name == "add"
         return is_linear and len(parts) == len(node.inputs) and all(map(self._is_summable, parts))
 
     def results(self, rest: Step) -> list[Node]:

@@ -3,8 +3,8 @@
 Before: the way back reads ``h``, ``1 - tanh(z)**2`` and ``z``.
 After: ``tanh(z)`` and ``h`` are kept for every step; the rest is computed again from them.
 
-Elementwise nodes are cheap to compute again, so any of them may lie behind the cut; products,
-reductions and the like may not.
+Elementwise nodes and concatenations are cheap to compute again, so any of them may lie behind the
+cut; products, reductions and the like may not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.control import PROJECT
+from graphnn.ops.joining import CONCATENATE
 
 __all__ = ["choose_residuals"]
 
@@ -55,7 +56,7 @@ def choose_residuals(
         capacity = _nbytes(node, free) if isinstance(node.spec, TensorSpec) else inf
         edges.append(((node, "in"), (node, "out"), capacity))
         edges += [((each, "out"), (node, "in"), inf) for each in inputs_within(node)]
-        if not (node.op.is_view or node.op.is_elementwise or node.op is PROJECT):
+        if not (node.op.is_view or node.op.is_elementwise or node.op in (CONCATENATE, PROJECT)):
             edges.append(("step", (node, "in"), inf))
     before = minimum_cut(edges, "step", "back")
     return [node for node in order if (node, "in") in before and (node, "out") not in before]
