@@ -370,3 +370,47 @@ def test_what_is_compiled_does_not_grow_with_the_steps(steps):
     _, ys = gn.unroll(step, h, x)
     program = gn.compile([x], gn.grad(gn.mean(gn.square(ys)), weights), native="never")
     assert len(program.unit.graph.nodes) < 60
+
+
+# --------------------------------------------------------------------------------- random loops
+
+
+def random_loop(seed):
+    """A loop of random operators on a few states, and its gradients."""
+    random = np.random.default_rng(seed)
+    steps, n_states = int(random.integers(8, 14)), int(random.integers(1, 4))
+    weights = [weight(N, N) for _ in range(2)]
+    x = sequence(length=steps)
+    rules = (
+        lambda a, c, w: gn.tanh(a),
+        lambda a, c, w: a @ w,
+        lambda a, c, w: a + c,
+        lambda a, c, w: a * c,
+        lambda a, c, w: gn.tanh(a @ w + c),
+        lambda a, c, w: gn.concatenate([a, c], -1)[:, 2 : 2 + N],
+        lambda a, c, w: gn.softmax(a),
+        lambda a, c, w: (1 - gn.sigmoid(a)) * c,
+    )
+    plan = random.integers(0, 1000, size=(int(random.integers(3, 9)), 4))
+    state = [gn.constant(random.normal(size=(B, N))) for _ in range(n_states)]
+    older, ys = state[0], []
+    for t in range(steps):
+        values = [*state, x[t], *([older] if seed % 3 == 0 else [])]
+        older = state[0]
+        for rule, left, right, w in plan:
+            a, c = values[-1 - left % min(4, len(values))], values[right % len(values)]
+            values.append(rules[rule % len(rules)](a, c, weights[w % 2]))
+        state = [gn.tanh(values[-1 - number % len(values)]) for number in range(n_states)]
+        ys.append(values[-1])
+    loss = gn.mean(gn.square(gn.stack(ys))) + gn.sum(gn.sin(state[0]))
+    slopes = gn.grad(loss, [*weights, x], allow_unused=True)
+    return x, [gn.stack(ys), loss, *(each for each in slopes if each is not None)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_loops(seed):
+    x, outputs = random_loop(seed)
+    fed = rng().normal(size=x.shape)
+    expected = gn.compile([x], outputs, optimize="O1", native="never")(fed)
+    for value, other in zip(gn.compile([x], outputs, native="never")(fed), expected, strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-8, atol=1e-10)

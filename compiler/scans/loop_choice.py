@@ -54,7 +54,9 @@ class Plan:
             self.loops = grown = self._with_readers(rows)
             self._put_in_order()
             fit = [
-                core for core, loop in zip(cores, grown, strict=True) if self._is_sound(core, loop)
+                core
+                for core, loop in zip(cores, grown, strict=True)
+                if loop in self.loops and self._is_sound(core, loop)
             ]
             if len(fit) == len(cores):
                 return
@@ -92,7 +94,8 @@ class Plan:
 
         self.order = []
         for component in strong_components(map(vertex, self.graph.outputs), reads):
-            if len(component) > 1:
+            (first, *others) = component
+            if others or (isinstance(first, Loop) and first in reads(first)):
                 self.loops = [each for each in self.loops if each not in component]
                 return False
             self.order += component
@@ -155,9 +158,17 @@ class Plan:
 
     def _is_known_before(self, number: int, loop: Loop, row: Row, rank: Mapping[Node, int]) -> bool:
         """Whether a row reads nothing from outside of a loop that is made after it."""
-        return self._is_given(loop, row) and all(
-            rank[node] < number
+        firsts = (
+            loop.reads(row, place, loop.begin)
+            for place in range(len(row.operands))
+            if loop.ahead(row, place)
+        )
+        elements = (
+            node
             for place in range(len(row.operands))
             if loop.ahead(row, place) is None
             for node in self.given(loop, row, place)
+        )
+        return self._is_given(loop, row) and all(
+            node is None or rank[node] < number for node in (*firsts, *elements)
         )

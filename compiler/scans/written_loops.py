@@ -315,10 +315,11 @@ def _faults(loop: Loop, row: Row) -> Iterator[tuple[int, bool]]:
         ahead = loop.ahead(row, place)
         given = _read(row, place, times)
         if link is not None and ahead is not None:
-            is_wrong = ahead == 0 or not isinstance(link.row.one.spec, TensorSpec)
+            if ahead and not isinstance(link.row.one.spec, TensorSpec):
+                yield from ((number, True) for number in loop.rounds)  # no carry
             expected = map(link.row.nodes.get, (time + link.ahead for time in times))
             pairs = zip(times, given, expected, strict=True)
-            yield from ((time - shift, is_wrong) for time, node, one in pairs if node is not one)
+            yield from ((time - shift, not ahead) for time, node, one in pairs if node is not one)
             continue
         constant = _most_common(given)
         if constant is not None:
