@@ -4,6 +4,7 @@ from graphnn.nn.activations import *
 from graphnn.nn.attention import *
 from graphnn.nn.cells import *
 from graphnn.nn.conv_lstm import *
+from graphnn.nn.decoder import *
 from graphnn.nn.decoding import *
 from graphnn.nn.dense import *
 from graphnn.nn.dropout import *
