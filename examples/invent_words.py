@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     chosen = parser.parse_args(arguments)
 
     gn.seed(SEED)
-    training, test, letters, known = load(25 if chosen.quick else 1)
+    training, test, letters, known = load(100 if chosen.quick else 1)
     print(f"{len(training[0])} words for training, {len(test[0])} for testing")
     model = gn.nn.Decoder(len(letters), EMBEDDING, HIDDEN)
     measure = train(model, *training, epochs=1 if chosen.quick else 3)

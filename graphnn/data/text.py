@@ -82,9 +82,7 @@ class Vocabulary:
         """Number of tokens: symbols, and the three that are none."""
         return len(self.symbols) + 3
 
-    def encode(
-        self, sequence: Iterable[Hashable], *, start: bool = False, end: bool = False
-    ) -> Array:
+    def encode(self, sequence: Iterable[Any], *, start: bool = False, end: bool = False) -> Array:
         """The tokens of a sequence, int64.
 
         Parameters
