@@ -234,7 +234,8 @@ class Decoder(TokenNet):
             raise ShapeError(
                 f"{self!r}: the memory must be (time, batch, features), not {node.spec}"
             )
-        return node, real_steps(repr(self), node.shape[:2], lengths, mask, batch_first=True)
+        steps, batch, _ = node.shape
+        return node, real_steps(repr(self), (steps, batch), lengths, mask, batch_first=True)
 
     def _over_time(
         self, tokens: Any, state: Any, memory: Any, lengths: Any, mask: Any

@@ -328,8 +328,9 @@ def _prepared(
             f"not {found.spec}"
         )
     vocabulary = found.shape[1]
-    is_token = isinstance(end, int | np.integer) and isinstance(vocabulary, int)
-    if not is_token or not 0 <= end < vocabulary:
+    last: Any = end
+    is_token = isinstance(last, int | np.integer) and isinstance(vocabulary, int)
+    if not is_token or not 0 <= last < vocabulary:
         raise ArgumentError(f"{what}: the end, {end}, is none of {vocabulary} tokens")
     return state, tokens, found
 

@@ -131,7 +131,8 @@ class Encoder(TokenNet):
             Of the net, after the last token of every row.
         """
         xs = self._embedded(tokens)
-        real = real_steps(repr(self), xs.shape[:2], lengths, mask, batch_first=True)
+        steps, batch = xs.shape[:2]
+        real = real_steps(repr(self), (steps, batch), lengths, mask, batch_first=True)
         memory, state = self.net(xs, mask=real)
         return self.output_dropout(memory), state
 

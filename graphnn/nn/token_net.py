@@ -58,7 +58,8 @@ class TokenNet(Module):
         **shown: Any,
     ) -> None:
         what = type(self).__name__
-        if not isinstance(net, type) or not issubclass(net, RecurrentNet):
+        kind: Any = net
+        if not isinstance(kind, type) or not issubclass(kind, RecurrentNet):
             raise ArgumentError(
                 f"{what}: net must be a kind of recurrent nets, not {net!r}",
                 hint="such as gn.nn.GRU; with a cell of your own, a subclass of "
