@@ -274,5 +274,5 @@ def test_mistakes_are_told():
         model_of(bridge=False, both=True)
     with pytest.raises(ArgumentError, match="has no attention"):
         model_of(None).alignments(SOURCE, TARGET)
-    with pytest.raises(ShapeError, match=r"labels \(2, 3\) must be \(batch, time\), and lengths"):
+    with pytest.raises(ShapeError, match=r"lengths must be \(2,\), one for each row, not \(3,\)"):
         gn.losses.sequence_cross_entropy(np.zeros((2, 3, 4)), np.zeros((2, 3), int), [1, 2, 3])

@@ -10,7 +10,8 @@ from graphnn.core.errors import ArgumentError
 from graphnn.nn.cells import Cell, JordanCell, SimpleRNNCell
 from graphnn.nn.conv_lstm import ConvLSTMCell
 from graphnn.nn.gated_cells import GRUCell, LSTMCell, MinimalGatedCell
-from graphnn.nn.recurrent import Recurrent, SequenceLayer
+from graphnn.nn.recurrent import Recurrent
+from graphnn.nn.sequence_layer import SequenceLayer
 from graphnn.nn.sequence_wrappers import Bidirectional, Residual, Stacked
 
 __all__ = [

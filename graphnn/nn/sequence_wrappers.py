@@ -11,7 +11,8 @@ from graphnn.core.spec import shape_text
 from graphnn.nn.cells import Cell
 from graphnn.nn.dropout import Dropout
 from graphnn.nn.module import shortened
-from graphnn.nn.recurrent import Outcome, SequenceLayer, last_step
+from graphnn.nn.padding import last_step
+from graphnn.nn.sequence_layer import Direction, Outcome, SequenceLayer
 from graphnn.ops.arithmetic import add, multiply
 from graphnn.ops.joining import concatenate
 
@@ -67,6 +68,11 @@ class Stacked(SequenceLayer):
             raise ArgumentError(f"{type(self).__name__}: there are no layers")
         self.layers = [_checked(type(self).__name__, each) for each in layers]
         self.dropout = Dropout(dropout, shared_axes=(0,) if variational else ())
+
+    @property
+    def direction(self) -> Direction:
+        """That of its last layer, which gives the output."""
+        return self.layers[-1].direction
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go through the layers in order; see :meth:`SequenceLayer.run`."""
@@ -140,12 +146,19 @@ class Bidirectional(SequenceLayer):
             )
         self.forward_layer = _checked("Bidirectional", forward_layer)
         self.backward_layer = _checked("Bidirectional", backward_layer)
-        if getattr(forward_layer, "reverse", False) or not getattr(backward_layer, "reverse", True):
+        found = forward_layer.direction, backward_layer.direction
+        if found != ("forward", "backward"):
             raise ArgumentError(
-                "Bidirectional: the first layer goes forward, the second one backward",
-                hint="gn.nn.Recurrent(cell, reverse=True) for the second one alone",
+                "Bidirectional: the first layer goes forward, the second one backward; these go "
+                f"{found[0]} and {found[1]}",
+                hint="reverse=True for the second one alone: gn.nn.GRU(3, 8, reverse=True)",
             )
         self.merge = merge
+
+    @property
+    def direction(self) -> Direction:
+        """Both."""
+        return "both"
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go both ways; see :meth:`SequenceLayer.run`."""
@@ -177,7 +190,8 @@ class Residual(SequenceLayer):
     """A layer over sequences whose outputs are added to its inputs.
 
     Source: K. He et al., arXiv:1512.03385; between recurrent layers: Y. Wu et al.,
-    arXiv:1609.08144. The last output has the input of the last step that the layer takes added.
+    arXiv:1609.08144. The last output has the input of the last step that the layer takes added:
+    at the first step if it goes backward, at the last one if it goes forward or both ways.
 
     Parameters
     ----------
@@ -198,6 +212,11 @@ class Residual(SequenceLayer):
         super().__init__(**options)
         self.layer = _checked("Residual", layer)
 
+    @property
+    def direction(self) -> Direction:
+        """That of its part."""
+        return self.layer.direction
+
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go over sequences; see :meth:`SequenceLayer.run`."""
         outcome = self.layer.run_inside(xs, initial_state, real)
@@ -207,7 +226,7 @@ class Residual(SequenceLayer):
                 f"{shape_text(xs.shape)}",
                 hint="the layer must give as many features as it gets",
             )
-        last = last_step(xs, real, getattr(self.layer, "reverse", False))
+        last = last_step(xs, real, self.direction == "backward")
         return Outcome(xs + outcome.sequence, last + outcome.last, outcome.state)
 
     def _inside(self) -> list[str]:
