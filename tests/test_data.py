@@ -160,12 +160,12 @@ def test_windows_refuse_what_does_not_fit():
 
 def test_padding_puts_zeros_behind_the_ends():
     sequences = [np.ones((n, 2), np.float32) * n for n in (3, 1, 2)]
-    x, lengths = gn.data.pad_sequences(sequences)
+    x, lengths = gn.data.pad_sequences(sequences, batch_first=True)
     assert (x.shape, x.dtype.name, lengths.dtype.name) == ((3, 3, 2), "float32", "int64")
     assert x[..., 0].tolist() == [[3, 3, 3], [1, 0, 0], [2, 2, 0]]
     assert lengths.tolist() == [3, 1, 2]
-    assert gn.data.pad_sequences(sequences, 5)[0].shape == (3, 5, 2)
-    time_first, _ = gn.data.pad_sequences(sequences, 5, batch_first=False)
+    assert gn.data.pad_sequences(sequences, 5, batch_first=True)[0].shape == (3, 5, 2)
+    time_first, _ = gn.data.pad_sequences(sequences, 5)
     np.testing.assert_array_equal(time_first[:3], x.swapaxes(0, 1))
     assert time_first.shape == (5, 3, 2)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Size
+from graphnn.core.dims import Shape, Size, is_known
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
-from graphnn.core.state import Parameter, parameter
-from graphnn.core.structure import flatten, map_leaves, outline, unflatten
+from graphnn.core.state import parameter
+from graphnn.core.structure import flatten, flatten_like, form_text, map_leaves, unflatten
 from graphnn.nn.cells import Cell
 from graphnn.nn.padding import beside, last_step
 from graphnn.nn.sequence_layer import Direction, Outcome, SequenceLayer
@@ -21,6 +21,7 @@ from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.operands import as_node
 from graphnn.ops.reduction import any as some
 from graphnn.ops.scans import scan, unroll
+from graphnn.ops.truncation import Truncation
 
 __all__ = ["Recurrent"]
 
@@ -93,6 +94,11 @@ class Recurrent(SequenceLayer):
             raise ArgumentError(
                 f"Recurrent: {cell!r} is not a cell", hint="for example gn.nn.LSTMCell(3, 8)"
             )
+        if isinstance(cell, SequenceLayer):
+            raise ArgumentError(
+                f"Recurrent: {cell!r} is a layer over sequences, not a cell",
+                hint="apply it as it is; its cell is a class of its own, such as gn.nn.LSTMCell",
+            )
         if learned_state and stateful:
             raise ArgumentError(
                 "Recurrent: an initial state that is learned is not that of the call before",
@@ -105,13 +111,21 @@ class Recurrent(SequenceLayer):
         self.truncate = truncate
         self.initial_state: Any = None
         self.state: Any = None
+        if truncate is not None:
+            Truncation.of("Recurrent", truncate)
         if learned_state:
-            self.initial_state = map_leaves(_learned, self._zeros(1))
+            self.initial_state = self._parameters("learned_state", self._zeros(1), slice(1, None))
 
     @property
     def direction(self) -> Direction:
         """The way it goes."""
         return "backward" if self.reverse else "forward"
+
+    @property
+    def element_shape(self) -> Shape | None:
+        """That of the cell, if it knows it."""
+        known: Shape | None = getattr(self.cell, "element_shape", None)
+        return known
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go over sequences with the time axis in front; see :meth:`SequenceLayer.run`."""
@@ -142,9 +156,17 @@ class Recurrent(SequenceLayer):
         names = self.cell.state_names if isinstance(self.cell, Cell) else ()
         names = tuple(map(self._label, names)) if self.unroll else ()
 
+        what = repr(self)
+
         def step(carry: Any, element: Any) -> tuple[Any, Any]:
             x, real = element if masked else (element, None)
-            after, y = cell(carry, x)
+            made = cell(carry, x)
+            if not isinstance(made, tuple | list) or len(made) != 2:
+                raise ArgumentError(
+                    f"{what}: a step gives the next carry and an output, not {form_text(made)}",
+                    hint="return h, h",
+                )
+            after, y = made
             leaves = flatten(after)
             _name(leaves, names)
             for number, leaf in enumerate(flatten(y)):
@@ -164,6 +186,23 @@ class Recurrent(SequenceLayer):
 
     # ---------------------------------------------------------------------------- its state
 
+    def _parameters(
+        self, option: str, zeros: Any, axes: slice = slice(None), *, trainable: bool = True
+    ) -> Any:
+        """Parameters of the form of a state, zeros at first."""
+        for zero in flatten(zeros):
+            if not is_known(zero.shape[axes]):
+                raise ShapeError(
+                    f"{self!r}: {option}=True needs known sizes, and a state is {zero.spec}",
+                    hint="give numbers for sizes that have names",
+                )
+        return map_leaves(
+            lambda zero: parameter(
+                np.zeros(zero.shape[axes]), dtype=zero.dtype, trainable=trainable
+            ),
+            zeros,
+        )
+
     def _zeros(self, batch: Size) -> Any:
         if not hasattr(self.cell, "zero_state"):
             raise ArgumentError(
@@ -176,26 +215,29 @@ class Recurrent(SequenceLayer):
         """The carry before the first step."""
         kept = self._kept(batch) if self.stateful else None
         if given is not None:
-            return self._checked(given, batch)
+            return given
         if self.initial_state is not None:
             return map_leaves(
                 lambda each: broadcast_to(each, (batch, *each.shape)), self.initial_state
             )
         return self._zeros(batch) if kept is None else kept
 
-    def _checked(self, given: Any, batch: Size) -> Any:
-        """An initial state that fits the cell."""
-        made = map_leaves(as_node, given)
+    def fitted(self, initial_state: Any, batch: Size, what: str) -> Any:
+        """An initial state that fits the cell; see :meth:`SequenceLayer.fitted`."""
+        if initial_state is None:
+            return None
         if not hasattr(self.cell, "zero_state"):
-            return made
+            return map_leaves(as_node, initial_state)
         expected = self.cell.zero_state(batch)
-        fits = outline(made) == outline(expected)
-        leaves = zip(flatten(made), flatten(expected), strict=False)
-        if not fits or any(one.spec != other.spec for one, other in leaves):
+        given = _in_place_of(expected, initial_state)
+        leaves = flatten(expected)
+        if given is None or any(
+            one.spec != two.spec for one, two in zip(given, leaves, strict=True)
+        ):
             raise ShapeError(
-                f"{self!r}: the initial state must be {_specs(expected)}, not {_specs(made)}"
+                f"{what} must be {form_text(expected)}, not {form_text(initial_state)}"
             )
-        return made
+        return unflatten(expected, given)
 
     def _kept(self, batch: Size) -> Any:
         """The state of the call before; the first call makes the parameters that hold it."""
@@ -205,7 +247,7 @@ class Recurrent(SequenceLayer):
                 hint="give the batch axis of the input a fixed size",
             )
         if self.state is None:
-            self.state = map_leaves(_remembered, self._zeros(batch))
+            self.state = self._parameters("stateful", self._zeros(batch), trainable=False)
         rows = flatten(self.state)[0].shape[0]
         if rows != batch:
             raise ShapeError(
@@ -215,15 +257,14 @@ class Recurrent(SequenceLayer):
         return self.state
 
     def _inside(self) -> list[str]:
-        return [repr(self.cell), *self.own_flags()]
+        return [repr(self.cell), *self._own_flags()]
 
-    def own_flags(self) -> list[str]:
+    def _own_flags(self) -> list[str]:
         """What differs from the default, of the options that not all layers have."""
-        shown = [
-            f"{name}=True" for name in ("reverse", "stateful", "unroll") if getattr(self, name)
-        ]
-        learned = self.initial_state is not None
-        return [*shown, "learned_state=True"] if learned else shown
+        names = ("reverse", "stateful", "unroll")
+        shown = [f"{name}=True" for name in names if getattr(self, name)]
+        shown += [] if self.initial_state is None else ["learned_state=True"]
+        return shown if self.truncate is None else [*shown, f"truncate={self.truncate}"]
 
 
 def _of_real_rows(state: Node, real: Node | None) -> Node:
@@ -239,15 +280,14 @@ def _name(leaves: list[Node], names: tuple[str, ...]) -> None:
             leaf.named(f"{name}[{step}]")
 
 
-def _learned(zero: Node) -> Parameter:
-    return parameter(np.zeros([int(size) for size in zero.shape[1:]]), dtype=zero.dtype)
-
-
-def _remembered(zero: Node) -> Parameter:
-    sizes = [int(size) for size in zero.shape]
-    return parameter(np.zeros(sizes), dtype=zero.dtype, trainable=False)
-
-
-def _specs(tree: Any) -> str:
-    """Shapes and dtypes of a state in words."""
-    return ", ".join(str(leaf.spec) for leaf in flatten(tree)) or "nothing"
+def _in_place_of(expected: Any, given: Any) -> list[Node] | None:
+    """The leaves of a state where they are expected, lists in place of tuples too; else None."""
+    try:
+        found = flatten_like(expected, given)
+    except ValueError:
+        return None
+    for each in found:
+        # An array may be given as nested lists; nodes in a container are more than one array.
+        if not isinstance(each, Node) and any(isinstance(leaf, Node) for leaf in flatten(each)):
+            return None
+    return [as_node(each) for each in found]

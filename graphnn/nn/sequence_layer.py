@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from graphnn.core.dims import Size
+from graphnn.core.dims import Shape, Size
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
@@ -90,16 +90,35 @@ class SequenceLayer(Module):
         """
         xs = map_leaves(self._time_first, x)
         steps, batch = self._sizes(xs)
+        state = self.fitted(initial_state, batch, f"{self!r}: the initial state")
         real = real_steps(repr(self), (steps, batch), lengths, mask, batch_first=self.batch_first)
         if real is not None:
             # Padding may be anything, NaN as well, and must not even reach a product with 0.
             xs = map_leaves(lambda leaf: where(beside(real, leaf), leaf, 0), xs)
-        outcome = self.run(xs, initial_state, real)
+        outcome = self.run(xs, state, real)
         time_axis = 1 if self.batch_first else 0
         y = outcome.last
         if self.return_sequences:
             y = map_leaves(lambda leaf: moveaxis(leaf, 0, time_axis), outcome.sequence)
         return (y, outcome.state) if self.return_state else y
+
+    def fitted(self, initial_state: Any, batch: Size, what: str) -> Any:
+        """An initial state that is given, checked; ``None`` stands for that which the layer has.
+
+        Parameters
+        ----------
+        initial_state : Node or nested structure of Node, or None
+        batch : int or Dim
+            Number of rows.
+        what : str
+            How messages begin.
+        """
+        return initial_state
+
+    @property
+    def element_shape(self) -> Shape | None:
+        """Shape of one step of one row, of a layer that knows it."""
+        return None
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go over sequences with the time axis in front.
@@ -109,6 +128,7 @@ class SequenceLayer(Module):
         xs : Node or nested structure of Node
             Of shape (time, batch, ...), with zeros for padding.
         initial_state : Node or nested structure of Node, or None
+            As `fitted` gives it.
         real : Node, or None
             bool of shape (time, batch): which steps are no padding.
         """
@@ -129,9 +149,18 @@ class SequenceLayer(Module):
     def _time_first(self, x: Any) -> Node:
         x = as_node(x)
         if x.ndim < 2:
-            layout = "(batch, time, ...)" if self.batch_first else "(time, batch, ...)"
-            raise ShapeError(f"{self!r}: the input must be {layout}, not {shape_text(x.shape)}")
+            raise ShapeError(
+                f"{self!r}: the input must be {self._layout('...')}, not {shape_text(x.shape)}",
+                hint="nested lists are structures of inputs; make one array of them: np.array(...)"
+                if x.ndim == 0
+                else None,
+            )
         return moveaxis(x, 1, 0) if self.batch_first else x
+
+    def _layout(self, *element: Any) -> str:
+        """The axes of the input in words."""
+        axes = ("batch", "time") if self.batch_first else ("time", "batch")
+        return f"({', '.join(map(str, (*axes, *element)))})"
 
     def _sizes(self, xs: Any) -> tuple[Size, Size]:
         """Steps and rows of sequences."""
@@ -145,6 +174,12 @@ class SequenceLayer(Module):
                     f"{self!r}: the inputs differ in steps or rows: "
                     f"{shape_text(leaves[0].shape[:2])} and {shape_text(leaf.shape[:2])}"
                 )
+        element = self.element_shape
+        if isinstance(xs, Node) and element is not None and xs.shape[2:] != element:
+            shape = moveaxis(xs, 0, 1).shape if self.batch_first else xs.shape
+            raise ShapeError(
+                f"{self!r}: the input must be {self._layout(*element)}, it is {shape_text(shape)}"
+            )
         if isinstance(steps, int) and steps < 1:
             raise ShapeError(f"{self!r}: the input has {steps} time steps")
         return steps, batch
