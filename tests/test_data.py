@@ -170,6 +170,17 @@ def test_padding_puts_zeros_behind_the_ends():
     assert time_first.shape == (5, 3, 2)
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_empty_lists_are_padded_as_the_others_are(wide):
+    full = np.ones((2, 3) if wide else 2, "int32")
+    x, lengths = gn.data.pad_sequences([[], full, []])
+    assert (x.dtype.name, lengths.tolist()) == ("int32", [0, 2, 0])
+    assert x.shape == (2, 3, *full.shape[1:])
+    np.testing.assert_array_equal(x[:, 1], full)
+    assert not x[:, ::2].any()
+    assert gn.data.pad_sequences([[], []])[0].shape == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("sequences", "words"),
     [
@@ -216,6 +227,7 @@ def test_a_ts_file_is_read(tmp_path):
         ("@data\n1,2.5,-3e2:4,5,6:one\n7:8:two", "", "no line @data"),
         ("4,5,6", "4,5", r"small\.ts:8: channels of different lengths, \[2, 3\]"),
         ("4,5,6", "4,?,6", r"small\.ts:8: could not convert string to float: .*'\?'"),
+        ("@dimensions 2", "@dimensions two", "@dimensions is a number, not 'two'"),
         ("7:8", "7", r"small\.ts:9: 1 channels, not 2"),
         ("8:two", "8:three", r"small\.ts:9: the label 'three' is none of \['one', 'two'\]"),
         ("@timeStamps false", "@timeStamps true", "without time stamps"),
