@@ -26,7 +26,9 @@ def load(every: int):
     known = [word for word in words if word.isalpha() and len(word) <= LONGEST]
     words = known[::every]
     letters = gn.data.Vocabulary.of(words)
-    tokens, counts = gn.data.pad_sequences([letters.encode(w, start=True, end=True) for w in words])
+    tokens, counts = gn.data.pad_sequences(
+        [letters.encode(w, start=True, end=True) for w in words], batch_first=True
+    )
     training, test = gn.data.split(tokens, counts, test=0.05, seed=SEED)
     return training, test, letters, set(known)
 

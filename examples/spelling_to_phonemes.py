@@ -65,8 +65,10 @@ def load(every: int):
     words, pronunciations = zip(*pairs[::every], strict=True)
     letters, phonemes = gn.data.Vocabulary.of(words), gn.data.Vocabulary.of(pronunciations)
     arrays = (
-        *gn.data.pad_sequences([letters.encode(word) for word in words]),
-        *gn.data.pad_sequences([phonemes.encode(p, start=True, end=True) for p in pronunciations]),
+        *gn.data.pad_sequences([letters.encode(word) for word in words], batch_first=True),
+        *gn.data.pad_sequences(
+            [phonemes.encode(p, start=True, end=True) for p in pronunciations], batch_first=True
+        ),
     )
     training, test = gn.data.split(*arrays, test=0.05, seed=SEED)
     return training, test, letters, phonemes
@@ -176,7 +178,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     for name, (errors, words) in found.items():
         print(f"  {name:16}  phoneme error rate {errors:6.1%}   words right {words:6.1%}")
 
-    spelling, lengths = gn.data.pad_sequences([letters.encode(word) for word in SHOWN], LONGEST)
+    spelling, lengths = gn.data.pad_sequences(
+        [letters.encode(word) for word in SHOWN], LONGEST, batch_first=True
+    )
     hypotheses = beam(spelling, lengths)
     print("words that it has never seen:")
     for word, tokens, scores in zip(SHOWN, hypotheses.tokens, hypotheses.scores, strict=True):

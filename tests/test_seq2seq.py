@@ -338,7 +338,7 @@ def test_it_learns_to_turn_sequences_around(variant):
     lengths = rng.integers(1, 4, 64)
     source = rng.integers(3, SOUNDS, (64, 3)) * (np.arange(3) < lengths[:, None])
     turned = [[START, *row[:n][::-1], END] for row, n in zip(source, lengths, strict=True)]
-    target, counts = gn.data.pad_sequences(turned, 5)
+    target, counts = gn.data.pad_sequences(turned, 5, batch_first=True)
     x, y, n = gn.constant(source), gn.constant(target), gn.constant(lengths)
     loss = gn.losses.sequence_cross_entropy(model(x, y[:, :-1], n), y[:, 1:], counts - 1)
     step = gn.compile([], loss, gn.optim.Adam(3e-2).minimize(loss, model.parameters()))
@@ -399,7 +399,7 @@ def test_mistakes_are_told():
         model_of(bridge=False, both=True)
     with pytest.raises(ArgumentError, match="has no attention"):
         model_of(None).alignments(SOURCE, TARGET)
-    with pytest.raises(ShapeError, match=r"labels \(2, 3\) must be \(batch, time\), and lengths"):
+    with pytest.raises(ShapeError, match=r"lengths must be \(2,\), one for each row, not \(3,\)"):
         gn.losses.sequence_cross_entropy(np.zeros((2, 3, 4)), np.zeros((2, 3), int), [1, 2, 3])
 
 

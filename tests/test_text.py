@@ -28,7 +28,9 @@ def test_what_follows_the_end_is_nothing():
 
 
 def test_padding_is_what_pad_sequences_fills_up_with():
-    padded, lengths = gn.data.pad_sequences([PHONEMES.encode("K"), PHONEMES.encode("TK")])
+    padded, lengths = gn.data.pad_sequences(
+        [PHONEMES.encode("K"), PHONEMES.encode("TK")], batch_first=True
+    )
     assert lengths.tolist() == [1, 2]
     assert padded[0, 1] == PHONEMES.pad
     assert PHONEMES.decode(padded[0]) == ("K",)

@@ -15,5 +15,6 @@ from graphnn.nn.module import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.recurrent_nets import *
 from graphnn.nn.seq2seq import *
+from graphnn.nn.sequence_layer import *
 from graphnn.nn.sequence_wrappers import *
 from graphnn.nn.sequential import *

@@ -19,7 +19,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
-from graphnn.nn.recurrent import real_steps
+from graphnn.nn.padding import real_steps
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import sum
 from graphnn.ops.constants import constant

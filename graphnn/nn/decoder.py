@@ -19,7 +19,7 @@ from graphnn.core.node import Node
 from graphnn.nn.attention import Attention
 from graphnn.nn.decoding import DecodingStep
 from graphnn.nn.dense import Dense
-from graphnn.nn.recurrent import real_steps
+from graphnn.nn.padding import real_steps
 from graphnn.nn.recurrent_nets import LSTM, RecurrentNet
 from graphnn.nn.token_net import TokenNet
 from graphnn.ops.creation import zeros

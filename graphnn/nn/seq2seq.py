@@ -20,7 +20,8 @@ from graphnn.nn.decoder import Decoder
 from graphnn.nn.decoding import DecodingStep
 from graphnn.nn.dense import Dense
 from graphnn.nn.module import Module
-from graphnn.nn.recurrent import Recurrent, real_steps
+from graphnn.nn.padding import real_steps
+from graphnn.nn.recurrent import Recurrent
 from graphnn.nn.recurrent_nets import LSTM, RecurrentNet
 from graphnn.nn.token_net import TokenNet
 from graphnn.ops.joining import concatenate
