@@ -10,6 +10,7 @@ from graphnn.compiler.memory_size import as_nbytes
 from graphnn.compiler.pipeline import LEVELS, SKIPPABLE
 from graphnn.compiler.program import Program
 from graphnn.compiler.unit import Options
+from graphnn.core.arguments import require_known
 from graphnn.core.errors import ArgumentError, DTypeError, FeedError, GraphnnError, ShapeError
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
@@ -139,10 +140,7 @@ def _check_options(options: Options) -> None:
         ("debug mode", options.debug, ("", "nan", "verify")),
         ("way to build native code", options.native, ("now", "background", "never")),
     ):
-        if given not in known:
-            raise ArgumentError(
-                f"no {word} {given!r}", hint=f"there are {', '.join(map(repr, known))}"
-            )
+        require_known(None, word, given, known)
 
     for name in sorted(map(str, options.skip)):
         if name not in SKIPPABLE:

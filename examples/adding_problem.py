@@ -62,10 +62,10 @@ def train(name: str, rate: float, steps: int) -> float:
 
 def main() -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="200 steps of training, not 1,500")
+    parser.add_argument("--quick", action="store_true", help="50 steps of training, not 1,500")
     gn.set_num_threads(1)  # steps this small are not worth dividing
     quick = parser.parse_args().quick
-    steps = 200 if quick else 1500
+    steps = 50 if quick else 1500
     print(f"mean squared error after {steps} steps; always the mean: {ALWAYS_MEAN:.4f}")
     errors = {name: min(train(name, rate, steps) for rate in RATES[name]) for name in NETS}
     if not quick:

@@ -85,14 +85,14 @@ def train(name: str, rate: float, steps: int) -> tuple[float, float]:
 
 def main() -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="100 steps of training, not thousands")
+    parser.add_argument("--quick", action="store_true", help="25 steps of training, not thousands")
     quick = parser.parse_args().quick
     gn.set_num_threads(1)  # steps this small are not worth dividing
     print(f"a pause of {PAUSE} steps; without memory: {MEMORYLESS:.3f}, {1 / KINDS:.1%} right")
     found = {"cross-entropy, no memory": MEMORYLESS, "right, no memory": 1 / KINDS}
     for name in NETS:
         # The simple net is quick and gets three chances.
-        steps = 100 if quick else 2000 if name == "simple RNN" else 4000
+        steps = 25 if quick else 2000 if name == "simple RNN" else 4000
         entropy, share = min(train(name, rate, steps) for rate in RATES[name])
         found |= {f"cross-entropy, {name}": entropy, f"right, {name}": share}
     if not quick:

@@ -26,7 +26,9 @@ def load(every: int):
     known = [word for word in words if word.isalpha() and len(word) <= LONGEST]
     words = known[::every]
     letters = gn.data.Vocabulary.of(words)
-    tokens, counts = gn.data.pad_sequences([letters.encode(w, start=True, end=True) for w in words])
+    tokens, counts = gn.data.pad_sequences(
+        [letters.encode(w, start=True, end=True) for w in words], batch_first=True
+    )
     training, test = gn.data.split(tokens, counts, test=0.05, seed=SEED)
     return training, test, letters, set(known)
 
@@ -80,7 +82,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     chosen = parser.parse_args(arguments)
 
     gn.seed(SEED)
-    training, test, letters, known = load(25 if chosen.quick else 1)
+    training, test, letters, known = load(100 if chosen.quick else 1)
     print(f"{len(training[0])} words for training, {len(test[0])} for testing")
     model = gn.nn.Decoder(len(letters), EMBEDDING, HIDDEN)
     measure = train(model, *training, epochs=1 if chosen.quick else 3)

@@ -36,7 +36,9 @@ GAIN, RATE, LIMIT = 1.5, 0.1, 1.0  # of the net that explodes, of its training, 
 def norms_per_step(cell: gn.nn.Cell) -> np.ndarray:
     """The norm of the loss's gradient with respect to the state after every step.
 
-    What is added to the state is 0; but the gradient with respect to it is that of the state.
+    What is added to the state is 0; but the gradient with respect to it is that of the state. Every
+    part of the state has an input of its own for that: equal constants would be one node, whose
+    gradient is the sum of all.
     """
 
     def step(carry: Any, element: Any) -> tuple[Any, None]:
@@ -49,13 +51,14 @@ def norms_per_step(cell: gn.nn.Cell) -> np.ndarray:
     x = gn.input("x", shape=(STEPS, BATCH, 1), dtype="float64")
     first = cell.zero_state(BATCH)
     count = len(first) if isinstance(first, tuple) else 1
-    nudges = [gn.zeros((STEPS, BATCH, HIDDEN), "float64") + 0.0 * x for _ in range(count)]
+    shape = STEPS, BATCH, HIDDEN
+    nudges = [gn.input(f"nudge{n}", shape=shape, dtype="float64") for n in range(count)]
     last, _ = gn.scan(step, first, (x, nudges))
     loss = gn.sum(last[0] if isinstance(last, tuple) else last)
     gradients = gn.grad(loss, nudges)
     norms = gn.norm(gn.concatenate(gradients, axis=2), axis=(1, 2))
     drawn = np.random.default_rng(SEED).normal(size=(STEPS, BATCH, 1))
-    return np.asarray(gn.compile(x, norms)(drawn))
+    return np.asarray(gn.compile([x, *nudges], norms)(drawn, *[np.zeros(shape)] * count))
 
 
 def recurrent_weight(eigenvalue: float) -> np.ndarray:

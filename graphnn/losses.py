@@ -12,15 +12,15 @@ from graphnn.core.dtypes import INT32, INT64, is_floating, is_integer
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
+from graphnn.nn.padding import real_steps
 from graphnn.ops.activation import softplus
-from graphnn.ops.arithmetic import abs, minimum, square, where
+from graphnn.ops.arithmetic import abs, maximum, minimum, square, where
 from graphnn.ops.bounds import require_range
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.creation import iota
 from graphnn.ops.exponential import log
 from graphnn.ops.gathering import take_along_axis
-from graphnn.ops.logic import equal, less
-from graphnn.ops.movement import expand_dims, squeeze
+from graphnn.ops.logic import equal
+from graphnn.ops.movement import expand_dims, squeeze, swapaxes
 from graphnn.ops.operands import as_node, cast_to, operands, require_floating
 from graphnn.ops.softmaxes import log_softmax
 from graphnn.ops.statistics import mean, size_of
@@ -203,7 +203,8 @@ def sequence_cross_entropy(
     lengths : array_like or Node
         Integers of shape (batch,): how many steps of every row are no padding.
     reduction : {"mean", "sum", "none"}
-        The mean is that of all steps that count; "none" gives (batch, time) with 0 for padding.
+        The mean is that of all steps that count, 0 if there are none; "none" gives (batch, time)
+        with 0 for padding.
 
     Returns
     -------
@@ -217,17 +218,18 @@ def sequence_cross_entropy(
     >>> round(float(gn.evaluate(loss)), 4)
     2.3026
     """
-    terms, lengths = cross_entropy(logits, labels, reduction="none"), as_node(lengths)
-    if terms.ndim != 2 or lengths.shape != terms.shape[:1] or not is_integer(lengths.dtype):
-        raise ShapeError(
-            f"sequence_cross_entropy: labels {shape_text(terms.shape)} must be (batch, time), and "
-            f"lengths integers of shape (batch,), not {lengths.spec}"
-        )
-    is_real = less(iota((1, terms.shape[1]), 1, lengths.dtype), expand_dims(lengths, 1))
+    what = "sequence_cross_entropy"
+    terms = cross_entropy(logits, labels, reduction="none")
+    if terms.ndim != 2:
+        raise ShapeError(f"{what}: labels must be (batch, time), not {shape_text(terms.shape)}")
+    batch, steps = terms.shape
+    is_real = real_steps(what, (steps, batch), lengths)
+    assert is_real is not None
+    is_real = swapaxes(is_real, 0, 1)
     kept = where(is_real, terms, 0.0)
     if reduction != "mean":
-        return _reduce("sequence_cross_entropy", kept, reduction)
-    return sum(kept) / sum(cast_to(is_real, terms.dtype))
+        return _reduce(what, kept, reduction)
+    return sum(kept) / maximum(sum(cast_to(is_real, terms.dtype)), 1.0)
 
 
 def _pair(what: str, predictions: Any, targets: Any) -> tuple[Node, Node]:

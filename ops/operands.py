@@ -19,7 +19,7 @@ from graphnn.core.dtypes import (
     promote,
     weak_dtype,
 )
-from graphnn.core.errors import DTypeError
+from graphnn.core.errors import ArgumentError, DTypeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY
 from graphnn.ops.constants import constant
@@ -41,6 +41,12 @@ def as_node(value: Any, dtype: DTypeLike | None = None) -> Node:
     """A node from a node, an array or a number; ``dtype`` is for Python numbers."""
     if isinstance(value, Node):
         return value
+    if isinstance(value, tuple | list) and any(isinstance(each, Node) for each in value):
+        raise ArgumentError(
+            f"one array is needed, not a {type(value).__name__} of {len(value)} with nodes in it",
+            hint="take one of them (a layer with return_state=True gives two), or join them by "
+            "gn.stack or gn.concatenate",
+        )
     return constant(value, dtype)
 
 

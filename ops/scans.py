@@ -97,7 +97,7 @@ class ScanOp(Op):
 
     def label(self, node: Node) -> str:
         way = " reversed" if node.attrs["reverse"] else ""
-        return f"scan x{node.attrs['length']}{way}"
+        return f"scan × {node.attrs['length']}{way}"
 
     def shown_attrs(self, node: Node) -> dict[str, Any]:
         return {"body": node.attrs["body"]}

@@ -160,14 +160,25 @@ def test_windows_refuse_what_does_not_fit():
 
 def test_padding_puts_zeros_behind_the_ends():
     sequences = [np.ones((n, 2), np.float32) * n for n in (3, 1, 2)]
-    x, lengths = gn.data.pad_sequences(sequences)
+    x, lengths = gn.data.pad_sequences(sequences, batch_first=True)
     assert (x.shape, x.dtype.name, lengths.dtype.name) == ((3, 3, 2), "float32", "int64")
     assert x[..., 0].tolist() == [[3, 3, 3], [1, 0, 0], [2, 2, 0]]
     assert lengths.tolist() == [3, 1, 2]
-    assert gn.data.pad_sequences(sequences, 5)[0].shape == (3, 5, 2)
-    time_first, _ = gn.data.pad_sequences(sequences, 5, batch_first=False)
+    assert gn.data.pad_sequences(sequences, 5, batch_first=True)[0].shape == (3, 5, 2)
+    time_first, _ = gn.data.pad_sequences(sequences, 5)
     np.testing.assert_array_equal(time_first[:3], x.swapaxes(0, 1))
     assert time_first.shape == (5, 3, 2)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_empty_lists_are_padded_as_the_others_are(wide):
+    full = np.ones((2, 3) if wide else 2, "int32")
+    x, lengths = gn.data.pad_sequences([[], full, []])
+    assert (x.dtype.name, lengths.tolist()) == ("int32", [0, 2, 0])
+    assert x.shape == (2, 3, *full.shape[1:])
+    np.testing.assert_array_equal(x[:, 1], full)
+    assert not x[:, ::2].any()
+    assert gn.data.pad_sequences([[], []])[0].shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +227,7 @@ def test_a_ts_file_is_read(tmp_path):
         ("@data\n1,2.5,-3e2:4,5,6:one\n7:8:two", "", "no line @data"),
         ("4,5,6", "4,5", r"small\.ts:8: channels of different lengths, \[2, 3\]"),
         ("4,5,6", "4,?,6", r"small\.ts:8: could not convert string to float: .*'\?'"),
+        ("@dimensions 2", "@dimensions two", "@dimensions is a number, not 'two'"),
         ("7:8", "7", r"small\.ts:9: 1 channels, not 2"),
         ("8:two", "8:three", r"small\.ts:9: the label 'three' is none of \['one', 'two'\]"),
         ("@timeStamps false", "@timeStamps true", "without time stamps"),

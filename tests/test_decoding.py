@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphnn as gn
-from graphnn.core.errors import ArgumentError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, FeedError, ShapeError
 
 BATCH, HIDDEN, VOCABULARY = 3, 4, 4
 START, END = 0, 3
@@ -204,6 +204,76 @@ def test_temperature_sharpens_and_flattens():
     assert np.all(np.abs(counts / counts.sum() - 1 / VOCABULARY) < 0.08)
 
 
+# ----------------------------------------------------------------------- once all have ended
+
+
+DECODERS = {
+    "greedy": gn.nn.greedy,
+    "sample": lambda *given: gn.nn.sample(*given, key=gn.random.key(5)),
+    "beam": lambda step, state, start, end, max_length: gn.nn.beam_search(
+        step, state, start, end, 3, max_length
+    ),
+}
+each_decoder = pytest.mark.parametrize("decode", DECODERS.values(), ids=DECODERS)
+
+
+@each_decoder
+def test_steps_after_all_have_ended_are_not_computed(decode):
+    """A step looks into a table of as many rows as steps are needed: one more fails."""
+
+    def counting(rows):
+        def step(count, tokens):
+            looked_up = gn.gather(np.zeros((rows, VOCABULARY)), count)
+            chances = np.array([[0.0, 3.0, 2.0, -40.0]]) + looked_up
+            is_last = gn.equal(gn.expand_dims(count, 1), 2)
+            certain = np.array([[-np.inf, -np.inf, -np.inf, 0.0]])
+            return gn.where(is_last, certain, gn.log_softmax(chances)), count + 1
+
+        return decode(step, gn.zeros((2,), "int64"), START, END, 20)
+
+    assert np.all(decoded(counting(3)).lengths == 2)
+    with pytest.raises(FeedError, match="out of range for 2 elements"):
+        decoded(counting(2))
+
+
+@each_decoder
+def test_a_row_is_as_it_is_beside_one_that_goes_on(decode):
+    """The last row never ends, so that no step is left out for the others."""
+
+    def stepping(state, tokens):
+        scores, after = step({"h": state["h"], "steps": state["steps"]}, tokens)
+        never = np.array([0.0, 0.0, 0.0, -np.inf])
+        going = gn.expand_dims(state["goes_on"], 1)
+        scores = gn.where(going, scores + never, scores + np.array([0.0, 0.0, 0.0, 2.0]))
+        return gn.log_softmax(scores), after | {"goes_on": state["goes_on"]}
+
+    def found(rows):
+        state = first_state(STATE[rows]) | {"goes_on": np.array([False, False, True])[rows]}
+        return decoded(decode(stepping, state, START, END, 12))
+
+    beside, alone = found(slice(3)), found(slice(2))
+    assert beside.lengths[2].max() == 12
+    assert alone.lengths.max() < 12
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one, other[:2])
+
+
+@each_decoder
+def test_what_all_steps_share_is_computed_once(decode):
+    """A product of a memory, which no step changes, is before the loop and in no branch of it."""
+    memory, weight = gn.input("memory", (5, HIDDEN), "float64"), gn.constant(RECURRENT)
+
+    def step(h, tokens):
+        shared = gn.sum(gn.tanh(memory @ weight), 0)
+        h = gn.tanh(h * shared + gn.embedding(tokens, INPUT))
+        return gn.log_softmax(h @ OUTPUT), h
+
+    program = gn.compile(memory, decode(step, STATE, START, END, 6))
+    loop = program.loops[0]
+    products = [n for n, each in enumerate(program.instructions) if "matmul" in each.label]
+    assert [loop.begin <= number < loop.end for number in products] == [False, True]
+
+
 # ------------------------------------------------------------------------------------ mistakes
 
 
@@ -212,6 +282,8 @@ def test_temperature_sharpens_and_flattens():
     [
         (ArgumentError, "max_length must be a positive integer", {"max_length": 0}),
         (ArgumentError, "the end, 4, is none of 4 tokens", {"end": 4}),
+        (ArgumentError, "the end, 1.5, is none of 4 tokens", {"end": 1.5}),
+        (DTypeError, "the start is a token, an integer, not float32", {"start": 1.7}),
         (ShapeError, "need the same leading axis", {"state": (STATE, STATE[:2])}),
         (ShapeError, "their shapes are none", {"state": ()}),
         (ShapeError, "tokens of shape (3,) as the state", {"start": [0, 0]}),

@@ -142,6 +142,11 @@ def test_a_recall_is_one_loop_of_native_code() -> None:
         (lambda: gn.nn.hebbian(np.zeros((0, 2))), ShapeError, "n of at least 1"),
         (lambda: gn.nn.Hopfield(3).recall([1.0, 1.0]), ShapeError, r"\(\.\.\., 3\), not \(2,\)"),
         (lambda: gn.nn.Hopfield(3).energy(1.0), ShapeError, r"\(\.\.\., 3\), not \(\)"),
+        (
+            lambda: gn.nn.Hopfield(2).recall([0, 1]),
+            ArgumentError,
+            "states consist of -1 and 1, and 0",
+        ),
         (lambda: gn.nn.Hopfield(1).recall([1.0], 0), ArgumentError, "sweeps must be a positive"),
     ],
 )

@@ -108,6 +108,24 @@ def test_padding_gets_no_gradient_even_where_nothing_is_seen():
     assert np.all(np.isfinite(by_weight))
 
 
+@pytest.mark.parametrize("has_values", [False, True])
+def test_what_is_padded_may_be_nan(has_values):
+    layer, seen = additive(), MASK[:, :, None]
+
+    def program(keys, values):
+        nodes = [gn.input(name, a.shape, "float64") for name, a in (("k", keys), ("v", values))]
+        context, weights = layer(Q, nodes[0], nodes[1] if has_values else None, lengths=LENGTHS)
+        loss = gn.sum(context**2)
+        wanted = [layer.key_weight, layer.query_weight, *nodes[: 1 + has_values]]
+        return gn.compile(nodes, [context, weights, *gn.grad(loss, wanted)])(keys, values)
+
+    clean = program(K, V)
+    wild = program(np.where(seen, K, np.nan), np.where(seen, V, np.nan))
+    for one, other in zip(clean, wild, strict=True):
+        assert np.all(np.isfinite(one))
+        np.testing.assert_array_equal(one, other)
+
+
 def test_beside_torch():
     torch = pytest.importorskip("torch")
     layer = additive()

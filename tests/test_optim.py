@@ -300,8 +300,8 @@ def test_clipping_has_derivatives():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda g: gn.optim.clip_by_global_norm(g, 0.0), "max_norm is 0"),
-        (lambda g: gn.optim.clip_by_global_norm(g, -1.0), "max_norm is -1.0"),
+        (lambda g: gn.optim.clip_by_global_norm(g, 0.0), "max_norm is 0.0, it must be above 0"),
+        (lambda g: gn.optim.clip_by_global_norm(g, -1.0), "max_norm is -1.0, it must be above 0"),
         (lambda g: gn.optim.clip_by_global_norm(g, np.inf), "max_norm is inf"),
         (lambda g: gn.optim.clip_by_global_norm([], 1.0), "there are no gradients"),
     ],
@@ -309,3 +309,12 @@ def test_clipping_has_derivatives():
 def test_clipping_refuses(call, words):
     with pytest.raises(ArgumentError, match=words):
         call(gn.constant([1.0]))
+
+
+def test_minimizing_clips_before_it_steps():
+    w, b = gn.parameter([30.0], name="w"), gn.parameter(40.0, name="b")
+    loss = gn.sum(w**2 + b**2) / 2.0
+    gn.compile([], loss, gn.optim.SGD(10.0).minimize(loss, [w, b], max_norm=1.0))()
+    np.testing.assert_allclose([w.value[0], b.value], [24.0, 32.0], rtol=1e-6)
+    with pytest.raises(ArgumentError, match="max_norm is 0"):
+        gn.optim.SGD(1.0).minimize(loss, [w], max_norm=0)

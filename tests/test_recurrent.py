@@ -308,7 +308,7 @@ def test_one_program_serves_all_lengths_up_to_a_bound() -> None:
     exact = gn.compile(free, loss_and_slopes(net(free)))
     for steps in (1, 3, 8):
         rows = list(random(BATCH, steps, FEATURES, seed=steps))
-        filled, counts = gn.data.pad_sequences(rows, 8, batch_first=False)
+        filled, counts = gn.data.pad_sequences(rows, 8)
         one, other = flatten(padded(filled, counts)), flatten(exact(np.stack(rows, 1)))
         for found, wanted in zip(one, other, strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-13)
@@ -482,8 +482,12 @@ LSTM = gn.nn.LSTMCell(FEATURES, HIDDEN)
     [
         (lambda r: r(gn.zeros(4)), ShapeError, r"must be \(time, batch, \.\.\.\), not \(4,\)"),
         (lambda r: r(gn.zeros((0, 2, 4))), ShapeError, "has 0 time steps"),
-        (lambda r: r(gn.zeros((5, 2, 3))), ShapeError, r"a step must be \(batch, 4\)"),
-        (lambda r: r(gn.zeros((5, 2))), ShapeError, r"a step must be \(batch, 4\)"),
+        (
+            lambda r: r(gn.zeros((5, 2, 3))),
+            ShapeError,
+            r"must be \(time, batch, 4\), it is \(5, 2, 3",
+        ),
+        (lambda r: r(gn.zeros((5, 2))), ShapeError, r"must be \(time, batch, 4\), it is \(5, 2\)"),
         (lambda r: r(gn.zeros((5, 2, 4)), gn.zeros((2, 3))), ShapeError, "initial state must be"),
         (
             lambda r: r(gn.zeros((5, 2, 4)), (gn.zeros((2, 3)), gn.zeros((1, 3)))),

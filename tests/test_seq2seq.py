@@ -18,9 +18,9 @@ def _seeded():
     gn.seed(0)
 
 
-def model_of(attention="dot", *, bridge=True, feeding=False, cell=None, layers=1, both=False):
-    cell = cell or gn.nn.LSTMCell
-    net = gn.nn.GRU if cell is gn.nn.GRUCell else gn.nn.LSTM
+def model_of(
+    attention="dot", *, bridge=True, feeding=False, net=gn.nn.LSTM, layers=1, both=False, **options
+):
     encoder = gn.nn.Encoder(
         LETTERS,
         EMBEDDING,
@@ -29,6 +29,7 @@ def model_of(attention="dot", *, bridge=True, feeding=False, cell=None, layers=1
         num_layers=layers,
         bidirectional=both,
         dtype="float64",
+        **options,
     )
     memory = HIDDEN * (1 + both)
     scores = {
@@ -40,11 +41,12 @@ def model_of(attention="dot", *, bridge=True, feeding=False, cell=None, layers=1
         SOUNDS,
         EMBEDDING,
         HIDDEN,
-        cell=cell,
+        net=net,
         num_layers=layers,
         attention=scores,
         input_feeding=feeding,
         dtype="float64",
+        **options,
     )
     return gn.nn.EncoderDecoder(encoder, decoder, bridge=bridge)
 
@@ -52,7 +54,7 @@ def model_of(attention="dot", *, bridge=True, feeding=False, cell=None, layers=1
 VARIANTS = {
     "a fixed vector": {"attention": None, "bridge": False, "layers": 2},
     "dot": {"both": True},
-    "additive, fed": {"attention": "additive", "feeding": True, "layers": 2, "cell": gn.nn.GRUCell},
+    "additive, fed": {"attention": "additive", "feeding": True, "layers": 2, "net": gn.nn.GRU},
 }
 each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -170,13 +172,126 @@ def test_derivatives_against_differences(variant):
         )
 
 
-def test_dropout_is_for_training():
-    encoder = gn.nn.Encoder(LETTERS, EMBEDDING, HIDDEN, dropout=0.5)
-    decoder = gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN, dropout=0.5)
-    model = gn.nn.EncoderDecoder(encoder, decoder)
+RATES = [
+    {"embedding_dropout": 0.5},
+    {"dropout": 0.5},
+    {"output_dropout": 0.5},
+    {"recurrent_dropout": 0.5},
+]
+
+
+@pytest.mark.parametrize("options", RATES, ids=lambda each: next(iter(each)))
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_dropout_is_for_training(kind, options):
+    make = gn.nn.Encoder if kind == "encoder" else gn.nn.Decoder
+    net = make(SOUNDS, EMBEDDING, HIDDEN, num_layers=2, **options)
+    first = (lambda given: given[0]) if kind == "encoder" else (lambda given: given)
     for training in (True, False):
-        program = gn.compile([], model.train(training)(SOURCE, TARGET))
+        program = gn.compile([], first(net.train(training)(TARGET)))
         assert np.array_equal(program(), program()) is not training
+
+
+def test_dropout_between_layers_is_drawn_for_every_step_and_recurrent_dropout_once():
+    """Cells that pass their input on show what they get; the state shows what it loses."""
+
+    class Through(gn.nn.Cell):
+        def __init__(self, in_features, hidden_features, **options):
+            self.in_features = self.hidden_features = self.out_features = in_features
+
+        def zero_state(self, batch):
+            return gn.zeros((batch, self.in_features))
+
+        def forward(self, carry, x):
+            return carry, x
+
+    class Net(gn.nn.RecurrentNet):
+        cell_type = Through
+
+    decoder = gn.nn.Decoder(2, 8, 8, net=Net, num_layers=2, dropout=0.5)
+    decoder.embedding.weight.value = np.ones((2, 8), "float32")
+    decoder.output.weight.value = np.eye(8, 2, dtype="float32")
+    seen = gn.evaluate(decoder(np.zeros((16, 12), "int64")))
+    assert set(np.unique(seen)) == {0.0, 2.0}
+    assert np.ptp(seen, axis=0).max() == np.ptp(seen, axis=1).max() == 2.0
+
+    # A state that holds on to ones: what it loses is 0 at all steps, or none.
+    decoder = gn.nn.Decoder(
+        2, 8, 8, net=gn.nn.SimpleRNN, recurrent_dropout=0.5, activation=gn.linear
+    )
+    values = {"cells.0.input_weight": np.zeros((8, 8)), "cells.0.recurrent_weight": np.eye(8)}
+    values["output.weight"] = np.eye(8, 2)
+    decoder.load_state_dict(decoder.state_dict() | values)
+    seen = gn.evaluate(decoder(np.zeros((16, 4), "int64"), (gn.ones((16, 8)),)))
+    assert {tuple(row) for row in seen[:, :, 0]} == {(2.0, 4.0, 8.0, 16.0), (0.0,) * 4}
+
+
+def test_a_decoding_step_drops_nothing_in_training_mode():
+    decoder = gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN, num_layers=2, **(RATES[1] | RATES[3]))
+    step, state = decoder.decoding(decoder.zero_state(3))
+    program = gn.compile([], step(state, gn.constant(TARGET[:, 0]))[0])
+    np.testing.assert_array_equal(program(), program())
+
+
+def test_cells_may_give_another_size_than_their_state():
+    """With attention and both directions, trained and decoded: the shapes fit, and so do scores."""
+    encoder = gn.nn.Encoder(LETTERS, EMBEDDING, HIDDEN, projection=3, bidirectional=True)
+    attention = gn.nn.DotAttention(3, 6)
+    decoder = gn.nn.Decoder(
+        SOUNDS, EMBEDDING, HIDDEN, projection=3, num_layers=2, attention=attention
+    )
+    model = gn.nn.EncoderDecoder(encoder, decoder)
+    step, state = model.decoding(SOURCE, LENGTHS)
+    scores, _ = step(state, gn.constant(TARGET[:, 0]))
+    logits = gn.log_softmax(model(SOURCE, TARGET, LENGTHS))[:, 0]
+    one, other = gn.compile([], (scores, logits))()
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_a_mask_is_as_lengths():
+    model = model_of("additive", feeding=True, both=True)
+    mask = np.arange(SOURCE.shape[1]) < LENGTHS[:, None]
+
+    def results(**real):
+        step, state = model.decoding(SOURCE, **real)
+        return (
+            model(SOURCE, TARGET, **real),
+            model.alignments(SOURCE, TARGET, **real),
+            gn.nn.greedy(step, state, START, END, 3).scores,
+        )
+
+    by_lengths, by_mask = gn.compile(
+        [], (results(source_lengths=LENGTHS), results(source_mask=mask))
+    )()
+    for one, other in zip(by_lengths, by_mask, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_parameters_are_named_by_the_whole_net_and_nothing_is_drawn_before_a_call():
+    encoder = gn.nn.Encoder(LETTERS, EMBEDDING, HIDDEN, output_dropout=0.5)
+    decoder = gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN)
+    gn.seed(1)
+    model = gn.nn.EncoderDecoder(encoder, decoder, bridge=False)
+    drawn = gn.evaluate(gn.random.uniform())
+    gn.seed(1)
+    assert drawn == gn.evaluate(gn.random.uniform())
+    model(SOURCE, TARGET)
+    names = {each.name for each in model.parameters()}
+    assert {
+        "encoder.embedding.weight",
+        "decoder.embedding.weight",
+        "encoder.net.layers.0.cell.bias",
+    } <= names
+
+
+def test_how_they_look():
+    encoder = gn.nn.Encoder(9, 3, 4, net=gn.nn.GRU, num_layers=2, dropout=0.5, bidirectional=True)
+    decoder = gn.nn.Decoder(9, 3, 4, attention=gn.nn.DotAttention(4, 8), activation=gn.relu)
+    one = "Encoder(9, 3, 4, net=GRU, num_layers=2, dropout=0.5, bidirectional=True)"
+    other = "Decoder(9, 3, 4, attention=DotAttention(4, 8), activation=relu)"
+    assert repr(gn.nn.EncoderDecoder(encoder, decoder)) == f"EncoderDecoder({one}, {other})"
+    plain = [each(9, 3, 4) for each in (gn.nn.Encoder, gn.nn.Decoder)]
+    wanted = "EncoderDecoder(Encoder(9, 3, 4), Decoder(9, 3, 4), bridge=False)"
+    assert repr(gn.nn.EncoderDecoder(*plain, bridge=False)) == wanted
 
 
 def test_beams_and_greedy_of_a_net():
@@ -223,7 +338,7 @@ def test_it_learns_to_turn_sequences_around(variant):
     lengths = rng.integers(1, 4, 64)
     source = rng.integers(3, SOUNDS, (64, 3)) * (np.arange(3) < lengths[:, None])
     turned = [[START, *row[:n][::-1], END] for row, n in zip(source, lengths, strict=True)]
-    target, counts = gn.data.pad_sequences(turned, 5)
+    target, counts = gn.data.pad_sequences(turned, 5, batch_first=True)
     x, y, n = gn.constant(source), gn.constant(target), gn.constant(lengths)
     loss = gn.losses.sequence_cross_entropy(model(x, y[:, :-1], n), y[:, 1:], counts - 1)
     step = gn.compile([], loss, gn.optim.Adam(3e-2).minimize(loss, model.parameters()))
@@ -266,13 +381,43 @@ def test_mistakes_are_told():
         decoder(tokens)
     with pytest.raises(ShapeError, match=r"tokens must be \(batch, time\), not \(5,\)"):
         decoder(tokens[0])
-    with pytest.raises(ShapeError, match=r"queries have 4 features, DotAttention\(3\) takes 3"):
+    with pytest.raises(ShapeError, match=r"queries have 4 features,.* DotAttention\(3\) takes 3"):
         gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN, attention=gn.nn.DotAttention(3))
+    with pytest.raises(
+        ShapeError, match=r"the memory has 8 features, DotAttention\(4\) takes keys"
+    ):
+        gn.nn.EncoderDecoder(gn.nn.Encoder(9, 3, 4, bidirectional=True), decoder)
+    with pytest.raises(ShapeError, match=r"the memory must be \(time, batch, features\), not"):
+        decoder(tokens, memory=np.zeros((3, 4)))
+    with pytest.raises(
+        ArgumentError, match=r"layer of attention, not 'dot'\n.*\n *hint: .*DotAttention"
+    ):
+        gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN, attention="dot")
     with pytest.raises(ArgumentError, match="there is no context to feed"):
         gn.nn.Decoder(SOUNDS, EMBEDDING, HIDDEN, input_feeding=True)
     with pytest.raises(ArgumentError, match=r"a state of \[4, 4, 4, 4\].*one of \[4, 4\]"):
         model_of(bridge=False, both=True)
     with pytest.raises(ArgumentError, match="has no attention"):
         model_of(None).alignments(SOURCE, TARGET)
-    with pytest.raises(ShapeError, match=r"labels \(2, 3\) must be \(batch, time\), and lengths"):
+    with pytest.raises(ShapeError, match=r"lengths must be \(2,\), one for each row, not \(3,\)"):
         gn.losses.sequence_cross_entropy(np.zeros((2, 3, 4)), np.zeros((2, 3), int), [1, 2, 3])
+
+
+@pytest.mark.parametrize("make", [gn.nn.Encoder, gn.nn.Decoder])
+def test_mistakes_of_both_are_told(make):
+    letters = gn.data.Vocabulary("abc")
+    with pytest.raises(ArgumentError, match=r"not <Vocabulary.*>\n.*\n *hint: len\(vocabulary\)"):
+        make(letters, EMBEDDING, HIDDEN)
+    for net in (gn.nn.LSTMCell, "LSTM", gn.nn.LSTM(3, 4)):
+        with pytest.raises(
+            ArgumentError, match=r"net must be a kind of recurrent nets, not .*LSTM"
+        ):
+            make(SOUNDS, EMBEDDING, HIDDEN, net=net)
+    with pytest.raises(ArgumentError, match=r"there is one layer\n.*\n *hint: embedding_dropout="):
+        make(SOUNDS, EMBEDDING, HIDDEN, dropout=0.5)
+
+
+@pytest.mark.parametrize("name", ["batch_first", "return_sequences", "return_state", "stateful"])
+def test_an_encoder_has_no_options_that_change_what_it_gives(name):
+    with pytest.raises(ArgumentError, match=f"{name} is not for an encoder"):
+        gn.nn.Encoder(LETTERS, EMBEDDING, HIDDEN, **{name: True})

@@ -28,7 +28,9 @@ def test_what_follows_the_end_is_nothing():
 
 
 def test_padding_is_what_pad_sequences_fills_up_with():
-    padded, lengths = gn.data.pad_sequences([PHONEMES.encode("K"), PHONEMES.encode("TK")])
+    padded, lengths = gn.data.pad_sequences(
+        [PHONEMES.encode("K"), PHONEMES.encode("TK")], batch_first=True
+    )
     assert lengths.tolist() == [1, 2]
     assert padded[0, 1] == PHONEMES.pad
     assert PHONEMES.decode(padded[0]) == ("K",)
@@ -43,6 +45,18 @@ def test_mistakes_are_told():
     for token in (7, -1):
         with pytest.raises(ArgumentError, match=f"has no token {token}: they are 0 to 6"):
             PHONEMES.decode([token])
+    with pytest.raises(ArgumentError, match="has no \\['K'\\]"):
+        PHONEMES.encode([["K"]])
+    for tokens, given in (([[3]], r"int64 of \(1, 1\)"), (3, r"int64 of \(\)"), ([3.5], "float32")):
+        with pytest.raises(ArgumentError, match=rf"integers of shape \(time,\), not {given}"):
+            PHONEMES.decode(tokens)
+    for sequences in ([[1, "a"]], [[["a"]]], [3]):
+        with pytest.raises(ArgumentError, match="that can be put in order are needed"):
+            gn.data.Vocabulary.of(sequences)
+
+
+def test_an_empty_sequence_stands_for_nothing():
+    assert PHONEMES.decode([]) == ()
 
 
 def test_cmudict():

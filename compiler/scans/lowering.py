@@ -1,6 +1,6 @@
 """Scans become loops: the instructions of the body, on views that move from step to step.
 
-Before: ``h, ys = scan x100(w, h0, xs)``.
+Before: ``h, ys = scan × 100(w, h0, xs)``.
 After: ``copy h0``, then a loop of 100 over ``gemm z <- h w`` and ``kernel h <- z x``, where ``x``
 and ``y`` are views that move along ``xs`` and ``ys``.
 

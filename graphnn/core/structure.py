@@ -6,15 +6,26 @@ leaves, so an absent output stays absent. Anything else is a leaf.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from graphnn.core.dims import Dim
+from graphnn.core.dtypes import as_dtype
 from graphnn.core.spec import TensorSpec
 
-__all__ = ["flatten", "flatten_like", "leaf_paths", "map_leaves", "outline", "parts", "unflatten"]
+__all__ = [
+    "flatten",
+    "flatten_like",
+    "form_text",
+    "leaf_paths",
+    "map_leaves",
+    "outline",
+    "parts",
+    "unflatten",
+]
 
 
 def parts(tree: Any) -> dict[Any, Any] | None:
@@ -108,3 +119,30 @@ def flatten_like(pattern: Any, tree: Any) -> list[Any]:
         inside = ", ".join(map(repr, expected)) if is_named else str(len(expected))
         raise ValueError(f"{tree!r} in place of a {type(pattern).__name__} of {inside}")
     return [leaf for name, value in expected.items() for leaf in flatten_like(value, found[name])]
+
+
+def form_text(tree: Any) -> str:
+    """A structure for messages: its containers, and shape and dtype of its leaves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from graphnn.core.structure import form_text
+    >>> form_text((np.zeros((2, 3)), {"c": 1}))
+    '(f64[2, 3], {c: 1})'
+    """
+    inside = parts(tree)
+    if inside is None:
+        spec = getattr(tree, "spec", None)
+        if spec is None and hasattr(tree, "shape") and hasattr(tree, "dtype"):
+            spec = TensorSpec(tuple(map(int, tree.shape)), as_dtype(tree.dtype))
+        return reprlib.repr(tree) if spec is None else str(spec)
+    if tree is None:
+        return "None"
+    texts = [form_text(value) for value in inside.values()]
+    if isinstance(tree, list):
+        return f"[{', '.join(texts)}]"
+    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
+        return f"({', '.join(texts)}{',' * (len(texts) == 1)})"
+    named = ", ".join(f"{name}: {text}" for name, text in zip(inside, texts, strict=True))
+    return f"{{{named}}}" if isinstance(tree, dict) else f"{type(tree).__name__}({named})"

@@ -110,7 +110,7 @@ def _vowels(folder: Path, part: str) -> Sequences:
             hint="pip install --no-deps aeon==1.6.0",
         )
     sequences, labels = read_ts(path)
-    x, lengths = pad_sequences(sequences, 29)
+    x, lengths = pad_sequences(sequences, 29, batch_first=True)
     speakers = np.array(labels, np.int64) - 1
     if x.shape != _VOWELS_SHAPES[part] or set(speakers) != set(range(9)):
         raise ShapeError(

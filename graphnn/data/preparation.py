@@ -163,9 +163,13 @@ def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
 
 
 def pad_sequences(
-    sequences: Sequence[Any], length: int | None = None, *, batch_first: bool = True
+    sequences: Sequence[Any], length: int | None = None, *, batch_first: bool = False
 ) -> tuple[Array, Array]:
     """Sequences of different lengths as one array, with zeros behind their ends.
+
+    The time is the first axis, as in recurrent layers and in PyTorch's function of this name. What
+    takes samples by the first axis, such as mini-batches, and the tokens of encoders and decoders
+    need ``batch_first=True``.
 
     With ``length`` given, arrays have the same shape in all batches, and a program is compiled for
     it once.
@@ -173,10 +177,11 @@ def pad_sequences(
     Parameters
     ----------
     sequences : sequence of array_like
-        Of shapes (time, ...) that agree in all but the time, and of one dtype.
+        Of shapes (time, ...) that agree in all but the time, and of one dtype. An empty list has
+        the shape and the dtype of the others.
     length : int, optional
         Steps of the result. Default: those of the longest.
-    batch_first : bool, default True
+    batch_first : bool, default False
         The result is (samples, length, ...); else it is (length, samples, ...).
 
     Returns
@@ -194,11 +199,17 @@ def pad_sequences(
     >>> import graphnn as gn
     >>> x, lengths = gn.data.pad_sequences([[1, 2, 3], [4]])
     >>> x.tolist(), lengths.tolist()
-    ([[1, 2, 3], [4, 0, 0]], [3, 1])
+    ([[1, 4], [2, 0], [3, 0]], [3, 1])
+    >>> gn.data.pad_sequences([[1, 2, 3], [4]], batch_first=True)[0].tolist()
+    [[1, 2, 3], [4, 0, 0]]
     """
     listed = [as_array(each) for each in sequences]
     if not listed or any(each.ndim == 0 for each in listed):
         raise ShapeError("pad_sequences: arrays with an axis of time are needed")
+    # A list without elements says nothing of its dtype.
+    telling = [each for each in listed if each.size] or listed[:1]
+    empty = np.zeros((0, *telling[0].shape[1:]), telling[0].dtype)
+    listed = [empty if each.shape == (0,) else each for each in listed]
     kinds = dict.fromkeys((each.shape[1:], each.dtype.name) for each in listed)
     if len(kinds) != 1:
         told = " and ".join(f"(time, {', '.join(map(str, s))}) {d}" for s, d in list(kinds)[:2])

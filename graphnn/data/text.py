@@ -10,6 +10,7 @@ import numpy as np
 from graphnn.core.arrays import as_array
 from graphnn.core.errors import ArgumentError
 from graphnn.core.op import Array
+from graphnn.core.spec import shape_text
 
 __all__ = ["Vocabulary"]
 
@@ -69,15 +70,19 @@ class Vocabulary:
         >>> gn.data.Vocabulary.of(["bad", "cab"])
         <Vocabulary of 4 symbols: a b c d>
         """
-        return cls(sorted({symbol for sequence in sequences for symbol in sequence}))
+        try:
+            return cls(sorted({symbol for sequence in sequences for symbol in sequence}))
+        except TypeError as error:
+            raise ArgumentError(
+                f"Vocabulary.of: sequences of symbols that can be put in order are needed: {error}",
+                hint="Vocabulary(symbols) takes any hashable symbols in the order given",
+            ) from error
 
     def __len__(self) -> int:
         """Number of tokens: symbols, and the three that are none."""
         return len(self.symbols) + 3
 
-    def encode(
-        self, sequence: Iterable[Hashable], *, start: bool = False, end: bool = False
-    ) -> Array:
+    def encode(self, sequence: Iterable[Any], *, start: bool = False, end: bool = False) -> Array:
         """The tokens of a sequence, int64.
 
         Parameters
@@ -93,7 +98,7 @@ class Vocabulary:
         """
         tokens = [self.start] if start else []
         for symbol in sequence:
-            if symbol not in self._tokens:
+            if not isinstance(symbol, Hashable) or symbol not in self._tokens:
                 raise ArgumentError(f"{self!r} has no {symbol!r}")
             tokens.append(self._tokens[symbol])
         return np.array(tokens + [self.end] * end, np.int64)
@@ -106,9 +111,16 @@ class Vocabulary:
         Raises
         ------
         ArgumentError
-            If a number is no token.
+            If it is not one sequence, or a number is no token.
         """
-        listed: Sequence[int] = as_array(tokens).tolist()
+        array = as_array(tokens)
+        if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+            raise ArgumentError(
+                f"{self!r}: tokens are integers of shape (time,), not {array.dtype.name} of "
+                f"{shape_text(array.shape)}",
+                hint="[vocabulary.decode(row) for row in rows]" if array.ndim > 1 else None,
+            )
+        listed: Sequence[int] = array.tolist()
         kept = listed[: listed.index(self.end)] if self.end in listed else listed
         for token in kept:
             if not 0 <= token < len(self):

@@ -53,13 +53,16 @@ def read_ts(path: str | PathLike[str]) -> tuple[list[Array], list[str]]:
         raise ArgumentError(
             f"{path}: only sequences with labels and without time stamps can be read"
         )
+    dimensions = head.get("dimensions")
+    if dimensions is not None and not dimensions.isdecimal():
+        raise ArgumentError(f"{path}: @dimensions is a number, not {dimensions!r}")
     sequences, labels = [], []
     for place, line in lines:
         *channels, label = line.split(":")
         if classes and label.strip() not in classes:
             raise ArgumentError(f"{place}: the label {label.strip()!r} is none of {classes}")
-        if len(channels) != int(head.get("dimensions", len(channels))):
-            raise ArgumentError(f"{place}: {len(channels)} channels, not {head['dimensions']}")
+        if dimensions is not None and len(channels) != int(dimensions):
+            raise ArgumentError(f"{place}: {len(channels)} channels, not {dimensions}")
         sequences.append(_sequence(place, channels))
         labels.append(label.strip())
     return sequences, labels
@@ -82,7 +85,7 @@ def _head(path: str | PathLike[str], lines: Iterator[tuple[str, str]]) -> dict[s
             raise ArgumentError(f"{place}: a sequence before the line @data")
         if name.lower() == "@data":
             return head
-        head[name[1:].lower()] = value
+        head[name[1:].lower()] = value.strip()
     raise ArgumentError(f"{path}: there is no line @data, with which the sequences begin")
 
 

@@ -4,6 +4,7 @@ from graphnn.nn.activations import *
 from graphnn.nn.attention import *
 from graphnn.nn.cells import *
 from graphnn.nn.conv_lstm import *
+from graphnn.nn.decoder import *
 from graphnn.nn.decoding import *
 from graphnn.nn.dense import *
 from graphnn.nn.dropout import *
@@ -14,5 +15,6 @@ from graphnn.nn.module import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.recurrent_nets import *
 from graphnn.nn.seq2seq import *
+from graphnn.nn.sequence_layer import *
 from graphnn.nn.sequence_wrappers import *
 from graphnn.nn.sequential import *

@@ -19,7 +19,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
-from graphnn.nn.recurrent import real_steps
+from graphnn.nn.padding import real_steps
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import sum
 from graphnn.ops.constants import constant
@@ -70,7 +70,8 @@ class Attention(Module):
         values : Node, of shape (time, batch, features), optional
             Default: the keys.
         lengths : Node, of shape (batch,), optional
-            Integers: how many steps of a sample count, from the first. The others weigh 0.
+            Integers: how many steps of a sample count, from the first. The others weigh 0, and
+            their keys and values may be anything, NaN as well.
         mask : Node, of shape (time, batch), optional
             Bool: which steps count; instead of lengths.
 
@@ -92,6 +93,11 @@ class Attention(Module):
         values = keys if values is None else as_node(values)
         self._check(query, keys, values)
         seen = real_steps(repr(self), keys.shape[:2], lengths, mask)
+        if seen is not None:  # a weight of 0 does not silence NaN
+            beside = expand_dims(seen, -1)
+            is_key = values is keys
+            keys = where(beside, keys, 0)
+            values = keys if is_key else where(beside, values, 0)
         weights = _masked_softmax(self.scores(query, keys), seen)
         return sum(expand_dims(weights, -1) * values, 0), weights
 

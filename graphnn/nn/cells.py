@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 import graphnn.init as initializers
-from graphnn.core.arguments import require_number, require_positive
+from graphnn.core.arguments import (
+    options_of,
+    require_function,
+    require_known,
+    require_number,
+    require_positive,
+)
 from graphnn.core.dims import Shape, Size, as_size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ShapeError
@@ -22,7 +28,7 @@ from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
-from graphnn.core.structure import flatten
+from graphnn.core.structure import flatten, form_text
 from graphnn.nn.module import Module
 from graphnn.ops.activation import linear
 from graphnn.ops.arithmetic import multiply
@@ -35,7 +41,7 @@ from graphnn.ops.trigonometric import tanh
 
 __all__ = ["Cell", "JordanCell", "SimpleRNNCell", "WeightedCell"]
 
-Function = Callable[[Node], Node]
+Activation = Callable[[Node], Node]
 """What cells take as an activation: a function from node to node, or a layer."""
 
 
@@ -94,10 +100,6 @@ class WeightedCell(Cell):
     Parameters
     ----------
     in_features, hidden_features : int
-    gates : int
-        How many of ``hidden_features`` columns the weights have.
-    recurrent_features : int, optional
-        Size of what ``recurrent_weight`` is multiplied with; default: ``hidden_features``.
     bias : bool, default True
     layer_norm : bool, default False
         Normalise ``x @ input_weight`` and ``h @ recurrent_weight`` over the columns of all gates,
@@ -116,19 +118,26 @@ class WeightedCell(Cell):
 
     Attributes
     ----------
+    gates : int
+        How many of ``hidden_features`` columns the weights have: 1, or what a subclass sets before
+        it calls this constructor.
+    recurrent_features : int
+        Size of what ``recurrent_weight`` is multiplied with: ``hidden_features``, or what a
+        subclass sets.
     input_weight : Parameter of shape (in_features, gates * hidden_features)
     recurrent_weight : Parameter of shape (recurrent_features, gates * hidden_features)
     bias : Parameter of shape (gates * hidden_features,), or None
     input_gain, recurrent_gain : Parameter of the shape of the bias, or None
     """
 
+    gates: int = 1
+    recurrent_features: int
+
     def __init__(
         self,
         in_features: int,
         hidden_features: int,
         *,
-        gates: int = 1,
-        recurrent_features: int | None = None,
         bias: bool = True,
         layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
@@ -137,22 +146,24 @@ class WeightedCell(Cell):
         bias_init: initializers.Initializer = initializers.zeros,
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = FLOAT32,
+        **unknown: Any,
     ) -> None:
         what = type(self).__name__
+        for option in unknown:
+            require_known(what, "option", option, options_of(type(self)))
         require_positive(what, in_features=in_features, hidden_features=hidden_features)
-        if recurrent_features is None:
-            recurrent_features = hidden_features
         self.in_features = in_features
         self.hidden_features = self.out_features = hidden_features
-        self.recurrent_features = recurrent_features
+        if not hasattr(self, "recurrent_features"):
+            self.recurrent_features = hidden_features
         self.layer_norm = layer_norm
         self.recurrent_dropout = require_number(
             what, "recurrent_dropout", recurrent_dropout, below=1.0
         )
         self._init, self._bias_init, self._rng, self._dtype = init, bias_init, rng, dtype
-        columns = (gates * hidden_features,)
-        self.input_weight = self._weight(init, in_features, gates)
-        self.recurrent_weight = self._weight(recurrent_init, recurrent_features, gates)
+        columns = (self.gates * hidden_features,)
+        self.input_weight = self._weight(init, in_features)
+        self.recurrent_weight = self._weight(recurrent_init, self.recurrent_features)
         self.bias = self._parameter(bias_init, columns) if bias else None
         self.input_gain = self._parameter(_ones, columns) if layer_norm else None
         self.recurrent_gain = self._parameter(_ones, columns) if layer_norm else None
@@ -163,9 +174,9 @@ class WeightedCell(Cell):
         """A parameter of this cell's dtype."""
         return parameter(init(shape, self._rng), dtype=self._dtype)
 
-    def _weight(self, init: initializers.Initializer, rows: int, gates: int) -> Parameter:
-        """A weight of several gates side by side; each is initialised as a matrix of its own."""
-        blocks = [init((rows, self.hidden_features), self._rng) for _ in range(gates)]
+    def _weight(self, init: initializers.Initializer, rows: int) -> Parameter:
+        """A weight of all gates side by side; each is initialised as a matrix of its own."""
+        blocks = [init((rows, self.hidden_features), self._rng) for _ in range(self.gates)]
         return parameter(np.concatenate(blocks, axis=1), dtype=self._dtype)
 
     # -------------------------------------------------------------------------- within a step
@@ -190,6 +201,21 @@ class WeightedCell(Cell):
         mask = dropout_mask(None, self.recurrent_dropout, h.shape, h.dtype)
         return partial(self, recurrent_mask=mask)
 
+    def _checked(self, carry: Any, x: Any) -> Any:
+        """The carry, if it has the form of this cell's."""
+        expected = self.zero_state("batch")
+        given = [getattr(leaf, "shape", None) for leaf in flatten(carry)]
+        fits = len(given) == len(flatten(expected)) and all(
+            shape is not None and shape[1:] == leaf.shape[1:]
+            for shape, leaf in zip(given, flatten(expected), strict=True)
+        )
+        if fits and (isinstance(carry, tuple | list) == isinstance(expected, tuple)):
+            return carry
+        raise ShapeError(
+            f"{self!r}: the carry of a step must be {form_text(expected)}, not {form_text(carry)}",
+            hint="carry first: carry, y = cell(carry, x)",
+        )
+
     def _from_input(self, x: Any) -> Node:
         """What the input of a step adds to all gates, bias and all."""
         x = as_node(x)
@@ -213,13 +239,13 @@ class WeightedCell(Cell):
         gain = self.recurrent_gain
         return self._normalized(product, gain if gain is None else gain[part])
 
-    def _normalized(self, y: Node, gain: Node | None) -> Node:
-        return y if gain is None else normalized(y, gain, axis=1)
+    def _normalized(self, y: Node, gain: Node | None, shift: Node | None = None) -> Node:
+        return y if gain is None else normalized(y, gain, shift, axis=1)
 
-    def _split(self, sums: Node, gates: int) -> list[Node]:
-        """Gates that lie side by side, one by one."""
+    def _split(self, sums: Node, gates: int | None = None) -> list[Node]:
+        """Gates that lie side by side, one by one; all by default."""
         size = self.hidden_features
-        return [sums[:, n * size : (n + 1) * size] for n in range(gates)]
+        return [sums[:, n * size : (n + 1) * size] for n in range(gates or self.gates)]
 
     # What a convolutional cell does in another way.
 
@@ -232,9 +258,24 @@ class WeightedCell(Cell):
     def _shifted(self, y: Node, bias: Node) -> Node:
         return y + bias
 
+    def _sizes(self) -> list[Any]:
+        """What is given by position."""
+        return [self.in_features, self.hidden_features]
+
     def extra_repr(self) -> str:
-        """The sizes."""
-        return f"{self.in_features}, {self.hidden_features}{', layer_norm=True' * self.layer_norm}"
+        """The sizes, and what differs from the default."""
+        sizes = ", ".join(map(str, self._sizes()))
+        chosen = {
+            "layer_norm=True": self.layer_norm,
+            "bias=False": self.bias is None,
+            f"recurrent_dropout={self.recurrent_dropout:g}": self.recurrent_dropout != 0,
+        }
+        shown = [sizes, *(text for text, differs in chosen.items() if differs)]
+        for name, usual in options_of(type(self)).items():
+            if name.endswith("activation"):
+                given = getattr(self, name, usual)
+                shown += [] if given is usual else [f"{name}={getattr(given, '__name__', given)}"]
+        return ", ".join(shown)
 
 
 def _ones(shape: tuple[int, ...], rng: np.random.Generator | None = None) -> Array:
@@ -271,11 +312,14 @@ class SimpleRNNCell(WeightedCell):
         hidden_features: int,
         out_features: int | None = None,
         *,
-        activation: Function = tanh,
-        output_activation: Function = linear,
+        activation: Activation = tanh,
+        output_activation: Activation = linear,
         **options: Any,
     ) -> None:
         super().__init__(in_features, hidden_features, **options)
+        require_function(
+            type(self).__name__, activation=activation, output_activation=output_activation
+        )
         self.activation = activation
         self.output_activation = output_activation
         self.output_weight: Parameter | None = None
@@ -293,6 +337,7 @@ class SimpleRNNCell(WeightedCell):
 
     def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
         """One step: from h to h, and the output."""
+        carry = self._checked(carry, x)
         h = self.activation(self._from_input(x) + self._from_state(carry, recurrent_mask))
         return h, self._output(h)
 
@@ -302,10 +347,9 @@ class SimpleRNNCell(WeightedCell):
         y = matmul(h, self.output_weight)
         return self.output_activation(y if self.output_bias is None else y + self.output_bias)
 
-    def extra_repr(self) -> str:
-        """The sizes."""
-        sizes = super().extra_repr()
-        return sizes if self.output_weight is None else f"{sizes}, {self.out_features}"
+    def _sizes(self) -> list[Any]:
+        above = [] if self.output_weight is None else [self.out_features]
+        return [*super()._sizes(), *above]
 
 
 class JordanCell(SimpleRNNCell):
@@ -338,13 +382,8 @@ class JordanCell(SimpleRNNCell):
         alpha: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(
-            in_features,
-            hidden_features,
-            out_features,
-            recurrent_features=out_features,
-            **options,
-        )
+        self.recurrent_features = out_features
+        super().__init__(in_features, hidden_features, out_features, **options)
         self.alpha = require_number("JordanCell", "alpha", alpha)
 
     def zero_state(self, batch: Size | str) -> Node:
@@ -353,6 +392,7 @@ class JordanCell(SimpleRNNCell):
 
     def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
         """One step: from context to context, and the output."""
+        carry = self._checked(carry, x)
         h = self.activation(self._from_input(x) + self._from_state(carry, recurrent_mask))
         y = self._output(h)
         return (y if self.alpha == 0 else self.alpha * carry + y), y

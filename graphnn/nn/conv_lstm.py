@@ -34,7 +34,8 @@ class ConvLSTMCell(LSTMCell):
     in_features, hidden_features : int
         Channels.
     spatial_shape : sequence of int or str
-        One to three sizes; names for sizes that are not known until a program is called.
+        One to three sizes. A size that is not known until a program is called has a name, the
+        same as in the input: the zeros that a sequence begins with are made of it.
     kernel_size : int or sequence of int
         Of the window, along all axes or along each.
     **options
@@ -64,7 +65,13 @@ class ConvLSTMCell(LSTMCell):
         kernel_size: int | Sequence[int],
         **options: Any,
     ) -> None:
-        self.spatial_shape: Shape = tuple(map(as_size, spatial_shape))
+        try:
+            self.spatial_shape: Shape = tuple(map(as_size, spatial_shape))
+        except TypeError:
+            raise ShapeError(
+                f"ConvLSTMCell: spatial_shape is a sequence of sizes, not {spatial_shape!r}",
+                hint="of pictures, (height, width); the size of the kernel comes after it",
+            ) from None
         axes = len(self.spatial_shape)
         if not 1 <= axes <= 3:
             raise ShapeError(
@@ -88,10 +95,10 @@ class ConvLSTMCell(LSTMCell):
         """Shape of the input of a step without the batch."""
         return (self.in_features, *self.spatial_shape)
 
-    def _weight(self, init: initializers.Initializer, rows: int, gates: int) -> Parameter:
-        """Filters of several gates one after the other, initialised as the matrices they are."""
+    def _weight(self, init: initializers.Initializer, rows: int) -> Parameter:
+        """Filters of all gates one after the other, initialised as the matrices they are."""
         shape = (rows * math.prod(self.window), self.hidden_features)
-        blocks = [init(shape, self._rng).T for _ in range(gates)]
+        blocks = [init(shape, self._rng).T for _ in range(self.gates)]
         filters = np.concatenate(blocks).reshape(-1, rows, *self.window)
         return parameter(filters, dtype=self._dtype)
 
@@ -118,8 +125,5 @@ class ConvLSTMCell(LSTMCell):
     def _shifted(self, y: Node, bias: Node) -> Node:
         return y + to_shape(bias, (bias.shape[0], *[1] * len(self.spatial_shape)))
 
-    def extra_repr(self) -> str:
-        """The sizes, and which variant it is."""
-        channels, hidden, *variant = super().extra_repr().split(", ")
-        sizes = shape_text(self.spatial_shape), shape_text(self.window)
-        return ", ".join([channels, hidden, *sizes, *variant])
+    def _sizes(self) -> list[Any]:
+        return [*super()._sizes(), shape_text(self.spatial_shape), shape_text(self.window)]

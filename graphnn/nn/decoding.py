@@ -4,6 +4,8 @@ All take any step ``(state, tokens) -> (log_probabilities, state)``, a function 
 are int64 of shape (batch,), log-probabilities have shape (batch, vocabulary), and the state is
 any nested structure of nodes whose leading axis is the batch. What is the same for all steps,
 such as the memory of an encoder, a step reads from outside.
+
+All are scans of conds: once every sequence has ended, the steps that are left compute nothing.
 """
 
 from __future__ import annotations
@@ -16,19 +18,21 @@ import numpy as np
 from graphnn.compiler.batching import vmap
 from graphnn.core.arguments import require_number, require_positive
 from graphnn.core.dims import Size
-from graphnn.core.dtypes import INT64, DType, is_floating
-from graphnn.core.errors import ArgumentError, ShapeError
+from graphnn.core.dtypes import INT64, is_floating, is_integer
+from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.structure import flatten, map_leaves
 from graphnn.ops.arithmetic import floor_divide, mod, where
 from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
+from graphnn.ops.conditionals import cond
 from graphnn.ops.creation import full, iota, zeros
 from graphnn.ops.gathering import gather, take_along_axis
 from graphnn.ops.logic import equal, logical_or, not_equal
 from graphnn.ops.movement import expand_dims, moveaxis, squeeze, swapaxes
 from graphnn.ops.operands import as_node, cast_to
 from graphnn.ops.random import categorical, split
+from graphnn.ops.reduction import all as all_of
 from graphnn.ops.reduction import argmax
 from graphnn.ops.scans import scan
 from graphnn.ops.sorting import top_k
@@ -71,7 +75,7 @@ def greedy(step: DecodingStep, state: Any, start: Any, end: int, max_length: int
     end : int
         The token after which a sequence is over.
     max_length : int
-        Number of steps.
+        Most steps; none is computed once all sequences have ended.
 
     Returns
     -------
@@ -79,8 +83,8 @@ def greedy(step: DecodingStep, state: Any, start: Any, end: int, max_length: int
 
     Raises
     ------
-    ShapeError, ArgumentError
-        If shapes do not fit, or the end is no token.
+    ShapeError, DTypeError, ArgumentError
+        If shapes do not fit, or the start or the end is no token.
 
     Examples
     --------
@@ -158,7 +162,7 @@ def _extend(
     choose: Callable[[Node, Any], Node],
 ) -> Decoded:
     """One token after the other, chosen from the log-probabilities and the key of a step."""
-    state, tokens, dtype, _ = _prepared(what, step, state, start, end, max_length)
+    state, tokens, asked = _prepared(what, step, state, start, end, max_length)
 
     def advance(carry: Any, key: Any) -> Any:
         state, tokens, ended, scores = carry
@@ -168,7 +172,8 @@ def _extend(
         scores = where(ended, scores, scores + gained)
         return (state, chosen, logical_or(ended, equal(chosen, end)), scores), chosen
 
-    first = (state, tokens, zeros(tokens.shape, bool), zeros(tokens.shape, dtype))
+    first = (state, tokens, zeros(tokens.shape, bool), zeros(tokens.shape, asked.dtype))
+    advance = _while_any_goes_on(advance, full(tokens.shape, end, INT64))
     (*_, scores), chosen = scan(advance, first, keys, length=max_length)
     chosen = swapaxes(chosen, 0, 1)
     return Decoded(chosen, _lengths(chosen, end), scores)
@@ -223,7 +228,8 @@ def beam_search(
     """
     require_positive("beam_search", beam=beam)
     require_number("beam_search", "length_penalty", length_penalty)
-    state, tokens, dtype, vocabulary = _prepared("beam_search", step, state, start, end, max_length)
+    state, tokens, asked = _prepared("beam_search", step, state, start, end, max_length)
+    dtype, vocabulary = asked.dtype, asked.shape[1]
     (batch,), shape = tokens.shape, (beam, *tokens.shape)
     samples = iota(shape, 1)
 
@@ -252,6 +258,7 @@ def beam_search(
     # At first, all hypotheses are the same: one alone counts.
     scores = where(equal(iota(shape), 0), 0.0, full((), -np.inf, dtype))
     first = (*map_leaves(spread, (state, tokens)), zeros(shape, bool), scores, zeros(shape, INT64))
+    advance = _while_any_goes_on(advance, (iota(shape), full(shape, end, INT64)))
     (*_, scores, counts), (parents, tokens) = scan(advance, first, length=max_length)
 
     def trace_back(places: Node, made: Any) -> Any:
@@ -264,6 +271,24 @@ def beam_search(
     return Decoded(chosen, _lengths(chosen, end), scores)
 
 
+def _while_any_goes_on(advance: Callable[[Any, Any], Any], resting: Any) -> Callable[..., Any]:
+    """A step that computes nothing once every sequence has ended.
+
+    Parameters
+    ----------
+    advance : callable
+        A step whose carry is (state, tokens, whether sequences have ended, ...). It leaves
+        whatever comes after the state as it is where all have ended.
+    resting : Node or nested structure of Node
+        What it gives from then on.
+    """
+
+    def step(carry: Any, element: Any) -> Any:
+        return cond(all_of(carry[2]), lambda: (carry, resting), lambda: advance(carry, element))
+
+    return step
+
+
 def _lengths(tokens: Node, end: int) -> Node:
     """Tokens before the end."""
     return sum(cast_to(not_equal(tokens, end), INT64), -1)
@@ -271,8 +296,8 @@ def _lengths(tokens: Node, end: int) -> Node:
 
 def _prepared(
     what: str, step: DecodingStep, state: Any, start: Any, end: int, max_length: int
-) -> tuple[Any, Node, DType, int]:
-    """The state and the first tokens as nodes; dtype and size of what a step gives."""
+) -> tuple[Any, Node, Node]:
+    """The state and the first tokens as nodes, and the log-probabilities of the first step."""
     require_positive(what, max_length=max_length)
     state = map_leaves(as_node, state)
     batch = _batch(what, state)
@@ -284,8 +309,12 @@ def _prepared(
             f"{what}: the start must be one token, or tokens of shape {shape_text((batch,))} as "
             f"the state has samples, not {shape_text(tokens.shape)}"
         )
+    if not is_integer(tokens.dtype):
+        raise DTypeError(f"{what}: the start is a token, an integer, not {tokens.dtype.name}")
     tokens = cast_to(tokens, INT64)
-    # Asked once beforehand: what nobody reads is not computed.
+    # Asked once beforehand: what nobody reads is not computed. And what all steps share, such as
+    # products of a memory, is there before their cond, so it belongs to no branch but is computed
+    # once (see ADR 17); whoever scans the step keeps this alive until then.
     given: Any = step(state, tokens)
     if not isinstance(given, tuple) or len(given) != 2:
         raise ArgumentError(
@@ -299,9 +328,11 @@ def _prepared(
             f"not {found.spec}"
         )
     vocabulary = found.shape[1]
-    if not isinstance(vocabulary, int) or not 0 <= end < vocabulary:
+    last: Any = end
+    is_token = isinstance(last, int | np.integer) and isinstance(vocabulary, int)
+    if not is_token or not 0 <= last < vocabulary:
         raise ArgumentError(f"{what}: the end, {end}, is none of {vocabulary} tokens")
-    return state, tokens, found.dtype, vocabulary
+    return state, tokens, found
 
 
 def _batch(what: str, state: Any) -> Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import graphnn.init as initializers
 from graphnn.core.arguments import require_positive
 from graphnn.core.dtypes import FLOAT32, DTypeLike
+from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
@@ -58,6 +60,11 @@ class Embedding(Module):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = FLOAT32,
     ) -> None:
+        if isinstance(vocabulary, Sized):
+            raise ArgumentError(
+                f"Embedding: vocabulary is a number of tokens, not {vocabulary!r}",
+                hint="len(vocabulary)",
+            )
         require_positive("Embedding", vocabulary=vocabulary, features=features)
         self.padding_index = padding_index
         self.weight = parameter(init((vocabulary, features), rng), dtype=dtype)

@@ -6,15 +6,13 @@ from functools import partial
 from typing import Any
 
 import graphnn.init as initializers
-from graphnn.core.arguments import require_positive
+from graphnn.core.arguments import require_function, require_known, require_positive
 from graphnn.core.dims import Size
-from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.state import Parameter
-from graphnn.nn.cells import Function, WeightedCell
+from graphnn.nn.cells import Activation, WeightedCell
 from graphnn.ops.activation import sigmoid
-from graphnn.ops.normalization import layer_norm as normalized
 from graphnn.ops.products import matmul
 from graphnn.ops.trigonometric import tanh
 
@@ -73,9 +71,9 @@ class LSTMCell(WeightedCell):
         in_features: int,
         hidden_features: int,
         *,
-        activation: Function = tanh,
-        recurrent_activation: Function = sigmoid,
-        output_activation: Function = tanh,
+        activation: Activation = tanh,
+        recurrent_activation: Activation = sigmoid,
+        output_activation: Activation = tanh,
         forget_bias: float = 1.0,
         peephole: bool = False,
         coupled: bool = False,
@@ -85,17 +83,20 @@ class LSTMCell(WeightedCell):
         if projection is not None:
             require_positive(type(self).__name__, projection=projection)
         self.coupled = coupled
-        super().__init__(
-            in_features,
-            hidden_features,
-            gates=3 if coupled else 4,
-            recurrent_features=projection,
-            **options,
+        self.gates = 3 if coupled else 4
+        self.recurrent_features = hidden_features if projection is None else projection
+        super().__init__(in_features, hidden_features, **options)
+        require_function(
+            type(self).__name__,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            output_activation=output_activation,
         )
         self.activation = activation
         self.recurrent_activation = recurrent_activation
         self.output_activation = output_activation
-        self.out_features = hidden_features if projection is None else projection
+        self.out_features = self.recurrent_features
+        self.forget_bias = forget_bias
         if self.bias is not None:
             first = 0 if coupled else hidden_features
             self._add_to_bias(slice(first, first + hidden_features), forget_bias)
@@ -129,17 +130,16 @@ class LSTMCell(WeightedCell):
         self, carry: tuple[Node, Node], x: Any, recurrent_mask: Node | None = None
     ) -> tuple[tuple[Node, Node], Node]:
         """One step: from (h, c) to (h, c), and h."""
-        h, before = carry
+        h, before = self._checked(carry, x)
         sums = self._from_input(x) + self._from_state(h, recurrent_mask)
-        parts = self._split(sums, 3 if self.coupled else 4)
+        parts = self._split(sums)
         names = "fgo" if self.coupled else "ifgo"
         gates = dict(zip(names, parts, strict=True))
         f = self._gate(gates, "f", before)
         i = 1.0 - f if self.coupled else self._gate(gates, "i", before)
         c = f * before + i * self.activation(gates["g"])
         o = self._gate(gates, "o", c)
-        shown = c if self.cell_gain is None else self._normalized_cell(c)
-        h = o * self.output_activation(shown)
+        h = o * self.output_activation(self._normalized(c, self.cell_gain, self.cell_shift))
         if self.projection_weight is not None:
             h = matmul(h, self.projection_weight)
         return (h, c), h
@@ -152,12 +152,10 @@ class LSTMCell(WeightedCell):
             gate = gate + self.peephole_weight[row] * seen
         return self.recurrent_activation(gate)
 
-    def _normalized_cell(self, c: Node) -> Node:
-        return normalized(c, self.cell_gain, self.cell_shift, axis=1)
-
     def extra_repr(self) -> str:
         """The sizes, and which variant it is."""
         chosen = {
+            f"forget_bias={self.forget_bias:g}": self.forget_bias != 1,
             "peephole=True": self.peephole_weight is not None,
             "coupled=True": self.coupled,
             f"projection={self.out_features}": self.projection_weight is not None,
@@ -201,6 +199,8 @@ class GRUCell(WeightedCell):
         b' of the separate form.
     """
 
+    gates = 3
+
     def __init__(
         self,
         in_features: int,
@@ -208,16 +208,19 @@ class GRUCell(WeightedCell):
         *,
         form: str = "separate",
         update: str | None = None,
-        activation: Function = tanh,
-        recurrent_activation: Function = sigmoid,
+        activation: Activation = tanh,
+        recurrent_activation: Activation = sigmoid,
         **options: Any,
     ) -> None:
-        _require_word("form", form, ("separate", "concatenated"))
+        require_known("GRUCell", "form", form, ("separate", "concatenated"))
         if update is None:
             update = "keep" if form == "separate" else "replace"
-        _require_word("update", update, ("keep", "replace"))
-        super().__init__(in_features, hidden_features, gates=3, **options)
+        require_known("GRUCell", "update", update, ("keep", "replace"))
+        super().__init__(in_features, hidden_features, **options)
         self.form, self.update = form, update
+        require_function(
+            type(self).__name__, activation=activation, recurrent_activation=recurrent_activation
+        )
         self.activation = activation
         self.recurrent_activation = recurrent_activation
         self.recurrent_bias = None
@@ -226,8 +229,9 @@ class GRUCell(WeightedCell):
 
     def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
         """One step: from h to h, and h."""
+        carry = self._checked(carry, x)
         gates = self._separate if self.form == "separate" else self._concatenated
-        z, n = gates(carry, self._split(self._from_input(x), 3), recurrent_mask)
+        z, n = gates(carry, self._split(self._from_input(x)), recurrent_mask)
         old, new = (carry, n) if self.update == "keep" else (n, carry)
         h = (1.0 - z) * new + z * old
         return h, h
@@ -237,7 +241,7 @@ class GRUCell(WeightedCell):
         from_state = self._from_state(h, mask)
         if self.recurrent_bias is not None:
             from_state = from_state + self.recurrent_bias
-        states = self._split(from_state, 3)
+        states = self._split(from_state)
         r, z = (self.recurrent_activation(inputs[k] + states[k]) for k in range(2))
         return z, self.activation(inputs[2] + r * states[2])
 
@@ -272,30 +276,29 @@ class MinimalGatedCell(WeightedCell):
         Those of :class:`WeightedCell`.
     """
 
+    gates = 2
+
     def __init__(
         self,
         in_features: int,
         hidden_features: int,
         *,
-        activation: Function = tanh,
-        recurrent_activation: Function = sigmoid,
+        activation: Activation = tanh,
+        recurrent_activation: Activation = sigmoid,
         **options: Any,
     ) -> None:
-        super().__init__(in_features, hidden_features, gates=2, **options)
+        super().__init__(in_features, hidden_features, **options)
+        require_function(
+            type(self).__name__, activation=activation, recurrent_activation=recurrent_activation
+        )
         self.activation = activation
         self.recurrent_activation = recurrent_activation
 
     def forward(self, carry: Node, x: Any, recurrent_mask: Node | None = None) -> tuple[Node, Node]:
         """One step: from h to h, and h."""
-        for_f, for_n = self._split(self._from_input(x), 2)
+        carry = self._checked(carry, x)
+        for_f, for_n = self._split(self._from_input(x))
         f = self.recurrent_activation(for_f + self._from_state(carry, recurrent_mask, 0, 1))
         n = self.activation(for_n + self._from_state(f * carry, recurrent_mask, 1))
         h = (1.0 - f) * carry + f * n
         return h, h
-
-
-def _require_word(name: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ArgumentError(
-            f"GRUCell: no {name} {given!r}", hint=f"there are {', '.join(map(repr, known))}"
-        )

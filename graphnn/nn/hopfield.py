@@ -13,6 +13,7 @@ from graphnn.core.arrays import as_array
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
+from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
@@ -173,12 +174,7 @@ class Hopfield(Module):
             raise ShapeError(
                 f"{self!r}: patterns must be (n, {self.units}), not {shape_text(array.shape)}"
             )
-        wrong = array[np.abs(array) != 1]
-        if wrong.size:
-            raise ArgumentError(
-                f"{self!r}: patterns consist of -1 and 1, and {wrong.flat[0]} is neither",
-                hint="of bits, 2 * bits - 1; of pixels, np.where(pixels > 0.5, 1, -1)",
-            )
+        self._require_signs("patterns", array)
         self.weight.value = evaluate(hebbian(array.astype(self.weight.dtype)))
 
     def recall(self, state: Any, sweeps: int = 5, *, key: Node | None = None) -> Node:
@@ -203,7 +199,8 @@ class Hopfield(Module):
         ShapeError
             If the state does not fit the units.
         ArgumentError
-            If ``sweeps`` is not a positive integer.
+            If ``sweeps`` is not a positive integer, or a number of a state that is known is
+            neither -1 nor 1. What a program is fed with is not looked at.
         """
         last: Node = self(state, sweeps, key=key)
         return last
@@ -211,7 +208,10 @@ class Hopfield(Module):
     def forward(self, state: Any, sweeps: int = 5, *, key: Node | None = None) -> Node:
         """See :meth:`recall`."""
         require_positive("Hopfield", sweeps=sweeps)
-        first = self._checked(state)
+        given = as_node(state)
+        if given.op.name == "constant":
+            self._require_signs("states", given.attrs["value"].array)
+        first = self._checked(given)
         units = arange(self.units)
 
         def update(state: Node, unit: Node) -> tuple[Node, None]:
@@ -239,6 +239,14 @@ class Hopfield(Module):
         """
         state = self._checked(state)
         return sum(state * (self.threshold - 0.5 * matmul(state, self.weight)), -1)
+
+    def _require_signs(self, word: str, array: Array) -> None:
+        wrong = array[np.abs(array) != 1]
+        if wrong.size:
+            raise ArgumentError(
+                f"{self!r}: {word} consist of -1 and 1, and {wrong.flat[0]} is neither",
+                hint="of bits, 2 * bits - 1; of pixels, np.where(pixels > 0.5, 1, -1)",
+            )
 
     def _checked(self, state: Any) -> Node:
         node = as_node(state)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from graphnn.core.provenance import name_scope
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.state import parameter as make_parameter
+from graphnn.core.structure import flatten
 
 __all__ = ["Module", "Unmatched"]
 
@@ -39,6 +40,7 @@ class Unmatched(NamedTuple):
 class _Calling(NamedTuple):
     """The outermost call under way: where its modules hang, and which one is at work."""
 
+    outermost: Module
     paths: Mapping[int, str]
     current: str
 
@@ -65,6 +67,9 @@ class Module:
     ----------
     training : bool
         Set by :meth:`train` and :meth:`eval`.
+    passing : tuple of str
+        Names of attributes whose parameters belong to a run of programs, such as the state that a
+        stateful layer keeps from call to call. They are not saved; see :meth:`reset_state`.
 
     Examples
     --------
@@ -85,6 +90,7 @@ class Module:
     """
 
     training: bool = True
+    passing: ClassVar[tuple[str, ...]] = ()
     _remembered: _Updates = _Updates({})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -105,14 +111,14 @@ class Module:
             for path, parameter in self._state():
                 if parameter.name is None:
                     parameter.named(path)
-            token = _calling.set(_Calling(paths, ""))
+            token = _calling.set(_Calling(self, paths, ""))
             try:
                 yield
             finally:
                 _calling.reset(token)
             return
         path = outer.paths.get(id(self), type(self).__name__)
-        token = _calling.set(_Calling(outer.paths, path))
+        token = _calling.set(outer._replace(current=path))
         try:
             with name_scope(path.removeprefix(f"{outer.current}.")):
                 yield
@@ -155,7 +161,7 @@ class Module:
         return [each for _, each in self.named_parameters()]
 
     def named_buffers(self) -> list[tuple[str, Parameter]]:
-        """State that is saved but not trained, such as running means, with its paths."""
+        """State that is not trained, such as running means or kept states, with its paths."""
         return [(path, each) for path, each in self._state() if not each.trainable]
 
     def train(self, mode: bool = True) -> Self:
@@ -170,6 +176,17 @@ class Module:
     def eval(self) -> Self:
         """Put this module and all within it in evaluation mode, and return it."""
         return self.train(False)
+
+    def _label(self, word: str) -> str:
+        """A word for a node built by this module at work: its path before it if that tells more.
+
+        It does where the outermost module at work holds several modules of this class.
+        """
+        calling = _calling.get()
+        if calling is None or calling.current == "":
+            return word
+        twins = [each for _, each in calling.outermost.named_modules() if type(each) is type(self)]
+        return f"{calling.current}.{word}" if len(twins) > 1 else word
 
     # --------------------------------------------------------------- state that programs write
 
@@ -197,11 +214,36 @@ class Module:
             found.update(module._remembered.values)
         return found
 
+    def reset_state(self) -> None:
+        """Let all that belongs to a run begin anew, with zeros, here and in all modules within.
+
+        That is what the modules' ``passing`` names.
+        """
+        for each in self._passing():
+            each.value = np.zeros(each.array.shape)
+
+    def _passing(self) -> set[Parameter]:
+        """Parameters that are not saved."""
+        return {
+            each
+            for _, module in self.named_modules()
+            for name in module.passing
+            for each in flatten(getattr(module, name))
+        }
+
     # ------------------------------------------------------------------------------ its values
 
+    def _saved(self) -> dict[str, Parameter]:
+        passing = self._passing()
+        return {path: each for path, each in self._state() if each not in passing}
+
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all values, of parameters and buffers, by path."""
-        return {path: each.value for path, each in self._state()}
+        """Copies of all values that are saved, of parameters and buffers, by path.
+
+        States that belong to a run (``passing``) are left out: a model that was trained with
+        batches of 32 is loaded into one that is used row by row.
+        """
+        return {path: each.value for path, each in self._saved().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
         """Set the values of parameters and buffers; all of them, or none if something is wrong.
@@ -223,7 +265,7 @@ class Module:
         CheckpointError
             Lists all names that are missing, unexpected, or of another shape or kind of dtype.
         """
-        own = dict(self._state())
+        own = self._saved()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         values = {name: np.asarray(state[name]) for name in own if name in state}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from graphnn.core.arguments import require_positive
+from graphnn.core.arguments import options_of, require_known, require_positive
 from graphnn.core.errors import ArgumentError
-from graphnn.nn.cells import Cell, JordanCell, SimpleRNNCell
+from graphnn.nn.cells import Cell, JordanCell, SimpleRNNCell, WeightedCell
 from graphnn.nn.conv_lstm import ConvLSTMCell
 from graphnn.nn.gated_cells import GRUCell, LSTMCell, MinimalGatedCell
-from graphnn.nn.recurrent import Recurrent, SequenceLayer
+from graphnn.nn.recurrent import Recurrent
+from graphnn.nn.sequence_layer import SequenceLayer
 from graphnn.nn.sequence_wrappers import Bidirectional, Residual, Stacked
 
 __all__ = [
@@ -31,8 +32,9 @@ class RecurrentNet(Stacked):
     Parameters
     ----------
     in_features : int
-    *sizes : int
-        What else the cell takes by position, beginning with ``hidden_features``.
+    hidden_features : int
+    *sizes
+        What else the cell takes by position.
     num_layers : int, default 1
     dropout, variational
         Between layers; see `Stacked`.
@@ -61,6 +63,7 @@ class RecurrentNet(Stacked):
     def __init__(
         self,
         in_features: int,
+        hidden_features: int,
         *sizes: Any,
         num_layers: int = 1,
         dropout: float = 0.0,
@@ -79,7 +82,16 @@ class RecurrentNet(Stacked):
         **options: Any,
     ) -> None:
         what = type(self).__name__
+        if isinstance(self.cell_type, type) and issubclass(self.cell_type, WeightedCell):
+            known = options_of(type(self)) | options_of(self.cell_type)
+            for option in options:
+                require_known(what, "option", option, known)
         require_positive(what, num_layers=num_layers)
+        if merge != "concat" and not bidirectional:
+            raise ArgumentError(
+                f"{what}: merge={merge!r} is for both directions, and there is one",
+                hint="bidirectional=True",
+            )
         if bidirectional and reverse:
             raise ArgumentError(f"{what}: one of both directions is reversed already")
         if num_layers == 1 and dropout:
@@ -90,7 +102,7 @@ class RecurrentNet(Stacked):
 
         def recurrent(features: int, *, reverse: bool) -> Recurrent:
             return Recurrent(
-                self.cell_type(features, *sizes, **options),
+                self.cell_type(features, hidden_features, *sizes, **options),
                 reverse=reverse,
                 learned_state=learned_state,
                 stateful=stateful,
@@ -103,6 +115,11 @@ class RecurrentNet(Stacked):
         for _ in range(num_layers):
             one = recurrent(features, reverse=reverse)
             layer: SequenceLayer = one
+            if not hasattr(one.cell, "out_features"):
+                raise ArgumentError(
+                    f"{what}: {one.cell!r} does not say how many features it gives",
+                    hint="set out_features in its constructor",
+                )
             made: int = one.cell.out_features
             if bidirectional:
                 layer = Bidirectional(one, recurrent(features, reverse=True), merge=merge)
@@ -132,11 +149,11 @@ class RecurrentNet(Stacked):
         return [
             first.cell.extra_repr(),
             *([f"num_layers={count}"] if count > 1 else []),
-            *([f"dropout={self.dropout.rate}"] if self.dropout.rate else []),
+            *self._dropping(),
             *(["bidirectional=True"] if bidirectional else []),
             *([f"merge={merge!r}"] if bidirectional and merge != "concat" else []),
             *(["residual=True"] if residual else []),
-            *first.own_flags(),
+            *first._own_flags(),
         ]
 
     def _inside(self) -> list[str]:
@@ -147,7 +164,7 @@ class SimpleRNN(RecurrentNet):
     """The simple recurrent net: `SimpleRNNCell` over sequences.
 
     ``SimpleRNN(in_features, hidden_features, ...)``; options are those of `RecurrentNet` and of
-    the cell.
+    the cell. With ``out_features`` it is `Elman`.
 
     Examples
     --------
@@ -262,3 +279,13 @@ class ConvLSTM(RecurrentNet):
     """
 
     cell_type = ConvLSTMCell
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        spatial_shape: Sequence[Any],
+        kernel_size: int | Sequence[int],
+        **options: Any,
+    ) -> None:
+        super().__init__(in_features, hidden_features, spatial_shape, kernel_size, **options)

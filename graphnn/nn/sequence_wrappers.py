@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from graphnn.core.arguments import require_known
+from graphnn.core.dims import Shape, Size
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
+from graphnn.core.structure import form_text
 from graphnn.nn.cells import Cell
 from graphnn.nn.dropout import Dropout
 from graphnn.nn.module import shortened
-from graphnn.nn.recurrent import Outcome, SequenceLayer, last_step
+from graphnn.nn.padding import last_step
+from graphnn.nn.sequence_layer import Direction, Outcome, SequenceLayer
 from graphnn.ops.arithmetic import add, multiply
 from graphnn.ops.joining import concatenate
 
@@ -63,37 +67,63 @@ class Stacked(SequenceLayer):
         **options: bool,
     ) -> None:
         super().__init__(**options)
+        what = type(self).__name__
         if not layers:
-            raise ArgumentError(f"{type(self).__name__}: there are no layers")
-        self.layers = [_checked(type(self).__name__, each) for each in layers]
+            raise ArgumentError(f"{what}: there are no layers")
+        if variational and not dropout:
+            raise ArgumentError(
+                f"{what}: variational=True is a kind of dropout, and there is none",
+                hint="dropout=0.2 between layers",
+            )
+        self.layers = [_checked(what, each) for each in layers]
         self.dropout = Dropout(dropout, shared_axes=(0,) if variational else ())
+
+    @property
+    def element_shape(self) -> Shape | None:
+        """That of the first layer."""
+        return self.layers[0].element_shape
+
+    @property
+    def direction(self) -> Direction:
+        """That of its last layer, which gives the output."""
+        return self.layers[-1].direction
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go through the layers in order; see :meth:`SequenceLayer.run`."""
         states: list[Any] = []
-        for layer, given in zip(self.layers, self._shares(initial_state), strict=True):
+        count = len(self.layers)
+        shares = [initial_state] * count if count == 1 or initial_state is None else initial_state
+        for layer, given in zip(self.layers, shares, strict=True):
             inputs = self.dropout(xs) if states else xs
             outcome = layer.run_inside(inputs, given, real)
             states.append(outcome.state)
             xs = outcome.sequence
-        return outcome._replace(state=tuple(states) if len(states) > 1 else states[0])
+        return outcome._replace(state=tuple(states) if count > 1 else states[0])
 
-    def _shares(self, initial_state: Any) -> Any:
-        """The initial state of every layer."""
+    def fitted(self, initial_state: Any, batch: Size, what: str) -> Any:
+        """A state for every layer; see `SequenceLayer.fitted`."""
         count = len(self.layers)
-        if initial_state is None or count == 1:
-            return [initial_state] * count
+        if count == 1 or initial_state is None:
+            return self.layers[0].fitted(initial_state, batch, what)
         if not isinstance(initial_state, tuple | list) or len(initial_state) != count:
             raise ArgumentError(
-                f"{self!r}: the initial state must be {count} states, one for each layer, "
-                f"not {initial_state!r}",
+                f"{what} must be {count} states, one for each layer, "
+                f"not {form_text(initial_state)}",
                 hint="None stands for the initial state that a layer has without it",
             )
-        return initial_state
+        return tuple(
+            layer.fitted(given, batch, f"{what} for layer {number}")
+            for number, (layer, given) in enumerate(zip(self.layers, initial_state, strict=True))
+        )
 
     def _inside(self) -> list[str]:
-        rate = [f"dropout={self.dropout.rate}"] if self.dropout.rate else []
-        return [shortened([repr(each) for each in self.layers]), *rate]
+        return [shortened([repr(each) for each in self.layers]), *self._dropping()]
+
+    def _dropping(self) -> list[str]:
+        if not self.dropout.rate:
+            return []
+        rate = f"dropout={self.dropout.rate}"
+        return [rate, "variational=True"] if self.dropout.shared_axes else [rate]
 
 
 class Bidirectional(SequenceLayer):
@@ -133,29 +163,49 @@ class Bidirectional(SequenceLayer):
         **options: bool,
     ) -> None:
         super().__init__(**options)
-        if merge not in MERGES:
-            raise ArgumentError(
-                f"Bidirectional: no merge {merge!r}",
-                hint=f"there are {', '.join(map(repr, MERGES))}",
-            )
+        require_known("Bidirectional", "merge", merge, MERGES)
         self.forward_layer = _checked("Bidirectional", forward_layer)
         self.backward_layer = _checked("Bidirectional", backward_layer)
-        if getattr(forward_layer, "reverse", False) or not getattr(backward_layer, "reverse", True):
+        found = forward_layer.direction, backward_layer.direction
+        if found != ("forward", "backward"):
             raise ArgumentError(
-                "Bidirectional: the first layer goes forward, the second one backward",
-                hint="gn.nn.Recurrent(cell, reverse=True) for the second one alone",
+                "Bidirectional: the first layer goes forward, the second one backward; these go "
+                f"{found[0]} and {found[1]}",
+                hint="reverse=True for the second one alone: gn.nn.GRU(3, 8, reverse=True)",
             )
         self.merge = merge
+
+    def fitted(self, initial_state: Any, batch: Size, what: str) -> Any:
+        """A state for each direction; see `SequenceLayer.fitted`."""
+        if initial_state is None:
+            return None
+        if not isinstance(initial_state, tuple | list) or len(initial_state) != 2:
+            raise ArgumentError(
+                f"{what} must be a pair, one for each direction, not {form_text(initial_state)}"
+            )
+        layers = {"forward": self.forward_layer, "backward": self.backward_layer}
+        return tuple(
+            layer.fitted(given, batch, f"{what} for the {way} layer")
+            for (way, layer), given in zip(layers.items(), initial_state, strict=True)
+        )
+
+    @property
+    def element_shape(self) -> Shape | None:
+        """That of both layers."""
+        return self.forward_layer.element_shape
+
+    @property
+    def direction(self) -> Direction:
+        """Both."""
+        return "both"
 
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go both ways; see :meth:`SequenceLayer.run`."""
         given = (None, None) if initial_state is None else initial_state
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            raise ArgumentError(
-                f"{self!r}: the initial state must be a pair, one for each direction, not {given!r}"
-            )
         one = self.forward_layer.run_inside(xs, given[0], real)
         other = self.backward_layer.run_inside(xs, given[1], real)
+        for outcome in (one, other):
+            _require_one_array(self, outcome.sequence)
         shapes = one.sequence.shape, other.sequence.shape
         if self.merge != "concat" and shapes[0] != shapes[1]:
             raise ShapeError(
@@ -177,7 +227,8 @@ class Residual(SequenceLayer):
     """A layer over sequences whose outputs are added to its inputs.
 
     Source: K. He et al., arXiv:1512.03385; between recurrent layers: Y. Wu et al.,
-    arXiv:1609.08144. The last output has the input of the last step that the layer takes added.
+    arXiv:1609.08144. The last output has the input of the last step that the layer takes added:
+    at the first step if it goes backward, at the last one if it goes forward or both ways.
 
     Parameters
     ----------
@@ -198,16 +249,32 @@ class Residual(SequenceLayer):
         super().__init__(**options)
         self.layer = _checked("Residual", layer)
 
+    def fitted(self, initial_state: Any, batch: Size, what: str) -> Any:
+        """A state for the part; see `SequenceLayer.fitted`."""
+        return self.layer.fitted(initial_state, batch, what)
+
+    @property
+    def element_shape(self) -> Shape | None:
+        """That of its part."""
+        return self.layer.element_shape
+
+    @property
+    def direction(self) -> Direction:
+        """That of its part."""
+        return self.layer.direction
+
     def run(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """Go over sequences; see :meth:`SequenceLayer.run`."""
         outcome = self.layer.run_inside(xs, initial_state, real)
+        _require_one_array(self, outcome.sequence)
+        _require_one_array(self, xs)
         if outcome.sequence.shape != xs.shape:
             raise ShapeError(
                 f"{self!r}: outputs {shape_text(outcome.sequence.shape)} are not added to inputs "
                 f"{shape_text(xs.shape)}",
                 hint="the layer must give as many features as it gets",
             )
-        last = last_step(xs, real, getattr(self.layer, "reverse", False))
+        last = last_step(xs, real, self.direction == "backward")
         return Outcome(xs + outcome.sequence, last + outcome.last, outcome.state)
 
     def _inside(self) -> list[str]:
@@ -231,3 +298,12 @@ def _checked(what: str, layer: Any) -> SequenceLayer:
                 hint=f"{what}(..., {option}=True)",
             )
     return layer
+
+
+def _require_one_array(layer: SequenceLayer, sequence: Any) -> None:
+    """Only arrays are merged or added, no structures of them."""
+    if not isinstance(sequence, Node):
+        raise ArgumentError(
+            f"{layer!r}: inputs and outputs of the layers within must be one array, not "
+            f"{form_text(sequence)}"
+        )

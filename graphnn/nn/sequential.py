@@ -42,8 +42,13 @@ class Sequential(Module):
                 )
         self.layers = list(layers)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, **options: Any) -> Any:
         """Apply the layers in order."""
+        if options:
+            raise ArgumentError(
+                f"Sequential: its layers are given one input, no {', '.join(options)}",
+                hint="apply them one by one: dense(lstm(x, lengths=n))",
+            )
         for layer in self.layers:
             x = layer(x)
         return x

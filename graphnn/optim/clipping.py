@@ -82,9 +82,7 @@ def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
     >>> w.value, b.value
     (array([24.], dtype=float32), array(32., dtype=float32))
     """
-    limit = require_number("clip_by_global_norm", "max_norm", max_norm)
-    if limit == 0:
-        raise ArgumentError("clip_by_global_norm: max_norm is 0, and nothing would be learned")
+    limit = require_number("clip_by_global_norm", "max_norm", max_norm, positive=True)
     factor = limit / maximum(global_norm(gradients), limit)
 
     def clipped(gradient: Node) -> Node:

@@ -17,6 +17,7 @@ from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.constants import constant
 from graphnn.ops.operands import cast_to
+from graphnn.optim.clipping import clip_by_global_norm
 
 __all__ = ["Optimizer"]
 
@@ -51,7 +52,11 @@ class Optimizer:
         self.step = parameter(0, name=f"{type(self).__name__}.step", dtype=INT64, trainable=False)
 
     def minimize(
-        self, loss: Node, parameters: Parameter | Iterable[Parameter]
+        self,
+        loss: Node,
+        parameters: Parameter | Iterable[Parameter],
+        *,
+        max_norm: float | None = None,
     ) -> dict[Parameter, Node]:
         """The updates of one step, for :func:`graphnn.compile`.
 
@@ -61,6 +66,9 @@ class Optimizer:
             0-d.
         parameters : iterable of Parameter
             Trainable, each once.
+        max_norm : float, optional
+            Gradients that are longer together are made that long first: see
+            :func:`graphnn.optim.clip_by_global_norm`.
 
         Returns
         -------
@@ -70,7 +78,8 @@ class Optimizer:
         Raises
         ------
         ArgumentError
-            If there are no parameters, one is given twice, not trainable, or not a parameter.
+            If there are no parameters, one is given twice, not trainable, or not a parameter; if
+            ``max_norm`` is not above 0.
         GradientError
             If the loss does not depend on one of them.
 
@@ -90,6 +99,8 @@ class Optimizer:
             gradients = grad(loss, listed)
         except GradientError as error:
             raise GradientError(error.what, hint="leave it out of what is minimized") from None
+        if max_norm is not None:
+            gradients = clip_by_global_norm(gradients, max_norm)
         return self.apply(dict(zip(listed, gradients, strict=True)))
 
     def apply(self, gradients: dict[Parameter, Node]) -> dict[Parameter, Node]:
