@@ -1,7 +1,7 @@
 """Nets from tokens to tokens: the encoder, and an encoder and a decoder together.
 
-Tokens are integers of shape (batch, time), as :func:`graphnn.data.pad_sequences` makes them and
-mini-batches cut them. What an encoder makes of them, its *memory*, has shape
+Tokens are integers of shape (batch, time), as mini-batches cut them and as
+:func:`graphnn.data.pad_sequences` makes them with ``batch_first=True``. What an encoder makes of them, its *memory*, has shape
 (time, batch, features), as everywhere in recurrent nets.
 """
 
