@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from graphnn.core.graph import Graph, depending_on, substitute, topological_order
-from graphnn.core.node import Node, make_node
+from graphnn.core.graph import Graph, depending_on, remade, topological_order
+from graphnn.core.node import Node, in_common, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.constants import CONSTANT
@@ -47,7 +47,8 @@ def arguments_for(nodes: Iterable[Node]) -> dict[Node, Node]:
 
 def body_of(outputs: Iterable[Node], arguments: Mapping[Node, Node]) -> Graph:
     """The body that gives ``outputs``, in which arguments stand for nodes."""
-    return Graph(tuple(arguments.values()), substitute(outputs, arguments))
+    with in_common():
+        return Graph(tuple(arguments.values()), remade(outputs, arguments))
 
 
 def evaluate_body(body: Graph, *arrays: Array) -> list[Array]:

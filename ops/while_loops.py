@@ -15,8 +15,8 @@ from typing import Any
 
 from graphnn.core.dims import as_size
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
-from graphnn.core.graph import Graph, substitute
-from graphnn.core.node import Node, make_node, moment
+from graphnn.core.graph import Graph, remade, substitute
+from graphnn.core.node import Node, apart, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.structure import flatten, leaf_paths, outline, unflatten
@@ -275,14 +275,15 @@ def _bounded(rounds: Rounds, bound: int | str) -> list[Node]:
     steps = [input_like("carry", each.tensor) for each in symbols]
     going = input_like("going", FLAG)
     outer = (*read_from_outside((flag, *nexts), symbols), *symbols)
-    since = moment()
     inner = {each: input_like("operand", each.tensor) for each in outer}
     is_going = input_like("going", FLAG)
     stands_for = dict(zip(symbols, steps, strict=True))
+    with apart() as since:
+        outputs = remade((flag, *nexts), inner)
     choice = Choice(
         going,
         {symbol: stands_for.get(each, each) for each, symbol in inner.items()} | {is_going: going},
-        substitute((flag, *nexts), inner),
+        outputs,
         (is_going, *(inner[each] for each in symbols)),
         since,
     )
