@@ -19,9 +19,10 @@ from graphnn.core.graph import Graph, remade, topological_order
 from graphnn.core.node import Node, apart, in_common, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
-from graphnn.core.structure import flatten, leaf_paths, outline, unflatten
+from graphnn.core.structure import flatten, form_text, leaf_paths, outline, unflatten
 from graphnn.ops.bodies import (
     arguments_for,
+    check_function,
     evaluate_body,
     flops_of,
     is_number,
@@ -82,16 +83,16 @@ def check_given(what: str, body: Graph, inputs: Sequence[Spec]) -> None:
             raise ShapeError(f"{what}: {spec} is given for {argument.spec} of a body")
 
 
-def check_flag(what: str, spec: TensorSpec) -> None:
+def check_flag(
+    what: str, spec: TensorSpec, hint: str = "compare it with something, e.g. x > 0"
+) -> None:
     """It is one bool."""
     if spec.shape:
         raise ShapeError(
             f"{what} is {spec}, not one bool", hint="gn.any or gn.all make one of several"
         )
     if spec.dtype != BOOL:
-        raise DTypeError(
-            f"{what} is {spec}, not bool", hint="compare it with something, e.g. x > 0"
-        )
+        raise DTypeError(f"{what} is {spec}, not bool", hint=hint)
 
 
 # ---------------------------------------------------------------------------------- open and shut
@@ -212,8 +213,8 @@ def cond(
         One bool.
     if_true, if_false : callable
         Pure functions of the operands, each called once to build the graph. They give the same
-        structure, shapes and dtypes; where one gives a Python number, it takes the dtype of the
-        other. They may read nodes and parameters from outside. What a function computes belongs
+        structure, shapes and dtypes; where one gives a Python number, dtypes are promoted as in
+        arithmetic: it takes the dtype of the other if that can hold its kind. They may read nodes and parameters from outside. What a function computes belongs
         to its branch; what was computed before comes from outside and is computed in any case.
     *operands : Node, array, number or nested structure of them
         Handed to the branch that is taken.
@@ -227,7 +228,7 @@ def cond(
     ShapeError, DTypeError
         If the predicate is not one bool, or branches differ in shape or dtype.
     ArgumentError
-        If branches differ in structure.
+        If branches differ in structure, or are no functions of so many operands.
 
     Examples
     --------
@@ -245,11 +246,20 @@ def cond(
         for path, each in zip(leaf_paths(operands), given, strict=True)
     ]
     arguments = unflatten(operands, symbols)
+    for name, branch in (("if_true", if_true), ("if_false", if_false)):
+        check_function(
+            f"cond: {name}",
+            branch,
+            arguments,
+            hint="branches are functions of the operands: gn.cond(p, lambda x: x, gn.sin, x), or "
+            "of nothing: gn.cond(p, lambda: x, lambda: gn.sin(x)); gn.where takes values",
+        )
     with apart() as since:
         one, other = if_true(*arguments), if_false(*arguments)
         if outline(one) != outline(other):
             raise ArgumentError(
-                f"cond: the branches give other structures: {one!r} if true, {other!r} if false"
+                f"cond: the branches give other structures: {form_text(one)} if true, "
+                f"{form_text(other)} if false"
             )
         pairs = [_agreed(*pair) for pair in zip(flatten(one), flatten(other), strict=True)]
     _check_branches(one, pairs)

@@ -539,3 +539,27 @@ def test_refused(
     with pytest.raises(error) as caught:
         gn.cond(flags[predicate], if_true, if_false, x)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "if_true", "if_false"),
+    [
+        ("if_true is f64[3], not a function", "x", gn.sin),
+        ("if_false is 1.0, not a function", gn.sin, 1.0),
+        ("if_true is called with 1 argument: too many positional", lambda: 1.0, gn.sin),
+        ("if_false is called with 1 argument: missing a required", gn.sin, lambda x, y: x),
+        ("(f64[3],) if true, None if false", lambda x: (x,), lambda x: None),
+    ],
+)
+def test_what_is_no_branch(words: str, if_true: Any, if_false: Any) -> None:
+    (p, x, _), _ = given()
+    with pytest.raises(ArgumentError) as caught:
+        gn.cond(p, x if isinstance(if_true, str) else if_true, if_false, x)
+    assert words in str(caught.value)
+
+
+def test_a_number_is_promoted_as_in_arithmetic() -> None:
+    (p, _, _), _ = given()
+    n = gn.input("n", (), "int64")
+    for number in (2, 1.5, True):
+        assert gn.cond(p, lambda number=number: number, lambda: n).dtype == (number + n).dtype

@@ -156,8 +156,9 @@ class Node(Operators):
     def __bool__(self) -> bool:
         raise SymbolicError(
             f"the truth value of {self!r} is not known while the graph is built",
-            hint="choose between values with gn.where(condition, a, b), and combine conditions "
-            "with gn.logical_and and gn.logical_or, not with if, while, and, or",
+            hint="gn.where(condition, a, b) chooses between values, gn.cond between what is "
+            "computed, and gn.while_loop repeats it; gn.logical_and and gn.logical_or combine "
+            "conditions",
         )
 
     def __array__(self, *args: object, **kwargs: object) -> Any:
