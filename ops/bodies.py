@@ -7,13 +7,16 @@ walks through graphs asks that, and knows no particular one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from graphnn.core.graph import Graph, depending_on, substitute, topological_order
-from graphnn.core.node import Node, make_node
+from graphnn.core.errors import ArgumentError
+from graphnn.core.graph import Graph, depending_on, remade, topological_order
+from graphnn.core.node import Node, in_common, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
+from graphnn.core.structure import form_text
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
@@ -47,7 +50,28 @@ def arguments_for(nodes: Iterable[Node]) -> dict[Node, Node]:
 
 def body_of(outputs: Iterable[Node], arguments: Mapping[Node, Node]) -> Graph:
     """The body that gives ``outputs``, in which arguments stand for nodes."""
-    return Graph(tuple(arguments.values()), substitute(outputs, arguments))
+    with in_common():
+        return Graph(tuple(arguments.values()), remade(outputs, arguments))
+
+
+def check_function(what: str, function: Any, given: Sequence[Any], hint: str) -> None:
+    """It can be called with so many arguments, as far as Python knows.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if not callable(function):
+        raise ArgumentError(f"{what} is {form_text(function)}, not a function", hint=hint)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a builtin
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        number = "1 argument" if len(given) == 1 else f"{len(given)} arguments"
+        raise ArgumentError(f"{what} is called with {number}: {error}", hint=hint) from None
 
 
 def evaluate_body(body: Graph, *arrays: Array) -> list[Array]:

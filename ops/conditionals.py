@@ -9,19 +9,20 @@ Derivatives and batches of conds are conds: see :mod:`graphnn.compiler.condition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphnn.core.dtypes import BOOL
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
-from graphnn.core.graph import Graph, substitute, topological_order
-from graphnn.core.node import Node, make_node, moment
+from graphnn.core.graph import Graph, remade, topological_order
+from graphnn.core.node import Node, apart, in_common, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
-from graphnn.core.structure import flatten, leaf_paths, outline, unflatten
+from graphnn.core.structure import flatten, form_text, leaf_paths, outline, unflatten
 from graphnn.ops.bodies import (
     arguments_for,
+    check_function,
     evaluate_body,
     flops_of,
     is_number,
@@ -82,16 +83,16 @@ def check_given(what: str, body: Graph, inputs: Sequence[Spec]) -> None:
             raise ShapeError(f"{what}: {spec} is given for {argument.spec} of a body")
 
 
-def check_flag(what: str, spec: TensorSpec) -> None:
+def check_flag(
+    what: str, spec: TensorSpec, hint: str = "compare it with something, e.g. x > 0"
+) -> None:
     """It is one bool."""
     if spec.shape:
         raise ShapeError(
             f"{what} is {spec}, not one bool", hint="gn.any or gn.all make one of several"
         )
     if spec.dtype != BOOL:
-        raise DTypeError(
-            f"{what} is {spec}, not bool", hint="compare it with something, e.g. x > 0"
-        )
+        raise DTypeError(f"{what} is {spec}, not bool", hint=hint)
 
 
 # ---------------------------------------------------------------------------------- open and shut
@@ -102,7 +103,8 @@ class Choice:
     """A cond laid open: nodes of both branches.
 
     What a branch computes belongs to it. Sources, and nodes that were there before it was laid
-    open, come from outside.
+    open, come from outside. The branches are built apart, so an equal node outside makes no
+    difference. What is built of them later reads them, and is new by that alone.
 
     Attributes
     ----------
@@ -112,7 +114,7 @@ class Choice:
     if_true, if_false : tuple of Node
         What the branches give.
     since : int
-        When it was laid open, see `moment`.
+        When it was laid open, see `apart`.
     """
 
     predicate: Node
@@ -124,14 +126,14 @@ class Choice:
     @staticmethod
     def of(node: Node) -> Choice:
         """The branches of a cond, with symbols for all that they read."""
-        since = moment()
         predicate, *given = node.inputs
         arguments = node.attrs["if_true"].inputs
-        symbols = [input_like("operand", each.tensor) for each in arguments]
-        if_true, if_false = (
-            substitute(body.outputs, dict(zip(body.inputs, symbols, strict=True)))
-            for body in (node.attrs["if_true"], node.attrs["if_false"])
-        )
+        with apart() as since:
+            symbols = [input_like("operand", each.tensor) for each in arguments]
+            if_true, if_false = (
+                remade(body.outputs, dict(zip(body.inputs, symbols, strict=True)))
+                for body in (node.attrs["if_true"], node.attrs["if_false"])
+            )
         stands_for = dict(zip(symbols, given, strict=True))
         return Choice(predicate, stands_for, if_true, if_false, since)
 
@@ -143,7 +145,7 @@ class Choice:
         """
         if self.predicate.op is CONSTANT:
             taken = self.if_true if self.predicate.attrs["value"].array else self.if_false
-            return list(substitute(taken, self.operands))
+            return list(remade(taken, self._read(taken)))
         pairs = list(zip(self.if_true, self.if_false, strict=True))
         same = [self._in_both(*pair) for pair in pairs]
         chosen = [pair for pair, known in zip(pairs, same, strict=True) if known is None]
@@ -153,7 +155,7 @@ class Choice:
     def _in_both(self, one: Node, other: Node) -> Node | None:
         """A result that does not depend on the predicate, as it is outside."""
         if one is other:
-            return substitute((one,), self.operands)[0]
+            return remade((one,), self._read((one,)))[0]
         if self._is_inside(one) or self._is_inside(other):
             return None
         outer = self.operands.get(one, one)
@@ -162,30 +164,33 @@ class Choice:
     def _node(self, pairs: Sequence[tuple[Node, Node]]) -> list[Node]:
         """The results of the node that computes some of them."""
         outputs = [each for side in zip(*pairs, strict=True) for each in side]
+        outer = self._read(outputs)
+        read = dict.fromkeys(node for node in outer.values() if not is_number(node))
+        arguments = arguments_for(read)
+        with in_common():
+            known = {
+                each: arguments[node] if node in arguments else remade((node,), {})[0]
+                for each, node in outer.items()
+            }
+            if_true, if_false = (
+                Graph(tuple(arguments.values()), remade(side, known))
+                for side in zip(*pairs, strict=True)
+            )
+        node = make_node(COND, (self.predicate, *read), {"if_true": if_true, "if_false": if_false})
+        return [project(node, number) for number in range(len(pairs))]
+
+    def _read(self, outputs: Iterable[Node]) -> dict[Node, Node]:
+        """What nodes of the branches read from outside, and what it is there."""
         reached = topological_order(
             outputs, follow=lambda node: node.inputs if self._is_inside(node) else ()
         )
-        outer = {
-            each: self.operands.get(each, each) for each in reached if not self._is_inside(each)
-        }
-        read = dict.fromkeys(node for node in outer.values() if not is_number(node))
-        arguments = arguments_for(read)
-        known = {each: arguments.get(node, node) for each, node in outer.items()}
-        bodies = [
-            Graph(tuple(arguments.values()), substitute(side, known))
-            for side in zip(*pairs, strict=True)
-        ]
-        node = make_node(
-            COND, (self.predicate, *read), {"if_true": bodies[0], "if_false": bodies[1]}
-        )
-        return [project(node, number) for number in range(len(pairs))]
+        return {each: self.operands.get(each, each) for each in reached if not self._is_inside(each)}
 
     def _is_inside(self, node: Node) -> bool:
         """Whether a branch computes a node; of several results, where they are computed."""
         if node.op is PROJECT:
             return self._is_inside(node.inputs[0])
-        comes_from_outside = node.op.is_source or node.op is CONSTANT
-        return node.op is TUPLE or (node.serial > self.since and not comes_from_outside)
+        return node.op is TUPLE or (node.serial > self.since and not node.op.is_source)
 
 
 # ------------------------------------------------------------------------------------ for users
@@ -208,8 +213,8 @@ def cond(
         One bool.
     if_true, if_false : callable
         Pure functions of the operands, each called once to build the graph. They give the same
-        structure, shapes and dtypes; where one gives a Python number, it takes the dtype of the
-        other. They may read nodes and parameters from outside. What a function computes belongs
+        structure, shapes and dtypes; where one gives a Python number, dtypes are promoted as in
+        arithmetic: it takes the dtype of the other if that can hold its kind. They may read nodes and parameters from outside. What a function computes belongs
         to its branch; what was computed before comes from outside and is computed in any case.
     *operands : Node, array, number or nested structure of them
         Handed to the branch that is taken.
@@ -223,7 +228,7 @@ def cond(
     ShapeError, DTypeError
         If the predicate is not one bool, or branches differ in shape or dtype.
     ArgumentError
-        If branches differ in structure.
+        If branches differ in structure, or are no functions of so many operands.
 
     Examples
     --------
@@ -235,19 +240,28 @@ def cond(
     """
     flag = as_node(predicate)
     check_flag("cond: the predicate", flag.tensor)
-    since = moment()
     given = [each if is_weak(each) else as_node(each) for each in flatten(operands)]
     symbols = [
         each if is_weak(each) else input_like(path, each.tensor)
         for path, each in zip(leaf_paths(operands), given, strict=True)
     ]
     arguments = unflatten(operands, symbols)
-    one, other = if_true(*arguments), if_false(*arguments)
-    if outline(one) != outline(other):
-        raise ArgumentError(
-            f"cond: the branches give other structures: {one!r} if true, {other!r} if false"
+    for name, branch in (("if_true", if_true), ("if_false", if_false)):
+        check_function(
+            f"cond: {name}",
+            branch,
+            arguments,
+            hint="branches are functions of the operands: gn.cond(p, lambda x: x, gn.sin, x), or "
+            "of nothing: gn.cond(p, lambda: x, lambda: gn.sin(x)); gn.where takes values",
         )
-    pairs = [_agreed(*pair) for pair in zip(flatten(one), flatten(other), strict=True)]
+    with apart() as since:
+        one, other = if_true(*arguments), if_false(*arguments)
+        if outline(one) != outline(other):
+            raise ArgumentError(
+                f"cond: the branches give other structures: {form_text(one)} if true, "
+                f"{form_text(other)} if false"
+            )
+        pairs = [_agreed(*pair) for pair in zip(flatten(one), flatten(other), strict=True)]
     _check_branches(one, pairs)
     known = zip(symbols, given, strict=True)
     choice = Choice(

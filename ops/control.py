@@ -40,6 +40,7 @@ class ProjectOp(Op):
     """One of several results. Differentiation passes through it by itself."""
 
     name = "project"
+    is_projection = True
 
     def infer(self, packed: TupleSpec, *, index: int) -> TensorSpec:
         return packed.elements[index]

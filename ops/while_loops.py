@@ -13,27 +13,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphnn.core.dims import as_size
+from graphnn.core.dims import Size, as_size
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
-from graphnn.core.graph import Graph, substitute
-from graphnn.core.node import Node, make_node, moment
+from graphnn.core.graph import Graph, remade, substitute
+from graphnn.core.node import Node, apart, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec
-from graphnn.core.structure import flatten, leaf_paths, outline, unflatten
+from graphnn.core.structure import flatten, form_text, leaf_paths, outline, parts, unflatten
 from graphnn.ops.bodies import (
     arguments_for,
     body_of,
+    check_function,
     evaluate_body,
     flops_of,
     read_from_outside,
 )
 from graphnn.ops.conditionals import FLAG, Choice, check_flag, check_given, specs_of
+from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import project
 from graphnn.ops.leaves import input_like
 from graphnn.ops.operands import as_node, cast_to, gives_way, is_weak
 from graphnn.ops.scans import Carry, Step
 
 __all__ = ["while_loop"]
+
+_ORDER = "the condition comes first: gn.while_loop(condition, body, carry)"
 
 
 class WhileOp(Op):
@@ -199,7 +203,9 @@ def while_loop(
     ShapeError, DTypeError
         If the condition is not one bool, or a round changes a shape or dtype of the carry.
     ArgumentError
-        If a round changes the structure of the carry, or the bound is negative.
+        If a round changes the structure of the carry, the bound is no number of rounds, the
+        condition is the constant true and there is no bound, or the condition or the body is no
+        function of the carry.
 
     Examples
     --------
@@ -211,6 +217,10 @@ def while_loop(
     >>> gn.evaluate(gcd, {a: 12, b: 18})
     array(6)
     """
+    for name, function in (("condition", condition), ("body", body)):
+        hint = f"it is a function of one argument, the carry; {_ORDER}"
+        check_function(f"while_loop: the {name}", function, (carry,), hint=hint)
+    most = None if bound is None else _most_rounds(bound)
     firsts = [as_node(each) for each in flatten(carry)]
     weak = [number for number, each in enumerate(flatten(carry)) if gives_way(each)]
     rounds = _traced(condition, body, carry, firsts)
@@ -219,11 +229,28 @@ def while_loop(
             firsts[number] = cast_to(firsts[number], rounds.carries[number].next.dtype)
         rounds = _traced(condition, body, carry, firsts)
     _check_carry(carry, rounds)
-    if bound is None:
-        return unflatten(carry, rounds.build())
-    if isinstance(bound, int) and bound < 0:
-        raise ArgumentError(f"while_loop: there are no {bound} rounds", hint="bound=0 or more")
-    return unflatten(carry, _bounded(rounds, bound))
+    if most is not None:
+        return unflatten(carry, _bounded(rounds, most))
+    if rounds.condition.op is CONSTANT and rounds.condition.attrs["value"].array:
+        raise ArgumentError(
+            "while_loop: the condition is always true, and there is no bound: it would never end",
+            hint="let the condition look at the carry, or give bound=most_rounds",
+        )
+    return unflatten(carry, rounds.build())
+
+
+def _most_rounds(bound: object) -> Size:
+    """A bound as a size."""
+    try:
+        most = as_size(bound)
+    except ShapeError:
+        raise ArgumentError(
+            f"while_loop: bound={bound!r} is not a number of rounds",
+            hint="it is an integer, or the name of a dimension",
+        ) from None
+    if isinstance(most, int) and most < 0:
+        raise ArgumentError(f"while_loop: there are no {most} rounds", hint="bound=0 or more")
+    return most
 
 
 def _traced(
@@ -235,11 +262,19 @@ def _traced(
         for path, each in zip(leaf_paths(carry), firsts, strict=True)
     ]
     given = unflatten(carry, symbols)
-    flag, made = as_node(condition(given)), body(given)
-    check_flag("while_loop: the condition", flag.tensor)
+    known = condition(given)
+    if parts(known) is not None:
+        raise ArgumentError(
+            f"while_loop: the condition gives {form_text(known)}, not one bool", hint=_ORDER
+        )
+    flag = as_node(known)
+    hint = f"compare something, e.g. lambda x: x > 0; {_ORDER}"
+    check_flag("while_loop: the condition", flag.tensor, hint=hint)
+    made = body(given)
     if outline(made) != outline(carry):
         raise ArgumentError(
-            f"while_loop: the body gives a carry of another structure: {made!r}, not {carry!r}"
+            f"while_loop: the body gives a carry of another structure: {form_text(made)}, not "
+            f"{form_text(carry)}"
         )
     nexts = [
         cast_to(as_node(each), symbol.dtype) if is_weak(each) else as_node(each)
@@ -261,7 +296,7 @@ def _check_carry(carry: Any, rounds: Rounds) -> None:
             )
 
 
-def _bounded(rounds: Rounds, bound: int | str) -> list[Node]:
+def _bounded(rounds: Rounds, most: Size) -> list[Node]:
     """The last carries of at most so many rounds: a scan of conds.
 
     Beside the carry goes whether there is another round, so the condition is asked once for each
@@ -275,14 +310,15 @@ def _bounded(rounds: Rounds, bound: int | str) -> list[Node]:
     steps = [input_like("carry", each.tensor) for each in symbols]
     going = input_like("going", FLAG)
     outer = (*read_from_outside((flag, *nexts), symbols), *symbols)
-    since = moment()
     inner = {each: input_like("operand", each.tensor) for each in outer}
     is_going = input_like("going", FLAG)
     stands_for = dict(zip(symbols, steps, strict=True))
+    with apart() as since:
+        outputs = remade((flag, *nexts), inner)
     choice = Choice(
         going,
         {symbol: stands_for.get(each, each) for each, symbol in inner.items()} | {is_going: going},
-        substitute((flag, *nexts), inner),
+        outputs,
         (is_going, *(inner[each] for each in symbols)),
         since,
     )
@@ -291,5 +327,5 @@ def _bounded(rounds: Rounds, bound: int | str) -> list[Node]:
         Carry(going, first_flag, made[0]),
         *map(Carry, steps, firsts.values(), made[1:]),
     )
-    finals, _ = Step(carries, {}, (), as_size(bound)).build()
+    finals, _ = Step(carries, {}, (), most).build()
     return finals[1:]

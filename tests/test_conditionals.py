@@ -167,6 +167,81 @@ def test_what_a_branch_computes_is_within_it() -> None:
     assert "sin" not in inside
 
 
+# ------------------------------------------------------------------- equal nodes that are elsewhere
+
+
+@pytest.mark.parametrize("options", [*EXECUTORS.values(), {"debug": "nan"}], ids=str)
+def test_equal_nodes_elsewhere_make_no_difference(options: dict[str, Any]) -> None:
+    """A node of a branch is not lifted out of it because an equal one is alive."""
+    x = gn.input("x", (), "float64")
+    alive = [gn.sqrt(x), gn.log(x) * gn.sqrt(x)]
+    y = gn.cond(x > 0, lambda: gn.log(x) * gn.sqrt(x), lambda: x * 0.5)
+    dx = gn.grad(y, x)
+    program = gn.compile(x, [y, dx, gn.jvp(y, [x], [gn.constant(1.0, "float64")])], **options)
+    for fed in (0.0, -4.0):
+        np.testing.assert_array_equal(program(fed), [fed / 2, 0.5, 0.5])
+    slope = (np.log(4.0) / 2 + 1) / 2
+    np.testing.assert_allclose(program(4.0), [np.log(4.0) * 2, slope, slope], rtol=1e-14)
+    assert set(y.inputs[0].inputs) == {alive[0].inputs[0], y.inputs[0].inputs[0]}
+
+
+@pytest.mark.parametrize("options", [*EXECUTORS.values(), {"debug": "nan"}], ids=str)
+def test_equal_nodes_in_nested_branches(options: dict[str, Any]) -> None:
+    """Nor because the other branch of the cond around it computes an equal one."""
+    x = gn.input("x", (), "float64")
+    y = gn.cond(
+        x > 0,
+        lambda: gn.sqrt(x),
+        lambda: gn.cond(x > -1, lambda: 0.0 * x, lambda: gn.sqrt(x) * 0.0),
+    )
+    program = gn.compile(x, [y, gn.grad(y, x)], **options)
+    np.testing.assert_array_equal(program(0.0), [0.0, 0.0])
+    np.testing.assert_array_equal(program(-0.25), [0.0, 0.0])
+    np.testing.assert_allclose(program(4.0), [2.0, 0.25])
+
+
+def test_derivatives_within_a_branch_belong_to_it() -> None:
+    x = gn.input("x", (), "float64")
+    outside = gn.sqrt(x)
+    slope = gn.grad(outside, x)
+    y = gn.cond(x > 0, lambda: gn.grad(gn.sqrt(x), x), lambda: x)
+    results = [y, gn.grad(y, x)]
+    np.testing.assert_array_equal(gn.evaluate(results, {x: 0.0}), [0.0, 1.0])
+    np.testing.assert_allclose(gn.evaluate([*results, slope], {x: 4.0}), [0.25, -1 / 32, 0.25])
+
+
+def test_what_needs_nothing_from_outside_stays_in_its_branch() -> None:
+    """Also when a derivative lays the cond open, and an equal node is alive."""
+    p, x = gn.input("p", (), "bool"), gn.input("x", (), "float64")
+    outside = gn.log(gn.constant(-1.0, "float64"))
+    y = gn.cond(p, lambda: x * gn.log(gn.constant(-1.0, "float64")), lambda: x * 2.0)
+    program = gn.compile(
+        [p, x], [y, gn.grad(y, x), gn.jvp(y, [x], [x])], optimize="O0", debug="nan"
+    )
+    np.testing.assert_array_equal(program(False, 3.0), [6.0, 2.0, 6.0])
+    assert outside.op.name == "log"
+
+
+def test_conds_are_one_node_wherever_they_are_made() -> None:
+    """Bodies do not tell where they were built, and what leaves a branch is interned outside."""
+    (p, x, w), _ = given()
+    q = gn.input("q", (), "bool")
+    _, rows = gn.scan(lambda c, e: (c + e, c * e), x, w)
+
+    def inner() -> Any:
+        zeros = gn.broadcast_to(gn.constant(0.0, "float64"), (SIZE,))
+        total, _ = gn.scan(lambda c, e: (gn.sin(c) + e, None), zeros, w)
+        return gn.cond(q, lambda: (gn.sin(total), zeros), lambda: (rows[0], x))
+
+    first, second = inner(), gn.cond(True, inner, inner)
+    assert first == second
+    outer = [gn.cond(p, lambda: inner()[0], lambda: x).inputs[0] for _ in range(2)]
+    assert outer[0] is outer[1]
+    (nested,) = (each for each in outer[0].attrs["if_true"].nodes if each.op.name == "cond")
+    for name in ("if_true", "if_false"):
+        assert nested.attrs[name] == first[0].inputs[0].attrs[name]
+
+
 # ------------------------------------------------------------------------------------ what is known
 
 
@@ -293,6 +368,38 @@ def test_cond_in_scan() -> None:
     arrays = [rng.random(6) > 0.5, rng.normal(size=(6, 4)).astype("float32")]
     outputs = [last, *ys, gn.grad(gn.sum(ys[0]) + gn.sum(last * ys[1]), xs)]
     assert_executors_agree([flags, xs], outputs, arrays)
+
+
+@pytest.mark.parametrize("options", EXECUTORS.values(), ids=str)
+def test_both_branches_overwrite_the_flag(options: dict[str, Any]) -> None:
+    """The flag is a carry of a scan, or a parameter, and either branch writes the next one."""
+    x = gn.input("x", (8,))
+
+    def step(flag: Node, e: Node) -> Any:
+        return gn.cond(flag, lambda: (e > 0.3, e * 2.0), lambda: (e < -0.1, e * 3.0))
+
+    last, ys = gn.scan(step, gn.constant(True), x)
+    q = gn.parameter(np.array(True), "q", trainable=False)
+    first = x[0]
+    program = gn.compile(
+        x,
+        [last, ys],
+        updates={q: gn.cond(q, lambda: first > 0.0, lambda: first < 0.0)},
+        **options,
+    )
+    rng = np.random.default_rng(3)
+    flag = True
+    for _ in range(8):
+        fed = rng.uniform(-1, 1, size=8).astype("float32")
+        flags, expected = [True], []
+        for e in fed:
+            expected.append(e * (2 if flags[-1] else 3))
+            flags.append(e > 0.3 if flags[-1] else e < -0.1)
+        found, rows = program(fed)
+        assert bool(found) == flags[-1]
+        np.testing.assert_allclose(rows, np.array(expected, "float32"), rtol=1e-6)
+        flag = bool(fed[0] > 0 if flag else fed[0] < 0)
+        assert bool(q.value) == flag
 
 
 def test_scan_in_cond() -> None:
@@ -432,3 +539,27 @@ def test_refused(
     with pytest.raises(error) as caught:
         gn.cond(flags[predicate], if_true, if_false, x)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "if_true", "if_false"),
+    [
+        ("if_true is f64[3], not a function", "x", gn.sin),
+        ("if_false is 1.0, not a function", gn.sin, 1.0),
+        ("if_true is called with 1 argument: too many positional", lambda: 1.0, gn.sin),
+        ("if_false is called with 1 argument: missing a required", gn.sin, lambda x, y: x),
+        ("(f64[3],) if true, None if false", lambda x: (x,), lambda x: None),
+    ],
+)
+def test_what_is_no_branch(words: str, if_true: Any, if_false: Any) -> None:
+    (p, x, _), _ = given()
+    with pytest.raises(ArgumentError) as caught:
+        gn.cond(p, x if isinstance(if_true, str) else if_true, if_false, x)
+    assert words in str(caught.value)
+
+
+def test_a_number_is_promoted_as_in_arithmetic() -> None:
+    (p, _, _), _ = given()
+    n = gn.input("n", (), "int64")
+    for number in (2, 1.5, True):
+        assert gn.cond(p, lambda number=number: number, lambda: n).dtype == (number + n).dtype

@@ -419,6 +419,38 @@ def test_a_negative_bound() -> None:
         gn.while_loop(lambda s: s < 3, lambda s: s + 1, 0, bound=-1)
 
 
+@pytest.mark.parametrize("bound", [2.5, True, "3 rounds", (1,)])
+def test_what_is_no_bound(bound: Any) -> None:
+    with pytest.raises(ArgumentError, match="is not a number of rounds"):
+        gn.while_loop(lambda s: s < 3, lambda s: s + 1, 0, bound=bound)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "given"),
+    [
+        (ArgumentError, "the condition gives None", (lambda s: None, lambda s: s, 0)),
+        (DTypeError, "the condition is i64[]", (lambda s: s + 1, lambda s: s < 3, 0)),
+        (ArgumentError, "condition gives (i64[],)", (lambda s: s, lambda s: s[0] < 3, (0,))),
+        (ArgumentError, "condition is 0, not a function", (0, lambda s: s < 3, lambda s: s)),
+        (ArgumentError, "body is called with 1 argument", (lambda s: s < 3, lambda: 1, 0)),
+    ],
+)
+def test_arguments_that_change_places(error: type[Exception], words: str, given: Any) -> None:
+    """The hint says which comes first."""
+    with pytest.raises(error) as caught:
+        gn.while_loop(*given)
+    assert words in str(caught.value)
+    assert "gn.while_loop(condition, body, carry)" in str(caught.value)
+
+
+def test_a_condition_that_is_always_true() -> None:
+    """It needs a bound; one that is always false is a loop of no rounds."""
+    with pytest.raises(ArgumentError, match="never end"):
+        gn.while_loop(lambda s: True, lambda s: s + 1, 0)
+    assert gn.evaluate(gn.while_loop(lambda s: True, lambda s: s + 1, 0, bound=4)) == 4
+    assert gn.evaluate(gn.while_loop(lambda s: False, lambda s: s + 1, 0)) == 0
+
+
 def test_equal_loops_are_one_node() -> None:
     a = gn.input("a", (), "float64")
     assert newton(a) is newton(a)

@@ -19,6 +19,7 @@ __all__ = [
     "as_graph",
     "depending_on",
     "rebuild",
+    "remade",
     "substitute",
     "topological_order",
     "with_inputs",
@@ -122,6 +123,24 @@ def substitute(outputs: Iterable[Node], replacements: Mapping[Node, Node]) -> tu
         carry(node, made)
         new[node] = made
     return tuple(new.get(each, each) for each in listed)
+
+
+def remade(outputs: Iterable[Node], replacements: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """``outputs`` with given nodes replaced, and all others that make them made once more.
+
+    To bring nodes from one place to another, see :func:`graphnn.core.node.apart`.
+    """
+    listed = tuple(outputs)
+    new = rebuild(topological_order(listed, replacements), _anew, replacements)
+    return tuple(new[each] for each in listed)
+
+
+def _anew(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """The same operator on other inputs, interned where it is asked for."""
+    if node.op.is_source:
+        return node
+    with made_by(None, node):
+        return make_node(node.op, inputs, node.attrs)
 
 
 def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:

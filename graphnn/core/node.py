@@ -1,7 +1,8 @@
 """The node: one immutable, interned application of an operator. The heart of everything.
 
 The same operator on the same inputs with the same attributes is the same object, so common
-subexpressions never exist twice and equality is ``is``.
+subexpressions never exist twice and equality is ``is``. The one exception is what belongs to a
+branch of a cond while that is built, see :func:`apart`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +27,7 @@ from graphnn.core.operators import Operators
 from graphnn.core.provenance import NOTHING, Provenance, note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 
-__all__ = ["Node", "freeze", "make_node", "moment"]
+__all__ = ["Node", "apart", "freeze", "in_common", "make_node"]
 
 _serials = itertools.count()
 _NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
@@ -153,8 +156,9 @@ class Node(Operators):
     def __bool__(self) -> bool:
         raise SymbolicError(
             f"the truth value of {self!r} is not known while the graph is built",
-            hint="choose between values with gn.where(condition, a, b), and combine conditions "
-            "with gn.logical_and and gn.logical_or, not with if, while, and, or",
+            hint="gn.where(condition, a, b) chooses between values, gn.cond between what is "
+            "computed, and gn.while_loop repeats it; gn.logical_and and gn.logical_or combine "
+            "conditions",
         )
 
     def __array__(self, *args: object, **kwargs: object) -> Any:
@@ -218,13 +222,35 @@ class Node(Operators):
         return f"<Node {label} ({shape}{comma}) {self.dtype.name}>"
 
 
-def moment() -> int:
-    """A serial number of its own: nodes that are there have lower ones, later nodes higher ones."""
-    return next(_serials)
-
-
-_interned: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
+_Table = weakref.WeakValueDictionary[Any, Node]
+_common: _Table = weakref.WeakValueDictionary()
+_table: ContextVar[_Table] = ContextVar("table", default=_common)
 _lock = threading.Lock()
+
+
+@contextmanager
+def apart() -> Iterator[int]:
+    """Make nodes that are new, and interned among themselves, whatever equal ones there are.
+
+    So what is made here can be told from what was there before by its number: it is larger than
+    the one that is given. Sources belong to nobody, and a projection to what it is taken from:
+    these are interned as ever.
+    """
+    before = _table.set(weakref.WeakValueDictionary())
+    try:
+        yield next(_serials)
+    finally:
+        _table.reset(before)
+
+
+@contextmanager
+def in_common() -> Iterator[None]:
+    """Make nodes as outside of any :func:`apart`: for bodies, which are equal wherever made."""
+    before = _table.set(_common)
+    try:
+        yield
+    finally:
+        _table.reset(before)
 
 
 def shortened(name: str, most: int = 60) -> str:
@@ -270,7 +296,10 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = 
         attrs, frozen = _NO_ATTRS, ()
     # Identities are safe as keys: a live node keeps its inputs alive.
     key = (op, tuple(map(id, inputs)), frozen)
-    node = _interned.get(key)
+    table = _table.get()
+    if table is not _common and (op.is_source or op.is_projection):
+        table = _common
+    node = table.get(key)
     is_new = node is None
     if node is None:
         spec = op.infer(*(each.spec for each in inputs), **attrs)
@@ -281,9 +310,9 @@ def make_node(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any] | None = 
         if attrs is not _NO_ATTRS:
             attrs = MappingProxyType(dict(attrs))
         with _lock:
-            node = _interned.get(key)
+            node = table.get(key)
             if node is None:
                 node = Node(op, inputs, attrs, spec)
-                _interned[key] = node
+                table[key] = node
     note_creation(node, is_new=is_new)
     return node

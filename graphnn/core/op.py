@@ -53,6 +53,8 @@ class Op:
         Unique; shown in dumps and pictures.
     is_source : bool
         Whether it has no inputs and its value comes from outside (inputs, parameters).
+    is_projection : bool
+        Whether it takes one of several results.
     is_view : bool
         Whether :meth:`evaluate` gives a strided view of its first input and moves no data.
     is_elementwise : bool
@@ -80,6 +82,7 @@ class Op:
 
     name: str
     is_source = False
+    is_projection = False
     is_view = False
     is_elementwise = False
     is_commutative = False
