@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphnn.core.dims import as_size
+from graphnn.core.dtypes import INT64
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
-from graphnn.core.graph import Graph, substitute
+from graphnn.core.graph import Graph, depending_on, substitute
 from graphnn.core.node import Node, make_node, moment
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec
@@ -28,10 +29,12 @@ from graphnn.ops.bodies import (
     read_from_outside,
 )
 from graphnn.ops.conditionals import FLAG, Choice, check_flag, check_given, specs_of
+from graphnn.ops.constants import constant
 from graphnn.ops.control import project
 from graphnn.ops.leaves import input_like
 from graphnn.ops.operands import as_node, cast_to, gives_way, is_weak
 from graphnn.ops.scans import Carry, Step
+from graphnn.ops.streams import LoopPlaces
 
 __all__ = ["while_loop"]
 
@@ -213,17 +216,21 @@ def while_loop(
     """
     firsts = [as_node(each) for each in flatten(carry)]
     weak = [number for number, each in enumerate(flatten(carry)) if gives_way(each)]
-    rounds = _traced(condition, body, carry, firsts)
+    count, places = input_like("round", TensorSpec((), INT64)), LoopPlaces()
+    with places.step(count):
+        rounds = _traced(condition, body, carry, firsts)
     if any(rounds.carries[number].next.dtype != firsts[number].dtype for number in weak):
         for number in weak:
             firsts[number] = cast_to(firsts[number], rounds.carries[number].next.dtype)
-        rounds = _traced(condition, body, carry, firsts)
+        with places.step(count):
+            rounds = _traced(condition, body, carry, firsts)
     _check_carry(carry, rounds)
+    rounds = _counting(rounds, count)
     if bound is None:
-        return unflatten(carry, rounds.build())
+        return unflatten(carry, rounds.build()[: len(firsts)])
     if isinstance(bound, int) and bound < 0:
         raise ArgumentError(f"while_loop: there are no {bound} rounds", hint="bound=0 or more")
-    return unflatten(carry, _bounded(rounds, bound))
+    return unflatten(carry, _bounded(rounds, bound)[: len(firsts)])
 
 
 def _traced(
@@ -246,6 +253,14 @@ def _traced(
         for each, symbol in zip(flatten(made), symbols, strict=True)
     ]
     return Rounds(tuple(map(Carry, symbols, firsts, nexts)), flag)
+
+
+def _counting(rounds: Rounds, count: Node) -> Rounds:
+    """The rounds with their number as one more carry, where their random numbers read it."""
+    if depending_on(rounds.outputs, (count,)) == {count}:
+        return rounds
+    counter = Carry(count, constant(0, INT64), count + 1)
+    return Rounds((*rounds.carries, counter), rounds.condition)
 
 
 def _check_carry(carry: Any, rounds: Rounds) -> None:
