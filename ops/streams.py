@@ -83,13 +83,17 @@ def key(seed: Any) -> Node:
 def _word(what: str, value: Any) -> Node:
     """A 0-d int64 node from an integer of any size, or a node."""
     if isinstance(value, int):
-        return constant((int(value) + 2**63) % 2**64 - 2**63, INT64)
+        return constant(_wrapped(value), INT64)
     node = as_node(value)
     if not is_integer(node.dtype):
         raise DTypeError(f"{what} is an integer, not {node.dtype.name}")
     if node.shape != ():
         raise ShapeError(f"{what} is one number, not {shape_text(node.shape)}")
     return cast_to(node, INT64)
+
+
+def _wrapped(number: int) -> int:
+    return (int(number) + 2**63) % 2**64 - 2**63
 
 
 def _flipped(of: Node, word: int) -> Node:
@@ -164,9 +168,12 @@ def fold_in(key: Any, data: Any) -> Node:
     >>> step = gn.input("step", dtype="int64")
     >>> mask = gn.random.bernoulli(gn.random.fold_in(gn.random.key(0), step), 0.5, (3,))
     """
-    number = _word("fold_in: data", data)
+    if isinstance(data, int):
+        word = constant([0, _wrapped(data)], INT64)
+    else:
+        word = stack([constant(0, INT64), _word("fold_in: data", data)])
     fresh = random_bits(_flipped(as_key("fold_in", key), _FOLD), (2,), INT64)
-    return bitwise_xor(fresh, stack([constant(0, INT64), number]))
+    return bitwise_xor(fresh, word)
 
 
 RNG_SEED = parameter(0, name="rng_seed", dtype=INT64, trainable=False)
@@ -261,7 +268,7 @@ def seed(n: int) -> None:
     (2,)
     """
     global _places
-    RNG_SEED.value = (int(n) + 2**63) % 2**64 - 2**63
+    RNG_SEED.value = _wrapped(n)
     RNG_COUNTER.value = 0
     _places = itertools.count()
 
