@@ -249,6 +249,16 @@ def _next_place(step: _StepPlaces | None) -> _Place:
     return _Place((*loop.path, next(step.places)), (*loop.steps, step.number))
 
 
+@contextmanager
+def outside_of_loops() -> Iterator[None]:
+    """Build a graph of its own, which cannot read the step that is being traced."""
+    token = _step.set(None)
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
 def seed(n: int) -> None:
     """Start the default stream anew; exported as ``gn.seed``.
 

@@ -123,6 +123,16 @@ def test_a_loop_without_random_numbers_is_as_before() -> None:
     np.testing.assert_array_equal(after(loops), after(lambda: None))
 
 
+def test_a_function_that_runs_while_a_step_is_traced_has_its_own_graph() -> None:
+    noisy = gn.function(lambda x: x + gn.random.uniform(shape=(2,)))
+    fixed = np.zeros(2, "float32")
+    drawn = built(lambda: gn.scan(lambda c, _: (c, noisy(fixed)), 0.0, length=STEPS)[1])
+    assert len(np.unique(drawn, axis=0)) == 1
+    x = gn.constant(fixed)  # of nodes it is a part of the step
+    drawn = built(lambda: gn.scan(lambda c, _: (c, noisy(x)), 0.0, length=STEPS)[1])
+    assert len(np.unique(drawn, axis=0)) == STEPS
+
+
 # ------------------------------------------------------------------------------------ derivatives
 
 X = np.random.default_rng(0).normal(size=(12, 4))
