@@ -33,6 +33,7 @@ from graphnn.core.structure import flatten, leaf_paths, unflatten
 from graphnn.ops.axes import as_shape
 from graphnn.ops.leaves import input_like
 from graphnn.ops.operands import as_node, cast_to
+from graphnn.ops.streams import outside_of_loops
 
 __all__ = [
     "TracedGraph",
@@ -159,7 +160,8 @@ def trace_call(
     bound = inspect.BoundArguments(signature, given)
     token = _tracing.set(True)
     try:
-        results = _as_results(f, f(*bound.args, **bound.kwargs))
+        with outside_of_loops():
+            results = _as_results(f, f(*bound.args, **bound.kwargs))
     except Exception as error:
         listing = ", ".join(f"{each.name}: {each.spec}" for each in inputs)
         error.add_note(f"  while {name_of(f)}({listing}) was traced")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Size, as_size
+from graphnn.core.dtypes import INT64
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.graph import Graph, depending_on, substitute
 from graphnn.core.node import Node, make_node
@@ -37,10 +38,12 @@ from graphnn.ops.bodies import (
 )
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.control import project
+from graphnn.ops.creation import iota
 from graphnn.ops.joining import stack
 from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
 from graphnn.ops.operands import as_node, cast_to, gives_way
+from graphnn.ops.streams import LoopPlaces
 
 __all__ = ["scan", "unroll"]
 
@@ -350,13 +353,18 @@ def scan(
         for path, each in zip(leaf_paths(xs), wholes, strict=True)
     }
     given = unflatten(xs, elements)
+    number_of_step = input_like("step", TensorSpec((), INT64))
+    elements[number_of_step] = iota((steps,))  # for random numbers; left out where not read
+    places = LoopPlaces()
     weak = [number for number, each in enumerate(flatten(carry)) if gives_way(each)]
-    symbols, (carried, y) = _traced(step, carry, firsts, given)
+    with places.step(number_of_step):
+        symbols, (carried, y) = _traced(step, carry, firsts, given)
     nexts = flatten(carried)
     for number in weak:
         firsts[number] = cast_to(firsts[number], nexts[number].dtype)
     if any(symbols[number].dtype != nexts[number].dtype for number in weak):
-        symbols, (carried, y) = _traced(step, carry, firsts, given)
+        with places.step(number_of_step):
+            symbols, (carried, y) = _traced(step, carry, firsts, given)
         nexts = flatten(carried)
     _check_carry(carry, symbols, nexts)
     carries = tuple(map(Carry, symbols, firsts, nexts))
@@ -416,8 +424,9 @@ def unroll(
         return _unrolled_in_windows(step, carry, xs, (firsts, wholes), order, axis, truncate)
     state = unflatten(carry, firsts)
     ys: dict[int, Any] = {}
+    places = LoopPlaces()
     for number in order:
-        with time_step(number):
+        with time_step(number), places.step(number):
             result = step(state, unflatten(xs, [each[number] for each in wholes]))
             state, ys[number] = _pair(step, carry, result)
     leaves = zip(*(flatten(ys[number]) for number in range(steps)), strict=True)
@@ -438,10 +447,11 @@ def _unrolled_in_windows(
 
     firsts, wholes = given
     structure: Any = None
+    places = LoopPlaces()
 
     def apply(number: int) -> tuple[list[Node], list[Node], list[Node]]:
         nonlocal structure
-        with time_step(number):
+        with time_step(number), places.step(number):
             elements = unflatten(xs, [each[number] for each in wholes])
             symbols, (after, structure) = _traced(step, carry, firsts, elements)
             return symbols, flatten(after), [as_node(each) for each in flatten(structure)]

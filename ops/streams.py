@@ -4,12 +4,20 @@ The default stream is the state of two parameters that are not trained: ``RNG_SE
 ``RNG_COUNTER``. Programs that read the counter update it: the compiler adds
 ``RNG_COUNTER + 1`` to their updates. Saving both values resumes the stream.
 
+Every call of :func:`default_key` is a *place*, and they are numbered. All steps of a loop have the
+same places, whether the loop is traced once or written out; the number of the step is folded in.
+
 All of this is exported by :mod:`graphnn.ops.random`.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -75,13 +83,17 @@ def key(seed: Any) -> Node:
 def _word(what: str, value: Any) -> Node:
     """A 0-d int64 node from an integer of any size, or a node."""
     if isinstance(value, int):
-        return constant((int(value) + 2**63) % 2**64 - 2**63, INT64)
+        return constant(_wrapped(value), INT64)
     node = as_node(value)
     if not is_integer(node.dtype):
         raise DTypeError(f"{what} is an integer, not {node.dtype.name}")
     if node.shape != ():
         raise ShapeError(f"{what} is one number, not {shape_text(node.shape)}")
     return cast_to(node, INT64)
+
+
+def _wrapped(number: int) -> int:
+    return (int(number) + 2**63) % 2**64 - 2**63
 
 
 def _flipped(of: Node, word: int) -> Node:
@@ -156,9 +168,12 @@ def fold_in(key: Any, data: Any) -> Node:
     >>> step = gn.input("step", dtype="int64")
     >>> mask = gn.random.bernoulli(gn.random.fold_in(gn.random.key(0), step), 0.5, (3,))
     """
-    number = _word("fold_in: data", data)
+    if isinstance(data, int):
+        word = constant([0, _wrapped(data)], INT64)
+    else:
+        word = stack([constant(0, INT64), _word("fold_in: data", data)])
     fresh = random_bits(_flipped(as_key("fold_in", key), _FOLD), (2,), INT64)
-    return bitwise_xor(fresh, stack([constant(0, INT64), number]))
+    return bitwise_xor(fresh, word)
 
 
 RNG_SEED = parameter(0, name="rng_seed", dtype=INT64, trainable=False)
@@ -168,6 +183,80 @@ RNG_COUNTER = parameter(0, name="rng_counter", dtype=INT64, trainable=False)
 """How many calls of programs have drawn from the default stream."""
 
 _places = itertools.count()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a key is asked for.
+
+    Attributes
+    ----------
+    path : tuple of int
+        Numbers of the loops around it, from the outermost one, and its own within a step.
+    steps : tuple of (Node or int)
+        The steps of these loops.
+    """
+
+    path: tuple[int, ...]
+    steps: tuple[Node | int, ...] = ()
+
+
+class LoopPlaces:
+    """The places in one loop, the same for all its steps.
+
+    The loop is a place itself, from the first key on that one of its steps asks for: one without
+    random numbers changes nothing for what is built after it.
+    """
+
+    def __init__(self) -> None:
+        self._around = _step.get()
+        self._own: _Place | None = None
+
+    @contextmanager
+    def step(self, number: Node | int) -> Iterator[None]:
+        """Trace one step, whose number is a symbol or known."""
+        token = _step.set(_StepPlaces(self, number))
+        try:
+            yield
+        finally:
+            _step.reset(token)
+
+    @property
+    def own(self) -> _Place:
+        """The place of the loop itself."""
+        if self._own is None:
+            self._own = _next_place(self._around)
+        return self._own
+
+
+@dataclass(frozen=True)
+class _StepPlaces:
+    """Where a step that is being traced has come to."""
+
+    loop: LoopPlaces
+    number: Node | int
+    places: Iterator[int] = field(default_factory=itertools.count)
+
+
+_step: ContextVar[_StepPlaces | None] = ContextVar("step", default=None)
+"""The innermost step that is being traced."""
+
+
+def _next_place(step: _StepPlaces | None) -> _Place:
+    if step is None:
+        return _Place((next(_places),))
+    loop = step.loop.own
+    return _Place((*loop.path, next(step.places)), (*loop.steps, step.number))
+
+
+@contextmanager
+def outside_of_loops() -> Iterator[None]:
+    """Build a graph of its own, which cannot read the step that is being traced."""
+    token = _step.set(None)
+    try:
+        yield
+    finally:
+        _step.reset(token)
 
 
 def seed(n: int) -> None:
@@ -189,15 +278,35 @@ def seed(n: int) -> None:
     (2,)
     """
     global _places
-    RNG_SEED.value = (int(n) + 2**63) % 2**64 - 2**63
+    RNG_SEED.value = _wrapped(n)
     RNG_COUNTER.value = 0
     _places = itertools.count()
 
 
 def default_key() -> Node:
-    """A fresh key from the default stream: another one in every place and at every call."""
+    """A fresh key from the default stream: another one in every place and at every call.
+
+    Within a loop it is another one in every step of ``gn.scan`` and ``gn.unroll``, which draw the
+    same numbers, and in every round of ``gn.while_loop``. A key that is asked for outside, and
+    read by the step, is the same for all steps.
+
+    Returns
+    -------
+    Node
+        int64 of shape (2,).
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.seed(0)
+    >>> _, drawn = gn.scan(lambda c, _: (c, gn.random.uniform(shape=())), 0.0, length=3)
+    >>> len(set(gn.evaluate(drawn).tolist()))
+    3
+    """
+    place = _next_place(_step.get())
     at_call = fold_in(key(RNG_SEED), RNG_COUNTER)
-    return fold_in(at_call, next(_places))
+    # Places come first: what is folded in before the steps is computed outside of the loop.
+    return reduce(fold_in, (*place.path, *place.steps), at_call)
 
 
 def host_generator() -> np.random.Generator:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphnn.core.dims import Size, as_size
+from graphnn.core.dtypes import INT64
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
-from graphnn.core.graph import Graph, remade, substitute
+from graphnn.core.graph import Graph, depending_on, remade, substitute
 from graphnn.core.node import Node, apart, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, TupleSpec
@@ -29,11 +30,12 @@ from graphnn.ops.bodies import (
     read_from_outside,
 )
 from graphnn.ops.conditionals import FLAG, Choice, check_flag, check_given, specs_of
-from graphnn.ops.constants import CONSTANT
+from graphnn.ops.constants import CONSTANT, constant
 from graphnn.ops.control import project
 from graphnn.ops.leaves import input_like
 from graphnn.ops.operands import as_node, cast_to, gives_way, is_weak
 from graphnn.ops.scans import Carry, Step
+from graphnn.ops.streams import LoopPlaces
 
 __all__ = ["while_loop"]
 
@@ -223,20 +225,24 @@ def while_loop(
     most = None if bound is None else _most_rounds(bound)
     firsts = [as_node(each) for each in flatten(carry)]
     weak = [number for number, each in enumerate(flatten(carry)) if gives_way(each)]
-    rounds = _traced(condition, body, carry, firsts)
+    count, places = input_like("round", TensorSpec((), INT64)), LoopPlaces()
+    with places.step(count):
+        rounds = _traced(condition, body, carry, firsts)
     if any(rounds.carries[number].next.dtype != firsts[number].dtype for number in weak):
         for number in weak:
             firsts[number] = cast_to(firsts[number], rounds.carries[number].next.dtype)
-        rounds = _traced(condition, body, carry, firsts)
+        with places.step(count):
+            rounds = _traced(condition, body, carry, firsts)
     _check_carry(carry, rounds)
+    rounds = _counting(rounds, count)
     if most is not None:
-        return unflatten(carry, _bounded(rounds, most))
+        return unflatten(carry, _bounded(rounds, most)[: len(firsts)])
     if rounds.condition.op is CONSTANT and rounds.condition.attrs["value"].array:
         raise ArgumentError(
             "while_loop: the condition is always true, and there is no bound: it would never end",
             hint="let the condition look at the carry, or give bound=most_rounds",
         )
-    return unflatten(carry, rounds.build())
+    return unflatten(carry, rounds.build()[: len(firsts)])
 
 
 def _most_rounds(bound: object) -> Size:
@@ -281,6 +287,14 @@ def _traced(
         for each, symbol in zip(flatten(made), symbols, strict=True)
     ]
     return Rounds(tuple(map(Carry, symbols, firsts, nexts)), flag)
+
+
+def _counting(rounds: Rounds, count: Node) -> Rounds:
+    """The rounds with their number as one more carry, where their random numbers read it."""
+    if depending_on(rounds.outputs, (count,)) == {count}:
+        return rounds
+    counter = Carry(count, constant(0, INT64), count + 1)
+    return Rounds((*rounds.carries, counter), rounds.condition)
 
 
 def _check_carry(carry: Any, rounds: Rounds) -> None:
