@@ -18,12 +18,12 @@ from dataclasses import replace
 from itertools import islice
 
 from graphnn.compiler.driver import Driver
+from graphnn.compiler.scans.components import strong_components
 from graphnn.compiler.scans.rewriting import replace_scans
 from graphnn.compiler.scans.trim import same_carries
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import (
     Graph,
-    depending_on,
     rebuild,
     substitute,
     topological_order,
@@ -60,17 +60,8 @@ def simplify_conditionals(unit: Unit, driver: Driver) -> Unit:
 
     graph = replace_scans(graph, "simplify_conditionals", trimmed, _is_one)
     if unit.options.optimize == "O2":  # -0.0 stays what it is, where + 0.0 would change its sign
-        graph = _until_done(_summed_once, graph, driver)
-    return driver.with_graph(unit, _until_done(_merged_once, graph, driver))
-
-
-def _until_done(work: Callable[[Graph, Driver], Graph], graph: Graph, driver: Driver) -> Graph:
-    """The graph when nothing changes any more."""
-    while True:
-        made = work(graph, driver)
-        if made is graph:
-            return graph
-        graph = made
+        graph = _with_sums_inside(graph, driver)
+    return driver.with_graph(unit, _merged(graph, driver))
 
 
 def _is_one(node: Node) -> bool:
@@ -103,72 +94,141 @@ def _trimmed_while(node: Node, used: Set[int]) -> list[Node | None]:
     return [found[each] if number in used else None for number, each in enumerate(rounds.carries)]
 
 
-def _summed_once(graph: Graph, driver: Driver) -> Graph:
+def _with_sums_inside(graph: Graph, driver: Driver) -> Graph:
     """The graph with what is zero in one branch of a cond added in the other one alone."""
-    for node in [each for each in graph.nodes if each.op is COND]:
-        sums = _sums(graph, node)
-        if not sums:
-            continue
-        choice = Choice.of(node)
-        one, other = list(choice.if_true), list(choice.if_false)
-        given = dict(choice.operands)
-        for number, (_, addend) in sums.items():
-            symbol = input_like("addend", addend.tensor)
-            given[symbol] = addend
-            for side in (one, other):
-                side[number] = symbol if is_zero(side[number]) else add(symbol, side[number])
-        made = replace(choice, operands=given, if_true=tuple(one), if_false=tuple(other)).build()
-        if driver.spend("sum_inside", node, made[0]):
-            replaced = {project(node, number): each for number, each in enumerate(made)}
-            replaced |= {total: made[number] for number, (total, _) in sums.items()}
-            return graph.substitute(replaced)
-    return graph
-
-
-def _sums(graph: Graph, node: Node) -> dict[int, tuple[Node, Node]]:
-    """The results of a cond that are only added to something, the sums, and that something."""
-    found: dict[int, tuple[Node, Node]] = {}
-    sides = zip(*(node.attrs[name].outputs for name in COND.body_attrs), strict=True)
-    for number, pair in enumerate(sides):
-        result = project(node, number)
-        users = graph.users.get(result, ())
-        if len(users) != 1 or users[0].op.name != "add" or result in graph.outputs:
-            continue
-        (total,) = users
-        addends = [each for each in total.inputs if each is not result]
-        if len(addends) != 1 or addends[0].spec != result.spec or not any(map(is_zero, pair)):
-            continue
-        if depending_on(addends, (node,)) == {node}:
-            found[number] = total, addends[0]
-    return found
-
-
-def _merged_once(graph: Graph, driver: Driver) -> Graph:
-    """The graph with all nodes put together that are alike; itself if no two are."""
-    order, groups = _groups(graph)
-    group_ending = {group[-1]: group for group in groups}
-    if not groups:
+    sums = _sums(graph)
+    if not sums:
         return graph
+    totals = {
+        total: project(node, number)
+        for node, found in sums.items()
+        for number, (total, _) in found.items()
+    }
+
+    def results_of(node: Node, made: Mapping[Node, Node]) -> Mapping[Node, Sequence[Node]]:
+        if node not in sums:
+            return {}
+        addends = {number: made[addend] for number, (_, addend) in sums[node].items()}
+        results = _with_addends(made[node], addends)
+        return {node: results} if driver.spend("sum_inside", node, results[0]) else {}
+
+    order = topological_order(graph.outputs, follow=lambda node: _read_with(node, sums))
+    return _with_results(graph, order, results_of, totals)
+
+
+def _with_addends(node: Node, addends: Mapping[int, Node]) -> list[Node]:
+    """The results of a cond, to some of which something is added in the branches."""
+    choice = Choice.of(node)
+    one, other = list(choice.if_true), list(choice.if_false)
+    given = dict(choice.operands)
+    for number, addend in addends.items():
+        symbol = input_like("addend", addend.tensor)
+        given[symbol] = addend
+        for side in (one, other):
+            side[number] = symbol if is_zero(side[number]) else add(symbol, side[number])
+    return replace(choice, operands=given, if_true=tuple(one), if_false=tuple(other)).build()
+
+
+Sums = Mapping[Node, Mapping[int, tuple[Node, Node]]]
+
+
+def _sums(graph: Graph) -> Sums:
+    """The results of conds that are only added to something, the sums, and that something."""
+    found: dict[Node, dict[int, tuple[Node, Node]]] = {}
+    taken: set[Node] = set()
+    for node in reversed(graph.nodes):  # of two conds in one sum, the second may need the first
+        if node.op is not COND:
+            continue
+        sides = zip(*(node.attrs[name].outputs for name in COND.body_attrs), strict=True)
+        for number, pair in enumerate(sides):
+            result = project(node, number)
+            users = graph.users.get(result, ())
+            if len(users) != 1 or users[0].op.name != "add" or result in graph.outputs:
+                continue
+            (total,) = users
+            addends = [each for each in total.inputs if each is not result]
+            if len(addends) != 1 or addends[0].spec != result.spec or not any(map(is_zero, pair)):
+                continue
+            if total not in taken:
+                taken.add(total)
+                found.setdefault(node, {})[number] = total, addends[0]
+    return _without_circles(graph, found)
+
+
+def _without_circles(graph: Graph, sums: Sums) -> Sums:
+    """Those whose something does not need the cond: or else there would be two conds."""
+    components = strong_components(graph.outputs, lambda node: _read_with(node, sums))
+    place = {node: count for count, each in enumerate(components) for node in each}
+    left = {
+        node: {number: sum_ for number, sum_ in found.items() if place[sum_[1]] != place[node]}
+        for node, found in sums.items()
+    }
+    return {node: found for node, found in left.items() if found}
+
+
+def _read_with(node: Node, sums: Sums) -> Sequence[Node]:
+    """What a node reads, and what is added inside of it."""
+    return [*node.inputs, *(addend for _, addend in sums.get(node, {}).values())]
+
+
+def _with_results(
+    graph: Graph,
+    order: Iterable[Node],
+    results_of: Callable[[Node, Mapping[Node, Node]], Mapping[Node, Sequence[Node]]],
+    instead: Mapping[Node, Node],
+) -> Graph:
+    """The graph with results of nodes replaced.
+
+    Parameters
+    ----------
+    graph : Graph
+    order : iterable of Node
+        Of all nodes.
+    results_of : callable
+        From a node, and what the nodes up to it became, to new results, by node of the old graph.
+    instead : mapping of Node to Node
+        From nodes to results that stand for them, if these are new.
+    """
     made: dict[Node, Node] = {}
     results: dict[Node, Sequence[Node]] = {}
 
     def replaced(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if node.op is PROJECT and node.inputs[0] in results:
-            number: int = node.attrs["index"]
-            return results[node.inputs[0]][number]
+        result = instead.get(node, node)
+        if result.op is PROJECT and result.inputs[0] in results:
+            number: int = result.attrs["index"]
+            made[node] = results[result.inputs[0]][number]
+            return made[node]
         made[node] = with_inputs(node, inputs)
-        group = group_ending.get(node, ())
-        if group:
+        if _is_one(node):
             with made_by("simplify_conditionals", node):
-                found = _MERGES[node.op.name](list(dict.fromkeys(made[each] for each in group)))
-            first = next((each[0] for each in found.values()), None)
-            if first is not None and driver.spend("merge_conditionals", node, first):
-                results.update({each: found[made[each]] for each in group if made[each] in found})
+                results.update(results_of(node, made))
         return made[node]
 
     new = rebuild(order, replaced)
     outputs = tuple(new[each] for each in graph.outputs)
     return graph if outputs == graph.outputs else Graph(graph.inputs, outputs)
+
+
+def _merged(graph: Graph, driver: Driver) -> Graph:
+    """The graph with all nodes put together that are alike; itself if no two are."""
+    order, groups = _groups(graph)
+    if not groups:
+        return graph
+    group_ending = {group[-1]: group for group in groups}
+
+    def results_of(node: Node, made: Mapping[Node, Node]) -> Mapping[Node, Sequence[Node]]:
+        if node not in group_ending:
+            return {}
+        group = group_ending[node]
+        found = _MERGES[node.op.name](list(dict.fromkeys(made[each] for each in group)))
+        first = next((each[0] for each in found.values()), None)
+        if first is None or not driver.spend("merge_conditionals", node, first):
+            return {}
+        return {each: found[made[each]] for each in group if made[each] in found}
+
+    merged = _with_results(graph, order, results_of, {})
+    # Nodes are alike when those that they read have become one.
+    return graph if merged is graph else _merged(merged, driver)
 
 
 def _groups(graph: Graph) -> tuple[list[Node], list[list[Node]]]:
