@@ -184,7 +184,9 @@ class Choice:
         reached = topological_order(
             outputs, follow=lambda node: node.inputs if self._is_inside(node) else ()
         )
-        return {each: self.operands.get(each, each) for each in reached if not self._is_inside(each)}
+        return {
+            each: self.operands.get(each, each) for each in reached if not self._is_inside(each)
+        }
 
     def _is_inside(self, node: Node) -> bool:
         """Whether a branch computes a node; of several results, where they are computed."""
@@ -214,8 +216,9 @@ def cond(
     if_true, if_false : callable
         Pure functions of the operands, each called once to build the graph. They give the same
         structure, shapes and dtypes; where one gives a Python number, dtypes are promoted as in
-        arithmetic: it takes the dtype of the other if that can hold its kind. They may read nodes and parameters from outside. What a function computes belongs
-        to its branch; what was computed before comes from outside and is computed in any case.
+        arithmetic: it takes the dtype of the other if that can hold its kind. They may read nodes
+        and parameters from outside. What a function computes belongs to its branch; what was
+        computed before comes from outside and is computed in any case.
     *operands : Node, array, number or nested structure of them
         Handed to the branch that is taken.
 
