@@ -153,8 +153,9 @@ class Node(Operators):
     def __bool__(self) -> bool:
         raise SymbolicError(
             f"the truth value of {self!r} is not known while the graph is built",
-            hint="choose between values with gn.where(condition, a, b), and combine conditions "
-            "with gn.logical_and and gn.logical_or, not with if, while, and, or",
+            hint="choose between values with gn.where(condition, a, b), between computations with "
+            "gn.cond, repeat them with gn.while_loop, and combine conditions with gn.logical_and "
+            "and gn.logical_or, not with if, while, and, or",
         )
 
     def __array__(self, *args: object, **kwargs: object) -> Any:
