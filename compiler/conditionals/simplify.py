@@ -249,8 +249,8 @@ def _groups(graph: Graph) -> tuple[list[Node], list[list[Node]]]:
         return order, groups
     missing = {node: len(set(node.inputs)) for node in graph.nodes}
     free = [node for node in reversed(graph.nodes) if not missing[node]]
-    waiting: dict[object, list[Node]] = {}
-    complete: list[object] = []
+    waiting: dict[tuple[str, Node], list[Node]] = {}
+    complete: list[tuple[str, Node]] = []
     while free or waiting:
         if free:
             computed = [free.pop()]
