@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.memory_size import as_nbytes
@@ -90,9 +93,9 @@ def compile(
     ShapeError, DTypeError
         If an update does not fit its parameter.
     ArgumentError
-        If there is no such backend, level or debug mode, a pass cannot be left out, an output is
-        no node, or the memory budget cannot be kept: the message names the smallest arena that was
-        found.
+        If there is no such backend, level or debug mode, a pass cannot be left out, ``fuel`` is
+        no number of rewrites, an output is no node, or the memory budget cannot be kept: the
+        message names the smallest arena that was found.
 
     Examples
     --------
@@ -114,6 +117,8 @@ def compile(
             )
     verify = VERIFY_BY_DEFAULT if verify is None else verify
     budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
+    left_out = _pass_names(skip)
+    _check_fuel(fuel)
     options = Options(
         backend,
         optimize,
@@ -123,7 +128,7 @@ def compile(
         debug,
         native=native,
         memory_budget=budget,
-        skip=frozenset([skip] if isinstance(skip, str) else skip),
+        skip=left_out,
     )
     _check_options(options)
     changes.update(_advance_random(results, changes))
@@ -142,12 +147,30 @@ def _check_options(options: Options) -> None:
     ):
         require_known(None, word, given, known)
 
-    for name in sorted(map(str, options.skip)):
+
+def _pass_names(skip: Any) -> frozenset[str]:
+    """Passes that can be left out, by name."""
+    names = [skip] if isinstance(skip, str) else skip
+    if not isinstance(names, Collection) or not all(isinstance(each, str) for each in names):
+        raise ArgumentError(
+            f"skip takes names of passes, not {skip!r}", hint='skip="hoist", or ("hoist", "fuse")'
+        )
+    for name in sorted(names):
         if name not in SKIPPABLE:
+            several = [each for each in re.split(r"[\s,]+", name) if each in SKIPPABLE]
             raise ArgumentError(
                 f"skip: {name!r} is no pass that can be left out",
-                hint=f"there are {', '.join(map(repr, SKIPPABLE))}",
+                hint=f"several are a tuple: skip={tuple(several)!r}"
+                if len(several) > 1
+                else f"there are {', '.join(map(repr, SKIPPABLE))}",
             )
+    return frozenset(names)
+
+
+def _check_fuel(fuel: Any) -> None:
+    is_whole = isinstance(fuel, int | np.integer) and not isinstance(fuel, bool)
+    if fuel is not None and not (is_whole and fuel >= 0):
+        raise ArgumentError(f"fuel must be a number of rewrites, 0 or more, not {fuel!r}")
 
 
 def _advance_random(

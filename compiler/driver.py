@@ -107,7 +107,8 @@ class Report:
         return sum(record.milliseconds for record in self.passes)
 
     def __str__(self) -> str:
-        lines = [f"{'pass':16} {'ms':>9} {'nodes':>15}  rewrites"]
+        width = max([16, *(len(record.name) for record in self.passes)])
+        lines = [f"{'pass':{width}} {'ms':>9} {'nodes':>15}  rewrites"]
         for record in self.passes:
             nodes = f"{record.nodes_before} -> {record.nodes_after}"
             counts = Counter(rewrite.rule for rewrite in record.rewrites)
@@ -115,7 +116,7 @@ class Report:
                 f"{rule} x{count} ({lines_of(rule, record.rewrites)})"
                 for rule, count in counts.most_common()
             )
-            lines.append(f"{record.name:16} {record.milliseconds:9.2f} {nodes:>15}  {rules}")
+            lines.append(f"{record.name:{width}} {record.milliseconds:9.2f} {nodes:>15}  {rules}")
         return "\n".join(lines)
 
 

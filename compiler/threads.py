@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 import os
+
+from graphnn.core.arguments import require_positive
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
@@ -25,8 +26,8 @@ def set_num_threads(n: int) -> None:
 
     Raises
     ------
-    ValueError
-        If it is less than 1.
+    ArgumentError
+        If it is no integer, or less than 1.
 
     Examples
     --------
@@ -38,10 +39,8 @@ def set_num_threads(n: int) -> None:
     >>> gn.set_num_threads(before)
     """
     global _chosen
-    number = operator.index(n)
-    if number < 1:
-        raise ValueError(f"set_num_threads: expected at least 1, got {number}")
-    _chosen = number
+    require_positive("set_num_threads", n=n)
+    _chosen = int(n)
 
 
 def get_num_threads() -> int:

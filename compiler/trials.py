@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from graphnn.compiler.driver import Driver, Pass, wanted
 from graphnn.compiler.unit import Unit
 
-__all__ = ["AIM", "CLOSE", "between", "planned"]
+__all__ = ["AIM", "CLOSE", "geometric_mean", "planned"]
 
 CLOSE = 0.96
 """An arena of this part of the budget is as good as one that fills it."""
@@ -25,6 +25,6 @@ def planned(unit: Unit, rest: Sequence[Pass], fuel: int | None) -> Unit:
     return unit
 
 
-def between(low: int, high: int) -> int:
+def geometric_mean(low: int, high: int) -> int:
     """The middle of two sizes, by their ratio."""
     return math.isqrt(max(low, 1) * max(high, 1))

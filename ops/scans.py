@@ -473,8 +473,13 @@ def _prepared(
             raise ShapeError(f"{what}: {each!r} is no sequence: it has no axes")
     wholes = [moveaxis(each, normalize_axis(what, axis, each.ndim), 0) for each in wholes]
     lengths = list(dict.fromkeys(each.shape[0] for each in wholes))
-    if length is not None:
-        lengths = list(dict.fromkeys([*lengths, as_size(length)]))
+    if len(lengths) == 1 and length is not None and as_size(length) != lengths[0]:
+        raise ShapeError(
+            f"{what}: length={length}, but xs has {lengths[0]} elements along axis {axis}",
+            hint="leave length= out where there are xs",
+        )
+    if length is not None and not lengths:
+        lengths = [as_size(length)]
     if not lengths:
         raise ArgumentError(f"{what}: without xs, the number of steps is not known", hint="length=")
     if len(lengths) > 1:

@@ -427,3 +427,45 @@ def test_every_rewrite_can_be_left_out():
         assert rules(program).total() == fuel
         for one, other in zip(program(*arrays), wanted, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
+# ------------------------------------------------------------------------- branches and rounds
+
+
+def test_in_the_branches_of_a_cond(always):
+    p, x, *weights = gn.input("p", (), "bool"), *inputs(x=(3, 4), a=(4, 2), b=(4, 5))
+
+    def one(x):
+        return gn.concatenate([x @ each for each in weights], axis=1)
+
+    def other(x):
+        return gn.concatenate([gn.tanh(x) @ each for each in weights], axis=1)
+
+    arrays = drawn([p, x, *weights])
+    program = assert_executors_agree([p, x, *weights], gn.cond(p, one, other, x), arrays)
+    (cond,) = (each for each in program.unit.graph.nodes if each.op.name == "cond")
+    assert [ops_of(cond.attrs[name])["dot_general"] for name in ("if_true", "if_false")] == [1, 1]
+    assert rules(program)["merge_products"] == 2
+
+
+def test_in_the_rounds_of_a_while_loop(always):
+    x, a, b = inputs(x=(3, 4), a=(4, 4), b=(4, 4))
+    last = gn.while_loop(
+        lambda c: c[0] < 3, lambda c: (c[0] + 1, gn.tanh(c[1] @ a) * gn.cos(c[1] @ b)), (0, x)
+    )[1]
+    program = assert_executors_agree([x, a, b], last, drawn([x, a, b]))
+    (loop,) = (each for each in program.unit.graph.nodes if each.op.name == "while_loop")
+    assert ops_of(loop.attrs["body"])["dot_general"] == 1
+
+
+def test_in_a_cond_of_a_step(always):
+    xs, h, a, b = inputs(xs=(5, 3, 4), h=(3, 4), a=(4, 4), b=(4, 4))
+
+    def step(h, x):
+        h = gn.cond(gn.sum(x) > 0, lambda: gn.tanh(h @ a) * gn.cos(h @ b), lambda: h)
+        return h, h
+
+    given = [xs, h, a, b]
+    last, _ = gn.scan(step, h, xs)
+    program = assert_executors_agree(given, [last, gn.grad(gn.sum(last), a)], drawn(given))
+    assert rules(program)["merge_products"]

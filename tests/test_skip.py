@@ -92,3 +92,43 @@ def test_levels_that_do_not_have_a_pass_do_without_it_anyway():
     x = gn.input("x", (3,))
     program = gn.compile(x, gn.tanh(x), optimize="O0", skip="hoist")
     np.testing.assert_allclose(program(np.zeros(3, "float32")), 0.0)
+
+
+@pytest.mark.parametrize("skip", [3, None, ("hoist", 3)])
+def test_what_is_no_name_is_refused(skip):
+    x = gn.input("x", (3,))
+    with pytest.raises(ArgumentError, match="skip takes names of passes, not"):
+        gn.compile(x, gn.tanh(x), skip=skip)
+
+
+@pytest.mark.parametrize("skip", ["hoist fuse", "hoist, fuse"])
+def test_several_in_one_word(skip):
+    x = gn.input("x", (3,))
+    with pytest.raises(ArgumentError) as raised:
+        gn.compile(x, gn.tanh(x), skip=skip)
+    assert "skip=('hoist', 'fuse')" in raised.value.hint
+
+
+@pytest.mark.parametrize("fuel", [-1, "a", 1.5, True])
+def test_fuel_is_a_number_of_rewrites(fuel):
+    x = gn.input("x", (3,))
+    with pytest.raises(ArgumentError, match="fuel must be a number of rewrites"):
+        gn.compile(x, gn.tanh(x), fuel=fuel)
+
+
+@pytest.mark.parametrize("count", [0, "2", 1.5, True])
+def test_numbers_of_threads_are_positive_integers(count):
+    before = gn.get_num_threads()
+    with pytest.raises(ArgumentError, match="set_num_threads: n must be a positive integer"):
+        gn.set_num_threads(count)
+    assert gn.get_num_threads() == before
+
+
+def test_the_report_is_a_table(lstm):
+    inputs, outputs, *_ = lstm
+    header, *lines = str(gn.compile(inputs, outputs, native="never").report).splitlines()
+    assert any(line.startswith("simplify_conditionals ") for line in lines)
+    end = header.index("ms") + 2
+    for line in lines:
+        assert line[end - 1].isdigit()
+        assert line[end] == " "

@@ -31,7 +31,6 @@ from graphnn.core.graph import (
 )
 from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
-from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
 from graphnn.ops.conditionals import COND, Choice
 from graphnn.ops.constants import is_zero
@@ -156,7 +155,11 @@ def _sums(graph: Graph) -> Sums:
 
 
 def _without_circles(graph: Graph, sums: Sums) -> Sums:
-    """Those whose something does not need the cond: or else there would be two conds."""
+    """Those whose something does not need the cond.
+
+    Others would be right too, and cost more: what they need of the old cond keeps it beside the
+    new one, and both are computed.
+    """
     components = strong_components(graph.outputs, lambda node: _read_with(node, sums))
     place = {node: count for count, each in enumerate(components) for node in each}
     left = {
@@ -246,8 +249,8 @@ def _groups(graph: Graph) -> tuple[list[Node], list[list[Node]]]:
         return order, groups
     missing = {node: len(set(node.inputs)) for node in graph.nodes}
     free = [node for node in reversed(graph.nodes) if not missing[node]]
-    waiting: dict[object, list[Node]] = {}
-    complete: list[object] = []
+    waiting: dict[tuple[str, Node], list[Node]] = {}
+    complete: list[tuple[str, Node]] = []
     while free or waiting:
         if free:
             computed = [free.pop()]
@@ -288,8 +291,9 @@ def _merged_conds(nodes: Sequence[Node]) -> dict[Node, Sequence[Node]]:
     if_false: list[Node] = []
     choices = list(map(Choice.of, nodes))
     for each in choices:
-        known = {symbol: symbols.setdefault(outer, symbol) for symbol, outer in each.operands.items()}
-        twins = {symbol: twin for symbol, twin in known.items() if symbol is not twin}
+        pairs = each.operands.items()
+        known = ((symbol, symbols.setdefault(outer, symbol)) for symbol, outer in pairs)
+        twins = {symbol: twin for symbol, twin in known if symbol is not twin}
         if_true += substitute(each.if_true, twins)
         if_false += substitute(each.if_false, twins)
     made = replace(
@@ -342,7 +346,8 @@ def _one_loop(opened: Mapping[Node, Rounds]) -> dict[Node, Sequence[Node]]:
 
 def _twins(opened: Iterable[Rounds]) -> dict[Carry, Carry]:
     """For carries that are equal to an earlier one, in any of some loops, that one."""
-    return same_carries(Step(tuple(each for rounds in opened for each in rounds.carries), {}, (), 1))
+    carries = tuple(each for rounds in opened for each in rounds.carries)
+    return same_carries(Step(carries, {}, (), 1))
 
 
 _MERGES: dict[str, Merge] = {COND.name: _merged_conds, WHILE.name: _merged_whiles}

@@ -25,10 +25,10 @@ from graphnn.compiler.joint_products import Products, SharedOperand, adding, sha
 from graphnn.compiler.levels import Level
 from graphnn.compiler.merging_cost import reason_against
 from graphnn.compiler.order import Order
-from graphnn.compiler.scans.rewriting import is_scan
+from graphnn.compiler.scans.rewriting import has_bodies, is_scan
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, topological_order, with_inputs
-from graphnn.core.node import Node
+from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by
 from graphnn.ops.control import PROJECT
 from graphnn.ops.scans import Step
@@ -37,7 +37,7 @@ __all__ = ["merge_products"]
 
 
 def merge_products(unit: Unit, driver: Driver) -> Unit:
-    """See the module. Goes into scans by itself, for it needs to see what they read outside."""
+    """See the module. Goes into bodies by itself, for it needs to see what steps read outside."""
     graph = unit.graph
     outputs = _Merging(driver).merged(Level(graph.outputs))
     if outputs == graph.outputs:
@@ -52,18 +52,18 @@ class _Merging:
         self.driver = driver
 
     def merged(self, level: Level) -> tuple[Node, ...]:
-        """The outputs of a level, with products merged in it and in the scans inside."""
-        level = self._with_scans(level)
+        """The outputs of a level, with products merged in it and in the bodies inside."""
+        level = self._with_bodies(level)
         if len(level.products) > 1:
             level = self._with_sums(level)
             level = self._with_shared_operands(level)
         return level.outputs
 
-    # ------------------------------------------------------------------------------ scans inside
+    # ----------------------------------------------------------------------------- bodies inside
 
-    def _with_scans(self, level: Level) -> Level:
-        scans = {node for node in level.nodes if is_scan(node)}
-        if not scans:
+    def _with_bodies(self, level: Level) -> Level:
+        holders = {node for node in level.nodes if has_bodies(node)}
+        if not holders:
             return level
         results: dict[Node, list[Node]] = {}
 
@@ -72,7 +72,9 @@ class _Merging:
                 number: int = node.attrs["index"]
                 return results[inputs[0]][number]
             made = with_inputs(node, inputs)
-            if node in scans:
+            if node in holders and not is_scan(node):
+                return self._in_branches(made)
+            if node in holders:
                 step = Step.of(made)
                 outputs = self.merged(Level.of(step))
                 if outputs != step.outputs:
@@ -82,6 +84,19 @@ class _Merging:
             return made
 
         return level.map(replaced)
+
+    def _in_branches(self, node: Node) -> Node:
+        """A cond or while loop with products merged in its bodies, each on its own."""
+        bodies: dict[str, Graph] = {}
+        for name in node.op.body_attrs:
+            body: Graph = node.attrs[name]
+            outputs = self.merged(Level(body.outputs))
+            if outputs != body.outputs:
+                bodies[name] = Graph(body.inputs, outputs)
+        if not bodies:
+            return node
+        with made_by("merge_products", node):
+            return make_node(node.op, node.inputs, {**node.attrs, **bodies})
 
     # --------------------------------------------------------------------------- sums of products
 

@@ -21,7 +21,7 @@ from graphnn.compiler.memory_model import Model
 from graphnn.compiler.memory_report import holders
 from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.replay import replay
-from graphnn.compiler.trials import AIM, CLOSE, between, planned
+from graphnn.compiler.trials import AIM, CLOSE, geometric_mean, planned
 from graphnn.compiler.unit import Unit
 from graphnn.core.errors import ArgumentError
 
@@ -118,7 +118,7 @@ class _Search:
         guess = budget * high // start.nbytes
         for _ in range(AIMED_TRIALS):
             if not low < guess < high:
-                guess = between(low, high)
+                guess = geometric_mean(low, high)
             found = self._try(start, model, guess, budget)
             if found is None:
                 low = guess
@@ -138,7 +138,7 @@ class _Search:
         """
         low, high = _floor(model), _unlimited_peak(model)
         for _ in range(DESCENT_TRIALS):
-            guess = between(low, high)
+            guess = geometric_mean(low, high)
             if self._try(start, model, guess, budget) is None:
                 low = guess
             else:

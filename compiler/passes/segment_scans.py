@@ -24,7 +24,7 @@ from graphnn.compiler.scans.schedules import MOST_LEVELS, Recurrence, Schedule, 
 from graphnn.compiler.scans.segments import Pair, find_lonely, find_pairs, in_segments
 from graphnn.compiler.scans.sink import sink
 from graphnn.compiler.scans.trim import trim_scans
-from graphnn.compiler.trials import AIM, CLOSE, between, planned
+from graphnn.compiler.trials import AIM, CLOSE, geometric_mean, planned
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, substitute
 from graphnn.core.node import Node
@@ -127,7 +127,7 @@ class _Search:
             if high - low < 2:
                 return
             if not low < guess < high:
-                guess = (low + high) // 2 if low else between(low, high)
+                guess = (low + high) // 2 if low else geometric_mean(low, high)
             tried = [
                 cheapest(each, each.nbytes(()) * guess // FINENESS) for each in self._recurrences
             ]
