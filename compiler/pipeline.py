@@ -22,7 +22,7 @@ from graphnn.compiler.passes.schedule import schedule
 from graphnn.compiler.passes.segment_scans import segment_scans_before
 from graphnn.compiler.passes.simplify import simplify
 from graphnn.compiler.passes.specialize import specialize
-from graphnn.compiler.scans.bodies import everywhere, inside_first, where_scans_are
+from graphnn.compiler.scans.bodies import everywhere, inside_first, outside_first, where_scans_are
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
 from graphnn.compiler.scans.reroll import reroll
@@ -97,7 +97,7 @@ O2: tuple[Pass, ...] = (
     everywhere(simplify_conditionals),
     everywhere(expand),
     everywhere(correlate),
-    everywhere(merge_scans),  # what derivative rules computed once more
+    outside_first(merge_scans),  # what derivative rules computed once more; then copies meet within
     # Before products leave their segment.
     segment_scans_before((*AFTER_MERGING, *TOGETHER), may_sink=True),
     *AFTER_MERGING,

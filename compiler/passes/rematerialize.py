@@ -89,8 +89,12 @@ class _Search:
         if self._best is None:
             start = frugal if frugal.nbytes < plain.nbytes else plain
             model = Model.of(start.unit)
+            smallest = self._smallest
             self._aim(start, model, budget)
             if self._best is None:
+                # What was met on the way to this budget is not met on the way to another one, so
+                # that an error could not name it as enough.
+                self._smallest = smallest
                 self._descend(start, model, budget)
         if self._best is None:
             raise self._impossible(budget)

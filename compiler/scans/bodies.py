@@ -12,7 +12,7 @@ from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by
 
-__all__ = ["everywhere", "inside_first", "where_scans_are"]
+__all__ = ["everywhere", "inside_first", "outside_first", "where_scans_are"]
 
 
 def everywhere(work: Pass) -> Pass:
@@ -23,23 +23,35 @@ def everywhere(work: Pass) -> Pass:
 
     @wraps(work)
     def in_bodies_too(unit: Unit, driver: Driver) -> Unit:
-        if not any(map(has_bodies, unit.graph.nodes)):
-            return work(unit, driver)
-
-        def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
-            bodies = _bodies_of(node)
-            made = {
-                name: in_bodies_too(_unit_of(body, unit), driver).graph
-                for name, body in bodies.items()
-            }
-            if all(made[name] is body for name, body in bodies.items()):
-                return with_inputs(node, inputs)
-            with made_by(work.__name__, node):
-                return make_node(node.op, inputs, {**node.attrs, **made})
-
-        return work(driver.with_graph(unit, unit.graph.map(inside)), driver)
+        return work(_with_bodies(unit, in_bodies_too, driver), driver)
 
     return in_bodies_too
+
+
+def outside_first(work: Pass) -> Pass:
+    """As `everywhere`, but the bodies of what the pass leaves are rewritten after it."""
+
+    @wraps(work)
+    def then_in_bodies(unit: Unit, driver: Driver) -> Unit:
+        return _with_bodies(work(unit, driver), then_in_bodies, driver)
+
+    return then_in_bodies
+
+
+def _with_bodies(unit: Unit, work: Pass, driver: Driver) -> Unit:
+    """The unit with the bodies in its graph rewritten."""
+    if not any(map(has_bodies, unit.graph.nodes)):
+        return unit
+
+    def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
+        bodies = _bodies_of(node)
+        made = {name: work(_unit_of(body, unit), driver).graph for name, body in bodies.items()}
+        if all(made[name] is body for name, body in bodies.items()):
+            return with_inputs(node, inputs)
+        with made_by(work.__name__, node):
+            return make_node(node.op, inputs, {**node.attrs, **made})
+
+    return driver.with_graph(unit, unit.graph.map(inside))
 
 
 def where_scans_are(work: Pass) -> Pass:

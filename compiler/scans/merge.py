@@ -4,7 +4,8 @@ Before: a scan for ``h``, and another one for ``h`` and what the way back needs 
 After: one scan that gives all of it.
 
 Derivative rules compute the primal once more, next to what they need; here the copies meet. Only
-scans of which neither needs the other's results may be merged.
+scans of which neither needs the other's results may be merged. The outer ones come first: scans
+within go over the same carry when those that they are in do.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ def _merge_once(graph: Graph, driver: Driver) -> Graph:
             continue
         kinds = _kinds(node)
         for earlier in dict.fromkeys(each for kind in kinds for each in by_kind.get(kind, ())):
+            if not set(_firsts(earlier)) & set(_firsts(node)):
+                continue
             step = _together(earlier, node)
             if step is None:
+                reason = "a step makes something else of it"
+                driver.decide(expression(node), "begins with a carry of another scan", reason, node)
                 continue
             if node in depending_on((node,), (earlier,)):
                 reason = "it needs the results of the other"
@@ -70,8 +75,6 @@ def _kinds(node: Node) -> list[tuple[object, ...]]:
 
 def _together(one: Node, other: Node) -> Step | None:
     """Both steps in one, if they have a carry in common."""
-    if not set(_firsts(one)) & set(_firsts(other)):
-        return None
     left, right = Step.of(one), Step.of(other)
     step = Step(
         (*left.carries, *right.carries),

@@ -4,19 +4,25 @@ Before: a scan over ``(h, g)`` of which the last ``h`` is read, with a y that is
 After: a scan over ``h``.
 
 Two carries are one if they begin as the same node and every step makes the same of them, given
-that they are one. Derivative rules leave such copies: they compute the primal once more.
+that they are one. Derivative rules leave such copies: they compute the primal once more. What is
+the same is not always one node: a step may read a carry of a scan within, or a result of a cond,
+and its copy that of another one, which gives what the way back needs too. So results are compared
+as those of nodes that give nothing else.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from graphnn.compiler.driver import Driver, expression
 from graphnn.compiler.scans.rewriting import is_scan, replace_scans
 from graphnn.compiler.unit import Unit
-from graphnn.core.graph import depending_on, substitute, topological_order
+from graphnn.core.graph import Graph, depending_on, substitute, topological_order, with_inputs
 from graphnn.core.node import Node
+from graphnn.ops.conditionals import COND, Choice
+from graphnn.ops.control import PROJECT
 from graphnn.ops.scans import Carry, Step
 
 __all__ = ["build_trimmed", "same_carries", "trim_scans"]
@@ -84,13 +90,39 @@ def same_carries(step: Step) -> dict[Carry, Carry]:
     while True:
         first_of: dict[object, Carry] = {}
         twins = {each: first_of.setdefault(kind, each) for each, kind in classes.items()}
+        if len(first_of) == len(classes):
+            return {}
         symbols = {each.symbol: twin.symbol for each, twin in twins.items() if each is not twin}
-        nexts = substitute((each.next for each in step.carries), {**symbols, **elements})
-        pairs = zip(step.carries, nexts, strict=True)
-        finer: dict[Carry, object] = {each: (classes[each], after) for each, after in pairs}
+        sizes = Counter(classes.values())
+        unsure = [each for each in step.carries if sizes[classes[each]] > 1]
+        nexts = _alone(substitute((each.next for each in unsure), {**symbols, **elements}))
+        pairs = zip(unsure, nexts, strict=True)
+        finer = {**classes, **{each: (classes[each], after) for each, after in pairs}}
         if len(set(finer.values())) == len(first_of):
             return {each: twin for each, twin in twins.items() if each is not twin}
         classes = finer
+
+
+def _alone(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Equal nodes that read results of scans and conds which give nothing else, all the way in."""
+
+    def alone(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op is not PROJECT:
+            return with_inputs(node, inputs)
+        (whole,) = inputs
+        number: int = node.attrs["index"]
+        if is_scan(whole):
+            step = Step.of(whole)
+            result = build_trimmed(step.with_outputs(_alone(step.outputs)), {number})[number]
+            assert result is not None
+            return result
+        if whole.op is COND:
+            choice = Choice.of(whole)
+            one, other = _alone((choice.if_true[number], choice.if_false[number]))
+            return replace(choice, if_true=(one,), if_false=(other,)).build()[0]
+        return with_inputs(node, inputs)
+
+    return Graph((), tuple(nodes)).map(alone).outputs
 
 
 def _same_elements(step: Step) -> dict[Node, Node]:
