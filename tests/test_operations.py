@@ -139,9 +139,11 @@ def test_complex_numbers_are_refused_where_they_are_not_supported(operation: Ope
 UNREACHED = {
     "again": "a view with a number, made by rematerialization alone",
     "argument": "what stands for the arguments of a step inside of a scan; see test_scan.py",
+    "cond": "an operation on functions; see test_conditionals.py",
     "parameter": "a leaf that no operation makes",
     "scan": "an operation on functions; see test_scan.py",
     "size_of": "a number, unless a dimension has a name",
+    "while_loop": "an operation on functions; see test_while_loop.py",
 }
 """Operators that do not appear in the table, and why."""
 

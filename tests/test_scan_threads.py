@@ -97,7 +97,7 @@ def test_large_steps_are_divided_and_small_ones_belong_to_one_thread(make, monke
 
 
 def test_a_scan_under_a_memory_budget():
-    """What lies around it is computed again; what it gives is not."""
+    """What lies around it is computed again, and what its steps keep, in segments."""
     x, w = gn.input("x", (8, 32, 16)), gn.input("w", (16, 16))
     seen = x
     for _ in range(6):
@@ -109,10 +109,11 @@ def test_a_scan_under_a_memory_budget():
     program = gn.compile([x, w], outputs, memory_budget=int(plain.arena_nbytes * 0.6), verify=True)
     assert program.arena_nbytes <= 0.6 * plain.arena_nbytes
     assert program.memory.recomputed
-    assert len(scans_of(program)) == 2
+    assert len(scans_of(program)) > len(scans_of(plain)) == 2
     arrays = drawn([x, w])
     for got, wanted in zip(program(*arrays), plain(*arrays), strict=True):
-        assert got.tobytes() == wanted.tobytes()
+        # Sums over time are taken segment by segment.
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_too_small_a_budget_is_told():

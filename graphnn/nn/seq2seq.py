@@ -1,8 +1,8 @@
 """Nets from tokens to tokens: the encoder, and an encoder and a decoder together.
 
 Tokens are integers of shape (batch, time), as mini-batches cut them and as
-:func:`graphnn.data.pad_sequences` makes them with ``batch_first=True``. What an encoder makes of them, its *memory*, has shape
-(time, batch, features), as everywhere in recurrent nets.
+:func:`graphnn.data.pad_sequences` makes them with ``batch_first=True``. What an encoder makes of
+them, its *memory*, has shape (time, batch, features), as everywhere in recurrent nets.
 """
 
 from __future__ import annotations
