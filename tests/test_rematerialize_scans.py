@@ -210,14 +210,14 @@ def test_states_that_a_scan_back_reads_one_by_one_and_whole_are_kept():
     x = gn.input("x", (40, BATCH, SIZE), "float64")
     _, ys = rnn(x, *weights((SIZE, SIZE), (SIZE, SIZE)))
 
-    def step(h, y, states):
-        scores = gn.softmax(gn.sum(states * h, axis=2), axis=0)
-        return gn.tanh(y * h + gn.sum(scores[:, :, None] * states, axis=0)), None
+    def over(states):
+        def step(h, y):
+            scores = gn.softmax(gn.sum(states * h, axis=2), axis=0)
+            return gn.tanh(y * h + gn.sum(scores[:, :, None] * states, axis=0)), None
 
-    start = gn.ones((BATCH, SIZE), "float64")
-    attended, apart = (
-        gn.scan(lambda h, y: step(h, y, states), start, ys, reverse=True)[0] for states in (ys, x)
-    )
+        return gn.scan(step, gn.ones((BATCH, SIZE), "float64"), ys, reverse=True)[0]
+
+    attended, apart = over(ys), over(x)
     assert [len(find_pairs(Graph((x,), (each,)))) for each in (attended, apart)] == [0, 1]
     plain = gn.compile(x, attended, native="never")
     least = least_arena(x, attended)
