@@ -8,9 +8,11 @@ from looping import ops_of, scans_of
 
 import graphnn as gn
 from graphnn.compiler import compilation, pipeline
+from graphnn.compiler.passes import rematerialize
 from graphnn.compiler.scans.schedules import Recurrence, cheapest, extra_steps, smallest
 from graphnn.compiler.scans.segments import find_pairs, in_segments
 from graphnn.compiler.scans.sink import sink
+from graphnn.core.graph import Graph
 
 SIZE, BATCH = 8, 2
 
@@ -114,6 +116,19 @@ def beside_layers(x):
     return gn.mean(y**2), parameters
 
 
+def nested_loops(x):
+    """A loop of few rounds in every step, as many as the numbers say."""
+    w, u = parameters = weights((SIZE, SIZE), (SIZE, SIZE))
+
+    def step(h, x):
+        h = gn.while_loop(
+            lambda h: gn.sum(h * h) < 9.0, lambda h: gn.tanh(x @ w + h @ u), gn.sin(h), bound=3
+        )
+        return h, h
+
+    return gn.mean(gn.scan(step, zeros(), x)[1] ** 2), parameters
+
+
 NETS = {
     each.__name__: each
     for each in (
@@ -124,6 +139,7 @@ NETS = {
         stacked,
         bidirectional,
         nested,
+        nested_loops,
         with_noise,
         beside_layers,
     )
@@ -178,6 +194,37 @@ def test_ten_thousand_steps_in_a_hundredth_of_the_memory():
         assert_close(program(feed(x)), expected, 1e-12)
 
 
+@pytest.mark.parametrize("net", [nested, nested_loops], ids=lambda net: net.__name__)
+def test_ten_thousand_steps_that_have_steps_inside(net):
+    x, outputs = problem(net, 10_000)
+    plain = gn.compile(x, outputs)
+    budget = plain.arena_nbytes // 50
+    program = gn.compile(x, outputs, memory_budget=budget)
+    assert program.arena_nbytes <= budget
+    assert program.flops <= 1.5 * plain.flops
+    assert_close(program(feed(x)), plain(feed(x)), 1e-12)
+
+
+def test_states_that_a_scan_back_reads_one_by_one_and_whole_are_kept():
+    """Attention: they cannot be made again by segment, for a step reads those of all segments."""
+    x = gn.input("x", (40, BATCH, SIZE), "float64")
+    _, ys = rnn(x, *weights((SIZE, SIZE), (SIZE, SIZE)))
+
+    def over(states):
+        def step(h, y):
+            scores = gn.softmax(gn.sum(states * h, axis=2), axis=0)
+            return gn.tanh(y * h + gn.sum(scores[:, :, None] * states, axis=0)), None
+
+        return gn.scan(step, gn.ones((BATCH, SIZE), "float64"), ys, reverse=True)[0]
+
+    attended, apart = over(ys), over(x)
+    assert [len(find_pairs(Graph((x,), (each,)))) for each in (attended, apart)] == [0, 1]
+    plain = gn.compile(x, attended, native="never")
+    least = least_arena(x, attended)
+    program = gn.compile(x, attended, memory_budget=least, native="never")
+    assert_close([program(feed(x))], [plain(feed(x))], 1e-12)
+
+
 def test_a_budget_that_is_large_enough_changes_nothing():
     x, outputs = problem(of_all_states, 50)
     plain = gn.compile(x, outputs, native="never")
@@ -201,6 +248,20 @@ def test_an_impossible_budget_names_one_that_is_enough():
     least = least_arena(x, outputs)
     program = gn.compile(x, outputs, memory_budget=least, native="never")
     assert program.arena_nbytes <= least < gn.compile(x, outputs, native="never").arena_nbytes / 3
+
+
+def test_what_is_met_while_aiming_at_one_budget_is_not_named(monkeypatch):
+    """Another budget is aimed at otherwise, here not at all."""
+    aim = rematerialize._Search._aim
+    monkeypatch.setattr(rematerialize, "DESCENT_TRIALS", 0)
+    monkeypatch.setattr(
+        rematerialize._Search,
+        "_aim",
+        lambda search, *given: aim(search, *given) if given[-1] == 1 else None,
+    )
+    x, outputs = problem(beside_layers, 8)
+    least = least_arena(x, outputs)
+    assert gn.compile(x, outputs, memory_budget=least, native="never").arena_nbytes <= least
 
 
 def test_without_reassociation_results_are_the_same_to_the_last_bit():
@@ -350,6 +411,16 @@ def test_what_a_scan_needs_before_it_begins_stays_before_it(monkeypatch):
     x, outputs = problem(normed, 30)
     program = compiled_with(sink, x, outputs, monkeypatch)
     assert_close(program(feed(x)), gn.compile(x, outputs, native="never")(feed(x)), 1e-12)
+
+
+def test_what_is_made_of_the_last_carry_is_no_element(monkeypatch):
+    """It is there after all steps: a step that read it would have to be gone twice."""
+    x = gn.input("x", (30, BATCH, SIZE), "float64")
+    last, ys = rnn(x, *weights((SIZE, SIZE), (SIZE, SIZE)))
+    loss = gn.sum(gn.sin(ys * (x * gn.exp(last))))
+    program = compiled_with(sink, x, [loss], monkeypatch)
+    assert len(scans_of(program)) == 1
+    assert_close(program(feed(x)), gn.compile(x, [loss], native="never")(feed(x)), 1e-12)
 
 
 # --------------------------------------------------------------------------------------- schedules
