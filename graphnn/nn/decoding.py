@@ -20,9 +20,10 @@ from graphnn.core.arguments import require_number, require_positive
 from graphnn.core.dims import Size
 from graphnn.core.dtypes import INT64, is_floating, is_integer
 from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
+from graphnn.core.graph import substitute
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
-from graphnn.core.structure import flatten, map_leaves
+from graphnn.core.structure import flatten, map_leaves, unflatten
 from graphnn.ops.arithmetic import floor_divide, mod, where
 from graphnn.ops.broadcasting import broadcast_to, sum, to_shape
 from graphnn.ops.conditionals import cond
@@ -284,7 +285,15 @@ def _while_any_goes_on(advance: Callable[[Any, Any], Any], resting: Any) -> Call
     """
 
     def step(carry: Any, element: Any) -> Any:
-        return cond(all_of(carry[2]), lambda: (carry, resting), lambda: advance(carry, element))
+        made, given = advance(carry, element), flatten((carry, element))
+
+        def go_on(*leaves: Node) -> Any:
+            # What reads none of them, such as a product of a memory, stays outside of the branch,
+            # and so of the loop: all steps share it.
+            known = dict(zip(given, leaves, strict=True))
+            return unflatten(made, substitute(flatten(made), known))
+
+        return cond(all_of(carry[2]), lambda *_: (carry, resting), go_on, *given)
 
     return step
 
@@ -312,9 +321,7 @@ def _prepared(
     if not is_integer(tokens.dtype):
         raise DTypeError(f"{what}: the start is a token, an integer, not {tokens.dtype.name}")
     tokens = cast_to(tokens, INT64)
-    # Asked once beforehand: what nobody reads is not computed. And what all steps share, such as
-    # products of a memory, is there before their cond, so it belongs to no branch but is computed
-    # once (see ADR 17); whoever scans the step keeps this alive until then.
+    # Asked once beforehand: what nobody reads is not computed.
     given: Any = step(state, tokens)
     if not isinstance(given, tuple) or len(given) != 2:
         raise ArgumentError(
