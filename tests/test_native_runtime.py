@@ -407,7 +407,7 @@ def test_number_of_threads(monkeypatch):
     assert gn.get_num_threads() == 3
     with pytest.raises(ValueError, match="must be a positive integer, not 0"):
         gn.set_num_threads(0)
-    with pytest.raises(ValueError, match="must be a positive integer, not 2.0"):
+    with pytest.raises(ValueError, match=r"must be a positive integer, not 2\.0"):
         gn.set_num_threads(2.0)
     assert gn.get_num_threads() == 3
 
