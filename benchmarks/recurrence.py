@@ -11,7 +11,6 @@ and the first call.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scaling import machine
+from written import write
 
 import graphnn as gn
 from graphnn.compiler.native.cache import CACHE_VARIABLE
@@ -120,32 +119,21 @@ def row(form: str, steps: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    head = (
-        "form",
-        "steps",
-        "instructions",
-        "build and differentiate s",
-        "compile, empty cache s",
-        "compile, full cache s",
-        "of that reroll s",
-        "call ms",
-    )
-    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
-    for each in rows:
-        seconds = (
-            f"{each[key]:.2f}" for key in ("build", "compile_cold", "compile_warm", "reroll")
-        )
-        cells = (
-            each["form"],
-            f"{each['steps']:,}",
-            f"{each['instructions']:,}",
-            *seconds,
-            f"{each['call'] * 1e3:.2f}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def cells(row: dict[str, Any]) -> dict[str, str]:
+    """A row as it is shown."""
+    seconds = {
+        "build and differentiate s": "build",
+        "compile, empty cache s": "compile_cold",
+        "compile, full cache s": "compile_warm",
+        "of that reroll s": "reroll",
+    }
+    return {
+        "form": row["form"],
+        "steps": f"{row['steps']:,}",
+        "instructions": f"{row['instructions']:,}",
+        **{shown: f"{row[key]:.2f}" for shown, key in seconds.items()},
+        "call ms": f"{row['call'] * 1e3:.2f}",
+    }
 
 
 def main() -> None:
@@ -160,16 +148,10 @@ def main() -> None:
         for steps in STEPS
         if form != "not rerolled" or steps <= MOST_UNROLLED
     ]
-    text = table(rows)
-    print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": machine(), "rows": rows}
-    (options.out / "recurrence.json").write_text(json.dumps(result, indent=1) + "\n")
-    about = ", ".join(f"{name} {value}" for name, value in machine().items())
     note = (
         f"CPU seconds, the least of {options.repeats} processes, beside other work on the machine."
     )
-    (options.out / "recurrence.md").write_text(f"{about}. {note}\n\n{text}\n")
+    write(options.out, "recurrence", rows, [cells(each) for each in rows], note)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import multiprocessing
 import os
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scaling import machine
+from written import write
 
 import graphnn as gn
 
@@ -116,33 +115,19 @@ def in_a_process(*arguments: Any) -> dict[str, Any] | None:
     return found
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
-    head = (
-        "net",
-        "steps",
-        "budget",
-        "predicted KiB",
-        "measured KiB",
-        "extra FLOPs",
-        "compile s",
-        "call ms",
-    )
-    lines = [f"| {' | '.join(head)} |", "|---|---:|---|---:|---:|---:|---:|---:|"]
-    for row in rows:
-        plain = row["flops"] - row["extra_flops"]
-        cells = (
-            row["net"],
-            f"{row['steps']:,}",
-            row["budget"],
-            f"{row['predicted'] / 1024:,.0f}",
-            f"{row['measured'] / 1024:,.0f}",
-            f"{row['extra_flops'] / plain:.0%}",
-            f"{row['compile_seconds']:.2f}",
-            f"{row['call_seconds'] * 1e3:.2f}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def cells(row: dict[str, Any]) -> dict[str, str]:
+    """A row as it is shown."""
+    plain = row["flops"] - row["extra_flops"]
+    return {
+        "net": row["net"],
+        "steps": f"{row['steps']:,}",
+        "budget": row["budget"],
+        "predicted KiB": f"{row['predicted'] / 1024:,.0f}",
+        "measured KiB": f"{row['measured'] / 1024:,.0f}",
+        "extra FLOPs": f"{row['extra_flops'] / plain:.0%}",
+        "compile s": f"{row['compile_seconds']:.2f}",
+        "call ms": f"{row['call_seconds'] * 1e3:.2f}",
+    }
 
 
 def main() -> None:
@@ -160,14 +145,8 @@ def main() -> None:
                 if row is not None:
                     arena = arena or row["predicted"]
                     rows.append({**row, "budget": name})
-    text = table(rows)
-    print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": machine(), "rows": rows}
-    (options.out / "recurrence_memory.json").write_text(json.dumps(result, indent=1) + "\n")
-    about = ", ".join(f"{name} {value}" for name, value in machine().items())
     note = "Times are CPU seconds, the least of three calls, beside other work on the machine."
-    (options.out / "recurrence_memory.md").write_text(f"{about}. {note}\n\n{text}\n")
+    write(options.out, "recurrence_memory", rows, [cells(each) for each in rows], note)
 
 
 if __name__ == "__main__":

@@ -390,7 +390,10 @@ def test_batches_of_nets():
     x, u, v = inputs(x=(2, 5, 3, 4), u=(4, 4), v=(4, 4))
 
     def last(x):
-        step = lambda h, x: (gn.tanh(x + h @ u) * gn.sigmoid(h @ v), None)  # noqa: E731
+
+        def step(h, x):
+            return gn.tanh(x + h @ u) * gn.sigmoid(h @ v), None
+
         return gn.scan(step, gn.zeros((3, 4), "float64"), x)[0]
 
     program = assert_executors_agree([x, u, v], gn.vmap(last)(x), drawn([x, u, v]))

@@ -95,12 +95,18 @@ def test_calls_differ_and_a_seed_begins_anew() -> None:
 
 def test_explicit_keys_are_left_alone() -> None:
     key = gn.random.key(7)
-    step = lambda c, _: (c, gn.random.uniform(key, (2,)))  # noqa: E731
+
+    def step(c, _):
+        return c, gn.random.uniform(key, (2,))
+
     (drawn,) = {row.tobytes() for row in built(lambda: gn.scan(step, 0.0, length=STEPS)[1])}
     assert drawn == gn.evaluate(gn.random.uniform(key, (2,))).tobytes()
     kept = gn.random.default_key()
-    step = lambda c, _: (c, gn.random.uniform(kept, (2,)))  # noqa: E731
-    assert len(np.unique(gn.evaluate(gn.scan(step, 0.0, length=STEPS)[1]), axis=0)) == 1
+
+    def with_kept_key(c, _):
+        return c, gn.random.uniform(kept, (2,))
+
+    assert len(np.unique(gn.evaluate(gn.scan(with_kept_key, 0.0, length=STEPS)[1]), axis=0)) == 1
 
 
 def test_a_loop_without_random_numbers_is_as_before() -> None:
@@ -217,7 +223,10 @@ def test_every_round_draws_its_own_with_and_without_bound() -> None:
         built(lambda given=given: rolling(*given))
         for given in ((STEPS, None), (STEPS, STEPS + 3), (STEPS, STEPS - 2))
     )
-    step = lambda c, _: (c, gn.random.uniform(shape=(1,)))  # noqa: E731
+
+    def step(c, _):
+        return c, gn.random.uniform(shape=(1,))
+
     as_scan = built(lambda: gn.scan(step, 0.0, length=STEPS)[1])
     np.testing.assert_array_equal(free, as_scan[::-1, 0])
     np.testing.assert_array_equal(bounded, free)
@@ -232,7 +241,9 @@ def test_a_condition_may_draw(bound: int | None) -> None:
             lambda n: gn.random.uniform(shape=()) > 0.1, lambda n: n + 1, 0, bound=bound
         )
 
-    step = lambda c, _: (c, gn.random.uniform(shape=()))  # noqa: E731
+    def step(c, _):
+        return c, gn.random.uniform(shape=())
+
     drawn = built(lambda: gn.scan(step, 0.0, length=200)[1])
     assert built(rounds) == np.argmax(drawn <= 0.1) > 0
 
@@ -271,9 +282,15 @@ def test_a_branch_in_a_step_draws_the_numbers_of_the_step() -> None:
 def test_examples_of_a_batch_draw_the_same(loop: str) -> None:
     def noisy(x: gn.Node) -> gn.Node:
         if loop == "scan":
-            step = lambda c, _: (c, x + gn.random.uniform(shape=(), dtype="float64"))  # noqa: E731
+
+            def step(c, _):
+                return c, x + gn.random.uniform(shape=(), dtype="float64")
+
             return gn.scan(step, 0.0, length=STEPS)[1]
-        body = lambda c: c + gn.random.uniform(shape=(), dtype="float64")  # noqa: E731
+
+        def body(c):
+            return c + gn.random.uniform(shape=(), dtype="float64")
+
         return gn.while_loop(lambda c: c < 2.5, body, x, bound=9 if loop == "bounded" else None)
 
     given = np.array([0.0, 0.5, 1.5, 3.0])

@@ -152,8 +152,9 @@ def test_calls_that_do_not_fit(call: Any, error: type[Exception], words: str) ->
 
 
 def test_convolutional_nets_say_what_is_missing() -> None:
+    misplaced: list[Any] = [3, (8, 9)]
     with pytest.raises(ShapeError, match=r"sequence of sizes, not 3[\s\S]*height, width"):
-        gn.nn.ConvLSTM(1, 2, 3, (8, 9))  # type: ignore[arg-type]
+        gn.nn.ConvLSTM(1, 2, *misplaced)
     shape = ("height", 8)
     with pytest.raises(ShapeError, match=r"learned_state=True needs known sizes, and a state is"):
         gn.nn.ConvLSTM(1, 2, shape, 3, learned_state=True)

@@ -7,7 +7,7 @@ the tangent of that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.compiler.autodiff.forward import push_forward
@@ -17,7 +17,7 @@ from graphnn.ops.conditionals import Choice
 from graphnn.ops.leaves import input_like
 from graphnn.ops.while_loops import Rounds
 
-__all__ = ["jvp_of_cond", "jvp_of_while"]
+__all__ = ["chosen", "jvp_of_cond", "jvp_of_while"]
 
 
 def jvp_of_cond(node: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
@@ -30,12 +30,34 @@ def jvp_of_cond(node: Node, tangents: Sequence[Node | None]) -> list[Node | None
             seeds[symbol] = input_like("tangent", symbol.tensor)
             given[seeds[symbol]] = tangent
     sides = [push_forward(side, seeds) for side in (choice.if_true, choice.if_false)]
+    return chosen(choice, given, sides, choice.if_true)
+
+
+def chosen(
+    choice: Choice,
+    operands: Mapping[Node, Node],
+    sides: Sequence[Sequence[Node | None]],
+    primals: Sequence[Node],
+) -> list[Node | None]:
+    """Derivatives that branches give, as results of a cond; None where they are zero in both.
+
+    Parameters
+    ----------
+    choice : Choice
+        The cond that is differentiated.
+    operands : mapping of Node to Node
+        What the branches read, derivatives too.
+    sides : two sequences of Node or None
+        Of the branches if true and if false; None for zero.
+    primals : sequence of Node
+        Of which these are the derivatives.
+    """
     pairs = list(zip(*sides, strict=True))
     some = [number for number, pair in enumerate(pairs) if pair != (None, None)]
     one, other = (
-        tuple(or_zeros(side[number], choice.if_true[number]) for number in some) for side in sides
+        tuple(or_zeros(side[number], primals[number]) for number in some) for side in sides
     )
-    made = replace(choice, operands=given, if_true=one, if_false=other).build()
+    made = replace(choice, operands=operands, if_true=one, if_false=other).build()
     found = dict(zip(some, made, strict=True))
     return [found.get(number) for number in range(len(pairs))]
 

@@ -8,10 +8,9 @@ neither time nor memory. A while loop has none, for nobody knows how much it wou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from graphnn.compiler.autodiff.reverse import pull_back
-from graphnn.compiler.scans.forward import or_zeros
+from graphnn.compiler.conditionals.forward import chosen
 from graphnn.core.dtypes import is_inexact
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.node import Node
@@ -34,13 +33,7 @@ def vjp_of_cond(node: Node, cotangents: Sequence[Node | None]) -> list[Node | No
             given[symbol] = cotangent
     wanted = [each for each in choice.operands if is_inexact(each.dtype)]
     sides = [pull_back(side, seeds, wanted) for side in (choice.if_true, choice.if_false)]
-    pairs = dict(zip(wanted, zip(*sides, strict=True), strict=True))
-    some = [symbol for symbol in wanted if pairs[symbol] != (None, None)]
-    one, other = (
-        tuple(or_zeros(pairs[symbol][place], symbol) for symbol in some) for place in (0, 1)
-    )
-    made = replace(choice, operands=given, if_true=one, if_false=other).build()
-    found = dict(zip(some, made, strict=True))
+    found = dict(zip(wanted, chosen(choice, given, sides, wanted), strict=True))
     return [None, *(found.get(symbol) for symbol in choice.operands)]
 
 
