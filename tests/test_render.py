@@ -16,11 +16,12 @@ from graphnn.core.errors import RenderError
 from graphnn.viz import picture as picture_module
 from graphnn.viz import render
 from graphnn.viz.dot import flowing_dot, pinned_dot
+from graphnn.viz.graph_scene import bytes_text, scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Box, Layout
 from graphnn.viz.picture import FORMATS, Picture
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Scene, bytes_text, scene_of_graph
+from graphnn.viz.scene import Scene
 from graphnn.viz.style import DETAIL_SIZE, LABEL_SIZE, shorten, text_width
 
 needs_graphviz = pytest.mark.skipif(find_graphviz() is None, reason="no Graphviz here")

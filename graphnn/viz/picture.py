@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -17,12 +15,14 @@ from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten
 from graphnn.viz.drawing import Drawing, drawing_of
+from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
 from graphnn.viz.plot import plotted
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Scene, scene_of_graph
+from graphnn.viz.scene import Scene
+from graphnn.viz.scene_json import json_text
 from graphnn.viz.svg import svg_text
 
 __all__ = ["Picture", "render"]
@@ -126,10 +126,7 @@ class Picture:
     @property
     def json(self) -> str:
         """Scene and layout as JSON, for other programs."""
-        scene = asdict(self.scene)
-        for node in scene["nodes"]:
-            del node["signature"]
-        return json.dumps({"scene": scene, "layout": asdict(self.layout)}, indent=1) + "\n"
+        return json_text(self.scene, self.layout)
 
     @property
     def txt(self) -> str:

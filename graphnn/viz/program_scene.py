@@ -10,15 +10,8 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
 from graphnn.core.state import Parameter
-from graphnn.viz.scene import (
-    Scene,
-    SceneEdge,
-    SceneNode,
-    bytes_text,
-    edge_kind,
-    label_of,
-    tooltip_of,
-)
+from graphnn.viz.graph_scene import bytes_text, edge_kind, label_of, tooltip_of
+from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
 
 __all__ = ["scene_of_program"]
@@ -107,6 +100,7 @@ class _Builder:
                 origin=self._shown.get(origin) if origin is not None else None,
                 tooltip="\n".join(lines),
                 signature=(kind, what, node.op.name, known.scope, known.sources[:1], weights),
+                subject=Subject(node),
             )
         )
         self._made.append(node)

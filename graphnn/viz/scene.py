@@ -1,33 +1,34 @@
 """The scene: what there is to draw, before anyone knows where or in which format.
 
-Every thing that can be drawn becomes a scene, and every layout and writer starts from one.
+Every thing that can be drawn becomes a scene, and every layout and writer starts from one. A scene
+is plain data: nodes and edges by number, groups, a strip, overlays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-from graphnn.core.dims import is_known
-from graphnn.core.graph import Graph
 from graphnn.core.node import Node
-from graphnn.core.provenance import Provenance, provenance
-from graphnn.core.spec import Spec, TupleSpec
-from graphnn.core.state import Parameter
-from graphnn.core.text import attrs_text
-from graphnn.viz.style import shorten
 
-__all__ = [
-    "Scene",
-    "SceneEdge",
-    "SceneNode",
-    "bytes_text",
-    "edge_kind",
-    "label_of",
-    "scene_of_graph",
-]
+__all__ = ["Frame", "Overlay", "Scene", "SceneEdge", "SceneGroup", "SceneNode", "Strip", "Subject"]
 
-_INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose value a box shows.
+
+    Attributes
+    ----------
+    node : Node
+        Of the graph, or of the body of the innermost loop.
+    steps : tuple of (Node, int)
+        The loops around it, the outermost first: the scan, and which of its steps, in the order of
+        time.
+    """
+
+    node: Node
+    steps: tuple[tuple[Node, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class SceneNode:
         First line: the user's name, or the operator.
     detail : str
         Second line: operator, dtype and shape.
-    kind : {"input", "parameter", "constant", "operation", "sum"}
+    kind : {"input", "parameter", "constant", "operation", "sum", "elision"}
+        An elision stands for time steps, or for repeated blocks, that are not drawn.
     role : {"forward", "tangent", "backward", "update"}
     scope : str
         Name scopes, joined by ``/``.
@@ -53,6 +55,16 @@ class SceneNode:
         Everything known, on several lines.
     signature : hashable
         Equal for the same operation of different time steps.
+    lane : str
+        The layer, or the direction, that has a lane of its own beside others of its role; by name.
+    group : int or None
+        Number of the innermost group it belongs to.
+    badges : tuple of str
+        Short remarks at its corner, such as ``"× 3"``.
+    is_recomputed : bool
+        Whether the backward pass computes it once more, instead of keeping it.
+    subject : Subject or None
+        Whose value it shows, for overlays.
     """
 
     label: str
@@ -65,6 +77,11 @@ class SceneNode:
     origin: int | None = None
     tooltip: str = ""
     signature: Hashable = None
+    lane: str = ""
+    group: int | None = None
+    badges: tuple[str, ...] = ()
+    is_recomputed: bool = False
+    subject: Subject | None = None
 
     @property
     def style(self) -> str:
@@ -83,209 +100,125 @@ class SceneEdge:
     kind : str
         Its key in :data:`graphnn.viz.style.EDGES`.
     label : str
-        Bytes, for what is saved for the backward pass.
+        Bytes, for what is saved for the backward pass; a derivative, in small expressions.
+    lag : int
+        How many time steps later the value arrives, where steps are folded into one.
+    is_cut : bool
+        Whether a truncation ends the gradient here.
     """
 
     source: int
     target: int
     kind: str
     label: str = ""
+    lag: int = 0
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SceneGroup:
+    """Boxes that belong together, drawn with a frame.
+
+    Attributes
+    ----------
+    label : str
+    kind : {"fusion", "loop", "branch", "repeat"}
+        What the compiler made one kernel of; the body of a loop; one of two branches; a block
+        that occurs several times.
+    reason : str
+        Why, in one sentence; empty where there is nothing to say.
+    parent : int or None
+        Number of the group around it.
+    """
+
+    label: str
+    kind: str
+    reason: str = ""
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An overlay's values at one moment.
+
+    Attributes
+    ----------
+    label : str
+        Such as ``"training step 100"``; empty where there is one moment alone.
+    values : tuple of float or None
+        By node; None where there is nothing to tell, NaN and infinities as they are.
+    """
+
+    label: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """One number for each box, shown as its colour and on its badge.
+
+    Attributes
+    ----------
+    title : str
+        Such as ``"norm of the gradient"``.
+    unit : str
+        Such as ``"ms"`` or ``"%"``; may be empty.
+    frames : tuple of Frame
+        One, or one for each moment that was recorded.
+    low, high : float
+        The ends of the scale: the same for all frames, and for other runs if given there.
+    is_log : bool
+        Whether equal factors are equally far apart on the scale, not equal differences.
+    """
+
+    title: str
+    unit: str
+    frames: tuple[Frame, ...]
+    low: float
+    high: float
+    is_log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A curve on the same axis as the boxes: what is in use while each of them is computed.
+
+    Attributes
+    ----------
+    title, unit : str
+    values : tuple of float or None
+        By node; None for what is not computed.
+    """
+
+    title: str
+    unit: str
+    values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to draw; sources of edges come before their targets.
+    """What there is to draw; sources of edges come before their targets, but for those with a lag.
 
     Attributes
     ----------
     title : str
     nodes : tuple of SceneNode
     edges : tuple of SceneEdge
+    groups : tuple of SceneGroup
+        Groups around others come first.
+    strip : Strip or None
+    overlays : tuple of Overlay
+        Pictures show the first; the explorer offers all.
     """
 
     title: str
     nodes: tuple[SceneNode, ...]
     edges: tuple[SceneEdge, ...]
+    groups: tuple[SceneGroup, ...] = ()
+    strip: Strip | None = None
+    overlays: tuple[Overlay, ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The time steps there are, in order."""
         return tuple(sorted({node.step for node in self.nodes if node.step is not None}))
-
-
-def scene_of_graph(graph: Graph, title: str = "") -> Scene:
-    """The scene of a graph: one box a node, scalar constants inside the boxes that read them."""
-    order = [*dict.fromkeys([*graph.inputs, *graph.nodes])]
-    outputs = set(graph.outputs)
-    order = [
-        node
-        for node in _leaves_late(order)
-        if node in outputs or not is_scalar_constant(node) or not graph.users.get(node)
-    ]
-    merged = _merged_sums(graph)
-    shown = [node for node in order if node not in merged]
-    number = {node: index for index, node in enumerate(shown)}
-    number.update((node, number[total]) for node, total in merged.items())
-    members: dict[Node, list[Node]] = {}
-    for node, total in merged.items():
-        members.setdefault(total, [total]).append(node)
-    nodes = [_scene_node(node, members.get(node, ()), number, outputs) for node in shown]
-    return Scene(title or repr(graph).strip("<>"), tuple(nodes), tuple(_edges(order, number)))
-
-
-def is_scalar_constant(node: Node) -> bool:
-    """Whether a node is a constant of one element, which is written where it is read."""
-    return node.op.name == "constant" and node.attrs["value"].array.size == 1
-
-
-def _leaves_late(order: Sequence[Node]) -> list[Node]:
-    """The order in which every leaf comes right before its first reader."""
-    placed: dict[Node, None] = {}
-    for node in order:
-        if node.inputs:
-            placed.update(dict.fromkeys(each for each in node.inputs if not each.inputs))
-            placed[node] = None
-    placed.update(dict.fromkeys(order))
-    wanted = set(order)
-    return [node for node in placed if node in wanted]
-
-
-def _merged_sums(graph: Graph) -> dict[Node, Node]:
-    """Sums inside larger sums of gradients of one forward node, and the largest sum of each.
-
-    What a weight receives from every time step arrives as ``((a + b) + c) + d``.
-    """
-    largest: dict[Node, Node] = {}
-    for node in reversed(graph.nodes):
-        known = provenance(node)
-        readers = graph.users[node]
-        if len(readers) != 1 or known.names or not _is_gradient_sum(node, known):
-            continue
-        total, about = readers[0], provenance(readers[0])
-        is_part = total.inputs.count(node) == 1 and node not in graph.outputs
-        if is_part and _is_gradient_sum(total, about) and about.origin is known.origin:
-            largest[node] = largest.get(total, total)
-    return largest
-
-
-def _is_gradient_sum(node: Node, known: Provenance) -> bool:
-    return node.op.name == "add" and known.role == "backward" and known.origin is not None
-
-
-def _scene_node(
-    node: Node, parts: Sequence[Node], number: Mapping[Node, int], outputs: set[Node]
-) -> SceneNode:
-    known = provenance(node)
-    word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
-    detail = str(node.spec)
-    origin = known.origin
-    name = known.name
-    if name is None and isinstance(origin, Parameter) and origin.name is not None:
-        name = f"∂{origin.name}"
-    if name is not None and node.op.name not in ("input", "parameter"):
-        detail = f"{word}  {detail}"
-    kind = node.op.name if node.op.name in ("input", "parameter", "constant") else "operation"
-    return SceneNode(
-        shorten(name if name is not None else word),
-        shorten(detail),
-        "sum" if parts else kind,
-        known.role,
-        known.scope,
-        known.step,
-        node in outputs,
-        number.get(origin) if origin is not None else None,
-        tooltip_of(node, parts),
-        _signature(node, known),
-    )
-
-
-def _signature(node: Node, known: Provenance) -> Hashable:
-    weights = tuple(id(each) for each in node.inputs if isinstance(each, Parameter))
-    place = known.sources[0] if known.sources else None
-    return (node.op.name, known.scope, place, weights)
-
-
-def label_of(word: str, node: Node) -> str:
-    """An operator with the scalar constants it reads: ``• ^ 2``; without any, its name."""
-    if node.op.name == "constant":
-        return repr(node.attrs["value"])
-    if not any(is_scalar_constant(each) for each in node.inputs):
-        return word
-    arguments = [
-        f"{each.attrs['value'].array.item():.6g}" if is_scalar_constant(each) else "•"
-        for each in node.inputs
-    ]
-    sign = _INFIX.get(node.op.name)
-    return f" {sign} ".join(arguments) if sign else f"{word}({', '.join(arguments)})"
-
-
-def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
-    """All that is known of a node, on several lines."""
-    known = provenance(node)
-    lines = [repr(node).strip("<>")]
-    if parts:
-        lines.append(f"sum of {len(parts) + 1} terms: {len(parts)} additions in one box")
-    if node.attrs and not node.op.is_source and node.op.name != "constant":
-        lines.append(attrs_text(node))
-    if isinstance(node, Parameter):
-        lines.append(f"{node.array.size:,} parameters, {bytes_text(node.spec)}")
-    place = [known.scope] if known.scope else []
-    place += [f"step {known.step}"] if known.step is not None else []
-    lines.append(", ".join([*place, known.role]))
-    if known.where:
-        lines.append(known.where)
-    return "\n".join(shorten(line, 200) for line in lines)
-
-
-def bytes_text(spec: Spec) -> str:
-    """Bytes of a value in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
-    if isinstance(spec, TupleSpec):
-        if not spec.is_known:
-            return ""
-        count = spec.nbytes
-    else:
-        if not is_known(spec.shape):
-            return f"{spec.size * spec.dtype.itemsize} B"
-        count = spec.nbytes
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
-
-
-def edge_kind(source: Node, target: Node) -> str:
-    """What a value is for: its key in :data:`graphnn.viz.style.EDGES`."""
-    if isinstance(source, Parameter):
-        return "weight"
-    before, after = provenance(source), provenance(target)
-    crosses = None not in (before.step, after.step) and before.step != after.step
-    if after.role == "update":
-        return "update"
-    if before.role == "backward":
-        return "bptt" if crosses else "gradient"
-    if after.role == "backward":
-        return "saved"
-    if crosses:
-        return "recurrent"
-    return "tangent" if after.role == "tangent" and before.role == "tangent" else "data"
-
-
-def _edges(order: Iterable[Node], number: Mapping[Node, int]) -> list[SceneEdge]:
-    """One edge for every pair of boxes; a saved value tells its bytes once."""
-    edges: dict[tuple[int, int], SceneEdge] = {}
-    told: set[int] = set()
-    for node in order:
-        for each in node.inputs:
-            if each not in number or number[each] == number[node]:
-                continue
-            pair = (number[each], number[node])
-            if pair in edges:
-                continue
-            kind, label = edge_kind(each, node), ""
-            if kind == "saved" and pair[0] not in told:
-                told.add(pair[0])
-                label = bytes_text(each.spec)
-            edges[pair] = SceneEdge(*pair, kind, label)
-    return list(edges.values())
