@@ -5,7 +5,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 SYMLINK_VIEW := .typecheck
 # A worker that has nothing left to do takes tests from the other ones.
-# NumPy gets one thread: several wait for each other by spinning, which takes long on busy cores.
+# NumPy and PyTorch get one thread: several wait for each other by spinning, which takes long on
+# busy cores, and always for small arrays.
 PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 
 # -P keeps the working directory off sys.path: there, `ops` and `compiler` would be importable
@@ -28,7 +29,7 @@ demo: $(VENV)/.installed-demo ## run examples/demo.py
 	@$(PY) examples/demo.py
 
 test: $(VENV)/.installed-dev ## run the tests
-	@OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)
+	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## check style and formatting
 	$(RUN) -m ruff check .

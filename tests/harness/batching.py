@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from checks import assert_close, tolerance
+from checks import BACKENDS, assert_close, tolerance
 from drawing import Array, Case, Drawn, draw
 from together import as_list, joined, naming_failures
 
@@ -57,12 +57,12 @@ class Examples:
 
 
 @naming_failures
-def check_batching(cases: Sequence[Case], dtype: str, backend: str) -> None:
+def check_batching(cases: Sequence[Case], dtype: str) -> None:
     """vmap of an operation is a loop over it, whichever of its arguments are mapped."""
     examples = [Examples.of(case, dtype) for case in cases]
     samples = [each for each in examples if each.masks()]
     rows = [(sample, mask) for sample in samples for mask in sample.masks()]
-    expected = _loops(samples, backend)
+    expected = _loops(samples)
     feeds = [sample.stacked(mask) for sample, mask in rows]
     inputs = [
         [gn.input(f"x{place}_{i}", each.shape, each.dtype) for i, each in enumerate(arrays)]
@@ -72,26 +72,27 @@ def check_batching(cases: Sequence[Case], dtype: str, backend: str) -> None:
         as_list(gn.vmap(sample.f, in_axes=tuple(0 if each else None for each in mask))(*given))
         for (sample, mask), given in zip(rows, inputs, strict=True)
     ]
-    found = gn.compile(joined(inputs), batched, backend=backend, verify=True)(*joined(feeds))
-    for (sample, mask), nodes, results in zip(rows, batched, found, strict=True):
-        what = f"{sample.case} on {backend}, mapped: {mask}"
-        wanted = expected[sample.case, mask]
-        for node, result, one in zip(nodes, results, wanted, strict=True):
-            assert (result.shape, result.dtype) == (one.shape, one.dtype), what
-            assert result.shape == node.shape, what
-            _assert_equal(result, one, what)
+    for backend in BACKENDS:
+        program = gn.compile(joined(inputs), batched, backend=backend, verify=True)
+        found = program(*joined(feeds))
+        for (sample, mask), nodes, results in zip(rows, batched, found, strict=True):
+            what = f"{sample.case} on {backend}, mapped: {mask}"
+            wanted = expected[sample.case, mask]
+            for node, result, one in zip(nodes, results, wanted, strict=True):
+                assert (result.shape, result.dtype) == (one.shape, one.dtype), what
+                assert result.shape == node.shape, what
+                _assert_equal(result, one, what)
 
 
-def _loops(
-    samples: Sequence[Examples], backend: str
-) -> dict[tuple[Case, tuple[bool, ...]], list[Array]]:
+def _loops(samples: Sequence[Examples]) -> dict[tuple[Case, tuple[bool, ...]], list[Array]]:
     """The operation on one example after the other, for every choice of mapped arguments.
 
-    One program has all samples, and is called for one choice of each at a time.
+    One program of the reference interpreter has all samples, and is called for one choice of each
+    at a time.
     """
     inputs = [each.draws[0].inputs(f"x{place}_") for place, each in enumerate(samples)]
     nodes = [each.f(*given) for each, given in zip(samples, inputs, strict=True)]
-    program = gn.compile(joined(inputs), nodes, backend=backend)
+    program = gn.compile(joined(inputs), nodes, backend="reference")
     found: dict[tuple[Case, tuple[bool, ...]], list[Array]] = {}
     for masks in itertools.zip_longest(*(each.masks() for each in samples)):
         chosen = [mask or each.masks()[0] for each, mask in zip(samples, masks, strict=True)]
