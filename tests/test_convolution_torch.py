@@ -23,7 +23,7 @@ def random(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(-2.0, 2.0, shape)
 
 
-CONVOLUTIONS, TRANSPOSED = 144, 72
+CONVOLUTIONS, TRANSPOSED = 72, 48
 """How many configurations of each there are."""
 
 

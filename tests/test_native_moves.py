@@ -267,8 +267,19 @@ WINDOWS = [
 ]
 
 
-@pytest.mark.parametrize("seen", WINDOWS, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int32"])
+def every_window(*others):
+    """Every window in float32, and by turns in one of the other dtypes."""
+    return pytest.mark.parametrize(
+        ("seen", "dtype"),
+        [
+            pytest.param(seen, dtype, id=f"{dtype}-{seen}")
+            for place, seen in enumerate(WINDOWS)
+            for dtype in ("float32", others[place % len(others)])
+        ],
+    )
+
+
+@every_window("float16", "float64", "int32")
 def test_max_pooling(seen, dtype):
     x = np.round(numbers((2, 3, 11, 14), dtype).astype(float)).astype(as_dtype(dtype))
     check("max_pool", [x], {"window": seen})
@@ -284,8 +295,7 @@ def test_max_pooling_of_nan(seen):
     check("max_pool_indices", [x], {"window": seen})
 
 
-@pytest.mark.parametrize("seen", WINDOWS, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@every_window("float16", "float64")
 def test_derivatives_of_max_pooling(seen, dtype):
     x = np.round(numbers((2, 3, 11, 14), dtype).astype(float)).astype(as_dtype(dtype))
     indices = REGISTRY["max_pool_indices"].evaluate(x, window=seen)

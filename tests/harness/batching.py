@@ -92,7 +92,7 @@ def _loops(samples: Sequence[Examples]) -> dict[tuple[Case, tuple[bool, ...]], l
     """
     inputs = [each.draws[0].inputs(f"x{place}_") for place, each in enumerate(samples)]
     nodes = [each.f(*given) for each, given in zip(samples, inputs, strict=True)]
-    program = gn.compile(joined(inputs), nodes, backend="reference")
+    program = gn.compile(joined(inputs), nodes, backend="reference", optimize="O0")
     found: dict[tuple[Case, tuple[bool, ...]], list[Array]] = {}
     for masks in itertools.zip_longest(*(each.masks() for each in samples)):
         chosen = [mask or each.masks()[0] for each, mask in zip(samples, masks, strict=True)]
