@@ -149,7 +149,7 @@ def main() -> None:
         if form != "not rerolled" or steps <= MOST_UNROLLED
     ]
     note = (
-        f"CPU seconds, the least of {options.repeats} processes, beside other work on the machine."
+        f"CPU seconds, the least of {options.repeats} processes."
     )
     write(options.out, "recurrence", rows, [cells(each) for each in rows], note)
 
