@@ -17,12 +17,12 @@ from graphnn.core.state import parameter as new_parameter
 from graphnn.ops.arithmetic import abs as magnitude
 from graphnn.ops.arithmetic import minimum, where
 from graphnn.ops.broadcasting import reshape
+from graphnn.ops.broadcasting import sum as total
 from graphnn.ops.joining import concatenate
-from graphnn.ops.logic import isfinite, logical_not
+from graphnn.ops.logic import equal, isfinite, logical_and, logical_not
 from graphnn.ops.movement import ravel
 from graphnn.ops.operands import cast_to
 from graphnn.ops.products import dot
-from graphnn.ops.reduction import sum as total
 from graphnn.ops.scans import scan
 from graphnn.ops.while_loops import while_loop
 from graphnn.optim.optimizer import Optimizer, Rate
@@ -118,7 +118,7 @@ class LBFGS(Optimizer):
             values, slopes = _flat(parameters), _flat(list(gradients.values()))
             direction, updates = memory.direction(slopes)
             descent = dot(slopes, direction)
-            is_first = self.step == 0
+            is_first = equal(self.step, 0)
             # The gradient's length says nothing of a good step's.
             short = minimum(1.0, 1.0 / total(magnitude(slopes)))
             rate = self.rate(dtype) * where(is_first, short, 1.0)
@@ -156,7 +156,7 @@ class _Memory:
         """Where to go from a gradient, and the history with the latest pair."""
         difference = gradient - self.gradient
         curvature = dot(difference, self.change)
-        counts = (curvature > LEAST_CURVATURE) * (self.seen > 0)
+        counts = logical_and(curvature > LEAST_CURVATURE, self.seen > 0)
         safe = where(counts, curvature, 1.0)
         changes = _pushed(self.changes, self.change, counts)
         differences = _pushed(self.differences, difference, counts)
@@ -223,11 +223,11 @@ def _halved(size: Node, loss_of: Callable[[Node], Node], descent: Node) -> Node:
     def is_too_long(tried: Node) -> Node:
         loss = loss_of(tried)
         wanted = before + cast_to(SUFFICIENT * tried * descent, loss.dtype)
-        return logical_not(isfinite(loss) * (loss <= wanted))
+        return logical_not(logical_and(isfinite(loss), loss <= wanted))
 
     def still(state: tuple[Node, Node]) -> Node:
         tried, count = state
-        return is_too_long(tried) * (count < MOST_HALVINGS)
+        return logical_and(is_too_long(tried), count < MOST_HALVINGS)
 
     def half(state: tuple[Node, Node]) -> tuple[Node, Node]:
         return state[0] * 0.5, state[1] + 1
