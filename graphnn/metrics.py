@@ -106,8 +106,8 @@ def top_k_accuracy(scores: Any, labels: Any, k: int = 5) -> Any:
     if isinstance(scores, Node) or isinstance(labels, Node):
         nodes, truth = as_node(scores), as_node(labels)
         _require_fit("top_k_accuracy", nodes, truth, needs_scores=True)
-        own = take_along_axis(nodes, expand_dims(truth, -1), axis=-1)
-        larger = total(cast_to(nodes > own, FLOAT32), axis=-1)
+        of_class = take_along_axis(nodes, expand_dims(truth, -1), axis=-1)
+        larger = total(cast_to(nodes > of_class, FLOAT32), axis=-1)
         return mean(cast_to(larger < float(k), FLOAT32))
     values, indices = np.asarray(scores), np.asarray(labels)
     _require_fit("top_k_accuracy", values, indices, needs_scores=True)
