@@ -108,7 +108,8 @@ def truncated_normal(
     generator = _generator(rng)
     # By the inverse of the distribution function: one draw for each element, whatever the bound.
     low, high = ndtr([-bound, bound])
-    return mean + std * ndtri(generator.uniform(low, high, tuple(shape)))
+    drawn: Array = ndtri(generator.uniform(low, high, tuple(shape)))
+    return mean + std * drawn
 
 
 def glorot_uniform(
