@@ -148,9 +148,7 @@ def main() -> None:
         for steps in STEPS
         if form != "not rerolled" or steps <= MOST_UNROLLED
     ]
-    note = (
-        f"CPU seconds, the least of {options.repeats} processes, beside other work on the machine."
-    )
+    note = f"CPU seconds, the least of {options.repeats} processes."
     write(options.out, "recurrence", rows, [cells(each) for each in rows], note)
 
 

@@ -107,20 +107,10 @@ def decoders(model: gn.nn.EncoderDecoder, phonemes: gn.data.Vocabulary):
     return gn.compile([spelling, n_letters], greedy), gn.compile([spelling, n_letters], beam)
 
 
-def distance(said: tuple[str, ...], right: tuple[str, ...]) -> int:
-    """Insertions, deletions and substitutions between two pronunciations (Levenshtein)."""
-    row = list(range(len(right) + 1))
-    for number, sound in enumerate(said, 1):
-        before, row = row, [number]
-        for other, wanted in enumerate(right):
-            row.append(min(before[other] + (sound != wanted), before[other + 1] + 1, row[-1] + 1))
-    return row[-1]
-
-
 def rates(said: list[tuple[str, ...]], right: list[tuple[str, ...]]) -> tuple[float, float]:
     """Phoneme error rate, and the fraction of words that are right."""
-    errors = [distance(*pair) for pair in zip(said, right, strict=True)]
-    return sum(errors) / sum(map(len, right)), errors.count(0) / len(errors)
+    right_words = sum(one == other for one, other in zip(said, right, strict=True))
+    return gn.metrics.error_rate(said, right), right_words / len(right)
 
 
 def letter_by_letter(training, test, letters, phonemes) -> list[tuple[str, ...]]:

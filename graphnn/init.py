@@ -16,18 +16,25 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from graphnn.core.arguments import require_known
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.ops.streams import host_generator
 
 __all__ = [
     "Initializer",
     "constant",
+    "gain_of",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
     "normal",
+    "ones",
     "orthogonal",
+    "truncated_normal",
     "uniform",
     "zeros",
 ]
@@ -43,6 +50,11 @@ Initializer: TypeAlias = Callable[[tuple[int, ...], "Generator | None"], npt.NDA
 def zeros(shape: Shape, rng: Generator | None = None) -> Array:
     """All 0: the usual start of biases."""
     return np.zeros(shape)
+
+
+def ones(shape: Shape, rng: Generator | None = None) -> Array:
+    """All 1: the usual start of the scales of normalisations."""
+    return np.ones(shape)
 
 
 def constant(shape: Shape, rng: Generator | None = None, *, value: float = 0.0) -> Array:
@@ -77,6 +89,29 @@ def normal(
     return _generator(rng).normal(mean, std, tuple(shape))
 
 
+def truncated_normal(
+    shape: Shape,
+    rng: Generator | None = None,
+    *,
+    mean: float = 0.0,
+    std: float = 0.05,
+    bound: float = 2.0,
+) -> Array:
+    """Normal, but drawn again where it lies more than ``bound`` times ``std`` from the mean.
+
+    The standard deviation of what is left is smaller: 0.88 times ``std`` for a bound of 2.
+    """
+    if not bound > 0:
+        raise ArgumentError(f"truncated_normal: bound must be above 0, not {bound!r}")
+    from scipy.special import ndtr, ndtri  # loading it takes a while
+
+    generator = _generator(rng)
+    # By the inverse of the distribution function: one draw for each element, whatever the bound.
+    low, high = ndtr([-bound, bound])
+    drawn: Array = ndtri(generator.uniform(low, high, tuple(shape)))
+    return mean + std * drawn
+
+
 def glorot_uniform(
     shape: Shape,
     rng: Generator | None = None,
@@ -97,7 +132,8 @@ def glorot_uniform(
     gain : float, default 1
     fans : (int, int), optional
         Number of inputs of a neuron and of neurons that read an input. Default: the two sizes of
-        a matrix.
+        a matrix; of a convolution's kernel ``(filters, channels, *window)``, channels and filters
+        times the elements of the window.
 
     Returns
     -------
@@ -149,6 +185,79 @@ def he_normal(
     return normal(shape, rng, std=math.sqrt(2.0 / _fans("he_normal", shape, fans)[0]))
 
 
+def lecun_uniform(
+    shape: Shape, rng: Generator | None = None, *, fans: tuple[int, int] | None = None
+) -> Array:
+    """Uniform within ``sqrt(3 / fan_in)``; see :func:`lecun_normal`."""
+    bound = math.sqrt(3.0 / _fans("lecun_uniform", shape, fans)[0])
+    return uniform(shape, rng, low=-bound, high=bound)
+
+
+def lecun_normal(
+    shape: Shape, rng: Generator | None = None, *, fans: tuple[int, int] | None = None
+) -> Array:
+    """Normal with standard deviation ``sqrt(1 / fan_in)``: for SELU, and for linear units.
+
+    Sources: Y. LeCun et al., Efficient backprop (1998); G. Klambauer et al., arXiv:1706.02515.
+    """
+    return normal(shape, rng, std=math.sqrt(1.0 / _fans("lecun_normal", shape, fans)[0]))
+
+
+def identity(shape: Shape, rng: Generator | None = None, *, gain: float = 1.0) -> Array:
+    """``gain`` on the diagonal and 0 elsewhere: a layer that begins by handing on its input.
+
+    As a recurrent weight with ReLU: Q. Le, N. Jaitly and G. Hinton, arXiv:1504.00941.
+
+    Raises
+    ------
+    ShapeError
+        If the shape is not that of a matrix.
+    """
+    if len(shape) != 2:
+        raise ShapeError(f"identity: a matrix has two sizes, not {tuple(shape)}")
+    rows, columns = shape
+    return gain * np.eye(rows, columns)
+
+
+def gain_of(activation: str, slope: float = 0.01) -> float:
+    """By what a weight's spread is multiplied so that an activation keeps the variance.
+
+    Parameters
+    ----------
+    activation : {"linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"}
+        The factors that PyTorch gives.
+    slope : float, default 0.01
+        Of the leaky ReLU.
+
+    Returns
+    -------
+    float
+        For ``gain=`` of :func:`glorot_uniform`, :func:`glorot_normal` and :func:`orthogonal`.
+
+    Raises
+    ------
+    ArgumentError
+        If the activation is another one.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> import graphnn as gn
+    >>> init = partial(gn.init.glorot_uniform, gain=gn.init.gain_of("tanh"))
+    >>> layer = gn.nn.Dense(64, 32, init=init)
+    """
+    gains = {
+        "linear": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5.0 / 3.0,
+        "relu": math.sqrt(2.0),
+        "leaky_relu": math.sqrt(2.0 / (1.0 + slope**2)),
+        "selu": 0.75,
+    }
+    require_known("gain_of", "activation", activation, gains)
+    return gains[activation]
+
+
 def orthogonal(shape: Shape, rng: Generator | None = None, *, gain: float = 1.0) -> Array:
     """A random matrix with orthonormal rows or columns, whichever are fewer.
 
@@ -192,12 +301,16 @@ def _generator(rng: Generator | None) -> Generator:
 
 def _fans(what: str, shape: Shape, given: tuple[int, int] | None) -> tuple[int, int]:
     if given is None:
-        if len(shape) != 2:
+        if len(shape) < 2:
             raise ShapeError(
                 f"{what}: the fans of shape {tuple(shape)} are not known",
                 hint="pass fans=(inputs of a neuron, neurons that read an input)",
             )
-        given = (shape[0], shape[1])
+        if len(shape) == 2:
+            given = (shape[0], shape[1])
+        else:
+            window = math.prod(shape[2:])
+            given = (shape[1] * window, shape[0] * window)
     if min(given) < 1:
         raise ShapeError(f"{what}: fans must be at least 1, not {given}")
     return given

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import graphnn as gn
 from graphnn.core.errors import ArgumentError, CheckpointError, ShapeError
@@ -276,7 +277,10 @@ def test_gradients_are_the_delta_rule(backend):
         (gn.init.glorot_normal, np.sqrt(2 / 500)),
         (gn.init.he_uniform, np.sqrt(2 / 300)),
         (gn.init.he_normal, np.sqrt(2 / 300)),
+        (gn.init.lecun_uniform, np.sqrt(1 / 300)),
+        (gn.init.lecun_normal, np.sqrt(1 / 300)),
         (gn.init.normal, 0.05),
+        (gn.init.truncated_normal, 0.05 * 0.8796),
         (gn.init.uniform, 1 / np.sqrt(12)),
     ],
 )
@@ -323,9 +327,12 @@ def test_a_generator_is_used_in_order():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: gn.init.glorot_uniform((3, 3, 4, 4)), ShapeError, "fans of shape"),
+        (lambda: gn.init.glorot_uniform((3,)), ShapeError, "fans of shape"),
         (lambda: gn.init.he_normal((3, 3, 2), fans=(0, 1)), ShapeError, "at least 1"),
         (lambda: gn.init.orthogonal((3,)), ShapeError, "two sizes"),
+        (lambda: gn.init.identity((3, 3, 3)), ShapeError, "two sizes"),
+        (lambda: gn.init.truncated_normal((3,), bound=0), ArgumentError, "bound must be above 0"),
+        (lambda: gn.init.gain_of("swish"), ArgumentError, "no activation 'swish'"),
         (lambda: gn.init.uniform((2,), low=1.0, high=0.0), ArgumentError, "above"),
         (lambda: gn.init.normal((2,), std=-1.0), ArgumentError, "negative"),
         (lambda: gn.init.normal((2,), 5), ArgumentError, "a generator is needed"),
@@ -341,3 +348,53 @@ def test_fans_may_be_given():
     assert abs(values).max() <= np.sqrt(6 / 72)
     np.testing.assert_array_equal(gn.init.constant((2,), value=3.0), [3.0, 3.0])
     np.testing.assert_array_equal(gn.init.zeros((2,)), [0.0, 0.0])
+    np.testing.assert_array_equal(gn.init.ones((2,)), [1.0, 1.0])
+    np.testing.assert_array_equal(gn.init.identity((2, 3), gain=2.0), [[2, 0, 0], [0, 2, 0]])
+
+
+def test_fans_of_kernels_and_gains_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    kernel = torch.zeros(6, 4, 3, 5)
+    fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(kernel)
+    values = gn.init.glorot_uniform((6, 4, 3, 5), np.random.default_rng(0))
+    bound = np.sqrt(6 / (fan_in + fan_out))
+    assert 0.95 * bound < abs(values).max() <= bound
+    for name in ("linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
+        np.testing.assert_allclose(gn.init.gain_of(name), torch.nn.init.calculate_gain(name))
+
+
+def test_truncated_normal_is_scipys():
+    values = gn.init.truncated_normal((20_000,), np.random.default_rng(0), mean=1.0, std=0.5)
+    found = stats.kstest(values, stats.truncnorm(-2, 2, loc=1.0, scale=0.5).cdf)
+    assert found.pvalue > 0.01
+
+
+# ------------------------------------------------------------------------------- Monte Carlo
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy"])
+def test_monte_carlo_dropout_has_the_mean_and_variance_of_the_choices(backend):
+    gn.seed(0)
+    model = gn.nn.Sequential(gn.nn.Dropout(0.25), gn.nn.Dense(6, 1, bias=False))
+    x = gn.input("x", shape=("batch", 6))
+    array = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+    outputs = gn.nn.monte_carlo(model, x, samples=4000)
+    mean, variance = gn.compile(x, outputs, backend=backend)(array)
+    terms = array * model[1].weight.value[:, 0]
+    expected = (terms**2).sum(axis=1) * 0.25 / 0.75  # of independent choices, scaled
+    np.testing.assert_allclose(variance[:, 0], expected, rtol=0.15)
+    error = np.sqrt(expected / 4000)
+    assert (abs(mean[:, 0] - terms.sum(axis=1)) < 5 * error).all()
+    assert model.training
+    assert model[0].training
+
+
+def test_monte_carlo_leaves_other_layers_in_evaluation_mode():
+    model = gn.nn.Sequential(gn.nn.BatchNorm(2), gn.nn.Dropout(0.5)).eval()
+    mean, variance = gn.nn.monte_carlo(model, gn.constant([[1.0, 2.0]]), samples=1)
+    assert gn.evaluate(variance).tolist() == [[0.0, 0.0]]
+    assert set(np.round(gn.evaluate(mean)[0] / [2.0, 4.0], 3)) <= {0.0, 1.0}
+    assert not model.training
+    for bad in (gn.nn.Dense(2, 2), gn.nn.Dropout(0.0)):
+        with pytest.raises(ArgumentError, match="drops nothing"):
+            gn.nn.monte_carlo(bad, gn.constant([[1.0, 2.0]]))

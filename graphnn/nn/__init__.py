@@ -4,6 +4,7 @@ from graphnn.nn.activations import *
 from graphnn.nn.attention import *
 from graphnn.nn.cells import *
 from graphnn.nn.conv_lstm import *
+from graphnn.nn.convolution import *
 from graphnn.nn.decoder import *
 from graphnn.nn.decoding import *
 from graphnn.nn.dense import *
@@ -12,6 +13,9 @@ from graphnn.nn.embedding import *
 from graphnn.nn.gated_cells import *
 from graphnn.nn.hopfield import *
 from graphnn.nn.module import *
+from graphnn.nn.monte_carlo import *
+from graphnn.nn.normalization import *
+from graphnn.nn.pooling import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.recurrent_nets import *
 from graphnn.nn.seq2seq import *

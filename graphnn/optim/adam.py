@@ -8,10 +8,10 @@ from graphnn.core.arguments import require_number
 from graphnn.core.dtypes import DType
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
-from graphnn.ops.arithmetic import square
+from graphnn.ops.arithmetic import maximum, square
 from graphnn.ops.exponential import expm1, sqrt
 from graphnn.ops.operands import cast_to
-from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.optimizer import Optimizer, Rate, with_decay
 
 __all__ = ["Adam", "AdamW"]
 
@@ -25,7 +25,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or Node, default 0.001
+    learning_rate : float, Schedule or Node, default 0.001
     beta1, beta2 : float
         How much of the past the two means keep; from 0 to below 1.
     epsilon : float, default 1e-8
@@ -33,6 +33,8 @@ class Adam(Optimizer):
     decoupled : bool, default False
         False: ``weight_decay * p`` is added to the gradient. True: the parameter itself shrinks by
         ``learning_rate * weight_decay`` of its value (AdamW).
+    amsgrad : bool, default False
+        Divide by the largest ``v`` so far (S. Reddi, S. Kale and S. Kumar, arXiv:1904.09237).
 
     Raises
     ------
@@ -49,13 +51,14 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Node = 1e-3,
+        learning_rate: Rate = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         *,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        amsgrad: bool = False,
     ) -> None:
         super().__init__(learning_rate)
         what = type(self).__name__
@@ -64,25 +67,33 @@ class Adam(Optimizer):
         self.epsilon = require_number(what, "epsilon", epsilon)
         self.weight_decay = require_number(what, "weight decay", weight_decay)
         self.decoupled = decoupled
+        self.amsgrad = amsgrad
 
     def update(
         self, parameter: Parameter, value: Node, gradient: Node
     ) -> tuple[Node, dict[Parameter, Node]]:
         """See :meth:`Optimizer.update`."""
         rate = self.rate(value.dtype)
-        if self.weight_decay and self.decoupled:
-            value = value * (1.0 - rate * self.weight_decay)
-        elif self.weight_decay:
-            gradient = gradient + self.weight_decay * value
+        value, gradient = self.decayed(value, gradient, rate)
         first = self.slot(parameter, "first_moment")
         second = self.slot(parameter, "second_moment")
         mean = self.beta1 * first + (1.0 - self.beta1) * gradient
         mean_square = self.beta2 * second + (1.0 - self.beta2) * square(gradient)
-        size = sqrt(mean_square / self._weight_so_far(self.beta2, value.dtype)) + self.epsilon
-        change = rate / self._weight_so_far(self.beta1, value.dtype) * mean / size
-        return value - change, {first: mean, second: mean_square}
+        slots = {first: mean, second: mean_square}
+        if self.amsgrad:
+            largest = self.slot(parameter, "largest_second_moment")
+            slots[largest] = mean_square = maximum(largest, mean_square)
+        size = sqrt(mean_square / self.weight_so_far(self.beta2, value.dtype)) + self.epsilon
+        change = rate / self.weight_so_far(self.beta1, value.dtype) * mean / size
+        return value - change, slots
 
-    def _weight_so_far(self, beta: float, dtype: DType) -> Node | float:
+    def decayed(self, value: Node, gradient: Node, rate: Node) -> tuple[Node, Node]:
+        """The value and the gradient after weight decay, which changes one of them."""
+        if self.decoupled and self.weight_decay:
+            return value * (1.0 - rate * self.weight_decay), gradient
+        return value, with_decay(gradient, value, self.weight_decay)
+
+    def weight_so_far(self, beta: float, dtype: DType) -> Node | float:
         """``1 - beta**t``, which in float32 would lose digits computed as it is written."""
         if beta == 0:
             return 1.0
@@ -94,21 +105,30 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate : float or Node, default 0.001
+    learning_rate : float, Schedule or Node, default 0.001
     beta1, beta2, epsilon : float
         See :class:`Adam`.
     weight_decay : float, default 0.01
+    amsgrad : bool, default False
+        See :class:`Adam`.
     """
 
     def __init__(
         self,
-        learning_rate: float | Node = 1e-3,
+        learning_rate: Rate = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         *,
         weight_decay: float = 0.01,
+        amsgrad: bool = False,
     ) -> None:
         super().__init__(
-            learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, decoupled=True
+            learning_rate,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay=weight_decay,
+            decoupled=True,
+            amsgrad=amsgrad,
         )

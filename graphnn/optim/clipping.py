@@ -9,12 +9,12 @@ from graphnn.core.dtypes import real_dtype
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten, map_leaves
-from graphnn.ops.arithmetic import maximum
+from graphnn.ops.arithmetic import clip, maximum
 from graphnn.ops.joining import stack
 from graphnn.ops.norms import norm
 from graphnn.ops.operands import as_node, cast_to, widened
 
-__all__ = ["clip_by_global_norm", "global_norm"]
+__all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
 
 
 def global_norm(gradients: Any) -> Node:
@@ -84,10 +84,72 @@ def clip_by_global_norm(gradients: Any, max_norm: float) -> Any:
     """
     limit = require_number("clip_by_global_norm", "max_norm", max_norm, positive=True)
     factor = limit / maximum(global_norm(gradients), limit)
+    return map_leaves(lambda each: _scaled(as_node(each), factor), gradients)
 
-    def clipped(gradient: Node) -> Node:
+
+def clip_by_norm(gradients: Any, max_norm: float) -> Any:
+    """Gradients, each made shorter if it is longer than ``max_norm`` by itself.
+
+    Parameters
+    ----------
+    gradients : Node or nested structure of Nodes
+    max_norm : float
+        Above 0.
+
+    Returns
+    -------
+    The structure of ``gradients``, with their dtypes.
+
+    Raises
+    ------
+    ArgumentError
+        If ``max_norm`` is not above 0 and finite.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.optim.clip_by_norm([gn.constant([3.0, 4.0]), gn.constant([0.5])], 1.0))
+    [array([0.6, 0.8], dtype=float32), array([0.5], dtype=float32)]
+    """
+    limit = require_number("clip_by_norm", "max_norm", max_norm, positive=True)
+
+    def clipped(gradient: Any) -> Node:
         node = as_node(gradient)
-        wide = widened(node)
-        return cast_to(wide * cast_to(factor, real_dtype(wide.dtype)), node.dtype)
+        return _scaled(node, limit / maximum(norm(widened(node)), limit))
 
     return map_leaves(clipped, gradients)
+
+
+def clip_by_value(gradients: Any, limit: float) -> Any:
+    """Gradients with every element from ``-limit`` to ``limit``; the direction may change.
+
+    Parameters
+    ----------
+    gradients : Node or nested structure of Nodes
+        Real.
+    limit : float
+        Above 0.
+
+    Returns
+    -------
+    The structure of ``gradients``, with their dtypes.
+
+    Raises
+    ------
+    ArgumentError
+        If ``limit`` is not above 0 and finite.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.optim.clip_by_value(gn.constant([-3.0, 0.5]), 1.0))
+    array([-1. ,  0.5], dtype=float32)
+    """
+    most = require_number("clip_by_value", "limit", limit, positive=True)
+    return map_leaves(lambda each: clip(as_node(each), -most, most), gradients)
+
+
+def _scaled(node: Node, factor: Node) -> Node:
+    """A node times a real number, computed in at least float32."""
+    wide = widened(node)
+    return cast_to(wide * cast_to(factor, real_dtype(wide.dtype)), node.dtype)

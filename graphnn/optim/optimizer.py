@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,8 +18,12 @@ from graphnn.core.state import Parameter, parameter
 from graphnn.ops.constants import constant
 from graphnn.ops.operands import cast_to
 from graphnn.optim.clipping import clip_by_global_norm
+from graphnn.optim.schedules import Schedule, rate_of
 
 __all__ = ["Optimizer"]
+
+Rate: TypeAlias = float | Schedule | Node
+"""What a learning rate may be given as."""
 
 
 class Optimizer:
@@ -30,8 +34,9 @@ class Optimizer:
 
     Parameters
     ----------
-    learning_rate : float or Node
-        A number, or a 0-d float node such as a parameter that a schedule sets.
+    learning_rate : float, Schedule or Node
+        A number, what computes one from the number of steps, or a 0-d float node such as a
+        parameter that is set between steps.
 
     Attributes
     ----------
@@ -46,7 +51,7 @@ class Optimizer:
 
     takes_complex = False
 
-    def __init__(self, learning_rate: float | Node) -> None:
+    def __init__(self, learning_rate: Rate) -> None:
         self.learning_rate = _checked_rate(type(self).__name__, learning_rate)
         self.slots: dict[Parameter, dict[str, Parameter]] = {}
         self.step = parameter(0, name=f"{type(self).__name__}.step", dtype=INT64, trainable=False)
@@ -94,14 +99,21 @@ class Optimizer:
         >>> w.value
         array([ 0.5, -1. ], dtype=float32)
         """
-        listed = self._checked_parameters(parameters)
+        gradients = self.gradients(loss, parameters)
+        if max_norm is not None:
+            gradients = clip_by_global_norm(gradients, max_norm)
+        return self.apply(gradients)
+
+    def gradients(
+        self, loss: Node, parameters: Parameter | Iterable[Parameter]
+    ) -> dict[Parameter, Node]:
+        """The gradients of a loss, for :meth:`apply`; see :meth:`minimize`."""
+        listed = self.checked_parameters(parameters)
         try:
             gradients = grad(loss, listed)
         except GradientError as error:
             raise GradientError(error.what, hint="leave it out of what is minimized") from None
-        if max_norm is not None:
-            gradients = clip_by_global_norm(gradients, max_norm)
-        return self.apply(dict(zip(listed, gradients, strict=True)))
+        return dict(zip(listed, gradients, strict=True))
 
     def apply(self, gradients: dict[Parameter, Node]) -> dict[Parameter, Node]:
         """The updates of one step from gradients, for gradients that are clipped or averaged.
@@ -114,7 +126,7 @@ class Optimizer:
         -------
         dict of Parameter to Node
         """
-        self._checked_parameters(gradients)
+        self.checked_parameters(gradients)
         updates: dict[Parameter, Node] = {}
         for each, gradient in gradients.items():
             with in_role("update"):
@@ -140,13 +152,13 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
-    def slot(self, of: Parameter, name: str) -> Parameter:
-        """State of a parameter's shape, zeros at first, called ``<parameter>.<name>``."""
+    def slot(self, of: Parameter, name: str, initial: float = 0.0) -> Parameter:
+        """State of a parameter's shape, equal numbers at first, called ``<parameter>.<name>``."""
         own = self.slots.setdefault(of, {})
         if name not in own:
             shape = tuple(int(size) for size in of.shape)
             own[name] = parameter(
-                np.zeros(shape, _wide(of.dtype)),
+                np.full(shape, initial, _wide(of.dtype)),
                 f"{of.name or 'parameter'}.{name}",
                 trainable=False,
             )
@@ -154,11 +166,14 @@ class Optimizer:
 
     def rate(self, dtype: DType) -> Node:
         """The learning rate as a node of a dtype."""
+        if isinstance(self.learning_rate, Schedule):
+            return cast_to(rate_of(self.learning_rate, self.step), dtype)
         if isinstance(self.learning_rate, Node):
             return cast_to(self.learning_rate, dtype)
         return constant(self.learning_rate, dtype)
 
-    def _checked_parameters(self, parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
+    def checked_parameters(self, parameters: Parameter | Iterable[Parameter]) -> list[Parameter]:
+        """The parameters as a list, if all of them can be trained; see :meth:`minimize`."""
         what = type(self).__name__
         listed: list[Any] = [parameters] if isinstance(parameters, Node) else list(parameters)
         if not listed:
@@ -189,12 +204,19 @@ class Optimizer:
         return f"{type(self).__name__}({rate if isinstance(rate, float) else repr(rate)})"
 
 
+def with_decay(gradient: Node, value: Node, weight_decay: float) -> Node:
+    """The gradient of the loss plus half of ``weight_decay`` times the squared weights."""
+    return gradient + weight_decay * value if weight_decay else gradient
+
+
 def _wide(dtype: DType) -> DType:
     """The dtype that updates are computed in."""
     return FLOAT32 if is_half(dtype) else dtype
 
 
-def _checked_rate(what: str, rate: Any) -> float | Node:
+def _checked_rate(what: str, rate: Any) -> Rate:
+    if isinstance(rate, Schedule):
+        return rate
     if isinstance(rate, Node):
         if not is_floating(rate.dtype):
             raise DTypeError(f"{what}: the learning rate must be floating, not {rate.dtype.name}")

@@ -6,7 +6,7 @@ from graphnn.core.arguments import require_number
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
-from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.optimizer import Optimizer, Rate, with_decay
 
 __all__ = ["SGD"]
 
@@ -20,7 +20,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or Node
+    learning_rate : float, Schedule or Node
     momentum : float, default 0
         From 0 to below 1.
     nesterov : bool, default False
@@ -45,7 +45,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Node = 0.01,
+        learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         *,
         nesterov: bool = False,
@@ -63,8 +63,7 @@ class SGD(Optimizer):
     ) -> tuple[Node, dict[Parameter, Node]]:
         """See :meth:`Optimizer.update`."""
         slots: dict[Parameter, Node] = {}
-        if self.weight_decay:
-            gradient = gradient + self.weight_decay * value
+        gradient = with_decay(gradient, value, self.weight_decay)
         direction = gradient
         if self.momentum:
             slot = self.slot(parameter, "momentum")

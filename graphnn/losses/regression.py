@@ -1,0 +1,114 @@
+"""Losses of numbers: squared, absolute, and what lies between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphnn.core.errors import ArgumentError
+from graphnn.core.node import Node
+from graphnn.losses.reduction import as_pair, reduced
+from graphnn.ops.arithmetic import abs, minimum, square, where
+from graphnn.ops.broadcasting import sum
+from graphnn.ops.exponential import sqrt
+from graphnn.ops.logic import equal
+from graphnn.ops.norms import norm
+from graphnn.ops.statistics import size_of
+
+__all__ = ["cosine", "huber", "mae", "mse", "quadratic", "rmse"]
+
+
+def mse(
+    predictions: Any,
+    targets: Any,
+    *,
+    reduction: str = "mean",
+    mask: Any = None,
+    weights: Any = None,
+) -> Node:
+    """Squared error ``(y - t)**2``, element by element.
+
+    See :mod:`graphnn.losses` for ``reduction``, ``mask`` and ``weights``.
+    """
+    y, t = as_pair("mse", predictions, targets, mask)
+    return reduced("mse", square(y - t), reduction, mask, weights)
+
+
+def rmse(predictions: Any, targets: Any, *, mask: Any = None, weights: Any = None) -> Node:
+    """The root of the mean squared error, in the unit of the targets: 0-d.
+
+    Where the error is 0, its derivative is 0.
+    """
+    squared = mse(predictions, targets, mask=mask, weights=weights)
+    is_zero = equal(squared, 0.0)
+    return where(is_zero, 0.0, sqrt(where(is_zero, 1.0, squared)))
+
+
+def mae(
+    predictions: Any,
+    targets: Any,
+    *,
+    reduction: str = "mean",
+    mask: Any = None,
+    weights: Any = None,
+) -> Node:
+    """Absolute error ``abs(y - t)``, element by element; its derivative at 0 is 0."""
+    y, t = as_pair("mae", predictions, targets, mask)
+    return reduced("mae", abs(y - t), reduction, mask, weights)
+
+
+def huber(
+    predictions: Any,
+    targets: Any,
+    *,
+    delta: float = 1.0,
+    reduction: str = "mean",
+    mask: Any = None,
+    weights: Any = None,
+) -> Node:
+    """Half the squared error near 0, linear beyond ``delta``: outliers pull less.
+
+    ``e**2 / 2`` where ``abs(e) <= delta``, else ``delta * (abs(e) - delta / 2)``.
+    Source: P. Huber, Robust estimation of a location parameter (1964).
+    """
+    if not delta > 0:
+        raise ArgumentError(f"huber: delta must be positive, not {delta!r}")
+    y, t = as_pair("huber", predictions, targets, mask)
+    distance = abs(y - t)
+    near = minimum(distance, delta)
+    return reduced("huber", near * (distance - 0.5 * near), reduction, mask, weights)
+
+
+def quadratic(predictions: Any, targets: Any) -> Node:
+    """The quadratic cost ``sum((y - t)**2) / (2 n)`` over ``n`` samples, the rows.
+
+    Source: M. Nielsen, Neural networks and deep learning (2015), equation 6. Its gradient with
+    respect to ``y`` is ``(y - t) / n``.
+    """
+    y, t = as_pair("quadratic", predictions, targets, None)
+    samples = size_of(y.shape[0] if y.ndim else 1, y.dtype)
+    return sum(square(y - t)) / (2.0 * samples)
+
+
+def cosine(
+    predictions: Any,
+    targets: Any,
+    *,
+    reduction: str = "mean",
+    mask: Any = None,
+    weights: Any = None,
+) -> Node:
+    """One minus the cosine of the angle between vectors along the last axis.
+
+    0 for the same direction, 2 for the opposite one. A vector of zeros has the cosine 0 with
+    every other one, and no gradient.
+
+    Parameters
+    ----------
+    predictions, targets : array_like or Node
+        Of one shape (..., features).
+    """
+    y, t = as_pair("cosine", predictions, targets, mask, rows=True)
+    lengths = norm(y, axis=-1) * norm(t, axis=-1)
+    is_zero = equal(lengths, 0.0)
+    cosines = where(is_zero, 0.0, sum(y * t, axis=-1) / where(is_zero, 1.0, lengths))
+    return reduced("cosine", 1.0 - cosines, reduction, mask, weights)
