@@ -289,9 +289,12 @@ def test_program_shows_itself():
 
 
 def test_thousands_of_inputs_and_of_equal_names():
-    """Two seconds; over thirty if looking up names or inputs is quadratic."""
+    """Two seconds; over thirty if looking up names or inputs is quadratic.
+
+    Interpreted: it is not about one kernel with as many operands.
+    """
     inputs = [gn.input(f"x{i}") for i in range(8000)]
-    program = gn.compile(inputs, gn.sum(gn.stack(inputs)), optimize="O0")
+    program = gn.compile(inputs, gn.sum(gn.stack(inputs)), optimize="O0", native="never")
     assert program(**{node.name: 1.0 for node in inputs}) == 8000.0
     assert program.graph.text().count("\n") > 8000
     x = y = gn.input("x", shape=(2,))
@@ -302,7 +305,7 @@ def test_thousands_of_inputs_and_of_equal_names():
 
 
 # Rerolled, all of it is one loop; without, every pass sees every node.
-@pytest.mark.parametrize(("steps", "skip"), [(100_000, ()), (20_000, "reroll")])
+@pytest.mark.parametrize(("steps", "skip"), [(100_000, ()), (10_000, "reroll")])
 def test_a_long_chain_through_everything(steps, skip):
     x = gn.input("x", shape=(4,))
     y = x
