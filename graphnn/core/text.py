@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["attrs_text", "graph_text", "node_names"]
 
+MOST_CHARACTERS = 80
+"""Of a name; what is longer is shortened in the middle."""
+
 
 def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
     """A unique short name for every node: the user's where there is one, else ``%7``."""
@@ -29,13 +32,23 @@ def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
                 continue
             counter += 1
             given = f"%{counter}"
-        stem = name = given.replace("\n", "\\n")
+        stem = name = _name_text(given)
         while name in taken:
             copies[stem] += 1  # not from the start: a loop may give one name to thousands
             name = f"{stem}#{copies[stem] + 1}"
         taken.add(name)
         names[node] = name
     return names
+
+
+def _name_text(name: str) -> str:
+    """A name on one line, without characters that would steer a terminal."""
+    if len(name) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        name = f"{name[:half]}…{name[len(name) + 1 - half :]}"
+    if name.isprintable():
+        return name
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in name)
 
 
 def attr_text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cache
 
 from graphnn.core.dims import is_known
 from graphnn.core.graph import Graph
@@ -40,8 +41,13 @@ def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     members: dict[Node, list[Node]] = {}
     for node, total in merged.items():
         members.setdefault(total, [total]).append(node)
-    nodes = [_scene_node(node, members.get(node, ()), number, outputs) for node in shown]
-    return Scene(title or repr(graph).strip("<>"), tuple(nodes), tuple(_edges(order, number)))
+    known = _provenance_here(graph)
+    nodes = [
+        _scene_node(node, known[node], members.get(node, ()), number, outputs) for node in shown
+    ]
+    return Scene(
+        shorten(title, 200) or repr(graph).strip("<>"), tuple(nodes), tuple(_edges(order, number))
+    )
 
 
 def is_scalar_constant(node: Node) -> bool:
@@ -83,10 +89,38 @@ def _is_gradient_sum(node: Node, known: Provenance) -> bool:
     return node.op.name == "add" and known.role == "backward" and known.origin is not None
 
 
+def _provenance_here(graph: Graph) -> dict[Node, Provenance]:
+    """What is known of every node, as far as it is about this graph.
+
+    A node that depends on no input and no parameter, such as a gradient of ones, is one for all
+    graphs of a process, and knows its place in the first of them. Here it belongs to its reader.
+    """
+    known = {node: provenance(node) for node in (*graph.inputs, *graph.nodes)}
+    shared: set[Node] = set()
+    for node in graph.nodes:
+        is_source = node.op.is_source and node.op.name != "constant"
+        if not is_source and shared.issuperset(node.inputs):
+            shared.add(node)
+    for node in reversed(graph.nodes):
+        if node in shared and graph.users[node]:
+            reader = known[graph.users[node][0]]
+            own = known[node]
+            known[node] = reader._replace(names=own.names, sources=own.sources, origin_ref=None)
+    return known
+
+
+@cache
+def _scope_text(scope: str) -> str:
+    return "/".join(map(shorten, scope.split("/")))
+
+
 def _scene_node(
-    node: Node, parts: Sequence[Node], number: Mapping[Node, int], outputs: set[Node]
+    node: Node,
+    known: Provenance,
+    parts: Sequence[Node],
+    number: Mapping[Node, int],
+    outputs: set[Node],
 ) -> SceneNode:
-    known = provenance(node)
     word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
     detail = str(node.spec)
     origin = known.origin
@@ -101,7 +135,7 @@ def _scene_node(
         shorten(detail),
         "sum" if parts else kind,
         known.role,
-        known.scope,
+        _scope_text(known.scope),
         known.step,
         node in outputs,
         number.get(origin) if origin is not None else None,

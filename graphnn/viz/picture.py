@@ -174,9 +174,10 @@ def _write_whole(target: Path, content: bytes) -> None:
     try:
         os.chmod(file.name, 0o666 & ~_umask())
         os.replace(file.name, target)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no file has a name with a null or half a character
         os.unlink(file.name)
-        raise RenderError(f"cannot write {target}: {error.strerror}", where="") from None
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise RenderError(f"cannot write {str(target)!a}: {why}", where="") from None
 
 
 def _umask() -> int:
