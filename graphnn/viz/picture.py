@@ -15,7 +15,6 @@ from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten
 from graphnn.viz.drawing import Drawing, drawing_of
-from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
 from graphnn.viz.plot import plotted
@@ -23,6 +22,7 @@ from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.scene_json import json_text
+from graphnn.viz.steps import Steps, check_steps, scene_in_steps
 from graphnn.viz.svg import svg_text
 
 __all__ = ["Picture", "render"]
@@ -191,6 +191,7 @@ def render(
     *,
     layout: LayoutName = "auto",
     title: str = "",
+    steps: Steps = "auto",
 ) -> Path | Picture:
     """Draw a graph, nodes with all they depend on, or what a program really runs.
 
@@ -209,6 +210,10 @@ def render(
         ``"grid"`` is linear in the number of nodes. By default the one that suits.
     title : str, optional
         Above the picture.
+    steps : {"auto", "all", "rolled"} or int
+        Which time steps of recurrences are drawn, scans or unrolled: all; one cell, with what
+        goes from step to step; or so many at the beginning and at the end, and one column for
+        those between. By default all if they are few.
 
     Returns
     -------
@@ -228,21 +233,22 @@ def render(
     >>> gn.render(gn.tanh(x))
     <Picture of 2 nodes, 1 edges>
     """
-    picture = _picture(thing, layout, title)
+    picture = _picture(thing, layout, title, steps)
     return picture if path is None else picture.save(path)
 
 
-def _picture(thing: Any, layout: LayoutName, title: str) -> Picture:
+def _picture(thing: Any, layout: LayoutName, title: str, steps: Steps) -> Picture:
     if layout not in ("auto", "dot", "grid"):
         raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
+    check_steps(steps)
     if isinstance(thing, Program):
         return Picture(scene_of_program(thing, title), layout, lambda: str(thing))
     if isinstance(thing, Graph):
-        return Picture(scene_of_graph(thing, title), layout, thing.text)
+        return Picture(scene_in_steps(thing, steps, title), layout, thing.text)
     nodes = flatten(thing)
     if not nodes or not all(isinstance(node, Node) for node in nodes):
         raise RenderError(
             f"cannot draw {type(thing).__name__}", hint="give a graph, nodes or a program", where=""
         )
     graph = as_graph(nodes)
-    return Picture(scene_of_graph(graph, title), layout, graph.text)
+    return Picture(scene_in_steps(graph, steps, title), layout, graph.text)
