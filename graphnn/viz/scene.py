@@ -209,6 +209,9 @@ class Scene:
     strip : Strip or None
     overlays : tuple of Overlay
         Pictures show the first; the explorer offers all.
+    step_labels : tuple of (int, str)
+        What stands above columns, where that is not the number of the time step: steps counted from
+        an end that is not known, those of a second sequence, and those that are not drawn.
     """
 
     title: str
@@ -217,6 +220,7 @@ class Scene:
     groups: tuple[SceneGroup, ...] = ()
     strip: Strip | None = None
     overlays: tuple[Overlay, ...] = ()
+    step_labels: tuple[tuple[int, str], ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:

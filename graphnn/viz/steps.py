@@ -9,9 +9,10 @@ from graphnn.compiler.scans.rewriting import has_scans
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
 from graphnn.viz.graph_scene import scene_of_graph
+from graphnn.viz.rows import Window, minus
 from graphnn.viz.scene import Scene
 from graphnn.viz.unrolled import unrolled
-from graphnn.viz.windows import windowed
+from graphnn.viz.windows import Gap, windowed, without
 
 __all__ = ["Steps", "check_steps", "scene_in_steps"]
 
@@ -43,18 +44,36 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     """The scene of a graph in which time steps are drawn as asked."""
     title = title or repr(graph).strip("<>")
     if has_scans(graph):
-        made = unrolled(graph)
-        scene = scene_of_graph(made.graph, title)
-        subjects = made.subjects
-        nodes = tuple(
-            replace(node, subject=subjects.get(node.subject.node, node.subject))
-            if node.subject is not None
-            else node
-            for node in scene.nodes
-        )
-        scene = replace(scene, nodes=nodes)
-    else:
-        scene = scene_of_graph(graph, title)
+        return _of_scans(graph, steps, title)
+    scene = scene_of_graph(graph, title)
     if steps == "auto":
         steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
     return windowed(scene, steps) if isinstance(steps, int) else scene
+
+
+def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
+    """The scene of a graph with scans: what is not drawn is not written out."""
+    window = None
+    if steps == "auto":
+        window = Window(FEW_STEPS, FEW_STEPS, MOST_STEPS)
+    elif isinstance(steps, int):
+        window = Window(steps, steps)
+    made = unrolled(graph, window)
+    scene = scene_of_graph(made.graph, title)
+    subjects = (
+        made.subjects.get(each.subject.node) if each.subject is not None else None
+        for each in scene.nodes
+    )
+    pairs = zip(scene.nodes, subjects, strict=True)
+    labels = [each for axis in made.axes for each in axis.labels.items()]
+    scene = replace(
+        scene,
+        nodes=tuple(replace(node, subject=subject or node.subject) for node, subject in pairs),
+        step_labels=tuple(labels),
+    )
+    gaps = [
+        Gap((axis.column_between,), minus(axis.between), axis.told_between)
+        for axis in made.axes
+        if axis.between != 0
+    ]
+    return without(scene, gaps) if gaps else scene

@@ -7,12 +7,31 @@ column, which holds for every lane what happens there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
 
-__all__ = ["windowed"]
+__all__ = ["Gap", "in_order", "windowed", "without"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time steps that become one column.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        As the scene has them.
+    count : str
+        How many they are, ``"96"`` or ``"T − 4"``.
+    told : str
+        Which they are, ``"t = 2 to 97"``.
+    """
+
+    steps: tuple[int, ...]
+    count: str
+    told: str
 
 
 def windowed(scene: Scene, count: int) -> Scene:
@@ -21,24 +40,28 @@ def windowed(scene: Scene, count: int) -> Scene:
     A scene in which less than two steps would be left out stays as it is.
     """
     middle = scene.steps[count : len(scene.steps) - count]
-    return _elided(scene, middle) if len(middle) > 1 else scene
+    if len(middle) < 2:
+        return scene
+    told = f"t = {middle[0]} to {middle[-1]}"
+    return without(scene, [Gap(middle, str(len(middle)), told)])
 
 
-def _elided(scene: Scene, middle: Sequence[int]) -> Scene:
-    """A scene with one box for each lane and role in the place of some steps."""
-    left_out = set(middle)
-    boxes: dict[tuple[str, str], int] = {}
+def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
+    """A scene with one box for each lane and role in the place of the steps of a gap."""
+    gap_of = {step: gap for gap in gaps for step in gap.steps}
+    boxes: dict[tuple[int, str, str], int] = {}
     nodes: list[SceneNode] = []
     place: list[int] = []
     for node in scene.nodes:
-        if node.step not in left_out:
+        gap = gap_of.get(node.step) if node.step is not None else None
+        if gap is None:
             place.append(len(nodes))
             nodes.append(node)
             continue
-        key = (node.lane, node.role)
+        key = (gap.steps[0], node.lane, node.role)
         if key not in boxes:
             boxes[key] = len(nodes)
-            nodes.append(_elision(node, middle))
+            nodes.append(_elision(node, gap))
         place.append(boxes[key])
     nodes = [
         replace(node, origin=place[node.origin]) if node.origin is not None else node
@@ -48,25 +71,24 @@ def _elided(scene: Scene, middle: Sequence[int]) -> Scene:
     for edge in scene.edges:
         source, target = place[edge.source], place[edge.target]
         if source != target:
-            is_inside = nodes[source].kind == "elision" or nodes[target].kind == "elision"
-            label = "" if is_inside else edge.label
+            is_within = nodes[source].kind == "elision" or nodes[target].kind == "elision"
+            label = "" if is_within else edge.label
             made = replace(edge, source=source, target=target, label=label)
             found.setdefault((source, target, edge.kind), made)
-    return in_order(replace(scene, nodes=tuple(nodes), edges=tuple(found.values())))
+    labels = (*scene.step_labels, *((gap.steps[0], f"… × {gap.count} …") for gap in gaps))
+    made = replace(scene, nodes=tuple(nodes), edges=tuple(found.values()), step_labels=labels)
+    return in_order(made)
 
 
-def _elision(node: SceneNode, middle: Sequence[int]) -> SceneNode:
-    """The box that stands for a lane in the middle."""
-    first, last = middle[0], middle[-1]
-    told = f"t = {first} to {last}"
+def _elision(node: SceneNode, gap: Gap) -> SceneNode:
+    """The box that stands for a lane in a gap."""
     return SceneNode(
-        f"… × {len(middle)} …",
-        told,
+        f"… × {gap.count} …",
+        gap.told,
         "elision",
         node.role,
-        node.scope,
-        first,
-        tooltip=f"{len(middle)} time steps that are not drawn, {told}\n{node.role}",
+        step=gap.steps[0],
+        tooltip=f"{gap.count} time steps that are not drawn: {gap.told}\n{node.role}",
         signature=("elision", node.lane),
         lane=node.lane,
     )
