@@ -9,6 +9,7 @@ from graphnn.compiler.scans.rewriting import has_scans
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
 from graphnn.viz.graph_scene import scene_of_graph
+from graphnn.viz.lanes import with_lanes
 from graphnn.viz.rows import Window, minus
 from graphnn.viz.scene import Scene
 from graphnn.viz.unrolled import unrolled
@@ -45,7 +46,7 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     title = title or repr(graph).strip("<>")
     if has_scans(graph):
         return _of_scans(graph, steps, title)
-    scene = scene_of_graph(graph, title)
+    scene = with_lanes(scene_of_graph(graph, title))
     if steps == "auto":
         steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
     return windowed(scene, steps) if isinstance(steps, int) else scene
@@ -66,11 +67,8 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     )
     pairs = zip(scene.nodes, subjects, strict=True)
     labels = [each for axis in made.axes for each in axis.labels.items()]
-    scene = replace(
-        scene,
-        nodes=tuple(replace(node, subject=subject or node.subject) for node, subject in pairs),
-        step_labels=tuple(labels),
-    )
+    nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
+    scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
         for axis in made.axes

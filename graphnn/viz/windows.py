@@ -6,13 +6,13 @@ column, which holds for every lane what happens there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
 
+from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
 
-__all__ = ["Gap", "in_order", "windowed", "without"]
+__all__ = ["Gap", "windowed", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +49,25 @@ def windowed(scene: Scene, count: int) -> Scene:
 def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
     """A scene with one box for each lane and role in the place of the steps of a gap."""
     gap_of = {step: gap for gap in gaps for step in gap.steps}
-    boxes: dict[tuple[int, str, str], int] = {}
-    nodes: list[SceneNode] = []
-    place: list[int] = []
-    for node in scene.nodes:
+    keys: list[Hashable] = []
+    for number, node in enumerate(scene.nodes):
         gap = gap_of.get(node.step) if node.step is not None else None
-        if gap is None:
-            place.append(len(nodes))
-            nodes.append(node)
-            continue
-        key = (gap.steps[0], node.lane, node.role)
-        if key not in boxes:
-            boxes[key] = len(nodes)
-            nodes.append(_elision(node, gap))
-        place.append(boxes[key])
-    nodes = [
-        replace(node, origin=place[node.origin]) if node.origin is not None else node
-        for node in nodes
-    ]
-    found: dict[tuple[int, int, str], SceneEdge] = {}
-    for edge in scene.edges:
-        source, target = place[edge.source], place[edge.target]
-        if source != target:
-            is_within = nodes[source].kind == "elision" or nodes[target].kind == "elision"
-            label = "" if is_within else edge.label
-            made = replace(edge, source=source, target=target, label=label)
-            found.setdefault((source, target, edge.kind), made)
+        keys.append(number if gap is None else (gap.steps[0], node.lane, node.role))
+    parts = []
+    for members in parts_in_order(scene, keys):
+        first = scene.nodes[members[0]]
+        gap = gap_of.get(first.step) if first.step is not None else None
+        parts.append((first if gap is None else _elision(first, gap), members))
+    made = contracted(scene, parts)
     labels = (*scene.step_labels, *((gap.steps[0], f"… × {gap.count} …") for gap in gaps))
-    made = replace(scene, nodes=tuple(nodes), edges=tuple(found.values()), step_labels=labels)
-    return in_order(made)
+    edges = tuple(
+        replace(edge, label="") if _is_elided(made, edge) else edge for edge in made.edges
+    )
+    return replace(made, edges=edges, step_labels=labels)
+
+
+def _is_elided(scene: Scene, edge: SceneEdge) -> bool:
+    return "elision" in (scene.nodes[edge.source].kind, scene.nodes[edge.target].kind)
 
 
 def _elision(node: SceneNode, gap: Gap) -> SceneNode:
@@ -92,37 +82,3 @@ def _elision(node: SceneNode, gap: Gap) -> SceneNode:
         signature=("elision", node.lane),
         lane=node.lane,
     )
-
-
-def in_order(scene: Scene) -> Scene:
-    """The scene with sources before targets, otherwise in the order that it has."""
-    readers: list[list[int]] = [[] for _ in scene.nodes]
-    waiting = [0] * len(scene.nodes)
-    for edge in scene.edges:
-        if not edge.lag:
-            readers[edge.source].append(edge.target)
-            waiting[edge.target] += 1
-    ready = [number for number, count in enumerate(waiting) if not count]
-    heapify(ready)
-    order: list[int] = []
-    while ready:
-        number = heappop(ready)
-        order.append(number)
-        for each in readers[number]:
-            waiting[each] -= 1
-            if not waiting[each]:
-                heappush(ready, each)
-    place = {number: position for position, number in enumerate(order)}
-    return _renumbered(scene, order, place)
-
-
-def _renumbered(scene: Scene, order: Sequence[int], place: Mapping[int, int]) -> Scene:
-    nodes = []
-    for number in order:
-        node = scene.nodes[number]
-        origin = place.get(node.origin) if node.origin is not None else None
-        nodes.append(replace(node, origin=origin))
-    edges = [
-        replace(edge, source=place[edge.source], target=place[edge.target]) for edge in scene.edges
-    ]
-    return replace(scene, nodes=tuple(nodes), edges=tuple(edges))
