@@ -25,6 +25,7 @@ from graphnn.viz.partials import with_derivatives
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.scene_json import json_text
+from graphnn.viz.steps import Steps
 from graphnn.viz.svg import svg_text
 from graphnn.viz.things import as_drawable
 
@@ -200,6 +201,7 @@ def render(
     *,
     layout: LayoutName = "auto",
     title: str = "",
+    steps: Steps = "auto",
     depth: Depth = None,
     derivatives: bool = False,
     inputs: Any = None,
@@ -224,6 +226,10 @@ def render(
         ``"grid"`` is linear in the number of nodes. By default the one that suits.
     title : str, optional
         Above the picture.
+    steps : {"auto", "all", "rolled"} or int
+        Which time steps of recurrences are drawn, scans or unrolled: all; one cell, with what
+        goes from step to step; or so many at the beginning and at the end, and one column for
+        those between. By default all if they are few.
     depth : int or "all", optional
         Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
         as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
@@ -259,7 +265,7 @@ def render(
     if layout not in ("auto", "dot", "grid"):
         raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
     drawable = as_drawable(thing, inputs)
-    whole = drawable.scene(title)
+    whole = drawable.scene(title, steps)
     if derivatives:
         scene = with_derivatives(whole)
     elif depth is None and isinstance(drawable.content, Program):

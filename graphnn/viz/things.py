@@ -16,10 +16,10 @@ from graphnn.functions import Function
 from graphnn.nn.calls import call_of
 from graphnn.nn.module import Module
 from graphnn.viz.convolutions import with_whole_convolutions
-from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
 from graphnn.viz.scopes import scoped
+from graphnn.viz.steps import Steps, check_steps, scene_in_steps
 from graphnn.viz.tree import tree_text
 
 __all__ = ["Drawable", "as_drawable"]
@@ -42,11 +42,12 @@ class Drawable:
     layers: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
 
-    def scene(self, title: str) -> Scene:
-        """Everything there is to draw, with nothing collapsed."""
+    def scene(self, title: str, steps: Steps = "auto") -> Scene:
+        """Everything there is to draw of some time steps, with nothing collapsed."""
+        check_steps(steps)
         if isinstance(self.content, Program):
             return scene_of_program(self.content, title or self.title)
-        scene = scene_of_graph(self.content, title or self.title)
+        scene = scene_in_steps(self.content, steps, title or self.title)
         return with_whole_convolutions(scoped(scene, self.layers))
 
     def text(self, scene: Scene) -> str:
