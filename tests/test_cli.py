@@ -120,6 +120,33 @@ if __name__ == "__main__":
     sys.modules.pop("neighbour")
 
 
+def test_options_reach_the_picture() -> None:
+    text = """
+import graphnn as gn
+model = gn.nn.Sequential(gn.nn.Dense(4, 3), gn.nn.ReLU())
+x = gn.input("x", shape=(2, 4))
+def recurrence():
+    h = x
+    for t in range(9):
+        with gn.time_step(t):
+            h = gn.tanh(h)
+    return h
+def expression():
+    return gn.tanh(gn.input("z", shape=()))
+"""
+    assert main(["render", script(text) + ":model", "-o", "a.json", "--inputs", "f32[7, 4]"]) == 0
+    assert "f32[7, 4]" in Path("a.json").read_text()
+    main(["render", "net.py:model", "-o", "b.json", "--inputs", "x", "--depth", "0"])
+    assert "f32[2, 4]" in Path("b.json").read_text()
+    assert len(labels("b.json")) < len(labels("a.json"))
+    main(["render", "net.py:recurrence", "-o", "c.json", "--steps", "2", "--layout", "grid"])
+    main(["render", "net.py:recurrence", "-o", "d.json", "--steps", "all"])
+    assert len(labels("c.json")) < len(labels("d.json")) == 10
+    main(["render", "net.py:expression", "-o", "e.json", "--derivatives"])
+    edges = json.loads(Path("e.json").read_text())["scene"]["edges"]
+    assert all(edge["label"] for edge in edges)
+
+
 # ----------------------------------------------------------------------------- what is refused
 
 
@@ -129,9 +156,9 @@ if __name__ == "__main__":
         ("alone = gn.Graph((), ()); a = gn.Graph((), (y,))", "", ["2 things", "alone "]),
         ("a, b = gn.Graph((), (y,)), gn.Graph((), (x,))", "", ["a      ", "b      ", "graph"]),
         ("", ":missing", ["there is no 'missing'", "loss "]),
-        ("text = 'hello'", ":text", ["'text' is str", "SCRIPT:NAME"]),
-        ("def f(x): return x", ":f", ["'f' is function"]),
-        ("def f(): return 3", ":f", ["'f' is int"]),
+        ("text = 'hello'", ":text", ["'text' is of type str", "SCRIPT:NAME"]),
+        ("def f(x): return x", ":f", ["'f' is of type function"]),
+        ("def f(): return 3", ":f", ["'f' is of type int"]),
     ],
 )
 def test_candidates_are_told(
@@ -152,6 +179,10 @@ def test_scripts_that_fail_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert "defines nothing" in refused(capsys, script("x = 3"))
     assert "No such file" in refused(capsys, "missing.py")
     assert "cannot tell the format" in refused(capsys, script(NET), "-o", "a.gif")
+    assert "inputs" in refused(capsys, script("import graphnn as gn; m = gn.nn.Dense(2, 3)"))
+    told = refused(capsys, "net.py", "--inputs", "2x3")
+    assert "'2x3' is no variable" in told
+    assert "bool, i8" in told
     assert "its folder" in refused(capsys, script(NET), "-o", "nowhere/a.svg")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphnn.cli.script import Drawable, chosen, drawables, named, run_script
+from graphnn.cli.script import Candidate, candidates, chosen, named, run_script
 from graphnn.core.dtypes import DTYPES, short_name
 from graphnn.core.errors import ArgumentError
 from graphnn.core.spec import TensorSpec
@@ -56,7 +56,7 @@ def add_to(commands: Any) -> None:
         "-o", "--output", metavar="FILE", type=Path, help="by default the script's name with .svg"
     )
     parser.add_argument("--list", action="store_true", help="say what could be drawn, and stop")
-    parser.add_argument("--title", default="", help="above the picture")
+    parser.add_argument("--title", help="above the picture")
     parser.add_argument(
         "--layout",
         choices=("auto", "dot", "grid"),
@@ -70,9 +70,11 @@ def add_to(commands: Any) -> None:
         help="time steps that are shown: all, one cell with loops, or the first and last K",
     )
     parser.add_argument(
-        "--depth", metavar="N", type=int, help="name scopes that are deeper become one box"
+        "--depth", metavar="N|all", type=_depth, help="name scopes that are deeper become one box"
     )
-    parser.add_argument("--derivatives", action="store_true", help="local derivatives on the edges")
+    parser.add_argument(
+        "--derivatives", action="store_true", default=None, help="local derivatives on the edges"
+    )
     parser.add_argument(
         "--inputs",
         metavar="INPUT",
@@ -83,8 +85,13 @@ def add_to(commands: Any) -> None:
 
 
 def _steps(text: str) -> str | int:
-    """The argument ``steps`` of :func:`graphnn.render`; argparse words the error."""
+    """The argument ``steps`` of :func:`graphnn.render`; argparse words what is wrong."""
     return text if text in ("auto", "all", "rolled") else int(text)
+
+
+def _depth(text: str) -> str | int:
+    """The argument ``depth`` of :func:`graphnn.render`."""
+    return text if text == "all" else int(text)
 
 
 def run(arguments: Namespace) -> int:
@@ -98,9 +105,9 @@ def run(arguments: Namespace) -> int:
     else:
         variables = run_script(script)
         if arguments.list:
-            print("\n".join(map(str, drawables(variables))))
+            print("\n".join(map(str, candidates(variables))))
             return 0
-        found = named(name, variables, script) if name else chosen(drawables(variables), script)
+        found = named(name, variables, script) if name else chosen(candidates(variables), script)
         if arguments.inputs:
             options["inputs"] = tuple(_input(each, variables) for each in arguments.inputs)
         picture = _drawn(found, options)
@@ -120,11 +127,12 @@ def _parted(what: str) -> tuple[Path, str]:
 def _options(arguments: Namespace) -> dict[str, Any]:
     """The arguments of :func:`graphnn.render` that were given."""
     names = ("title", "steps", "depth", "derivatives")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    given = {name: getattr(arguments, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
     return given if arguments.layout == "auto" else {**given, "layout": arguments.layout}
 
 
-def _drawn(found: Drawable, options: Mapping[str, Any]) -> Picture:
+def _drawn(found: Candidate, options: Mapping[str, Any]) -> Picture:
     if found.kind != "picture":
         made = render(found.thing, **options)
         assert isinstance(made, Picture)  # no path was given

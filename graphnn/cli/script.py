@@ -17,11 +17,12 @@ from graphnn.core.errors import ArgumentError
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten
+from graphnn.functions import Function
 from graphnn.nn.module import Module
 from graphnn.viz.picture import Picture
 from graphnn.viz.style import shorten
 
-__all__ = ["MODULE_NAME", "Drawable", "chosen", "drawables", "named", "run_script"]
+__all__ = ["MODULE_NAME", "Candidate", "candidates", "chosen", "named", "run_script"]
 
 MODULE_NAME = "__graphnn__"
 """The script's ``__name__``: not ``"__main__"``, so that it defines and does not train."""
@@ -31,13 +32,14 @@ KINDS: tuple[tuple[str, type], ...] = (
     ("program", Program),
     ("graph", Graph),
     ("node", Node),
+    ("function", Function),
     ("model", Module),
 )
 """From the most to the least telling: the first kind that a script has is the one that is drawn."""
 
 
 @dataclass(frozen=True)
-class Drawable:
+class Candidate:
     """A variable that can be drawn.
 
     Attributes
@@ -115,13 +117,13 @@ def _told(error: Exception, path: Path) -> str:
 # ------------------------------------------------------------------------------- what is in it
 
 
-def drawables(variables: Mapping[str, Any]) -> list[Drawable]:
+def candidates(variables: Mapping[str, Any]) -> list[Candidate]:
     """The variables that can be drawn, in the order in which the script defines them."""
     found = []
     for name, value in variables.items():
         kind = None if name.startswith("_") else _kind_of(value)
         if kind is not None:
-            found.append(Drawable(name, kind, value))
+            found.append(Candidate(name, kind, value))
     return found
 
 
@@ -136,7 +138,7 @@ def _kind_of(value: Any) -> str | None:
     return None
 
 
-def named(name: str, variables: Mapping[str, Any], script: Path) -> Drawable:
+def named(name: str, variables: Mapping[str, Any], script: Path) -> Candidate:
     """The variable of a name; for a function without arguments, what it returns."""
     value = variables.get(name)
     kind = _kind_of(value)
@@ -144,13 +146,13 @@ def named(name: str, variables: Mapping[str, Any], script: Path) -> Drawable:
         value = value()
         kind = _kind_of(value)
     if kind is None:
-        about = f"in {script}, {name!r} is {type(value).__name__}, which cannot be drawn"
+        about = f"in {script}, {name!r} is of type {type(value).__name__}, which cannot be drawn"
         raise ArgumentError(
             about if name in variables else f"there is no {name!r} in {script}",
-            hint=_listing(drawables(variables)),
+            hint=_listing(candidates(variables)),
             where="",
         )
-    return Drawable(name, kind, value)
+    return Candidate(name, kind, value)
 
 
 def _required(function: Any) -> bool:
@@ -161,7 +163,7 @@ def _required(function: Any) -> bool:
     )
 
 
-def chosen(candidates: Sequence[Drawable], script: Path) -> Drawable:
+def chosen(found: Sequence[Candidate], script: Path) -> Candidate:
     """What is drawn when no name is given: the only one of the most telling kind there is.
 
     Nodes are drawn together: all that no other one reads, such as a loss and its gradients.
@@ -171,7 +173,7 @@ def chosen(candidates: Sequence[Drawable], script: Path) -> Drawable:
     ArgumentError
         If there are several, or none.
     """
-    if not candidates:
+    if not found:
         raise ArgumentError(
             f"{script} defines nothing that can be drawn",
             hint="what stands behind `if __name__ == ...` does not run; to draw what a function "
@@ -179,8 +181,8 @@ def chosen(candidates: Sequence[Drawable], script: Path) -> Drawable:
             where="",
         )
     kinds = [word for word, _ in KINDS]
-    kind = min((each.kind.rstrip("s") for each in candidates), key=kinds.index)
-    found = [each for each in candidates if each.kind.rstrip("s") == kind]
+    kind = min((each.kind.rstrip("s") for each in found), key=kinds.index)
+    found = [each for each in found if each.kind.rstrip("s") == kind]
     if kind == "node":
         return _ends(found)
     if len(found) > 1:
@@ -190,15 +192,15 @@ def chosen(candidates: Sequence[Drawable], script: Path) -> Drawable:
     return found[0]
 
 
-def _ends(candidates: Sequence[Drawable]) -> Drawable:
+def _ends(found: Sequence[Candidate]) -> Candidate:
     """The nodes that none of the others reads, together."""
-    nodes = dict.fromkeys(node for each in candidates for node in flatten(each.thing))
+    nodes = dict.fromkeys(node for each in found for node in flatten(each.thing))
     read = {each for node in topological_order(nodes) for each in node.inputs}
     ends = [node for node in nodes if node not in read]
-    return Drawable(", ".join(each.name for each in candidates), "nodes", ends)
+    return Candidate(", ".join(each.name for each in found), "nodes", ends)
 
 
-def _listing(found: Sequence[Drawable]) -> str:
+def _listing(found: Sequence[Candidate]) -> str:
     if not found:
         return "it defines nothing that can be drawn"
     return "\n    ".join(["name one of these, as SCRIPT:NAME", *map(str, found)])
