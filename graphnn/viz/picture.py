@@ -18,6 +18,7 @@ from graphnn.viz.drawing import Drawing, drawing_of
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
+from graphnn.viz.listing import listing_layout
 from graphnn.viz.plot import plotted
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
@@ -56,6 +57,8 @@ class Picture:
     @cached_property
     def layout(self) -> Layout:
         """Where everything is."""
+        if self._is_listed:
+            return listing_layout(self.scene)
         if self._uses_dot and find_graphviz() is not None:
             from graphnn.viz.dot import dot_layout
 
@@ -69,7 +72,15 @@ class Picture:
         return grid_layout(self.scene)
 
     @property
+    def _is_listed(self) -> bool:
+        """Whether what is computed has an order, and no time steps to be shown instead."""
+        is_ordered = self.scene.strip is not None and not self.scene.steps
+        return self._layout_name == "auto" and is_ordered
+
+    @property
     def _uses_dot(self) -> bool:
+        if self._is_listed:
+            return False
         if self._layout_name != "auto":
             return self._layout_name == "dot"
         size = len(self.scene.nodes) + len(self.scene.edges)

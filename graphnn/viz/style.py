@@ -106,6 +106,13 @@ BANDS: dict[str, tuple[str, str]] = {
     "update": ("#eff9f5", "#00795a"),
     "step": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
+    "fusion": ("#fffdf4", "#7a6a2b"),
+    "loop": ("#f2f6fb", "#0072b2"),
+    "branch": ("#fbf3fa", "#8d4f86"),
+    "repeat": ("#f4f4f4", "#555555"),
+    "strip": ("#fbfbfb", "#555555"),
+    "live": ("#cfd9e2", "#3f5468"),
+    "peak": ("#e8743b", "#6b2a06"),
 }
 """Fill and text of the areas behind nodes."""
 
