@@ -33,11 +33,14 @@ class Layers:
         The upper left one of every box.
     ways : tuple of tuple of (float, float)
         The points between the ends of every edge that it goes through.
+    sides : tuple of (float, float)
+        The left and the right end of every box's column.
     width, height : float
     """
 
     corners: tuple[Point, ...]
     ways: tuple[tuple[Point, ...], ...]
+    sides: tuple[Point, ...]
     width: float
     height: float
 
@@ -92,15 +95,18 @@ def layered(sizes: Sequence[Point], edges: Sequence[tuple[int, int]]) -> Layers:
     _settle(by_column)
     top = min((place.y - place.height / 2 for place in places), default=0.0)
     x = 0.0
+    sides = []
     for members in by_column:
         width = max(place.width for place in members)
         for place in members:
             place.x = x + (width - place.width) / 2 if place.width else x + width / 2
             place.y -= top
+        sides.append((x, x + width))
         x += width + COLUMN_GAP
     return Layers(
         tuple((box.x, box.y - box.height / 2) for box in boxes),
         tuple(tuple((place.x, place.y) for place in way) for way in ways),
+        tuple(sides[column] for column in columns),
         max(x - COLUMN_GAP, 0.0),
         max((place.y + place.height / 2 for place in places), default=0.0),
     )
@@ -140,6 +146,20 @@ def _settle(by_column: Sequence[list[_Place]]) -> None:
             paired = sorted(zip(wanted, members, strict=True), key=lambda pair: pair[0])
             members[:] = [place for _, place in paired]
             _stack(members, [wish for wish, _ in paired])
+    _close_up([place for members in by_column for place in members])
+
+
+def _close_up(places: Sequence[_Place]) -> None:
+    """Take out heights at which there is nothing in any column."""
+    bottom, shift = float("-inf"), 0.0
+    for place in sorted(places, key=lambda each: each.y - each.height / 2):
+        top = place.y - place.height / 2 - shift
+        if bottom > float("-inf"):
+            empty = max(top - bottom - ROW_GAP, 0.0)
+            shift += empty
+            top -= empty
+        place.y -= shift
+        bottom = max(bottom, top + place.height)
 
 
 def _stack(members: Sequence[_Place], wanted: Sequence[float]) -> None:

@@ -29,8 +29,10 @@ TRACK = 7.0
 """Points between tracks."""
 PAD = 8.0
 """Points between a frame and what is inside."""
-HEAD = 16.0
+HEAD = 20.0
 """Points for a frame's label."""
+INSET = 14.0
+"""Points between a frame's sides and the boxes inside: lines go up and down there."""
 LINE = 4.0
 """Points between lines that enter a frame."""
 LINE_GAP = 14.0
@@ -86,6 +88,7 @@ class _Listing:
         }
         self.boxes: list[Box] = [Box(0, 0, 0, 0)] * len(scene.nodes)
         self.routes: list[Route | None] = [None] * len(scene.edges)
+        self.sides: dict[int, Point] = {}  # the ends of the columns of boxes in frames
         self.bands: list[Band] = []
         given = [box_size(scene.nodes[index])[0] for line in self.lines for index in line.given]
         self.given_right = MARGIN + max(given, default=0.0)
@@ -181,16 +184,17 @@ class _Listing:
         y = top
         x = self.left
         if line.frame is not None:
-            x += PAD
+            x += INSET
             y += HEAD + LINE * len(line.entries)
         sizes = [_size(nodes[index]) for index in line.members]
         position = {index: place for place, index in enumerate(line.members)}
         edges = [self.scene.edges[number] for number in inner]
         made = layered(sizes, [(position[e.source], position[e.target]) for e in edges])
-        for index, (width, height), (dx, dy) in zip(
-            line.members, sizes, made.corners, strict=True
+        for index, (width, height), (dx, dy), (begin, end) in zip(
+            line.members, sizes, made.corners, made.sides, strict=True
         ):
             self.boxes[index] = Box(x + dx, y + dy, width, height)
+            self.sides[index] = (x + begin, x + end)
         for number, edge, way in zip(inner, edges, made.ways, strict=True):
             between = [(x + dx, y + dy) for dx, dy in way]
             self.routes[number] = self._inside(edge.source, edge.target, between)
@@ -199,7 +203,7 @@ class _Listing:
         if line.frame is not None:
             bottom += PAD + LINE * len(line.exits)
             label = self._label(line.frame)
-            right = max(right + PAD, self.left + 2 * PAD + text_width(label, DETAIL_SIZE))
+            right = max(right + INSET, self.left + 2 * PAD + text_width(label, DETAIL_SIZE))
             box = Box(self.left, top, right - self.left, bottom - top)
             self.bands.append(Band(box, "fusion", label))
         at = top
@@ -266,8 +270,9 @@ class _Listing:
             y = box.y + box.height - 8
             return (box.x, y), (x, y)
         y = line.bottom - PAD / 2 - LINE * line.exits[source]
-        middle = box.x + box.width / 2
-        return (middle, box.y + box.height), (middle, y), (x, y)
+        right, out = box.x + box.width, box.center[1] + 5
+        beside = self.sides[source][1] + 4 + 1.5 * (line.exits[source] % 6)
+        return (right, out), (beside, out), (beside, y), (x, y)
 
     def _entry(self, source: int, target: int, x: float) -> Iterable[Point]:
         box = self.boxes[target]
@@ -277,7 +282,7 @@ class _Listing:
             y = box.y + place * (box.height - 10)
             return (x, y), (box.x, y)
         y = line.top + HEAD + LINE * line.entries[source]
-        near = box.x - STUB + 1.5 * (line.entries[source] % 5)
+        near = self.sides[target][0] - STUB + 1.5 * (line.entries[source] % 5)
         return (x, y), (near, y), (near, box.center[1] - 3), (box.x, box.center[1] - 3)
 
 

@@ -13,12 +13,12 @@ __all__ = ["strip_bands"]
 
 CURVE = 130.0
 """Points for the most that is live."""
-MAP = 300.0
+MAP = 340.0
 """Points for all of the arena."""
 GAP = 16.0
 HEAD = 20.0
-LEAST = 12.0
-"""Points of height and width below which a block has no label."""
+LEAST = 18.0
+"""Points of height below which there is no label."""
 
 Row = tuple[Sequence[int], float, float]
 """The nodes of a line, its top and its bottom."""
@@ -42,46 +42,57 @@ def strip_bands(strip: Strip, rows: Sequence[Row], left: float) -> tuple[list[Ba
         Where it ends.
     """
     edges = _edges(rows)
-    values = [strip.values[members[0]] or 0.0 for members, _, _ in rows]
-    peak = max(values)
-    top, bottom = edges[0], edges[-1]
-    right = left + CURVE + GAP + (MAP if strip.blocks else 0.0)
-    right = max(right, left + text_width(strip.title, DETAIL_SIZE) + 2 * GAP)
-    bands = [Band(Box(left - 6, top - HEAD, right - left + 12, bottom - top + HEAD + 6), "strip", strip.title)]
-    is_marked = False
-    for value, low, high in zip(values, edges, edges[1:], strict=False):
-        is_peak = value == peak and not is_marked
-        is_marked = is_marked or is_peak
-        width = CURVE * value / max(peak, 1.0)
-        label = ""
-        if is_peak:
-            label = f"peak {size_text(round(value))}"
-        elif high - low >= LEAST and width >= text_width(size_text(round(value)), DETAIL_SIZE) + 16:
-            label = size_text(round(value))
-        if width > 0:
-            bands.append(Band(Box(left, low, width, high - low), "peak" if is_peak else "live", label))
-    bands += _blocks(strip, rows, edges, left + CURVE + GAP)
+    top, height = edges[0] - HEAD, edges[-1] - edges[0] + HEAD + 6
+    curve_width = max(CURVE, text_width(strip.title, DETAIL_SIZE))
+    bands = [Band(Box(left - 8, top, curve_width + 16, height), "strip", strip.title)]
+    bands += _bars(strip, rows, edges, left)
+    right = left + curve_width + 8
+    if strip.blocks:
+        left, right = right + GAP, right + GAP + MAP + 16
+        size = size_text(round(max(each.high for each in strip.blocks)))
+        words = f"where it lies: 0 to {size} of the arena, to the right"
+        bands.append(Band(Box(left, top, MAP + 16, height), "strip", words))
+        bands += _blocks(strip, rows, edges, left + 8)
     return bands, right
 
 
 def _edges(rows: Sequence[Row]) -> list[float]:
     """Where one line ends and the next one begins: in the middle of what is between them."""
-    middles = [
-        (above[2] + below[1]) / 2 for above, below in zip(rows, rows[1:], strict=False)
-    ]
+    middles = [(above[2] + below[1]) / 2 for above, below in zip(rows, rows[1:], strict=False)]
     return [rows[0][1], *middles, rows[-1][2]]
 
 
-def _blocks(
-    strip: Strip, rows: Sequence[Row], edges: Sequence[float], left: float
-) -> list[Band]:
-    place = {index: number for number, (members, _, _) in enumerate(rows) for index in members}
-    height = max((each.high for each in strip.blocks), default=1.0)
+def _bars(strip: Strip, rows: Sequence[Row], edges: Sequence[float], left: float) -> list[Band]:
+    """One bar a line; the first of the longest ones is the peak."""
+    values = [strip.values[members[0]] or 0.0 for members, _, _ in rows]
+    peak = values.index(max(values))
+    bands = []
+    for number, value in enumerate(values):
+        top, height = edges[number], edges[number + 1] - edges[number]
+        width = CURVE * value / max(values[peak], 1.0)
+        label = size_text(round(value))
+        if number == peak:
+            tone, label = "peak", f"peak {label}"
+        else:
+            tone, label = "live", label if height >= LEAST else ""
+        fits = text_width(label, DETAIL_SIZE) + 16 <= width
+        bands.append(Band(Box(left, top, width, height), tone, label if fits else ""))
+        if not fits:  # beside the bar, in a band of its own that is nothing but its label
+            bands.append(Band(Box(left + width - 4, top, 0.0, 0.0), "strip", label))
+    return bands
+
+
+def _blocks(strip: Strip, rows: Sequence[Row], edges: Sequence[float], left: float) -> list[Band]:
+    """One box a block, as high as it is in use for; its label is as long as there is room."""
+    line = {index: number for number, (members, _, _) in enumerate(rows) for index in members}
+    scale = MAP / max(each.high for each in strip.blocks)
     bands = []
     for each in strip.blocks:
-        low, high = left + MAP * each.low / height, left + MAP * each.high / height
-        top, bottom = edges[place[each.first]], edges[place[each.last] + 1]
-        fits = high - low >= text_width(each.label, DETAIL_SIZE) + 14 and bottom - top >= LEAST
-        tone = each.role if each.role != "scratch" else "scope"
-        bands.append(Band(Box(low, top + 1, high - low, bottom - top - 2), tone, each.label if fits else ""))
+        width = (each.high - each.low) * scale
+        top, bottom = edges[line[each.first]], edges[line[each.last] + 1]
+        words = (each.label, each.label.split(" ")[0], "")
+        room = width if bottom - top >= LEAST else 0.0
+        label = next(word for word in words if not word or text_width(word, DETAIL_SIZE) + 10 <= room)
+        box = Box(left + each.low * scale, top, max(width, 1.0), bottom - top)
+        bands.append(Band(box, f"kept {each.role}", label))
     return bands

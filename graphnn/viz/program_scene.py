@@ -329,7 +329,8 @@ class _Builder:
                 label = f"{name} ← {word}" if name else word
             elif name:
                 kind = word
-            detail = f"{kind}  {spec}" if kind else str(spec)
+            known = f"{number} {kind}" if group is None or self._groups[group].kind != "fusion" else kind
+            detail = f"{known}  {spec}" if known else str(spec)
             lines += [f"{self._marks.place(each)}, {bytes_text(spec)}" for each in views]
         badges, told = self._marks.of(instruction, views)
         lines += told

@@ -16,6 +16,7 @@ __all__ = [
     "LABEL_SIZE",
     "NODES",
     "SMALL_SIZE",
+    "SQUARE_BANDS",
     "EdgeStyle",
     "NodeStyle",
     "printable",
@@ -112,9 +113,17 @@ BANDS: dict[str, tuple[str, str]] = {
     "repeat": ("#f4f4f4", "#555555"),
     "strip": ("#fbfbfb", "#555555"),
     "live": ("#cfd9e2", "#3f5468"),
-    "peak": ("#e8743b", "#6b2a06"),
+    "peak": ("#f0a35e", "#7a2f00"),
+    "kept forward": ("#dcebf7", "#0072b2"),
+    "kept tangent": ("#f6e3ee", "#a8497f"),
+    "kept backward": ("#fde2d2", "#b34f00"),
+    "kept update": ("#d3efe4", "#00795a"),
+    "kept scratch": ("#eeeeee", "#666666"),
 }
 """Fill and text of the areas behind nodes."""
+
+SQUARE_BANDS = frozenset(name for name in BANDS if name.startswith(("live", "peak", "kept")))
+"""Those that lie side by side, so that nothing is cut off their corners."""
 
 _WIDTHS = {
     0.33: " !'(),./:;I[\\]`ijl|",
