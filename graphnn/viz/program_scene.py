@@ -21,6 +21,7 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
 from graphnn.core.state import Parameter
+from graphnn.viz.body_frames import saving_text
 from graphnn.viz.buffer_marks import BufferMarks
 from graphnn.viz.graph_scene import bytes_text, edge_kind, is_scalar_constant, label_of, tooltip_of
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode, Subject
@@ -275,7 +276,8 @@ class _Builder:
         """An instruction that is a frame around its members."""
         group = len(self._groups)
         words = f"{number} {instruction.kind}"
-        self._groups.append(SceneGroup(words, "fusion", _saving(instruction), parent))
+        stays = [each for each in instruction.nodes if each not in instruction.stored]
+        self._groups.append(SceneGroup(words, "fusion", saving_text(stays), parent))
         around = self._unit.regions_around(number)
         given = dict(instruction.reads)
         stored: dict[Node, list[View]] = {}
@@ -382,18 +384,6 @@ def _past_views(
         return node
 
     return found
-
-
-def _saving(instruction: Instruction) -> str:
-    """What is gained by computing several operators together."""
-    stored = set(instruction.stored)
-    inside = [each.spec for each in instruction.nodes if each not in stored]
-    nbytes = sum(each.nbytes for each in inside if isinstance(each, TensorSpec))
-    count = len(inside)
-    if not count:
-        return "computed in one sweep over what they read"
-    values = "1 value stays" if count == 1 else f"{count} values stay"
-    return f"{values} in registers: {size_text(nbytes)} are neither written nor read"
 
 
 def _whole(buffer: Buffer) -> View:
