@@ -23,6 +23,7 @@ from graphnn.core.spec import TensorSpec
 from graphnn.core.state import Parameter
 from graphnn.viz.body_frames import saving_text
 from graphnn.viz.buffer_marks import BufferMarks
+from graphnn.viz.depth import Depth, check_depth
 from graphnn.viz.graph_scene import bytes_text, edge_kind, is_scalar_constant, label_of, tooltip_of
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode, Subject
 from graphnn.viz.style import shorten
@@ -37,18 +38,19 @@ Remarks: TypeAlias = Mapping[Node, tuple[str, str]]
 """What passes made of nodes: a word for the corner of the box, and a sentence."""
 
 
-def scene_of_program(program: Program, title: str = "", depth: int | None = None) -> Scene:
+def scene_of_program(program: Program, title: str = "", depth: Depth = None) -> Scene:
     """One box an instruction, feed, parameter and update; edges are reads of buffers.
 
     Parameters
     ----------
     program : Program
     title : str
-    depth : int, optional
+    depth : int or "all", optional
         How many frames deep to look: loops, branches and fused instructions that are nested
         deeper are one box each. By default all loops and branches are open, and small programs
         show what fused instructions are made of.
     """
+    check_depth(depth)
     summary = (
         f"Program: {len(program.instructions)} instructions, "
         f"arena {program.arena_nbytes:,} bytes, {program.flops:,} FLOPs"
@@ -57,22 +59,23 @@ def scene_of_program(program: Program, title: str = "", depth: int | None = None
 
 
 def scene_of_unit(
-    unit: Unit, title: str, depth: int | None = None, remarks: Remarks | None = None
+    unit: Unit, title: str, depth: Depth = None, remarks: Remarks | None = None
 ) -> Scene:
     """The scene of a program in the making that has instructions; see `scene_of_program`."""
-    if depth is None and sum(len(each.nodes) for each in unit.instructions) > MOST_MEMBERS:
-        return _Builder(unit, None, remarks or {}, opens_fused=False).scene(title)
-    return _Builder(unit, depth, remarks or {}, opens_fused=True).scene(title)
+    n_members = sum(len(each.nodes) for each in unit.instructions)
+    levels = depth if isinstance(depth, int) else len(unit.regions) + 1
+    opens_fused = depth is not None or n_members <= MOST_MEMBERS
+    return _Builder(unit, levels, remarks or {}, opens_fused=opens_fused).scene(title)
 
 
 class _Builder:
     """Boxes, frames and edges made so far, and which box wrote what."""
 
     def __init__(
-        self, unit: Unit, depth: int | None, remarks: Remarks, *, opens_fused: bool
+        self, unit: Unit, depth: int, remarks: Remarks, *, opens_fused: bool
     ) -> None:
         self._unit = unit
-        self._depth = len(unit.regions) + 1 if depth is None else depth
+        self._depth = depth
         self._opens_fused = opens_fused
         self._remarks = remarks
         self._marks = BufferMarks(unit)

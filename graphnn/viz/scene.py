@@ -235,6 +235,8 @@ class Scene:
     strip : Strip or None
     overlays : tuple of Overlay
         Pictures show the first; the explorer offers all.
+    scopes : tuple of (str, str)
+        Name scopes, and what their frames say beside their names: layer, parameters, shape.
     """
 
     title: str
@@ -243,6 +245,7 @@ class Scene:
     groups: tuple[SceneGroup, ...] = ()
     strip: Strip | None = None
     overlays: tuple[Overlay, ...] = ()
+    scopes: tuple[tuple[str, str], ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -110,7 +110,7 @@ BANDS: dict[str, tuple[str, str]] = {
     "fusion": ("#fffdf4", "#7a6a2b"),
     "loop": ("#f2f6fb", "#0072b2"),
     "branch": ("#fbf3fa", "#8d4f86"),
-    "repeat": ("#f4f4f4", "#555555"),
+    "repeat": ("#eef3ea", "#3f6b2a"),
     "strip": ("#fbfbfb", "#555555"),
     "live": ("#cfd9e2", "#3f5468"),
     "peak": ("#f0a35e", "#7a2f00"),
