@@ -48,22 +48,26 @@ class BufferMarks:
                     lines.append(f"reused: {view.buffer} lies where {before} lay")
         return list(dict.fromkeys(badges)), lines
 
-    def strip(self, numbers: Sequence[int | None]) -> Strip | None:
+    def strip(self, numbers: Sequence[range | None]) -> Strip | None:
         """Bytes that are live at every instruction, and the buffers that they are in.
 
-        ``numbers`` are those of the boxes' instructions; None for what is not computed.
+        ``numbers`` are those of the instructions of every box; None for what is not computed. A
+        box of several, a loop that is not laid open, has the most that is live at one of them.
         """
         report = self._report
         if report is None:
             return None
         first: dict[int, int] = {}
         last: dict[int, int] = {}
-        for box, number in enumerate(numbers):
-            if number is not None:
+        for box, inside in enumerate(numbers):
+            for number in inside or ():
                 first.setdefault(number, box)
                 last[number] = box
         live = report.live_nbytes
-        values = [None if each is None else float(live[each + 1]) for each in numbers]
+        values = [
+            None if each is None else float(max(live[each.start + 1 : each.stop + 1]))
+            for each in numbers
+        ]
         blocks = [
             Block(
                 _words(each),

@@ -81,7 +81,7 @@ class _Builder:
         self._marks = BufferMarks(unit)
         self._nodes: list[SceneNode] = []
         self._made: list[Node] = []
-        self._numbers: list[int | None] = []  # the instruction of every box
+        self._numbers: list[range | None] = []  # the instructions of every box
         self._edges: dict[tuple[int, int], SceneEdge] = {}
         self._groups: list[SceneGroup] = []
         self._open: dict[Region, int] = {}  # frames
@@ -147,7 +147,7 @@ class _Builder:
         detail: str,
         lines: Iterable[str],
         *,
-        number: int | None = None,
+        numbers: range | None = None,
         group: int | None = None,
     ) -> int:
         known = provenance(node)
@@ -177,7 +177,7 @@ class _Builder:
             )
         )
         self._made.append(node)
-        self._numbers.append(number)
+        self._numbers.append(numbers)
         return len(self._nodes) - 1
 
     def _source(self, node: Node, kind: str, label: str, view: View) -> int:
@@ -194,7 +194,7 @@ class _Builder:
             group = self._frame(region, group)
         sources = {view: self._sources(view, around) for view in instruction.sources}
         if len(around) > self._depth:
-            boxes = self._closed_region(number, instruction, around[self._depth], group, sources)
+            boxes = self._closed_region(instruction, around[self._depth], group, sources)
         elif len(instruction.nodes) > 1 and self._opens_fused and len(around) < self._depth:
             boxes = self._fused(number, instruction, group, sources)
         else:
@@ -229,7 +229,6 @@ class _Builder:
 
     def _closed_region(
         self,
-        number: int,
         instruction: Instruction,
         region: Region,
         group: int | None,
@@ -238,8 +237,8 @@ class _Builder:
         """An instruction of a region that is one box; which box wrote each of its outputs."""
         if region not in self._closed:
             words, inside = self._words_of(region), self._inside(region)
-            node = instruction.node
-            index = self._add(node, "operation", words, inside, [], number=number, group=group)
+            node, within = instruction.node, range(region.begin, region.end)
+            index = self._add(node, "operation", words, inside, [], numbers=within, group=group)
             self._nodes[index] = replace(self._nodes[index], tooltip=inside)
             self._closed[region] = index
         index = self._closed[region]
@@ -339,7 +338,8 @@ class _Builder:
             lines += [f"{self._marks.place(each)}, {bytes_text(spec)}" for each in views]
         badges, told = self._marks.of(instruction, views)
         lines += told
-        index = self._add(node, "operation", label, detail, lines, number=number, group=group)
+        inside = range(number, number + 1)
+        index = self._add(node, "operation", label, detail, lines, numbers=inside, group=group)
         box = self._nodes[index]
         again = node in self._marks.recomputed
         self._nodes[index] = replace(box, badges=(*box.badges, *badges), is_recomputed=again)
