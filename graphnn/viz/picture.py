@@ -18,6 +18,7 @@ from graphnn.nn.module import Module
 from graphnn.viz.depth import Depth, at_depth
 from graphnn.viz.drawing import Drawing, drawing_of
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
+from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
 from graphnn.viz.listing import listing_layout
 from graphnn.viz.plot import plotted
@@ -206,7 +207,7 @@ def _umask() -> int:
 
 
 def render(
-    thing: Program | Graph | Node | Module | Function | Sequence[Any] | dict[str, Any],
+    thing: Program | Graph | Node | Module | Function | History | Stage | Sequence[Any] | dict[str, Any],
     path: str | os.PathLike[str] | None = None,
     *,
     layout: LayoutName = "auto",
@@ -270,11 +271,22 @@ def render(
     """
     if layout not in ("auto", "dot", "grid"):
         raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
+    if isinstance(thing, History | Stage):
+        from graphnn.viz.history_picture import HistoryPicture, StagePicture
+
+        past = (
+            HistoryPicture(thing, layout, title)
+            if isinstance(thing, History)
+            else StagePicture(thing, layout)
+        )
+        return past if path is None else past.save(path)
     drawable = as_drawable(thing, inputs)
     if derivatives:
         scene = with_derivatives(drawable.scene(title))
     elif isinstance(drawable.content, Program):
-        scene = scene_of_program(drawable.content, title or drawable.title, depth)
+        scene = with_decisions(
+            scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
+        )
     else:
         scene = at_depth(drawable.scene(title), depth)
     picture = Picture(scene, layout, lambda: drawable.text(scene))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
 
 from graphnn.compiler.domain import ANCHOR_OPS
 from graphnn.compiler.memory_size import size_text
@@ -29,13 +28,10 @@ from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode, Subject
 from graphnn.viz.style import shorten
 from graphnn.viz.writers import Carried, Writers
 
-__all__ = ["Remarks", "scene_of_program", "scene_of_unit"]
+__all__ = ["scene_of_program", "scene_of_unit"]
 
 MOST_MEMBERS = 160
 """Operators of fused instructions, all together, up to which they are shown by default."""
-
-Remarks: TypeAlias = Mapping[Node, tuple[str, str]]
-"""What passes made of nodes: a word for the corner of the box, and a sentence."""
 
 
 def scene_of_program(program: Program, title: str = "", depth: Depth = None) -> Scene:
@@ -58,26 +54,21 @@ def scene_of_program(program: Program, title: str = "", depth: Depth = None) -> 
     return scene_of_unit(program.unit, title or summary, depth)
 
 
-def scene_of_unit(
-    unit: Unit, title: str, depth: Depth = None, remarks: Remarks | None = None
-) -> Scene:
+def scene_of_unit(unit: Unit, title: str, depth: Depth = None) -> Scene:
     """The scene of a program in the making that has instructions; see `scene_of_program`."""
     n_members = sum(len(each.nodes) for each in unit.instructions)
     levels = depth if isinstance(depth, int) else len(unit.regions) + 1
     opens_fused = depth is not None or n_members <= MOST_MEMBERS
-    return _Builder(unit, levels, remarks or {}, opens_fused=opens_fused).scene(title)
+    return _Builder(unit, levels, opens_fused=opens_fused).scene(title)
 
 
 class _Builder:
     """Boxes, frames and edges made so far, and which box wrote what."""
 
-    def __init__(
-        self, unit: Unit, depth: int, remarks: Remarks, *, opens_fused: bool
-    ) -> None:
+    def __init__(self, unit: Unit, depth: int, *, opens_fused: bool) -> None:
         self._unit = unit
         self._depth = depth
         self._opens_fused = opens_fused
-        self._remarks = remarks
         self._marks = BufferMarks(unit)
         self._nodes: list[SceneNode] = []
         self._made: list[Node] = []
@@ -152,8 +143,7 @@ class _Builder:
     ) -> int:
         known = provenance(node)
         origin = known.origin
-        badge, remark = self._remarks.get(node, ("", ""))
-        told = [tooltip_of(node), remark, *self._why_apart.get(node, ()), *lines]
+        told = [tooltip_of(node), *self._why_apart.get(node, ()), *lines]
         weights = tuple(
             self._shown[each]
             for each in node.inputs
@@ -169,10 +159,9 @@ class _Builder:
                 scope=known.scope,
                 step=known.step,
                 origin=self._shown.get(origin) if origin is not None else None,
-                tooltip="\n".join(filter(None, told)),
+                tooltip="\n".join(told),
                 signature=(kind, what, known.scope, known.sources[:1], weights),
                 group=group,
-                badges=(badge,) if badge else (),
                 subject=Subject(node),
             )
         )
