@@ -9,7 +9,7 @@ from graphnn.viz.collapse import collapsed
 from graphnn.viz.repeats import once_each
 from graphnn.viz.scene import Scene
 
-__all__ = ["Depth", "at_depth"]
+__all__ = ["Depth", "at_depth", "check_depth"]
 
 Depth: TypeAlias = 'int | Literal["all"] | None'
 
@@ -25,16 +25,22 @@ def at_depth(scene: Scene, depth: Depth) -> Scene:
     RenderError
         If `depth` is none of the numbers and words there are.
     """
+    check_depth(depth)
     if depth == "all":
         return scene
     if depth is None:
         is_small = len(scene.nodes) <= MOST_IN_FULL
         return scene if scene.steps or is_small else once_each(scene)
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+    shallow = collapsed(scene, depth)
+    return shallow if scene.steps else once_each(shallow)
+
+
+def check_depth(depth: object) -> None:
+    """Refuse what is no depth."""
+    is_number = isinstance(depth, int) and not isinstance(depth, bool) and depth >= 0
+    if depth not in (None, "all") and not is_number:
         raise RenderError(
             f"cannot draw depth={depth!r}",
             hint='0 for the outermost name scopes, 1 for those within, ..., or "all"',
             where="",
         )
-    shallow = collapsed(scene, depth)
-    return shallow if scene.steps else once_each(shallow)

@@ -18,8 +18,11 @@ from graphnn.nn.module import Module
 from graphnn.viz.depth import Depth, at_depth
 from graphnn.viz.drawing import Drawing, drawing_of
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
+from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
+from graphnn.viz.listing import listing_layout
 from graphnn.viz.plot import plotted
+from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.mermaid import mermaid_text
 from graphnn.viz.partials import with_derivatives
 from graphnn.viz.route import grid_layout
@@ -60,6 +63,8 @@ class Picture:
     @cached_property
     def layout(self) -> Layout:
         """Where everything is."""
+        if self._is_listed:
+            return listing_layout(self.scene)
         if self._uses_dot and find_graphviz() is not None:
             from graphnn.viz.dot import dot_layout
 
@@ -73,7 +78,15 @@ class Picture:
         return grid_layout(self.scene)
 
     @property
+    def _is_listed(self) -> bool:
+        """Whether what is computed has an order, and no time steps to be shown instead."""
+        is_ordered = self.scene.strip is not None and not self.scene.steps
+        return self._layout_name == "auto" and is_ordered
+
+    @property
     def _uses_dot(self) -> bool:
+        if self._is_listed:
+            return False
         if self._layout_name != "auto":
             return self._layout_name == "dot"
         size = len(self.scene.nodes) + len(self.scene.edges)
@@ -196,7 +209,7 @@ def _umask() -> int:
 
 
 def render(
-    thing: Program | Graph | Node | Module | Function | Sequence[Any] | dict[str, Any],
+    thing: Program | Graph | Node | Module | Function | History | Stage | Sequence[Any] | dict[str, Any],
     path: str | os.PathLike[str] | None = None,
     *,
     layout: LayoutName = "auto",
@@ -234,7 +247,8 @@ def render(
         Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
         as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
         without time steps equal blocks in a row are drawn once, in a frame that says ``× 24``;
-        with ``"all"`` they are not either.
+        with ``"all"`` they are not either. Of a program: how many frames deep to look into loops,
+        branches and fused instructions.
     derivatives : bool, default False
         For a small expression: boxes are equations, and every edge says the local derivative.
     inputs : spec, or tuple, list or dict of specs, optional
@@ -264,13 +278,23 @@ def render(
     """
     if layout not in ("auto", "dot", "grid"):
         raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
+    if isinstance(thing, History | Stage):
+        from graphnn.viz.history_picture import HistoryPicture, StagePicture
+
+        past = (
+            HistoryPicture(thing, layout, title)
+            if isinstance(thing, History)
+            else StagePicture(thing, layout)
+        )
+        return past if path is None else past.save(path)
     drawable = as_drawable(thing, inputs)
-    whole = drawable.scene(title, steps)
     if derivatives:
-        scene = with_derivatives(whole)
-    elif depth is None and isinstance(drawable.content, Program):
-        scene = whole  # each of its instructions has its own place in memory
+        scene = with_derivatives(drawable.scene(title, steps))
+    elif isinstance(drawable.content, Program):
+        scene = with_decisions(
+            scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
+        )
     else:
-        scene = at_depth(whole, depth)
+        scene = at_depth(drawable.scene(title, steps), depth)
     picture = Picture(scene, layout, lambda: drawable.text(scene))
     return picture if path is None else picture.save(path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphnn.core.node import Node
 
-__all__ = ["Frame", "Overlay", "Scene", "SceneEdge", "SceneGroup", "SceneNode", "Strip", "Subject"]
+__all__ = ["Block", "Frame", "Overlay", "Scene", "SceneEdge", "SceneGroup", "SceneNode", "Strip", "Subject"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,29 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """One of the things that are in use, for as long as it is.
+
+    Attributes
+    ----------
+    label : str
+    first, last : int
+        Numbers of the nodes from which and up to which it is in use.
+    low, high : float
+        Where it lies, in the strip's unit.
+    role : str
+        That of the node that made it, or ``"scratch"``.
+    """
+
+    label: str
+    first: int
+    last: int
+    low: float
+    high: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class Strip:
     """A curve on the same axis as the boxes: what is in use while each of them is computed.
 
@@ -188,11 +211,14 @@ class Strip:
     title, unit : str
     values : tuple of float or None
         By node; None for what is not computed.
+    blocks : tuple of Block
+        What it is made of.
     """
 
     title: str
     unit: str
     values: tuple[float | None, ...]
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ __all__ = [
     "LABEL_SIZE",
     "NODES",
     "SMALL_SIZE",
+    "SQUARE_BANDS",
     "EdgeStyle",
     "NodeStyle",
     "printable",
@@ -106,9 +107,26 @@ BANDS: dict[str, tuple[str, str]] = {
     "update": ("#eff9f5", "#00795a"),
     "step": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
+    "fusion": ("#fffdf4", "#7a6a2b"),
+    "loop": ("#f2f6fb", "#0072b2"),
+    "branch": ("#fbf3fa", "#8d4f86"),
     "repeat": ("#eef3ea", "#3f6b2a"),
+    "added": ("#c9efd3", "#1a7f37"),
+    "merged": ("#e2cff7", "#6639ba"),
+    "leaves": ("#fbd0cc", "#b42318"),
+    "strip": ("#fbfbfb", "#555555"),
+    "live": ("#cfd9e2", "#3f5468"),
+    "peak": ("#f0a35e", "#7a2f00"),
+    "kept forward": ("#dcebf7", "#0072b2"),
+    "kept tangent": ("#f6e3ee", "#a8497f"),
+    "kept backward": ("#fde2d2", "#b34f00"),
+    "kept update": ("#d3efe4", "#00795a"),
+    "kept scratch": ("#eeeeee", "#666666"),
 }
 """Fill and text of the areas behind nodes."""
+
+SQUARE_BANDS = frozenset(name for name in BANDS if name.startswith(("live", "peak", "kept")))
+"""Those that lie side by side, so that nothing is cut off their corners."""
 
 _WIDTHS = {
     0.33: " !'(),./:;I[\\]`ijl|",

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from graphnn.viz.drawing import Drawing, Mark, Stroke, Words
 from graphnn.viz.layout import Band, Route
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, SMALL_SIZE
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, SMALL_SIZE, SQUARE_BANDS
 
 __all__ = ["svg_text"]
 
@@ -79,9 +79,10 @@ def _band(band: Band) -> str:
     fill, line = BANDS[band.tone]
     box = band.box
     opacity = ' fill-opacity="0.6"' if band.tone == "step" else ""
+    radius = 1 if band.tone in SQUARE_BANDS else 8
     return (
         f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
-        f'height="{_number(box.height)}" rx="8" fill="{fill}"{opacity} stroke="{line}" '
+        f'height="{_number(box.height)}" rx="{radius}" fill="{fill}"{opacity} stroke="{line}" '
         'stroke-opacity="0.35"/>'
     )
 
