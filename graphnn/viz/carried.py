@@ -6,7 +6,7 @@ local derivatives, such as ``1 - tanh(z)**2``, which know nothing of the loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from graphnn.compiler.autodiff.derivatives import grad
 from graphnn.compiler.scans.rewriting import is_scan

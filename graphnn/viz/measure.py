@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from graphnn.compiler.compilation import compile
 from graphnn.compiler.profile_report import kept
 from graphnn.compiler.program import Program

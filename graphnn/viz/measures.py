@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graphnn.compiler.scans.rewriting import is_scan
-from graphnn.core.dtypes import FLOAT64, is_complex
+from graphnn.core.dtypes import FLOAT64
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from graphnn.core.errors import RenderError
 from graphnn.core.node import Node
-from graphnn.viz.observe import Path
 from graphnn.viz.scene import Frame, Overlay, Scene, Subject
 
-__all__ = ["Measurement", "Moment", "on_one_scale", "with_overlays"]
+__all__ = ["Key", "Measurement", "Moment", "on_one_scale", "with_overlays"]
+
+Key: TypeAlias = tuple[Node | int, ...]
+"""Nodes of a path, or the number of an instruction."""
 
 DECADES = 12
 """What a logarithmic scale spans at most."""
@@ -29,13 +31,13 @@ class Moment:
     ----------
     label : str
         Such as ``"training step 100"``.
-    values : mapping of tuple of Node to numpy.ndarray
-        By value: the scans around a node, the outermost first, then the node. 0-d, or with an
-        axis for every scan, its steps in the order of time.
+    values : mapping of tuple to numpy.ndarray
+        By value: the scans around a node, the outermost first, then the node; or the number of an
+        instruction. 0-d, or with an axis for every scan, its steps in the order of time.
     """
 
     label: str
-    values: Mapping[Path, npt.NDArray[Any]]
+    values: Mapping[Key, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -150,15 +152,19 @@ def _numbers(moment: Moment, scene: Scene, skip_zero: bool) -> tuple[float | Non
     return tuple(None if skip_zero and each == 0 else each for each in numbers)
 
 
-def _number(values: Mapping[Path, npt.NDArray[Any]], subject: Subject | None) -> float | None:
+def _number(values: Mapping[Key, npt.NDArray[Any]], subject: Subject | None) -> float | None:
     if subject is None:
         return None
-    found = values.get((*(scan for scan, _ in subject.steps), subject.node))
+    if subject.instruction is not None:
+        key: Key = (subject.instruction,)
+    else:
+        key = (*(scan for scan, _ in subject.steps), subject.node)
+    found = values.get(key)
     return None if found is None else float(found[tuple(step for _, step in subject.steps)])
 
 
 def _label(label: str, numbers: Sequence[float | None], scene: Scene) -> str:
-    """The moment's label with the first box that has a number; boxes come in order of computation."""
+    """The moment's label, with the first box in order of computation that has a number."""
     first = next((i for i, each in enumerate(numbers) if each is not None), None)
     if first is None:
         words = "none"

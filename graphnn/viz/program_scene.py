@@ -44,8 +44,8 @@ class _Builder:
         unit = self._unit
         for node, view in zip(unit.graph.inputs, unit.feeds, strict=True):
             self._writer[view.buffer] = self._add(node, "input", view, node.name or "input", "feed")
-        for instruction in unit.instructions:
-            self._instruction(instruction)
+        for number, instruction in enumerate(unit.instructions):
+            self._instruction(number, instruction)
         results = {
             self._writer[view.buffer] for view in unit.results if view.buffer in self._writer
         }
@@ -112,7 +112,7 @@ class _Builder:
             return ""
         return f" at byte {plan.offsets[view.buffer.index] + view.offset:,} of the arena"
 
-    def _instruction(self, instruction: Instruction) -> None:
+    def _instruction(self, number: int, instruction: Instruction) -> None:
         sources = [self._source(view) for view in instruction.sources]
         node, output = instruction.node, instruction.outputs[0]
         word = (
@@ -123,6 +123,7 @@ class _Builder:
         label = f"{name} ← {word}" if written and name else name or word
         what = word if name and not written else instruction.kind
         index = self._add(node, "operation", output, label, what)
+        self._nodes[index] = replace(self._nodes[index], subject=Subject(node, instruction=number))
         self._shown.setdefault(node, index)
         if any(provenance(each).role == "backward" for each in instruction.nodes):
             self._of_gradients.add(index)
