@@ -444,7 +444,7 @@ def test_dot_that_takes_too_long_gives_way_to_the_grid(monkeypatch: pytest.Monke
 
 def test_a_png_that_nobody_could_read_is_refused() -> None:
     with pytest.raises(RenderError, match=r"write \.svg"):
-        _ = picture_of(recurrent(300)).png
+        _ = picture_of(recurrent(300), steps="all").png
 
 
 # ------------------------------------------------------------------------------------------- size
@@ -475,4 +475,4 @@ def test_flat_graphs_stay_in_shape(make: Any) -> None:
     ids=["chain of 100,000", "30,000 side by side", "2,000 steps"],
 )
 def test_large_graphs_are_drawn(graph: Any) -> None:
-    assert picture_of(graph()).svg.endswith("</svg>\n")
+    assert picture_of(graph(), steps="all").svg.endswith("</svg>\n")

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphnn.core.dtypes import is_half
 from graphnn.core.node import Node, make_node
-from graphnn.core.spec import TensorSpec
+from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 from graphnn.ops.broadcasting import BROADCAST_TO, RESHAPE, SUM
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.contraction import DOT_GENERAL, dot_of
@@ -52,8 +52,14 @@ def value_of_step(node: Node, steps: int, element: Known, constant: Known) -> No
         made = _RULES.get(node.op, _of_slices)(node, _Inputs(steps, element, constant))
     except _UnknownError:
         return None
-    expected = TensorSpec(node.shape[1:], node.dtype)
-    return made if made is not None and made.spec == expected else None
+    return made if made is not None and made.spec == _spec_of_step(node.spec) else None
+
+
+def _spec_of_step(spec: Spec) -> Spec:
+    """The spec of what there is at one step."""
+    if isinstance(spec, TupleSpec):
+        return TupleSpec(tuple(TensorSpec(each.shape[1:], each.dtype) for each in spec.elements))
+    return TensorSpec(spec.shape[1:], spec.dtype)
 
 
 def addend_of_step(node: Node, steps: int, element: Known) -> Node | None:

@@ -53,6 +53,18 @@ class _Updates:
 
 
 _calling: ContextVar[_Calling | None] = ContextVar("calling", default=None)
+_noted: ContextVar[list[tuple[Module, Any]] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noting_calls() -> Iterator[list[tuple[Module, Any]]]:
+    """Within, the modules that are called, each with what it gave, in the order of their ends."""
+    calls: list[tuple[Module, Any]] = []
+    token = _noted.set(calls)
+    try:
+        yield calls
+    finally:
+        _noted.reset(token)
 
 
 class Module:
@@ -100,7 +112,11 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Build the module's nodes for these inputs."""
         with self._at_work():
-            return self.forward(*args, **kwargs)
+            result = self.forward(*args, **kwargs)
+        noted = _noted.get()
+        if noted is not None:
+            noted.append((self, result))
+        return result
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

@@ -15,12 +15,13 @@ from typing import Any
 
 from graphviz import Digraph, escape
 
+from graphnn.viz.clusters import Cluster, cluster_tree
 from graphnn.viz.drawing import Drawing, Mark, Stroke
 from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.painting import Look, looks, scale_text
 from graphnn.viz.scene import Scene
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE, shorten
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
 
 __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 
@@ -38,34 +39,21 @@ def flowing_dot(scene: Scene) -> str:
         node_attr={"shape": "box", "fontname": FONT},
         edge_attr={"fontname": FONT, "fontsize": f"{SMALL_SIZE:g}", "arrowsize": "0.6"},
     )
-    tree = _scope_tree(scene)
+    found = looks(scene.overlays[0]) if scene.overlays else []
     if scene.overlays:
         graph.attr(label=escape(scale_text(scene.overlays[0])), labeljust="l")
-    _write_scopes(graph, scene, tree, "cluster", looks(scene.overlays[0]) if scene.overlays else [])
+    _write_cluster(graph, scene, cluster_tree(scene), "cluster", found)
     for edge in scene.edges:
         label = {"label": escape(f" {edge.label} ")} if edge.label else {}
         graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label)
     return str(graph.source)
 
 
-def _scope_tree(scene: Scene) -> dict[str, Any]:
-    """Scopes as nested dicts; numbers of nodes under the empty key."""
-    root: dict[str, Any] = {}
-    for index, node in enumerate(scene.nodes):
-        branch = root
-        parts = node.scope.split("/") if node.scope else []
-        for depth, part in enumerate(parts):
-            suffix = f" {node.role}" if depth == 0 and node.role != "forward" else ""
-            branch = branch.setdefault(part + suffix, {})
-        branch.setdefault("", []).append(index)
-    return root
-
-
-def _write_scopes(
-    graph: Digraph, scene: Scene, tree: dict[str, Any], name: str, found: Sequence[Look]
+def _write_cluster(
+    graph: Digraph, scene: Scene, cluster: Cluster, name: str, found: Sequence[Look]
 ) -> None:
     # As deep as the user's scopes are nested, not as the graph is.
-    for index in tree.get("", ()):
+    for index in cluster.members:
         node = scene.nodes[index]
         width, height = box_size(node)
         look = found[index] if found else Look("", "", "")
@@ -75,15 +63,16 @@ def _write_scopes(
             tooltip=escape(node.tooltip),
             **_node_attrs(node.style, width, height, node.is_output, look.fill, look.ink),
         )
-    for number, (scope, branch) in enumerate((key, tree[key]) for key in tree if key):
-        with graph.subgraph(name=f"{name}_{number}") as cluster:
-            cluster.attr(
-                label=escape(shorten(scope)),
+    for number, inside in enumerate(cluster.inside):
+        with graph.subgraph(name=f"{name}_{number}") as subgraph:
+            subgraph.attr(
+                label=escape(inside.title),
+                comment=inside.tone,
                 fontsize=f"{DETAIL_SIZE:g}",
                 labeljust="l",
                 style="rounded",
             )
-            _write_scopes(cluster, scene, branch, f"{name}_{number}", found)
+            _write_cluster(subgraph, scene, inside, f"{name}_{number}", found)
 
 
 def _two_lines(label: str, detail: str) -> str:
@@ -135,7 +124,7 @@ def dot_layout(scene: Scene, seconds: float) -> Layout:
         if each["name"].startswith("cluster"):
             x, y, x_end, y_end = map(float, each["bb"].split(","))
             box = Box(x + MARGIN, top - y_end + MARGIN, x_end - x, y_end - y)
-            bands.append(Band(box, "scope", each["label"]))
+            bands.append(Band(box, each["comment"], each["label"]))
         else:
             x, y = map(float, each["pos"].split(","))
             width, height = float(each["width"]) * INCH, float(each["height"]) * INCH

@@ -19,7 +19,15 @@ from graphnn.ops.logic import greater, isfinite, logical_not
 from graphnn.ops.operands import cast_to
 from graphnn.ops.statistics import mean
 from graphnn.viz.carried import carrying, parts_of_gradients
-from graphnn.viz.observe import Gradients, Path, norm_of, observed, tap_gradients
+from graphnn.viz.observe import (
+    Gradients,
+    Path,
+    Reduce,
+    lengths_of,
+    norm_of,
+    observed,
+    tap_gradients,
+)
 
 __all__ = ["MEASURES", "Measure", "Subjects"]
 
@@ -59,6 +67,10 @@ class Subjects:
         scans = [node for node in origins if node is not None and is_scan(node)]
         order = topological_order([*dict.fromkeys(scans), *self.graph.outputs])
         return {node: node for node in order}
+
+    def observed(self, reduce: Reduce) -> dict[Path, Node]:
+        """A number for every value; see :func:`graphnn.viz.observe.observed`."""
+        return observed(self.nodes, reduce, lengths_of(self.nodes))
 
     @cached_property
     def loss(self) -> Node:
@@ -111,8 +123,8 @@ def _gradient_norms(subjects: Subjects) -> dict[Path, Node]:
     found = dict(subjects.gradients.by)
     if any(provenance(node).role == "backward" for node in subjects.nodes):
         carried = carrying(subjects.graph, subjects.loss)
-        found |= observed(
-            subjects.nodes, lambda path, node: norm_of(node) if path in carried else None
+        found |= subjects.observed(
+            lambda path, node, keep: norm_of(node, keep) if path in carried else None
         )
     return found
 
@@ -126,7 +138,9 @@ def _shares_of_weights(subjects: Subjects) -> dict[Path, Node]:
         found[path] = maximum(found[path], share) if path in found else share
     whole = parts_of_gradients(subjects.graph, subjects.loss)
     wanted = {*whole, *whole.values()}
-    norms = observed(subjects.nodes, lambda path, node: norm_of(node) if path in wanted else None)
+    norms = subjects.observed(
+        lambda path, node, keep: norm_of(node, keep) if path in wanted else None
+    )
     for path, total in whole.items():
         found[path] = _percent(norms[path], norms[total])
     return found
@@ -140,28 +154,29 @@ def _percent(part: Node, whole: Node) -> Node:
 def _saturation(subjects: Subjects) -> dict[Path, Node]:
     """How many elements of an activation are where it is flat."""
 
-    def share(path: Path, node: Node) -> Node | None:
+    def share(path: Path, node: Node, keep: int) -> Node | None:
         if path[-1].op.name not in RANGES or provenance(path[-1]).role != "forward":
             return None
         low, high = RANGES[path[-1].op.name]
         if high == float("inf"):
-            return _share_of(logical_not(greater(node, low)))
+            return _share_of(logical_not(greater(node, low)), keep)
         middle, reach = (low + high) / 2, (high - low) * (0.5 - NEAR)
-        return _share_of(greater(absolute(node - middle), reach))
+        return _share_of(greater(absolute(node - middle), reach), keep)
 
-    return observed(subjects.nodes, share)
+    return subjects.observed(share)
 
 
 def _not_finite(subjects: Subjects) -> dict[Path, Node]:
-    return observed(subjects.nodes, lambda path, node: _share_of(logical_not(isfinite(node))))
+    return subjects.observed(lambda path, node, keep: _share_of(logical_not(isfinite(node)), keep))
 
 
-def _share_of(flags: Node) -> Node:
-    return multiply(100.0, mean(cast_to(flags, FLOAT64)))
+def _share_of(flags: Node, keep: int) -> Node:
+    """In percent, along all axes but the first few."""
+    return multiply(100.0, mean(cast_to(flags, FLOAT64), tuple(range(keep, flags.ndim))))
 
 
 def _norms(subjects: Subjects) -> dict[Path, Node]:
-    return observed(subjects.nodes, lambda path, node: norm_of(node))
+    return subjects.observed(lambda path, node, keep: norm_of(node, keep))
 
 
 MEASURES = {

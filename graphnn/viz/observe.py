@@ -8,7 +8,7 @@ beside it the gradient's norm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -34,8 +34,10 @@ from graphnn.ops.scans import Step
 __all__ = [
     "Gradients",
     "Path",
+    "Reduce",
     "is_measurable",
     "laid_open",
+    "lengths_of",
     "norm_of",
     "observed",
     "tap_gradients",
@@ -43,18 +45,24 @@ __all__ = [
 ]
 
 Path: TypeAlias = tuple[Node, ...]
-"""A value: the scans around it, the outermost first, then the node."""
+"""A value: the scans around it, the outermost first, then the node.
+
+Of what is there for all steps at once, such as the inputs of a scan, the node stands for the loop
+as well: there is a number for each of its rows.
+"""
+
+Reduce: TypeAlias = Callable[[Path, Node, int], Node | None]
 
 Sizes: TypeAlias = tuple[Size, ...]
 
 
-def norm_of(x: Node) -> Node:
-    """The square root of the sum of all squares, in double precision.
+def norm_of(x: Node, keep: int = 0) -> Node:
+    """The square root of the sum of squares along all axes but the first few.
 
-    In single precision, squares of numbers below 1e-19 would be 0.
+    In double precision: in single precision, squares of numbers below 1e-19 would be 0.
     """
     wide = absolute(cast_to(x, COMPLEX128)) if is_complex(x.dtype) else cast_to(x, FLOAT64)
-    return sqrt(sum_of(square(wide)))
+    return sqrt(sum_of(square(wide), tuple(range(keep, x.ndim))))
 
 
 def is_measurable(node: Node) -> bool:
@@ -73,7 +81,7 @@ def laid_open(scan: Node) -> tuple[Step, dict[Node, Node]]:
 
 
 def observed(
-    nodes: Mapping[Node, Node], reduce: Callable[[Path, Node], Node | None], around: Path = ()
+    nodes: Mapping[Node, Node], reduce: Reduce, lengths: Container[Size], around: Path = ()
 ) -> dict[Path, Node]:
     """A number for every value that it is asked for, one for every step where there are loops.
 
@@ -82,8 +90,10 @@ def observed(
     nodes : mapping of Node to Node
         From nodes to those that stand for them here: themselves, in a graph.
     reduce : callable
-        From a value, and the node that stands for it, to a 0-d node; None for nothing. It is
-        asked for arrays of real and complex numbers.
+        From a value, the node that stands for it, and a number of axes, to a node with these
+        leading axes alone; None for nothing. It is asked for arrays of real and complex numbers.
+    lengths : container of int or Dim
+        Numbers of steps: of what has as many rows, there are numbers by row too.
     around : tuple of Node
         The scans around the nodes.
 
@@ -97,13 +107,15 @@ def observed(
         path = (*around, original)
         if is_scan(original):
             step, inside = laid_open(here)
-            within = observed(inside, reduce, path)
+            within = observed(inside, reduce, (), path)
             _, stacked = replace(step, ys=tuple(within.values())).build()
             found |= zip(within, stacked, strict=True)
         elif is_measurable(original):
-            number = reduce(path, here)
-            if number is not None:
-                found[path] = number
+            rows = original.shape[:1] and original.shape[0] in lengths
+            for keep, key in ((0, path), (1, (*path, original)))[: 2 if rows else 1]:
+                number = reduce(path, here, keep)
+                if number is not None:
+                    found[key] = number
     return found
 
 
@@ -112,13 +124,16 @@ def observed(
 
 @custom_vjp
 def _tapped(x: Node, slot: Node) -> Node:
-    """``x``; the gradient by the slot is, by definition, the norm of the gradient by ``x``."""
+    """``x``; the gradient by the slot is, by definition, the norm of the gradient by ``x``.
+
+    A slot with axes gets norms along the other axes.
+    """
     return x
 
 
 @_tapped.defvjp
 def _(arguments: Sequence[Node], result: Node, cotangent: Node) -> Sequence[Node]:
-    return cotangent, norm_of(cotangent)
+    return cotangent, norm_of(cotangent, arguments[1].ndim)
 
 
 @dataclass(frozen=True)
@@ -145,6 +160,7 @@ def tap_gradients(loss: Node) -> Gradients:
     """
     taps = _Taps()
     order = topological_order([loss])
+    taps.lengths = lengths_of(order)
     new = _tap_all(order, {}, (), {node: node for node in weights_of(order)}, taps)
     slots = [*taps.by.values(), *taps.parts.values()]
     pulled = pull_back([new[loss]], [constant(1.0, loss.dtype)], slots)
@@ -155,6 +171,11 @@ def tap_gradients(loss: Node) -> Gradients:
         {path: norms[slot] for path, slot in taps.by.items() if slot in norms},
         {key: norms[slot] for key, slot in taps.parts.items() if slot in norms},
     )
+
+
+def lengths_of(order: Iterable[Node]) -> frozenset[Size]:
+    """How many steps the scans among some nodes have."""
+    return frozenset(node.attrs["length"] for node in order if is_scan(node))
 
 
 def weights_of(order: Iterable[Node]) -> dict[Node, None]:
@@ -180,6 +201,7 @@ class _Taps:
 
     by: dict[Path, Node] = field(default_factory=dict)
     parts: dict[tuple[Path, Node], Node] = field(default_factory=dict)
+    lengths: frozenset[Size] = frozenset()
 
     def new_slot(self, place: dict[Any, Node], key: Any, sizes: Sizes) -> Node:
         """A slot for the whole graph."""
@@ -194,6 +216,7 @@ class _TapsInStep:
     outside: _Taps | _TapsInStep
     length: Size
     elements: dict[Node, Node] = field(default_factory=dict)
+    lengths: frozenset[Size] = frozenset()
 
     @property
     def by(self) -> dict[Path, Node]:
@@ -245,6 +268,8 @@ def _tap_all(
             made = with_inputs(node, _read(path, new, weights, taps))
         if is_measurable(node):
             made = _tapped(made, taps.new_slot(taps.by, path, ()))
+            if node.shape[:1] and node.shape[0] in taps.lengths:
+                made = _tapped(made, taps.new_slot(taps.by, (*path, node), node.shape[:1]))
         new[node] = made
     return new
 

@@ -361,6 +361,7 @@ def _bands(scene: Scene, grid: Grid, columns: _Columns, rows: _Rows) -> Iterable
         name = LANES[lane]
         label = f"← {name}" if name == "backward" else f"{name} →"
         yield Band(Box(MARGIN / 2, top, columns.end, bottom - top), name, label)
+    labels = dict(scene.step_labels)
     for index, step in enumerate(scene.steps, start=1):
         left, width = columns.left[index], grid.widths["step"]
-        yield Band(Box(left - 4, MARGIN, width + 8, rows.end - MARGIN), "step", f"t = {step}")
+        yield Band(Box(left - 4, MARGIN, width + 8, rows.end - MARGIN), "step", labels.get(step, f"t = {step}"))

@@ -212,6 +212,11 @@ class Scene:
     strip : Strip or None
     overlays : tuple of Overlay
         Pictures show the first; the explorer offers all.
+    step_labels : tuple of (int, str)
+        What stands above columns, where that is not the number of the time step: steps counted from
+        an end that is not known, those of a second sequence, and those that are not drawn.
+    scopes : tuple of (str, str)
+        Name scopes, and what their frames say beside their names: layer, parameters, shape.
     """
 
     title: str
@@ -220,6 +225,8 @@ class Scene:
     groups: tuple[SceneGroup, ...] = ()
     strip: Strip | None = None
     overlays: tuple[Overlay, ...] = ()
+    step_labels: tuple[tuple[int, str], ...] = ()
+    scopes: tuple[tuple[str, str], ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:

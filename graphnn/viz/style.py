@@ -106,6 +106,7 @@ BANDS: dict[str, tuple[str, str]] = {
     "update": ("#eff9f5", "#00795a"),
     "step": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
+    "repeat": ("#eef3ea", "#3f6b2a"),
 }
 """Fill and text of the areas behind nodes."""
 

@@ -1,0 +1,77 @@
+"""How many time steps of a graph are drawn: from a graph to the scene of some of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+from graphnn.compiler.scans.rewriting import has_scans
+from graphnn.core.errors import RenderError
+from graphnn.core.graph import Graph
+from graphnn.viz.graph_scene import scene_of_graph
+from graphnn.viz.lanes import with_lanes
+from graphnn.viz.rows import Window, minus
+from graphnn.viz.scene import Scene
+from graphnn.viz.unrolled import unrolled
+from graphnn.viz.windows import Gap, windowed, without
+
+__all__ = ["Steps", "check_steps", "scene_in_steps"]
+
+Steps: TypeAlias = Literal["auto", "all", "rolled"] | int
+
+MOST_STEPS = 8
+"""That are drawn if nothing is said."""
+FEW_STEPS = 2
+"""At both ends, where there are more."""
+
+
+def check_steps(steps: object) -> None:
+    """It is one of the words, or a number of steps.
+
+    Raises
+    ------
+    RenderError
+    """
+    is_number = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
+    if not is_number and steps not in ("auto", "all", "rolled"):
+        raise RenderError(
+            f"cannot draw steps={steps!r}",
+            hint='"all", "rolled", "auto", or how many at the beginning and at the end, such as 3',
+            where="",
+        )
+
+
+def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
+    """The scene of a graph in which time steps are drawn as asked."""
+    title = title or repr(graph).strip("<>")
+    if has_scans(graph):
+        return _of_scans(graph, steps, title)
+    scene = with_lanes(scene_of_graph(graph, title))
+    if steps == "auto":
+        steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
+    return windowed(scene, steps) if isinstance(steps, int) else scene
+
+
+def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
+    """The scene of a graph with scans: what is not drawn is not written out."""
+    window = None
+    if steps == "auto":
+        window = Window(FEW_STEPS, FEW_STEPS, MOST_STEPS)
+    elif isinstance(steps, int):
+        window = Window(steps, steps)
+    made = unrolled(graph, window)
+    scene = scene_of_graph(made.graph, title)
+    subjects = (
+        made.subjects.get(each.subject.node) if each.subject is not None else None
+        for each in scene.nodes
+    )
+    pairs = zip(scene.nodes, subjects, strict=True)
+    labels = [each for axis in made.axes for each in axis.labels.items()]
+    nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
+    scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
+    gaps = [
+        Gap((axis.column_between,), minus(axis.between), axis.told_between)
+        for axis in made.axes
+        if axis.between != 0
+    ]
+    return without(scene, gaps) if gaps else scene

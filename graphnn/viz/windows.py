@@ -1,0 +1,84 @@
+"""The time steps that are drawn of a scene: all of them, or some at both ends.
+
+Whatever is drawn of a step stands where it stands in the whole picture: the others become one
+column, which holds for every lane what happens there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from graphnn.viz.quotient import contracted, parts_in_order
+from graphnn.viz.scene import Scene, SceneEdge, SceneNode
+
+__all__ = ["Gap", "windowed", "without"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time steps that become one column.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        As the scene has them.
+    count : str
+        How many they are, ``"96"`` or ``"T − 4"``.
+    told : str
+        Which they are, ``"t = 2 to 97"``.
+    """
+
+    steps: tuple[int, ...]
+    count: str
+    told: str
+
+
+def windowed(scene: Scene, count: int) -> Scene:
+    """The first and the last ``count`` time steps, and one column for all others.
+
+    A scene in which less than two steps would be left out stays as it is.
+    """
+    middle = scene.steps[count : len(scene.steps) - count]
+    if len(middle) < 2:
+        return scene
+    told = f"t = {middle[0]} to {middle[-1]}"
+    return without(scene, [Gap(middle, str(len(middle)), told)])
+
+
+def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
+    """A scene with one box for each lane and role in the place of the steps of a gap."""
+    gap_of = {step: gap for gap in gaps for step in gap.steps}
+    keys: list[Hashable] = []
+    for number, node in enumerate(scene.nodes):
+        gap = gap_of.get(node.step) if node.step is not None else None
+        keys.append(number if gap is None else (gap.steps[0], node.lane, node.role))
+    parts = []
+    for members in parts_in_order(scene, keys):
+        first = scene.nodes[members[0]]
+        gap = gap_of.get(first.step) if first.step is not None else None
+        parts.append((first if gap is None else _elision(first, gap), members))
+    made = contracted(scene, parts)
+    labels = (*scene.step_labels, *((gap.steps[0], f"… × {gap.count} …") for gap in gaps))
+    edges = tuple(
+        replace(edge, label="") if _is_elided(made, edge) else edge for edge in made.edges
+    )
+    return replace(made, edges=edges, step_labels=labels)
+
+
+def _is_elided(scene: Scene, edge: SceneEdge) -> bool:
+    return "elision" in (scene.nodes[edge.source].kind, scene.nodes[edge.target].kind)
+
+
+def _elision(node: SceneNode, gap: Gap) -> SceneNode:
+    """The box that stands for a lane in a gap."""
+    return SceneNode(
+        f"… × {gap.count} …",
+        gap.told,
+        "elision",
+        node.role,
+        step=gap.steps[0],
+        tooltip=f"{gap.count} time steps that are not drawn: {gap.told}\n{node.role}",
+        signature=("elision", node.lane),
+        lane=node.lane,
+    )
