@@ -21,12 +21,14 @@ from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
 from graphnn.viz.listing import listing_layout
+from graphnn.viz.mermaid import mermaid_text
+from graphnn.viz.overlays import Measurement, with_overlays
+from graphnn.viz.painting import overlaid
+from graphnn.viz.partials import with_derivatives
 from graphnn.viz.plot import plotted
 from graphnn.viz.program_scene import scene_of_program
-from graphnn.viz.mermaid import mermaid_text
-from graphnn.viz.partials import with_derivatives
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Scene
+from graphnn.viz.scene import Overlay, Scene
 from graphnn.viz.scene_json import json_text
 from graphnn.viz.steps import Steps
 from graphnn.viz.svg import svg_text
@@ -95,7 +97,7 @@ class Picture:
     @cached_property
     def drawing(self) -> Drawing:
         """Positions and styles together."""
-        return drawing_of(self.scene, self.layout)
+        return overlaid(drawing_of(self.scene, self.layout), self.scene)
 
     @property
     def svg(self) -> str:
@@ -218,6 +220,7 @@ def render(
     depth: Depth = None,
     derivatives: bool = False,
     inputs: Any = None,
+    overlay: Overlay | Measurement | Sequence[Overlay | Measurement] | None = None,
 ) -> Path | Picture:
     """Draw a graph, nodes with all they depend on, a model, or what a program really runs.
 
@@ -254,6 +257,9 @@ def render(
     inputs : spec, or tuple, list or dict of specs, optional
         What a model is called with: a :class:`TensorSpec`, a shape such as ``("batch", 64)``, an
         array or a node for everything that its ``forward`` takes, by position or by name.
+    overlay : Measurement, Overlay, or sequence of them, optional
+        Numbers that boxes are coloured by: what :func:`graphnn.viz.measure` found in this thing.
+        Pictures show the first one, at its latest moment.
 
     Returns
     -------
@@ -296,5 +302,6 @@ def render(
         )
     else:
         scene = at_depth(drawable.scene(title, steps), depth)
+    scene = with_overlays(scene, overlay)
     picture = Picture(scene, layout, lambda: drawable.text(scene))
     return picture if path is None else picture.save(path)

@@ -331,7 +331,12 @@ class _Builder:
         index = self._add(node, "operation", label, detail, lines, numbers=inside, group=group)
         box = self._nodes[index]
         again = node in self._marks.recomputed
-        self._nodes[index] = replace(box, badges=(*box.badges, *badges), is_recomputed=again)
+        self._nodes[index] = replace(
+            box,
+            badges=(*box.badges, *badges),
+            is_recomputed=again,
+            subject=Subject(node, instruction=number),
+        )
         self._shown.setdefault(node, index)
         return index
 

@@ -25,10 +25,13 @@ class Subject:
     steps : tuple of (Node, int)
         The loops around it, the outermost first: the scan, and which of its steps, in the order of
         time.
+    instruction : int or None
+        Which instruction of a program computes it; several may be for one node.
     """
 
     node: Node
     steps: tuple[tuple[Node, int], ...] = ()
+    instruction: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ class _Unrolling:
             self._rows[node] = made
         else:
             self._images[node] = made
+            self._subjects.setdefault(made, Subject(node))
 
     def _is_element(self, node: Node) -> bool:
         """Whether a node takes one step out of a row, as ``ys[-1]`` does."""
@@ -205,7 +206,9 @@ class _Unrolling:
             made: Node = whole[place.index]
         if whole.name is not None:
             made.named(f"{whole.name}[{place.label}]")
-        self._subjects.setdefault(made, Subject(node, ((node, place.number),)))
+        for each in (made, *made.inputs):  # a slice, in the shape of a step
+            if each is not whole:
+                self._subjects.setdefault(each, Subject(node, ((node, place.number),)))
         return made
 
     def _same_for_all(self, node: Node, length: Size) -> Node | None:
