@@ -15,6 +15,7 @@ from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten
 from graphnn.viz.drawing import Drawing, drawing_of
+from graphnn.viz.explorer import Stage, explorer_page
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
@@ -129,6 +130,11 @@ class Picture:
         return json_text(self.scene, self.layout)
 
     @property
+    def html(self) -> str:
+        """A page in which the picture is explored: one file that needs nothing from outside."""
+        return explorer_page([Stage("", (), self.scene, self.layout)])
+
+    @property
     def txt(self) -> str:
         """The same as text that reads like code."""
         return self._text() + "\n"
@@ -157,7 +163,7 @@ class Picture:
 MOST_NODES_IN_PIXELS = 5_000
 """Beyond this Graphviz takes minutes to draw pixels, and no screen could show them."""
 
-FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
+FORMATS = ("svg", "png", "pdf", "html", "dot", "json", "txt")
 
 
 def _write_whole(target: Path, content: bytes) -> None:
