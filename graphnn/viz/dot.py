@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape as escape_html
 from itertools import pairwise
 from typing import Any
@@ -17,6 +18,7 @@ from graphviz import Digraph, escape
 from graphnn.viz.drawing import Drawing, Mark, Stroke
 from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
+from graphnn.viz.painting import Look, looks, scale_text
 from graphnn.viz.scene import Scene
 from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE, shorten
 
@@ -37,7 +39,9 @@ def flowing_dot(scene: Scene) -> str:
         edge_attr={"fontname": FONT, "fontsize": f"{SMALL_SIZE:g}", "arrowsize": "0.6"},
     )
     tree = _scope_tree(scene)
-    _write_scopes(graph, scene, tree, "cluster")
+    if scene.overlays:
+        graph.attr(label=escape(scale_text(scene.overlays[0])), labeljust="l")
+    _write_scopes(graph, scene, tree, "cluster", looks(scene.overlays[0]) if scene.overlays else [])
     for edge in scene.edges:
         label = {"label": escape(f" {edge.label} ")} if edge.label else {}
         graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label)
@@ -57,16 +61,19 @@ def _scope_tree(scene: Scene) -> dict[str, Any]:
     return root
 
 
-def _write_scopes(graph: Digraph, scene: Scene, tree: dict[str, Any], name: str) -> None:
+def _write_scopes(
+    graph: Digraph, scene: Scene, tree: dict[str, Any], name: str, found: Sequence[Look]
+) -> None:
     # As deep as the user's scopes are nested, not as the graph is.
     for index in tree.get("", ()):
         node = scene.nodes[index]
         width, height = box_size(node)
+        look = found[index] if found else Look("", "", "")
         graph.node(
             f"n{index}",
-            label=_two_lines(node.label, node.detail),
+            label=_two_lines(node.label, look.text or node.detail),
             tooltip=escape(node.tooltip),
-            **_node_attrs(node.style, width, height, node.is_output),
+            **_node_attrs(node.style, width, height, node.is_output, look.fill, look.ink),
         )
     for number, (scope, branch) in enumerate((key, tree[key]) for key in tree if key):
         with graph.subgraph(name=f"{name}_{number}") as cluster:
@@ -76,7 +83,7 @@ def _write_scopes(graph: Digraph, scene: Scene, tree: dict[str, Any], name: str)
                 labeljust="l",
                 style="rounded",
             )
-            _write_scopes(cluster, scene, branch, f"{name}_{number}")
+            _write_scopes(cluster, scene, branch, f"{name}_{number}", found)
 
 
 def _two_lines(label: str, detail: str) -> str:
@@ -87,16 +94,19 @@ def _two_lines(label: str, detail: str) -> str:
     )
 
 
-def _node_attrs(style: str, width: float, height: float, is_output: bool) -> dict[str, str]:
+def _node_attrs(
+    style: str, width: float, height: float, is_output: bool, fill: str = "", ink: str = ""
+) -> dict[str, str]:
     look = NODES[style]
     return {
         "width": f"{width / INCH:.4f}",
         "height": f"{height / INCH:.4f}",
         "fixedsize": "true",
         "style": "filled,rounded" if look.radius > 3 else "filled",
-        "fillcolor": look.fill,
+        "fillcolor": fill or look.fill,
         "color": look.line,
         "penwidth": "2.6" if is_output else "1.2",
+        **({"fontcolor": ink} if ink else {}),
     }
 
 
@@ -115,7 +125,9 @@ def _edge_attrs(kind: str) -> dict[str, str]:
 
 def dot_layout(scene: Scene, seconds: float) -> Layout:
     """Positions for a scene by Graphviz's ``dot``."""
-    answer = json.loads(run_graphviz(["-Kdot", "-Tjson"], flowing_dot(scene), seconds))
+    answer = json.loads(
+        run_graphviz(["-Kdot", "-Tjson"], flowing_dot(replace(scene, overlays=())), seconds)
+    )
     _, _, right, top = map(float, answer["bb"].split(","))
     boxes: dict[str, Box] = {}
     bands = []
@@ -197,7 +209,9 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
         label=_two_lines(mark.label, mark.detail) if mark.label else "",
         tooltip=escape(mark.tooltip),
         pos=f"{x:.2f},{top - y:.2f}",
-        **_node_attrs(mark.style, mark.box.width, mark.box.height, mark.is_output),
+        **_node_attrs(
+            mark.style, mark.box.width, mark.box.height, mark.is_output, mark.fill, mark.ink
+        ),
     )
 
 
@@ -257,6 +271,11 @@ def _background(drawing: Drawing) -> Iterator[str]:
         yield f"{_color('C', fill + ('99' if band.tone == 'step' else 'ff'))} "
         yield f"{_color('c', line + '59')} P 4 {corners}"
         yield _words(band.box.x + 8, top - band.box.y - 14, band.label, DETAIL_SIZE, line)
+    for tile in drawing.tiles:
+        left, right = tile.box.x, tile.box.x + tile.box.width
+        high, low = top - tile.box.y, top - tile.box.y - tile.box.height
+        corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
+        yield f"{_color('C', tile.fill)} {_color('c', tile.fill)} P 4 {corners}"
     for words in drawing.words:
         yield _words(words.x, top - words.y, words.text, words.size, "#222222")
 

@@ -11,7 +11,7 @@ from graphnn.viz.layout import Band, Box, Layout, Route
 from graphnn.viz.scene import Scene
 from graphnn.viz.style import DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, shorten, text_width
 
-__all__ = ["Drawing", "Mark", "Stroke", "Words", "drawing_of"]
+__all__ = ["Drawing", "Mark", "Stroke", "Tile", "Words", "drawing_of"]
 
 PADDING = 10.0
 LEGEND_ROW = 20.0
@@ -32,6 +32,8 @@ class Mark:
     tooltip : str
     is_output : bool
         Drawn with a thick line.
+    fill, ink : str
+        ``#rrggbb`` of the area and of the texts, in place of those of the style.
     """
 
     box: Box
@@ -40,6 +42,16 @@ class Mark:
     detail: str = ""
     tooltip: str = ""
     is_output: bool = False
+    fill: str = ""
+    ink: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A coloured rectangle without a line around it: a piece of a scale."""
+
+    box: Box
+    fill: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Everything in a picture, from back to front: bands, strokes, marks, words.
+    """Everything in a picture, from back to front: bands, tiles, strokes, marks, words.
 
     Attributes
     ----------
@@ -87,6 +99,7 @@ class Drawing:
     words : tuple of Words
     width, height : float
         Points.
+    tiles : tuple of Tile
     """
 
     title: str
@@ -96,6 +109,7 @@ class Drawing:
     words: tuple[Words, ...]
     width: float
     height: float
+    tiles: tuple[Tile, ...] = ()
 
 
 def drawing_of(scene: Scene, layout: Layout) -> Drawing:

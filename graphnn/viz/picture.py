@@ -19,10 +19,12 @@ from graphnn.viz.explorer import Stage, explorer_page
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
+from graphnn.viz.overlays import Measurement, with_overlays
+from graphnn.viz.painting import overlaid
 from graphnn.viz.plot import plotted
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Scene
+from graphnn.viz.scene import Overlay, Scene
 from graphnn.viz.scene_json import json_text
 from graphnn.viz.svg import svg_text
 
@@ -79,7 +81,7 @@ class Picture:
     @cached_property
     def drawing(self) -> Drawing:
         """Positions and styles together."""
-        return drawing_of(self.scene, self.layout)
+        return overlaid(drawing_of(self.scene, self.layout), self.scene)
 
     @property
     def svg(self) -> str:
@@ -197,6 +199,7 @@ def render(
     *,
     layout: LayoutName = "auto",
     title: str = "",
+    overlay: Overlay | Measurement | Sequence[Overlay | Measurement] | None = None,
 ) -> Path | Picture:
     """Draw a graph, nodes with all they depend on, or what a program really runs.
 
@@ -215,6 +218,9 @@ def render(
         ``"grid"`` is linear in the number of nodes. By default the one that suits.
     title : str, optional
         Above the picture.
+    overlay : Measurement, Overlay, or sequence of them, optional
+        Numbers that boxes are coloured by: what :func:`graphnn.viz.measure` found in this thing.
+        Pictures show the first one, at its latest moment.
 
     Returns
     -------
@@ -235,6 +241,7 @@ def render(
     <Picture of 2 nodes, 1 edges>
     """
     picture = _picture(thing, layout, title)
+    picture.scene = with_overlays(picture.scene, overlay)
     return picture if path is None else picture.save(path)
 
 

@@ -53,6 +53,10 @@ def _paint(axes: Any, drawing: Drawing) -> None:
         }
         axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
         _write(axes, box.x + 8, box.y + 14, band.label, DETAIL_SIZE, color=line)
+    for tile in drawing.tiles:
+        box = tile.box
+        look = {"linewidth": 0, "facecolor": tile.fill}
+        axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
     for stroke in drawing.strokes:
         _paint_stroke(axes, stroke)
     for mark in drawing.marks:
@@ -98,14 +102,15 @@ def _paint_mark(axes: Any, mark: Mark) -> None:
             box.width,
             box.height,
             boxstyle=f"round,pad=0,rounding_size={radius}",
-            facecolor=style.fill,
+            facecolor=mark.fill or style.fill,
             edgecolor=style.line,
             linewidth=2.6 if mark.is_output else 1.2,
         )
     )
     x, _ = box.center
+    look = {"ha": "center", "color": mark.ink or "#000000"}
     if mark.label:
         y = box.y + (15 if mark.detail else box.height / 2 + 4)
-        _write(axes, x, y, mark.label, LABEL_SIZE, ha="center")
+        _write(axes, x, y, mark.label, LABEL_SIZE, **look)
     if mark.detail:
-        _write(axes, x, box.y + box.height - 7, mark.detail, DETAIL_SIZE, ha="center")
+        _write(axes, x, box.y + box.height - 7, mark.detail, DETAIL_SIZE, **look)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape
 
-from graphnn.viz.drawing import Drawing, Mark, Stroke, Words
+from graphnn.viz.drawing import Drawing, Mark, Stroke, Tile, Words
 from graphnn.viz.layout import Band, Route
 from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, SMALL_SIZE
 
@@ -33,6 +33,7 @@ def svg_text(drawing: Drawing) -> str:
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         "<g>",
         *map(_band, drawing.bands),
+        *map(_tile, drawing.tiles),
         "</g><g>",
         *map(_stroke, drawing.strokes),
         "</g><g>",
@@ -93,6 +94,14 @@ def _band_label(band: Band) -> str:
     return f'<text x="{x}" y="{y}" style="{style}">{_escaped(band.label)}</text>'
 
 
+def _tile(tile: Tile) -> str:
+    box = tile.box
+    return (
+        f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
+        f'height="{_number(box.height)}" fill="{tile.fill}"/>'
+    )
+
+
 def _stroke(stroke: Stroke) -> str:
     return f'<path class="e-{stroke.style}" d="{_path(stroke.route)}"/>'
 
@@ -131,16 +140,26 @@ def _mark(number: int, mark: Mark) -> str:
         parts.append(f"<title>{_escaped(mark.tooltip)}</title>")
     parts.append(
         f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
-        f'height="{_number(box.height)}" rx="{_number(radius)}" stroke-width="{width}"/>'
+        f'height="{_number(box.height)}" rx="{_number(radius)}" stroke-width="{width}"{_styled(mark.fill)}/>'
     )
+    ink = _styled(mark.ink)
     if mark.label:
         y = box.y + (15 if mark.detail else box.height / 2 + 4)
-        parts.append(f'<text class="b m" x="{x}" y="{_number(y)}">{_escaped(mark.label)}</text>')
+        parts.append(
+            f'<text class="b m" x="{x}" y="{_number(y)}"{ink}>{_escaped(mark.label)}</text>'
+        )
     if mark.detail:
         y = box.y + box.height - 7
-        parts.append(f'<text class="m" x="{x}" y="{_number(y)}">{_escaped(mark.detail)}</text>')
+        parts.append(
+            f'<text class="m" x="{x}" y="{_number(y)}"{ink}>{_escaped(mark.detail)}</text>'
+        )
     parts.append("</g>")
     return "".join(parts)
+
+
+def _styled(color: str) -> str:
+    """A colour that goes before that of the style sheet, if there is one."""
+    return f' style="fill:{color}"' if color else ""
 
 
 def _labels(strokes: Sequence[Stroke]) -> Iterable[str]:
