@@ -17,6 +17,8 @@ from graphnn.functions import Function
 from graphnn.nn.module import Module
 from graphnn.viz.depth import Depth, at_depth
 from graphnn.viz.drawing import Drawing, drawing_of
+from graphnn.viz.explorer import Stage as ExplorerStage
+from graphnn.viz.explorer import explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
@@ -153,6 +155,11 @@ class Picture:
         return mermaid_text(self.scene)
 
     @property
+    def html(self) -> str:
+        """A page in which the picture is explored: one file that needs nothing from outside."""
+        return explorer_page([ExplorerStage("", (), self.scene, self.layout)])
+
+    @property
     def txt(self) -> str:
         """The same as text: a graph reads like code, a model is a tree of its layers."""
         return self._text() + "\n"
@@ -181,7 +188,7 @@ class Picture:
 MOST_NODES_IN_PIXELS = 5_000
 """Beyond this Graphviz takes minutes to draw pixels, and no screen could show them."""
 
-FORMATS = ("svg", "png", "pdf", "dot", "json", "mmd", "txt")
+FORMATS = ("svg", "png", "pdf", "html", "dot", "json", "mmd", "txt")
 
 
 def _write_whole(target: Path, content: bytes) -> None:
