@@ -27,7 +27,7 @@ SCENE = Scene(
     (SceneEdge(0, 1, "data", lag=1), SceneEdge(1, 2, "saved", "8 B", is_cut=True)),
     (SceneGroup("outer", "loop"), SceneGroup("inner", "fusion", "why", 0)),
     Strip("memory", "B", (1.0, None, 3.0)),
-    (Overlay("norm", "", (Frame("", (1.0, math.nan, math.inf)),), 0.0, 1.0, True),),
+    (Overlay("norm", "", (Frame("", (1.0, math.nan, math.inf)),), 0.5, 1.0, True),),
 )
 
 
@@ -88,6 +88,8 @@ def changed(path: str, value: Any) -> Any:
         ("scene.groups.0.parent", 0, "scene.groups[0]: groups around others"),
         ("scene.strip.values", [1.0], "scene: an overlay or strip"),
         ("scene.overlays.0.frames.0.values.0", "1e3", "'1e3' is no number"),
+        ("scene.overlays.0.low", 0.0, "scene.overlays[0]: from 0 to 1 is no scale"),
+        ("scene.overlays.0.high", "inf", "scene.overlays[0]: from 0.5 to inf is no scale"),
         ("layout.boxes.0.x", "nan", "layout: a place is not finite"),
         ("layout.boxes.0.x", 10**400, "the number is too large"),
         ("layout.boxes.2", ..., "layout: not one box for each node"),

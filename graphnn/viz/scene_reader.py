@@ -224,6 +224,10 @@ def _check_numbers(scene: Scene) -> None:
     for index, group in enumerate(scene.groups):
         if not _leads(group.parent, index):
             raise _WrongError("groups around others come first", "scene", "groups", index)
+    for index, overlay in enumerate(scene.overlays):
+        low, high = overlay.low, overlay.high
+        if not (math.isfinite(low) and low <= high < math.inf and (low > 0 or not overlay.is_log)):
+            raise _WrongError(f"from {low:g} to {high:g} is no scale", "scene", "overlays", index)
     curves = [frame.values for overlay in scene.overlays for frame in overlay.frames]
     if scene.strip is not None:
         curves.append(scene.strip.values)
