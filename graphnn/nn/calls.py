@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from graphnn.core.arrays import to_numpy
 from graphnn.core.dtypes import as_dtype
 from graphnn.core.errors import ArgumentError, GraphnnError
 from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
-from graphnn.core.structure import flatten, leaf_paths, parts, unflatten
+from graphnn.core.structure import flatten, leaf_paths, map_leaves, unflatten
 from graphnn.nn.module import Module, noting_calls
 from graphnn.ops.axes import as_shape
 from graphnn.ops.leaves import input_like
@@ -65,7 +64,7 @@ def call_of(module: Module, inputs: Any) -> Call:
             f"{what} cannot be called with these inputs: {error}",
             hint=f"forward takes {signature}; give a tuple of specs, or a dict by name",
         ) from None
-    leaves = _leaves(given)
+    leaves = _as_specs(given)
     filled = unflatten(leaves, _symbols(leaves))
     bound = inspect.BoundArguments(signature, filled)
     with noting_calls() as calls:
@@ -99,19 +98,24 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(isinstance(s, int | str) for s in value)
 
 
-def _leaves(value: Any) -> Any:
+def _as_specs(value: Any) -> Any:
     """The same structure with a spec in place of each shape and array."""
     if _is_shape(value):
         return TensorSpec(as_shape("inputs", value))
-    if isinstance(value, TensorSpec):
-        return TensorSpec(as_shape("inputs", value.shape), as_dtype(value.dtype), value.weak)
-    if is_array(value):
-        array = np.asarray(value)
+    if type(value) is dict:
+        return {name: _as_specs(each) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_specs, value))
+    return map_leaves(_as_spec, value)
+
+
+def _as_spec(leaf: Any) -> Any:
+    if isinstance(leaf, TensorSpec):
+        return TensorSpec(as_shape("inputs", leaf.shape), as_dtype(leaf.dtype), leaf.weak)
+    if is_array(leaf):
+        array = to_numpy(leaf)
         return TensorSpec(array.shape, as_dtype(array.dtype))
-    inside = parts(value)
-    if not inside:
-        return value
-    return unflatten(value, [each for part in inside.values() for each in flatten(_leaves(part))])
+    return leaf
 
 
 def _symbols(leaves: Any) -> list[Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from graphnn.viz.scene import Scene
+from graphnn.viz.scene import Scene, SceneNode
 from graphnn.viz.style import shorten
 
 __all__ = ["Cluster", "cluster_tree"]
@@ -41,16 +41,18 @@ Step = tuple[str, str, int]
 def cluster_tree(scene: Scene) -> Cluster:
     """Scopes as frames, and groups around what they have in common; the passes are kept apart.
 
-    A group that holds the whole of a scope takes the place of its frame.
+    A group that holds the whole of a scope takes the place of its frame, and a scope of one box
+    has none.
     """
     around = _groups_around(scene)
-    depth = _depths(scene, around)
+    population = _population(scene)
+    depth = _depths(scene, around, population)
     said = dict(scene.scopes)
     root = Cluster()
     known: dict[tuple[Step, ...], Cluster] = {(): root}
     for index, node in enumerate(scene.nodes):
         way: tuple[Step, ...] = ()
-        for step in _way(scene, index, around, depth):
+        for step in _way(scene.nodes[index], around, depth, population):
             outer, way = known[way], (*way, step)
             if way not in known:
                 known[way] = _opened(scene, step, said)
@@ -77,16 +79,25 @@ def _groups_around(scene: Scene) -> list[tuple[int, ...]]:
     return found
 
 
-def _depths(scene: Scene, around: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:
-    """By group: after how many scopes it begins, and how many scopes it takes the place of."""
-    shared: list[list[str] | None] = [None] * len(scene.groups)
-    size = [0] * len(scene.groups)
-    population: dict[tuple[str, ...], int] = {}
+def _population(scene: Scene) -> dict[tuple[str, str], int]:
+    """By role and scope: how many boxes are in it."""
+    population: dict[tuple[str, str], int] = {}
     for node in scene.nodes:
         parts = node.scope.split("/") if node.scope else []
         for count in range(1, len(parts) + 1):
-            place = (node.role, *parts[:count])
+            place = (node.role, "/".join(parts[:count]))
             population[place] = population.get(place, 0) + 1
+    return population
+
+
+def _depths(
+    scene: Scene, around: Sequence[tuple[int, ...]], population: Mapping[tuple[str, str], int]
+) -> list[tuple[int, bool]]:
+    """By group: after how many scopes it begins, and whether it takes the place of the next."""
+    shared: list[list[str] | None] = [None] * len(scene.groups)
+    size = [0] * len(scene.groups)
+    for node in scene.nodes:
+        parts = node.scope.split("/") if node.scope else []
         for group in around[node.group] if node.group is not None else ():
             size[group] += 1
             known = shared[group]
@@ -96,22 +107,26 @@ def _depths(scene: Scene, around: Sequence[tuple[int, ...]]) -> list[tuple[int, 
     roles = {node.group: node.role for node in scene.nodes if node.group is not None}
     for number in range(len(scene.groups)):
         scopes = shared[number] or []
-        is_whole = scopes and population.get((roles.get(number, ""), *scopes)) == size[number]
-        found.append((len(scopes) - 1, 1) if is_whole else (len(scopes), 0))
+        place = (roles.get(number, ""), "/".join(scopes))
+        is_whole = population.get(place) == size[number]
+        found.append((len(scopes) - is_whole, is_whole))
     return found
 
 
 def _way(
-    scene: Scene, index: int, around: Sequence[tuple[int, ...]], depth: Sequence[tuple[int, int]]
+    node: SceneNode,
+    around: Sequence[tuple[int, ...]],
+    depth: Sequence[tuple[int, bool]],
+    population: Mapping[tuple[str, str], int],
 ) -> list[Step]:
     """The frames around a box, the outermost first."""
-    node = scene.nodes[index]
     parts = node.scope.split("/") if node.scope else []
     groups = list(around[node.group]) if node.group is not None else []
     way: list[Step] = []
     replaced = {depth[group][0] for group in groups if depth[group][1]}
     for count in range(len(parts) + 1):
         way += [("/".join(parts[:count]), node.role, g) for g in groups if depth[g][0] == count]
-        if count < len(parts) and count not in replaced:
-            way.append(("/".join(parts[: count + 1]), node.role, -1))
+        scope = "/".join(parts[: count + 1])
+        if count < len(parts) and count not in replaced and population[node.role, scope] > 1:
+            way.append((scope, node.role, -1))
     return way

@@ -17,6 +17,7 @@ from graphviz import Digraph, escape
 
 from graphnn.viz.clusters import Cluster, cluster_tree
 from graphnn.viz.drawing import Drawing, Mark, Stroke
+from graphnn.viz.fold import folded
 from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.painting import Look, looks, scale_text
@@ -28,6 +29,10 @@ __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 INCH = 72.0
 MARGIN = 12.0
 FONT = "Helvetica"
+TITLE_SIZE = 11.5
+"""Points of a frame's title: more than it is drawn with, for fonts wider than Graphviz's."""
+MAIN_WAY = ("data", "recurrent", "gradient", "bptt")
+"""Edges that are to be short and straight."""
 
 Point = tuple[float, float]
 
@@ -45,7 +50,8 @@ def flowing_dot(scene: Scene) -> str:
     _write_cluster(graph, scene, cluster_tree(scene), "cluster", found)
     for edge in scene.edges:
         label = {"label": escape(f" {edge.label} ")} if edge.label else {}
-        graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label)
+        weight = {"weight": "8"} if edge.kind in MAIN_WAY else {}
+        graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label, **weight)
     return str(graph.source)
 
 
@@ -68,7 +74,7 @@ def _write_cluster(
             subgraph.attr(
                 label=escape(inside.title),
                 comment=inside.tone,
-                fontsize=f"{DETAIL_SIZE:g}",
+                fontsize=f"{TITLE_SIZE:g}",
                 labeljust="l",
                 style="rounded",
             )
@@ -136,13 +142,14 @@ def dot_layout(scene: Scene, seconds: float) -> Layout:
         (names[each["tail"]], names[each["head"]]): _route(each, top)
         for each in answer.get("edges", ())
     }
-    return Layout(
+    layout = Layout(
         tuple(boxes[f"n{index}"] for index in range(len(scene.nodes))),
         tuple(routes[f"n{edge.source}", f"n{edge.target}"] for edge in scene.edges),
         tuple(bands),
         right + 2 * MARGIN,
         top + 2 * MARGIN,
     )
+    return folded(scene, layout)
 
 
 def _route(edge: dict[str, Any], top: float) -> Route:

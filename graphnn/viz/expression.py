@@ -66,7 +66,7 @@ def _short(text: _Text) -> _Text:
 
 
 def _written(node: Node, inputs: Sequence[_Text]) -> _Text:
-    name = node.op.name
+    name = node.op.label(node)
     if name == "constant":
         value = node.attrs["value"].array
         if value.size == 1:
@@ -78,8 +78,12 @@ def _written(node: Node, inputs: Sequence[_Text]) -> _Text:
         return inputs[0]
     if name in _INFIX:
         sign, binding = _INFIX[name]
+        if sign == "^" and inputs[1].text in _RAISED:
+            return _Text(f"{_inside(inputs[0], _ATOM)}{_RAISED[inputs[1].text]}", _POWER)
         left, right = _inside(inputs[0], binding), _inside(inputs[1], binding - (sign in _UNEQUAL))
         return _Text(f"{left}{sign}{right}", binding)
+    if name == "where" and [each.text for each in inputs[1:]] == ["1", "0"]:
+        return inputs[0]
     if name in _RELATIONS:
         return _Text(f"[{inputs[0].text} {_RELATIONS[name]} {inputs[1].text}]", _ATOM)
     if name == "negative":
@@ -94,6 +98,8 @@ def _written(node: Node, inputs: Sequence[_Text]) -> _Text:
         return _Text(turned, _PRODUCT)
     return _Text(f"{name}({', '.join(each.text for each in inputs)})", _ATOM)
 
+
+_RAISED = {"2": "²", "3": "³", "4": "⁴"}
 
 _UNEQUAL = (" − ", " / ", "^")
 """Signs whose right side needs parentheses where the left side does not."""

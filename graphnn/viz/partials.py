@@ -130,7 +130,8 @@ def _local(target: Node, source: Node, names: Mapping[Node, str]) -> str:
         for stand_in, each in zip(stand_ins, target.inputs, strict=True)
         if each in names
     }
-    called[arriving] = ARRIVING
+    if apart is None:
+        called[arriving] = ARRIVING
     texts = [_text_of(part, {**called, again: names[target]}, again) for part in parts]
     text = " + ".join(texts) or "0"
     return "1" if text == ARRIVING else text
@@ -197,7 +198,9 @@ def _of_the_result(
         if index == result or not products or value is None or value not in names:
             continue
         written = " + ".join(_product(factors) for factors in products)
-        found[index] = f"∂{top}/∂{names[value]} = {written}"
+        text = f"∂{top}/∂{names[value]} = {written}"
+        if len(text) <= MOST_IN_A_LINE:
+            found[index] = text
     return found
 
 

@@ -206,12 +206,19 @@ class _Search:
         for block in range(1, count):
             for unit in range(start + block * period, start + (block + 1) * period):
                 pairs = zip(self._units[unit - period], self._units[unit], strict=True)
-                if not all(self._reads_alike(a, b, start, period) for a, b in pairs):
+                is_last = block == count - 1
+                if not all(self._reads_alike(a, b, start, period, is_last) for a, b in pairs):
                     return block
         return count
 
-    def _reads_alike(self, before: int, after: int, start: int, period: int) -> bool:
-        """Whether a box reads what its counterpart in the block before reads, one block later."""
+    def _reads_alike(
+        self, before: int, after: int, start: int, period: int, is_last: bool
+    ) -> bool:
+        """Whether a box reads what its counterpart in the block before reads, one block later.
+
+        The first block reads what comes before all of them; what the backward pass of the last one
+        reads, the first block of the forward pass, was saved before all of them too.
+        """
         first_block = self._at[before][0] < start + period
         for old, new in zip(self._arriving[before], self._arriving[after], strict=True):
             unit, place = self._at[new.source]
@@ -219,6 +226,7 @@ class _Search:
             later = (unit - old_unit, place) == (period, old_place) and old_unit >= start
             entering = first_block and old_unit < start <= unit < start + period
             same = self.drawn[old.source] == self.drawn[new.source]
-            if old.kind != new.kind or not (later or same or entering):
+            saved = is_last and new.kind == "saved" and max(unit, old_unit) < start
+            if old.kind != new.kind or not (later or same or entering or saved):
                 return False
         return True

@@ -22,17 +22,24 @@ def scoped(scene: Scene, titles: Mapping[str, str]) -> Scene:
     titles : mapping of str to str
         By scope, what it is, such as ``"Dense(64, 32)"``.
     """
+    if scene.steps:
+        return scene  # which has lanes, not frames
     readers: list[list[str]] = [[] for _ in scene.nodes]
     for edge in scene.edges:
         if scene.nodes[edge.target].role == "forward":
             readers[edge.source].append(scene.nodes[edge.target].scope)
     nodes = tuple(
-        replace(node, scope=_shared(readers[index]))
+        _named_inside(replace(node, scope=_shared(readers[index])))
         if node.kind in ("parameter", "constant") and not node.scope and readers[index]
         else node
         for index, node in enumerate(scene.nodes)
     )
     return replace(scene, nodes=nodes, scopes=_described(replace(scene, nodes=nodes), titles))
+
+
+def _named_inside(node: SceneNode) -> SceneNode:
+    """A weight whose name begins with its scope, without that: the frame says it."""
+    return replace(node, label=node.label.removeprefix(f"{node.scope.replace('/', '.')}."))
 
 
 def _shared(scopes: Sequence[str]) -> str:
