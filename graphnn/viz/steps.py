@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from graphnn.compiler.scans.rewriting import has_scans
+from graphnn.compiler.scans.rewriting import has_scans, is_scan
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
+from graphnn.core.provenance import provenance
+from graphnn.viz.elements import with_elements
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
+from graphnn.viz.rolled import rolled
 from graphnn.viz.rows import Window, minus
 from graphnn.viz.scene import Scene
 from graphnn.viz.unrolled import unrolled
@@ -23,6 +26,8 @@ MOST_STEPS = 8
 """That are drawn if nothing is said."""
 FEW_STEPS = 2
 """At both ends, where there are more."""
+ROLLED = Window(2, 1)
+"""Of these every relation between neighbours can be seen."""
 
 
 def check_steps(steps: object) -> None:
@@ -46,7 +51,9 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     title = title or repr(graph).strip("<>")
     if has_scans(graph):
         return _of_scans(graph, steps, title)
-    scene = with_lanes(scene_of_graph(graph, title))
+    scene = with_lanes(with_elements(scene_of_graph(graph, title)))
+    if steps == "rolled":
+        return rolled(scene, [scene.steps])
     if steps == "auto":
         steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
     return windowed(scene, steps) if isinstance(steps, int) else scene
@@ -57,10 +64,13 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     window = None
     if steps == "auto":
         window = Window(FEW_STEPS, FEW_STEPS, MOST_STEPS)
+    elif steps == "rolled":
+        window = ROLLED
     elif isinstance(steps, int):
         window = Window(steps, steps)
     made = unrolled(graph, window)
-    scene = scene_of_graph(made.graph, title)
+    _check_known(made.graph, steps)
+    scene = with_elements(scene_of_graph(made.graph, title))
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
@@ -69,9 +79,23 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     labels = [each for axis in made.axes for each in axis.labels.items()]
     nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
     scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
+    if steps == "rolled":
+        return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
         for axis in made.axes
         if axis.between != 0
     ]
     return without(scene, gaps) if gaps else scene
+
+
+def _check_known(graph: Graph, steps: Steps) -> None:
+    """All steps are written out if they were asked for."""
+    for node in graph.nodes:
+        if is_scan(node) and steps == "all" and not isinstance(node.attrs["length"], int):
+            raise RenderError(
+                f'steps="all": how many steps a scan has is not known, '
+                f"but for {minus(node.attrs['length'])}",
+                hint='steps=2 draws the first and the last two, steps="rolled" one cell',
+                where=provenance(node).where,
+            )
