@@ -34,7 +34,8 @@ def with_elements(scene: Scene) -> Scene:
     gone = {
         number
         for number, node in enumerate(scene.nodes)
-        if node.kind == "input" and readers[number] and slices.issuperset(readers[number])
+        if node.kind == "input" and not slices.isdisjoint(readers[number])
+        if all(_op(scene.nodes[each]) == "slice" for each in readers[number])
     }
     parts = []
     for number, node in enumerate(scene.nodes):

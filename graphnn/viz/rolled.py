@@ -24,8 +24,14 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
     """
     typical = {step: axis[len(axis) // 2] for axis in axes for step in axis}
     cell = _cells(scene, typical)
+    drawn = [
+        place is not None or node.step is None
+        for place, node in zip(cell, scene.nodes, strict=True)
+    ]
     edges = []
     for edge in scene.edges:
+        if not (drawn[edge.source] and drawn[edge.target]):
+            continue
         before, after = scene.nodes[edge.source].step, scene.nodes[edge.target].step
         if before is not None and after is not None and typical.get(before) == typical.get(after):
             edge = replace(edge, lag=after - before)
@@ -40,7 +46,7 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
         place = cell[first]
         if place is not None:
             parts.append((_of_any_step(scene.nodes[place]), members))
-        elif scene.nodes[first].step is None:
+        elif drawn[first]:
             parts.append((scene.nodes[first], members))
     labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
     return replace(contracted(lagged, parts), step_labels=labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -14,8 +16,8 @@ from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
 from graphnn.viz.rolled import rolled
 from graphnn.viz.rows import Window, minus
-from graphnn.viz.scene import Scene
-from graphnn.viz.unrolled import unrolled
+from graphnn.viz.scene import Scene, SceneNode
+from graphnn.viz.unrolled import Unrolled, unrolled
 from graphnn.viz.windows import Gap, windowed, without
 
 __all__ = ["Steps", "check_steps", "scene_in_steps"]
@@ -26,6 +28,7 @@ MOST_STEPS = 8
 """That are drawn if nothing is said."""
 FEW_STEPS = 2
 """At both ends, where there are more."""
+SUM = re.compile(r"Σ \d+ terms")
 ROLLED = Window(2, 1)
 """Of these every relation between neighbours can be seen."""
 
@@ -75,18 +78,32 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
     )
-    pairs = zip(scene.nodes, subjects, strict=True)
+    pairs = zip(_counted(scene.nodes, made), subjects, strict=True)
     labels = [each for axis in made.axes for each in axis.labels.items()]
     nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
     scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
-    if steps == "rolled":
-        return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
         for axis in made.axes
         if axis.between != 0
     ]
-    return without(scene, gaps) if gaps else scene
+    if gaps:
+        scene = without(scene, gaps)
+    if steps == "rolled":
+        return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
+    return scene
+
+
+def _counted(nodes: Iterable[SceneNode], made: Unrolled) -> Iterator[SceneNode]:
+    """The nodes, with sums over time that say how many steps they add up."""
+    for node in nodes:
+        length = made.totals.get(node.subject.node) if node.subject is not None else None
+        if length is None or node.kind != "sum":
+            yield node
+        else:
+            terms = f"Σ {minus(length)} terms"
+            label, detail = (SUM.sub(terms, text) for text in (node.label, node.detail))
+            yield replace(node, label=label, detail=detail)
 
 
 def _check_known(graph: Graph, steps: Steps) -> None:
