@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from graphnn.core.errors import RenderError
-from graphnn.viz.layout import Band, Box, Layout, Route
+from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
 from graphnn.viz.picture import Picture
 from graphnn.viz.scene import Frame, Overlay, Scene, SceneEdge, SceneGroup, SceneNode
 
@@ -73,26 +73,41 @@ def side_by_side(*pictures: Picture, titles: Sequence[str] = ()) -> Picture:
         )
     names = titles or [each.scene.title for each in pictures]
     scene = _joined([each.scene for each in pictures], " | ".join(names))
-    layout = _arranged([each.layout for each in pictures], names)
+    layout = _arranged(pictures, names)
     return _Combined(scene, layout, lambda: "\n\n".join(each.txt.rstrip() for each in pictures))
 
 
-def _arranged(layouts: Sequence[Layout], titles: Sequence[str]) -> Layout:
+def _arranged(pictures: Sequence[Picture], titles: Sequence[str]) -> Layout:
+    layouts = [each.layout for each in pictures]
     is_wide = sum(each.width for each in layouts) > sum(each.height for each in layouts)
     boxes: list[Box] = []
     routes: list[Route] = []
     bands: list[Band] = []
+    texts: list[tuple[str, str]] = []
+    ghosts: list[Ghost] = []
     width = height = 0.0
-    for layout, title in zip(layouts, titles, strict=True):
+    for layout, picture, title in zip(layouts, pictures, titles, strict=True):
         left, top = (0.0, height) if is_wide else (width, 0.0)
         bands.append(Band(Box(left, top, layout.width, layout.height + HEAD), "scope", title))
-        boxes += (_moved(each, left, top + HEAD) for each in layout.boxes)
+        ghosts += [
+            replace(
+                each,
+                box=_moved(each.box, left, top + HEAD),
+                node=each.node + len(boxes),
+                reader=each.reader + len(boxes),
+            )
+            for each in layout.ghosts
+        ]
+        texts += layout.texts or [(node.label, node.detail) for node in picture.scene.nodes]
+        boxes += [_moved(each, left, top + HEAD) for each in layout.boxes]
         routes += (_moved_route(each, left, top + HEAD) for each in layout.routes)
         bands += (replace(b, box=_moved(b.box, left, top + HEAD)) for b in layout.bands)
         right, bottom = left + layout.width, top + layout.height + HEAD
         width, height = max(width, right), max(height, bottom)
         width, height = (width, height + SPACE) if is_wide else (width + SPACE, height)
-    return Layout(tuple(boxes), tuple(routes), tuple(bands), width, height)
+    return Layout(
+        tuple(boxes), tuple(routes), tuple(bands), width, height, tuple(texts), tuple(ghosts)
+    )
 
 
 def _moved(box: Box, x: float, y: float) -> Box:

@@ -92,7 +92,9 @@ def _painted(mark: Mark, look: Look, title: str) -> Mark:
     if not look.text:
         return replace(mark, fill=look.fill, ink=look.ink)
     tooltip = f"{mark.tooltip}\n{title}: {look.text}".lstrip("\n")
-    return replace(mark, fill=look.fill, ink=look.ink, detail=look.text, tooltip=tooltip)
+    made = replace(mark, fill=look.fill, ink=look.ink, tooltip=tooltip)
+    has_room = text_width(look.text, DETAIL_SIZE) < mark.box.width
+    return replace(made, detail=look.text) if has_room else made
 
 
 def _scale(

@@ -202,10 +202,15 @@ def _check(scene: Scene, layout: Layout) -> None:
                 raise _WrongError(f"no style {_word(style)}", name, index)
     if len(layout.boxes) != len(scene.nodes) or len(layout.routes) != len(scene.edges):
         raise _WrongError("not one box for each node and one route for each edge", "layout")
+    if len(layout.texts) not in (0, len(scene.nodes)):
+        raise _WrongError("not one text for each node", "layout")
+    for index, ghost in enumerate(layout.ghosts):
+        if not (0 <= ghost.node < len(scene.nodes) and 0 <= ghost.reader < len(scene.nodes)):
+            raise _WrongError(f"there are {len(scene.nodes)} nodes", "layout", "ghosts", index)
     for index, route in enumerate(layout.routes):
         if len(route.points) < 2 or (route.is_curve and len(route.points) % 3 != 1):
             raise _WrongError("points are missing", "layout", "routes", index)
-    boxes = [*layout.boxes, *(band.box for band in layout.bands)]
+    boxes = [*layout.boxes, *(each.box for each in (*layout.bands, *layout.ghosts))]
     lengths = [layout.width, layout.height]
     lengths += [length for box in boxes for length in (box.x, box.y, box.width, box.height)]
     lengths += [length for route in layout.routes for point in route.points for length in point]
