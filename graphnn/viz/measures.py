@@ -63,8 +63,14 @@ class Subjects:
     @cached_property
     def nodes(self) -> dict[Node, Node]:
         """The nodes of the graph, with forward scans of which only the derivative is in it."""
+        known = set(self.graph.nodes)
         origins = (provenance(node).origin for node in self.graph.nodes)
-        scans = [node for node in origins if node is not None and is_scan(node)]
+        # A node that several graphs have in common may be a derivative of another graph's scan.
+        scans = [
+            node
+            for node in origins
+            if node is not None and is_scan(node) and known.issuperset(node.inputs)
+        ]
         order = topological_order([*dict.fromkeys(scans), *self.graph.outputs])
         return {node: node for node in order}
 

@@ -18,6 +18,7 @@ from graphnn.core.dims import Size
 from graphnn.core.dtypes import COMPLEX128, FLOAT64, is_complex, is_inexact
 from graphnn.core.graph import rebuild, substitute, topological_order, with_inputs
 from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.arithmetic import abs as absolute
@@ -179,19 +180,18 @@ def lengths_of(order: Iterable[Node]) -> frozenset[Size]:
 
 
 def weights_of(order: Iterable[Node]) -> dict[Node, None]:
-    """The nodes among them, in order of dependence, that depend on parameters alone."""
+    """Parameters among them, and what is made of parameters alone, outside of time steps."""
     fixed: set[Node] = set()
     weights: dict[Node, None] = {}
     for node in order:
         is_weight = isinstance(node, Parameter) or any(each in weights for each in node.inputs)
-        is_fixed = node.op.name == "constant" or (
-            bool(node.inputs) and fixed.issuperset(node.inputs)
-        )
-        if is_weight and (not node.inputs or fixed.issuperset(node.inputs)):
-            weights[node] = None
+        is_leaf = isinstance(node, Parameter) or node.op.name == "constant"
+        if not (is_leaf or (node.inputs and fixed.issuperset(node.inputs))):
+            continue
+        if provenance(node).step is None:  # zeros @ W in the first step are no weight
             fixed.add(node)
-        elif is_fixed:
-            fixed.add(node)
+            if is_weight:
+                weights[node] = None
     return weights
 
 

@@ -100,7 +100,12 @@ class _Unrolling:
         known = set(self._graph.nodes)
         origins = (provenance(each).origin for each in self._graph.nodes)
         # The way there comes first: copies of the way back belong to copies of it.
-        first = [each for each in origins if each is not None and (each in known or is_scan(each))]
+        first = [
+            each
+            for each in origins
+            if each is not None
+            and (each in known or (is_scan(each) and known.issuperset(each.inputs)))
+        ]
         for node in topological_order([*first, *self._graph.outputs]):
             self._add(node)
         inputs = tuple(self._images.get(each, each) for each in self._graph.inputs)
