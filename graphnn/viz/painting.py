@@ -93,7 +93,7 @@ def _painted(mark: Mark, look: Look, title: str) -> Mark:
         return replace(mark, fill=look.fill, ink=look.ink)
     tooltip = f"{mark.tooltip}\n{title}: {look.text}".lstrip("\n")
     made = replace(mark, fill=look.fill, ink=look.ink, tooltip=tooltip)
-    has_room = text_width(look.text, DETAIL_SIZE) < mark.box.width
+    has_room = bool(mark.detail) and text_width(look.text, DETAIL_SIZE) < mark.box.width
     return replace(made, detail=look.text) if has_room else made
 
 
