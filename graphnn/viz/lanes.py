@@ -20,7 +20,7 @@ Path = tuple[str, ...]
 
 def with_lanes(scene: Scene) -> Scene:
     """The scene with a lane for each of several recurrences; as it is if there is but one."""
-    layers = _outermost(_recurrent(scene))
+    layers = _in_order(scene, _outermost(_recurrent(scene)))
     if len(layers) < 2:
         return scene
     names = dict(zip(layers, _short(layers), strict=True))
@@ -82,6 +82,18 @@ def _within(path: Path, layers: Sequence[Path]) -> Path | None:
             return path[:count]
     inside = [layer for layer in layers if layer[: len(path)] == path] if path else []
     return inside[0] if len(inside) == 1 else None
+
+
+def _in_order(scene: Scene, layers: Sequence[Path]) -> list[Path]:
+    """Layers in the order in which they were built."""
+    built: dict[Path, int] = {}
+    for node in scene.nodes:
+        layer = _within(_path(node), layers)
+        if layer is not None and node.subject is not None:
+            loops = [scan for scan, _ in node.subject.steps]
+            serial = (loops or [node.subject.node])[0].serial
+            built[layer] = min(built.get(layer, serial), serial)
+    return sorted(layers, key=lambda layer: built.get(layer, 0))
 
 
 def _short(layers: Sequence[Path]) -> list[str]:

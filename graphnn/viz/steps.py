@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from graphnn.compiler.scans.rewriting import has_scans, is_scan
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
+from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
+from graphnn.ops.control import STOP_GRADIENT
 from graphnn.viz.elements import with_elements
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
@@ -52,7 +54,7 @@ def check_steps(steps: object) -> None:
 def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     """The scene of a graph in which time steps are drawn as asked."""
     title = title or repr(graph).strip("<>")
-    if has_scans(graph):
+    if has_scans(graph) or any(node.op is STOP_GRADIENT for node in graph.nodes):
         return _of_scans(graph, steps, title)
     scene = with_lanes(with_elements(scene_of_graph(graph, title)))
     if steps == "rolled":
@@ -73,7 +75,7 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
         window = Window(steps, steps)
     made = unrolled(graph, window)
     _check_known(made.graph, steps)
-    scene = with_elements(scene_of_graph(made.graph, title))
+    scene = with_elements(_with_cuts(scene_of_graph(made.graph, title), made.cuts))
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
@@ -92,6 +94,16 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     if steps == "rolled":
         return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
     return scene
+
+
+def _with_cuts(scene: Scene, cuts: Set[tuple[Node, Node]]) -> Scene:
+    """The scene with a cut where something is read as a constant."""
+    made = [each.subject.node if each.subject is not None else None for each in scene.nodes]
+    edges = tuple(
+        replace(edge, is_cut=True) if (made[edge.source], made[edge.target]) in cuts else edge
+        for edge in scene.edges
+    )
+    return replace(scene, edges=edges)
 
 
 def _counted(nodes: Iterable[SceneNode], made: Unrolled) -> Iterator[SceneNode]:

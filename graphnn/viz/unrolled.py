@@ -12,21 +12,24 @@ an output layer, the loss of each step, and their gradients.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import reduce
 
-from graphnn.compiler.scans.per_step import value_of_step
+from graphnn.compiler.compilation import evaluate
+from graphnn.compiler.scans.per_step import has_steps, value_of_step
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.core.dims import Size
+from graphnn.core.dtypes import is_bool
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node, apart, make_node
 from graphnn.core.provenance import Provenance, provenance, recorded
 from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
-from graphnn.ops.broadcasting import RESHAPE
-from graphnn.ops.constants import is_zero
-from graphnn.ops.control import PROJECT
+from graphnn.ops.broadcasting import RESHAPE, broadcast_to
+from graphnn.ops.constants import CONSTANT, constant, is_zero
+from graphnn.ops.control import PROJECT, STOP_GRADIENT
+from graphnn.ops.creation import IOTA
 from graphnn.viz.rows import Axis, Place, Row, Window, axis_from
 from graphnn.viz.scene import Subject
 from graphnn.viz.written_loops import Loop, loop_of_node, loop_of_scan, loop_of_sum
@@ -48,12 +51,15 @@ class Unrolled:
         steps at once, the loop is that node.
     totals : mapping of Node to int or Dim
         Sums over time, and how many steps they add up.
+    cuts : set of (Node, Node)
+        Who reads what as a constant: derivatives, which the graph has already, ended there.
     """
 
     graph: Graph
     axes: tuple[Axis, ...]
     subjects: Mapping[Node, Subject]
     totals: Mapping[Node, Size]
+    cuts: Set[tuple[Node, Node]]
 
 
 def unrolled(graph: Graph, window: Window | None = None) -> Unrolled:
@@ -90,10 +96,13 @@ class _Unrolling:
         self._copies: dict[Node, list[dict[Node, Node]]] = {}
         self._axis_of: dict[Node, Axis] = {}
         self._between_of: dict[Node | None, _Between] = {}
-        self._same: dict[Node, Node | None] = {}
+        self._same: dict[Node, Node] = {}
         self._single: dict[Node, Node] = {}
         self._subjects: dict[Node, Subject] = {}
         self._totals: dict[Node, Size] = {}
+        self._cut: set[tuple[Node, Node]] = set()
+        self._uncut: set[tuple[Node, Node]] = set()
+        self._flags: dict[Node, list[Node] | None] = {}
 
     def result(self) -> Unrolled:
         """The graph of what they become."""
@@ -110,7 +119,7 @@ class _Unrolling:
             self._add(node)
         inputs = tuple(self._images.get(each, each) for each in self._graph.inputs)
         graph = Graph(inputs, tuple(map(self._whole, self._graph.outputs)))
-        return Unrolled(graph, tuple(self._axes), self._subjects, self._totals)
+        return Unrolled(graph, tuple(self._axes), self._subjects, self._totals, self._cut - self._uncut)
 
     # ---------------------------------------------------------------------- what a node becomes
 
@@ -119,11 +128,15 @@ class _Unrolling:
             self._images[node] = node
         elif node.op is PROJECT and node.inputs[0] in self._results:
             self._become(node, self._results[node.inputs[0]][node.attrs["index"]])
+        elif node.op is STOP_GRADIENT:
+            self._become(node, self._rows.get(node.inputs[0]) or self._whole(node.inputs[0]))
         elif not self._is_element(node) and not self._is_loop(node):
             inputs = tuple(map(self._whole, node.inputs))
             about = provenance(node)
-            self._images[node] = self._copy(node, inputs, about, self._outer_origin(about))
-            self._subjects[self._images[node]] = Subject(node)
+            made = self._copy(node, inputs, about, self._outer_origin(about))
+            self._note_cuts(made, inputs, (each.op is STOP_GRADIENT for each in node.inputs))
+            self._images[node] = made
+            self._subjects[made] = Subject(node)
 
     def _become(self, node: Node, made: Node | Row) -> None:
         if isinstance(made, Row):
@@ -165,12 +178,30 @@ class _Unrolling:
         if is_scan(node):
             axis = self._axis(node)
             return loop_of_scan(node, axis, self._whole) if axis is not None else None
-        axes = {self._rows[each].axis: None for each in node.inputs if each in self._rows}
-        for axis in axes:
+        self._note_if_same(node)
+        if node in self._same:
+            return None
+        for axis in self._axes_read(node):
             loop = loop_of_node(node, axis, self._whole) or loop_of_sum(node, axis, self._whole)
             if loop is not None:
                 return loop
         return None
+
+    def _axes_read(self, node: Node) -> list[Axis]:
+        """The axes of rows that a node reads, or of what is the same at all of their steps."""
+        found = [self._rows[each].axis for each in node.inputs if each in self._rows]
+        lengths = [each.shape[0] for each in node.inputs if each in self._same]
+        found += [axis for axis in self._axes if axis.length in lengths]
+        return list(dict.fromkeys(found))
+
+    def _note_if_same(self, node: Node) -> None:
+        """Remember what a node is at every step, where that is the same."""
+        for length in dict.fromkeys(axis.length for axis in self._axes):
+            if has_steps(node, length):
+                with recorded(provenance(node), self._outer_origin(provenance(node))):
+                    made = value_of_step(node, length, self._same.get, self._whole)
+                if made is not None:
+                    self._same[node] = made
 
     # ----------------------------------------------------------------------------------- axes
 
@@ -207,9 +238,13 @@ class _Unrolling:
         row = self._rows.get(node)
         if row is not None and row.axis is axis:
             return row.elements[position]
-        same = self._same_for_all(node, axis.length)
-        if same is not None:
-            return same
+        if node not in self._same:
+            self._note_if_same(node)
+        if node in self._same:
+            return self._same[node]
+        flags = self._flags_of(node, axis)
+        if flags is not None:
+            return flags[axis.places[position].number]
         whole, place = self._whole(node), axis.places[position]
         with recorded(provenance(node)._replace(step=place.column), None):
             made: Node = whole[place.index]
@@ -220,12 +255,16 @@ class _Unrolling:
                 self._subjects.setdefault(each, Subject(node, ((node, place.number),)))
         return made
 
-    def _same_for_all(self, node: Node, length: Size) -> Node | None:
-        """What a sequence is at every step, where that is the same."""
-        if node not in self._same:
-            with recorded(provenance(node)._replace(step=None), None):
-                self._same[node] = value_of_step(node, length, lambda _: None, self._whole)
-        return self._same[node]
+    def _flags_of(self, node: Node, axis: Axis) -> list[Node] | None:
+        """What is known of every step before anything is computed, such as where windows end."""
+        if node not in self._flags:
+            is_known = is_bool(node.dtype) and node.shape == (axis.length,)
+            leaves = (each for each in topological_order((node,)) if not each.inputs)
+            if is_known and isinstance(axis.length, int) and all(map(_is_number, leaves)):
+                self._flags[node] = [constant(each) for each in evaluate(node)]
+            else:
+                self._flags[node] = None
+        return self._flags[node]
 
     def _between(self, node: Node, axis: Axis) -> Node:
         """What a sequence is at the steps that are not written out."""
@@ -290,14 +329,29 @@ class _Unrolling:
     def _copied(self, loop: Loop, position: int, known: dict[Node, Node]) -> dict[Node, Node]:
         """The nodes of a loop at one step, each with its copy."""
         place = loop.axis.places[position]
+        stopped: set[Node] = set()
         for node in loop.inside:
             inputs = tuple(known.get(each, each) for each in node.inputs)
+            chosen = _chosen(node, inputs)
+            if chosen is not None:
+                known[node] = broadcast_to(inputs[chosen], node.shape)
+                if node.op is STOP_GRADIENT or node.inputs[chosen] in stopped:
+                    stopped.add(node)
+                continue
             about = loop.about(node, inputs)._replace(step=place.column)
             made = self._copy(node, inputs, about, self._origin(loop, node, position), place)
+            self._note_cuts(made, inputs, (each in stopped for each in node.inputs))
             known[node] = made
             whose = node if is_scan(loop.node) else loop.node
             self._subjects.setdefault(made, Subject(whose, ((loop.node, place.number),)))
         return known
+
+    def _note_cuts(self, made: Node, inputs: Sequence[Node], stopped: Iterable[bool]) -> None:
+        """Remember what is read as a constant; something else may read it otherwise."""
+        if provenance(made).role == "backward":
+            return
+        for source, is_stopped in zip(inputs, stopped, strict=True):
+            (self._cut if is_stopped else self._uncut).add((source, made))
 
     def _sum(self, loop: Loop, number: int, addends: Sequence[Node]) -> Node:
         """What the steps add up, with nothing between them."""
@@ -322,6 +376,8 @@ class _Unrolling:
         place: Place | None = None,
     ) -> Node:
         """The same operator on other inputs."""
+        if node.op.name == "logical_not" and inputs[0].op is CONSTANT:
+            return constant(~inputs[0].attrs["value"].array)
         with recorded(about, origin):
             made = make_node(node.op, inputs, node.attrs)
         for name in about.names:
@@ -344,3 +400,20 @@ class _Unrolling:
     def _outer_origin(self, about: Provenance) -> Node | None:
         """What became of the node that one outside of loops is a derivative of."""
         return self._images.get(about.origin) if about.origin is not None else None
+
+
+def _is_number(leaf: Node) -> bool:
+    """Whether a node that reads nothing is the same whenever it is computed."""
+    return leaf.op in (CONSTANT, IOTA)
+
+
+def _chosen(node: Node, inputs: Sequence[Node]) -> int | None:
+    """Which of its inputs a node is for certain; None of others.
+
+    Derivatives have been taken, so nothing is left to be stopped.
+    """
+    if node.op is STOP_GRADIENT:
+        return 0
+    if node.op.name == "where" and inputs[0].op is CONSTANT and inputs[0].shape == ():
+        return 1 if inputs[0].attrs["value"].array else 2
+    return None

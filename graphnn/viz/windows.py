@@ -53,10 +53,14 @@ def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
     for number, node in enumerate(scene.nodes):
         gap = gap_of.get(node.step) if node.step is not None else None
         keys.append(number if gap is None else (gap.steps[0], node.lane, node.role))
-    for number, key in _read_in_gaps(scene, keys).items():
+    readers = _readers(scene)
+    for number, key in _read_in_gaps(scene, keys, readers).items():
         keys[number] = key
+    idle = _idle(scene, keys, readers)
     parts = []
     for members in parts_in_order(scene, keys):
+        if members[0] in idle:
+            continue
         stepped = [scene.nodes[each] for each in members if scene.nodes[each].step is not None]
         first = (stepped or [scene.nodes[members[0]]])[0]
         gap = gap_of.get(first.step) if first.step is not None else None
@@ -69,11 +73,30 @@ def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
     return replace(made, edges=edges, step_labels=labels)
 
 
-def _read_in_gaps(scene: Scene, keys: Sequence[Hashable]) -> dict[int, Hashable]:
-    """Nodes of no step that are read in one gap alone, such as zeros that sums begin with."""
+def _readers(scene: Scene) -> list[list[int]]:
     readers: list[list[int]] = [[] for _ in scene.nodes]
     for edge in scene.edges:
         readers[edge.source].append(edge.target)
+    return readers
+
+
+def _idle(
+    scene: Scene, keys: Sequence[Hashable], readers: Sequence[Sequence[int]]
+) -> set[int]:
+    """Constants that are read in gaps alone, such as zeros that sums begin with."""
+    leaves = set(range(len(scene.nodes))).difference(edge.target for edge in scene.edges)
+    return {
+        number
+        for number in leaves
+        if scene.nodes[number].kind in ("operation", "constant") and readers[number]
+        if all(isinstance(keys[each], tuple) for each in readers[number])
+    }
+
+
+def _read_in_gaps(
+    scene: Scene, keys: Sequence[Hashable], readers: Sequence[Sequence[int]]
+) -> dict[int, Hashable]:
+    """Nodes of no step that are read in one gap alone, such as gradients on the way there."""
     found: dict[int, Hashable] = {}
     for number in reversed(range(len(scene.nodes))):
         node = scene.nodes[number]
