@@ -29,12 +29,16 @@ def at_depth(scene: Scene, depth: Depth) -> Scene:
         return scene
     if depth is None:
         is_small = len(scene.nodes) <= MOST_IN_FULL
-        return scene if scene.steps or is_small else once_each(scene)
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+        return scene if is_small else _with_repeats_once(scene)
+    if type(depth) is not int or depth < 0:
         raise RenderError(
             f"cannot draw depth={depth!r}",
             hint='0 for the outermost name scopes, 1 for those within, ..., or "all"',
             where="",
         )
-    shallow = collapsed(scene, depth)
-    return shallow if scene.steps else once_each(shallow)
+    return _with_repeats_once(collapsed(scene, depth))
+
+
+def _with_repeats_once(scene: Scene) -> Scene:
+    """Time steps are repeated on purpose, and what has frames of its own keeps them."""
+    return scene if scene.steps or scene.groups else once_each(scene)

@@ -106,6 +106,9 @@ BANDS: dict[str, tuple[str, str]] = {
     "update": ("#eff9f5", "#00795a"),
     "step": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
+    "fusion": ("#fffdf4", "#7a6a2b"),
+    "loop": ("#f2f6fb", "#0072b2"),
+    "branch": ("#fbf3fa", "#8d4f86"),
     "repeat": ("#eef3ea", "#3f6b2a"),
 }
 """Fill and text of the areas behind nodes."""
