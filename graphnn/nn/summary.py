@@ -151,9 +151,7 @@ class Summary:
             for cells in self._table()
         )
         totals = "<br>".join(escape(line.strip()) for line in self._totals())
-        return (
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{totals}</p>"
-        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{totals}</p>"
 
     def __repr__(self) -> str:
         return f"<Summary of {self.name}: {len(self.rows)} layers, {self.parameters:,} parameters>"
@@ -211,7 +209,7 @@ def bytes_words(count: Size) -> str:
 
 def summary_of(model: Module, inputs: Any, depth: int | None = None) -> Summary:
     """The summary of a model for what it is called with; see :meth:`Module.summary`."""
-    if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
+    if depth is not None and (type(depth) is not int or depth < 0):
         raise ArgumentError(
             f"{type(model).__name__}.summary: depth={depth!r}",
             hint="how many layers inside of each other to list: 1, 2, ...; None for all",

@@ -50,9 +50,9 @@ def cluster_tree(scene: Scene) -> Cluster:
     said = dict(scene.scopes)
     root = Cluster()
     known: dict[tuple[Step, ...], Cluster] = {(): root}
-    for index, node in enumerate(scene.nodes):
+    for index, box in enumerate(scene.nodes):
         way: tuple[Step, ...] = ()
-        for step in _way(scene.nodes[index], around, depth, population):
+        for step in _way(box, around, depth, population):
             outer, way = known[way], (*way, step)
             if way not in known:
                 known[way] = _opened(scene, step, said)

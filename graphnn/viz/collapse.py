@@ -30,21 +30,23 @@ def collapsed(scene: Scene, depth: int) -> Scene:
         inside = len(parts) > depth and node.kind not in ("input", "elision")
         place = (tuple(parts[: depth + 1]), node.role, node.step, node.lane, node.group)
         keys.append(place if inside else index)
-    parts = parts_in_order(scene, _with_shared_apart(scene, keys))
-    wiring = _wiring(scene, parts)
-    boxes = []
-    for members, inside in zip(parts, wiring, strict=True):
-        key = keys[members[0]]
-        if len(members) == 1 or not isinstance(key, tuple):
-            boxes += [(scene.nodes[each], [each]) for each in members]
-        else:
-            boxes.append((_box(scene, members, inside, "/".join(key[0])), members))
+    together = parts_in_order(scene, _with_shared_apart(scene, keys))
+    said = dict(scene.scopes)
+    boxes: list[tuple[SceneNode, Sequence[int]]] = []
+    for members, wiring in zip(together, _wiring(scene, together), strict=True):
+        box = scene.nodes[members[0]]
+        if len(members) > 1:
+            scope = "/".join(box.scope.split("/")[: depth + 1])
+            box = _box([scene.nodes[each] for each in members], wiring, scope, said.get(scope, ""))
+        boxes.append((box, members))
     return contracted(scene, boxes)
 
 
 def _wiring(scene: Scene, parts: Sequence[Sequence[int]]) -> list[Hashable]:
     """By part: the edges inside of it, by the places of their ends in it."""
-    place = {each: (part, at) for part, members in enumerate(parts) for at, each in enumerate(members)}
+    place = {
+        each: (part, at) for part, members in enumerate(parts) for at, each in enumerate(members)
+    }
     inside: list[list[tuple[int, int]]] = [[] for _ in parts]
     for edge in scene.edges:
         (part, at), (other, to) = place[edge.source], place[edge.target]
@@ -71,10 +73,8 @@ def _with_shared_apart(scene: Scene, keys: Sequence[Hashable]) -> list[Hashable]
     return apart
 
 
-def _box(scene: Scene, members: Sequence[int], wiring: Hashable, scope: str) -> SceneNode:
+def _box(nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str) -> SceneNode:
     """The box that stands for a scope, or for one call of it."""
-    nodes = [scene.nodes[each] for each in members]
-    said = dict(scene.scopes).get(scope, "")
     first = next((node for node in nodes if node.kind == "operation"), nodes[0])
     around, _, name = scope.rpartition("/")
     words = Counter(node.label for node in nodes if node.kind not in ("parameter", "constant"))
@@ -101,12 +101,13 @@ def _box(scene: Scene, members: Sequence[int], wiring: Hashable, scope: str) -> 
 
 
 def content_of(node: SceneNode) -> Hashable:
-    """What a box computes, whatever it and its weights are called."""
+    """What a box computes, whatever it is called and whoever reads it."""
     if node.subject is None:
-        return (node.kind, node.role, node.is_output, node.signature or node.label)
+        label = node.label if node.signature is None else ""
+        return (node.kind, node.role, label, node.signature)
     value = node.subject.node
     if node.kind == "parameter":
-        return (node.kind, node.role, node.is_output, value.spec)
+        return (node.kind, node.role, value.spec)
     attrs = tuple(sorted(value.attrs.items()))
     word = label_of(value.op.name, value)  # with the scalars that it reads
-    return (node.kind, node.role, node.is_output, word, value.spec, attrs)
+    return (node.kind, node.role, word, value.spec, attrs)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.geometry import Window
 from graphnn.viz.quotient import contracted
 from graphnn.viz.scene import Scene, SceneNode
-from graphnn.viz.scopes import image_text
+from graphnn.viz.scopes import image_text, value_of
 from graphnn.viz.style import shorten
 
 __all__ = ["with_whole_convolutions"]
@@ -76,17 +75,13 @@ def _absorb_bias(
                 owner[each] = addition
 
 
-def _value(node: SceneNode) -> Node | None:
-    return node.subject.node if node.subject is not None else None
-
-
 def _is_convolution(node: SceneNode) -> bool:
-    value = _value(node)
+    value = value_of(node)
     return value is not None and value.op.name == "conv" and node.role == "forward"
 
 
 def _is_mere_reshape(node: SceneNode) -> bool:
-    value = _value(node)
+    value = value_of(node)
     is_plain = node.role == "forward" and not node.is_output
     if value is None or value.op.name != "reshape" or not is_plain:
         return False
@@ -95,7 +90,7 @@ def _is_mere_reshape(node: SceneNode) -> bool:
 
 def _with_window(node: SceneNode) -> SceneNode:
     """The size of the window beside the name of what slides one: ``max_pool 2×2``."""
-    value = _value(node)
+    value = value_of(node)
     if value is None or node.role != "forward":
         return node
     if value.op.name == "conv":
@@ -113,7 +108,7 @@ def _with_window(node: SceneNode) -> SceneNode:
 
 def _with_size(node: SceneNode) -> SceneNode:
     """``20@24×24`` in place of ``f32[batch, 20, 24, 24]``."""
-    value = _value(node)
+    value = value_of(node)
     if value is None or not isinstance(value.spec, TensorSpec) or node.kind == "parameter":
         return node
     size = image_text(value.spec)

@@ -30,9 +30,8 @@ def at_depth(scene: Scene, depth: Depth) -> Scene:
         return scene
     if depth is None:
         is_small = len(scene.nodes) <= MOST_IN_FULL
-        return scene if scene.steps or is_small else once_each(scene)
-    shallow = collapsed(scene, depth)
-    return shallow if scene.steps else once_each(shallow)
+        return scene if is_small else _with_repeats_once(scene)
+    return _with_repeats_once(collapsed(scene, depth))
 
 
 def check_depth(depth: object) -> None:
@@ -44,3 +43,8 @@ def check_depth(depth: object) -> None:
             hint='0 for the outermost name scopes, 1 for those within, ..., or "all"',
             where="",
         )
+
+
+def _with_repeats_once(scene: Scene) -> Scene:
+    """Time steps are repeated on purpose, and what has frames of its own keeps them."""
+    return scene if scene.steps or scene.groups else once_each(scene)

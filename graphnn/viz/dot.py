@@ -51,7 +51,9 @@ def flowing_dot(scene: Scene) -> str:
     for edge in scene.edges:
         label = {"label": escape(f" {edge.label} ")} if edge.label else {}
         weight = {"weight": "8"} if edge.kind in MAIN_WAY else {}
-        graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label, **weight)
+        graph.edge(
+            f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label, **weight
+        )
     return str(graph.source)
 
 

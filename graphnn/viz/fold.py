@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import sqrt
 
 from graphnn.viz.layout import Band, Box, Layout, Route
@@ -121,9 +122,7 @@ class _Folding:
         return Layout(boxes, tuple(routes), bands, self._width, self._height)
 
     def _part_of(self, y: float) -> int:
-        return next(
-            part for part, limit in enumerate(self._limits[1:]) if y <= limit
-        )
+        return next(part for part, limit in enumerate(self._limits[1:]) if y <= limit)
 
     def _find_crossings(self) -> list[_Crossing]:
         found = []
@@ -180,7 +179,7 @@ class _Folding:
             left, right = _span(spans[column])
             self._shift.append((x - left, self._room - self._limits[column]))
             x += right - left + MARGIN
-        heights = [b - a for a, b in zip(self._limits, self._limits[1:], strict=False)]
+        heights = [b - a for a, b in pairwise(self._limits)]
         self._bottom = [self._room + height for height in heights]
         self._width = x
         self._height = max(self._bottom) + self._room
@@ -211,9 +210,11 @@ class _Folding:
         label_at = self._layout.routes[crossing.edge].label_at
         if label_at is not None:
             column = self._part_of(label_at[1])
-            label_at = (side, (low + high) / 2) if column not in (
-                crossing.first, crossing.last
-            ) else self._moved([label_at], column)[0]
+            label_at = (
+                (side, (low + high) / 2)
+                if column not in (crossing.first, crossing.last)
+                else self._moved([label_at], column)[0]
+            )
         return Route((*leaving, *_rounded(corners), *arriving[1:]), True, label_at)
 
 
@@ -238,10 +239,7 @@ def _divided(piece: Sequence[Point], at: float) -> tuple[list[Point], list[Point
     """One cubic curve as two (de Casteljau's algorithm)."""
     above, below, level = [piece[0]], [piece[-1]], list(piece)
     while len(level) > 1:
-        level = [
-            (a[0] + (b[0] - a[0]) * at, a[1] + (b[1] - a[1]) * at)
-            for a, b in zip(level, level[1:], strict=False)
-        ]
+        level = [(a[0] + (b[0] - a[0]) * at, a[1] + (b[1] - a[1]) * at) for a, b in pairwise(level)]
         above.append(level[0])
         below.append(level[-1])
     return above, below[::-1]

@@ -24,6 +24,7 @@ from graphnn.ops.constants import constant
 from graphnn.ops.leaves import input_like
 from graphnn.viz.expression import formula
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
+from graphnn.viz.scopes import value_of
 from graphnn.viz.style import shorten
 
 __all__ = ["with_derivatives"]
@@ -50,10 +51,10 @@ def with_derivatives(scene: Scene) -> Scene:
         raise RenderError(
             f"derivatives=True is for small expressions of up to {MOST_BOXES} boxes, "
             f"this one has {len(scene.nodes):,}",
-            hint="draw a part of it, or the graph with its gradient: gn.Graph(inputs, gn.grad(...))",
+            hint="draw a part of it, or the nodes that gn.grad gives",
             where="",
         )
-    values = [node.subject.node if node.subject is not None else None for node in scene.nodes]
+    values = [value_of(node) for node in scene.nodes]
     names = _names(scene, values)
     edges = [_labelled(edge, scene, values, names) for edge in scene.edges]
     whole = _of_the_result(scene, edges, values, names)
@@ -177,13 +178,13 @@ def _of_the_result(
 ) -> dict[int, str]:
     """By box: the derivative of the one result by it, as a sum of products along the ways there."""
     results = [
-        index
+        (index, names[value])
         for index, (node, value) in enumerate(zip(scene.nodes, values, strict=True))
-        if node.is_output and value in names
+        if node.is_output and value is not None and value in names
     ]
     if len(results) != 1:
         return {}
-    (result,) = results
+    ((result, top),) = results
     terms: dict[int, list[tuple[str, ...]] | None] = {result: [()]}
     leaving: dict[int, list[SceneEdge]] = {}
     for edge in edges:
@@ -191,7 +192,6 @@ def _of_the_result(
     for index in reversed(range(len(values))):
         if index != result and index in leaving:
             terms[index] = _along(leaving[index], terms)
-    top = names[values[result]] if (value := values[result]) is not None else ""
     found = {}
     for index, products in terms.items():
         value = values[index]

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from graphnn.viz.collapse import content_of
-from graphnn.viz.quotient import contracted, parts_in_order
+from graphnn.viz.quotient import contracted, moved, parts_in_order
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup
 
 __all__ = ["once_each"]
 
 LONGEST_PERIOD = 24
 """Boxes and scopes that one block consists of, at most; so the search is linear."""
+PERIODS = np.arange(LONGEST_PERIOD + 1)
 FEWEST_REPEATS = 3
 FEWEST_HIDDEN = 4
 """Boxes that must disappear for a frame to be worth it."""
@@ -41,7 +45,7 @@ def once_each(scene: Scene) -> Scene:
 
 
 def _once_each_at(scene: Scene, level: int) -> Scene:
-    """The same for blocks of scopes inside of `level` others, and of operations among them."""
+    """The same for blocks of scopes inside of `level` others, and of boxes among them."""
     units = _units(scene, level)
     search = _Search(scene, units, level)
     runs = search.runs()
@@ -49,26 +53,24 @@ def _once_each_at(scene: Scene, level: int) -> Scene:
         return scene
     groups = list(scene.groups)
     nodes = list(scene.nodes)
-    dropped: set[int] = set()
+    for index, drawn in enumerate(search.drawn):
+        if nodes[index].is_output and not nodes[drawn].is_output:
+            nodes[drawn] = replace(nodes[drawn], is_output=True)
     for run in runs:
-        end = run.first + run.period
-        drawn = [each for unit in units[run.first : end] for each in unit]
-        last = [each for unit in units[end + run.period * (run.count - 2) :][: run.period] for each in unit]
-        dropped.update(
-            each for unit in units[end : run.first + run.period * run.count] for each in unit
+        first, last = (
+            [each for unit in units[start : start + run.period] for each in unit]
+            for start in (run.first, run.first + run.period * (run.count - 1))
         )
-        around = nodes[drawn[0]].group
-        groups.append(_group(scene, drawn, last, level, run.count, around))
-        for each in drawn:
-            if nodes[each].group == around:
-                nodes[each] = replace(nodes[each], group=len(groups) - 1)
-    kept = [index for index in range(len(nodes)) if index not in dropped]
-    whole = replace(scene, edges=search.edges(), groups=tuple(groups))
-    parts = [(nodes[index], [index]) for index in kept]
-    for place, (box, members) in enumerate(parts):
-        if box.origin is not None:
-            parts[place] = (replace(box, origin=search.drawn[box.origin]), members)
-    return contracted(whole, parts)
+        groups.append(_group(scene, first, last, level, run.count))
+        for each in first:
+            nodes[each] = replace(nodes[each], group=len(groups) - 1)
+    parts = []
+    for index, box in enumerate(nodes):
+        if search.drawn[index] == index:
+            origin = None if box.origin is None else search.drawn[box.origin]
+            moved_box = box if origin == box.origin else replace(box, origin=origin)
+            parts.append((moved_box, [index]))
+    return contracted(replace(scene, edges=search.edges(), groups=tuple(groups)), parts)
 
 
 def _units(scene: Scene, level: int) -> list[list[int]]:
@@ -87,7 +89,6 @@ def _group(
     last: Sequence[int],
     level: int,
     count: int,
-    around: int | None,
 ) -> SceneGroup:
     names = [
         dict.fromkeys(
@@ -98,14 +99,16 @@ def _group(
         for block in (first, last)
     ]
     words = [" + ".join(each) for each in names]
+    if not any(words) and len(first) == 1 and scene.nodes[first[0]].subject is None:
+        words = [scene.nodes[block[0]].label for block in (first, last)]  # collapsed scopes
     role = scene.nodes[first[0]].role
     label = " … ".join(dict.fromkeys(word for word in words if word))
-    label = f"{label} {role}" if label and role != "forward" else label
+    label = f"{label} {role}" if label and role not in ("forward", *label.split()) else label
     return SceneGroup(
         f"{label}  × {count}".strip(),
         "repeat",
         f"{count} equal blocks, one after another; the first is drawn",
-        around,
+        scene.nodes[first[0]].group,
     )
 
 
@@ -133,11 +136,9 @@ class _Search:
 
     def edges(self) -> tuple[SceneEdge, ...]:
         """The scene's edges between the boxes that are drawn, and none from a block's end back."""
-        moved = (
-            replace(edge, source=self.drawn[edge.source], target=self.drawn[edge.target])
-            for edge in self._scene.edges
-        )
-        return tuple(edge for edge in moved if edge.lag or self._at[edge.source] <= self._at[edge.target])
+        drawn, at = self.drawn, self._at
+        edges = (moved(e, drawn[e.source], drawn[e.target]) for e in self._scene.edges)
+        return tuple(edge for edge in edges if edge.lag or at[edge.source] <= at[edge.target])
 
     def _numbered_contents(self, level: int) -> list[int]:
         numbers: dict[Hashable, int] = {}
@@ -157,11 +158,12 @@ class _Search:
     def runs(self) -> list[_Run]:
         """The runs worth a frame; what is drawn in place of what is noted on the way."""
         equal = self._lengths()
-        found, start = [], 0
-        while start < len(self._units):
-            run = self._best(start, equal)
+        hopeful = np.flatnonzero((equal >= (FEWEST_REPEATS - 1) * PERIODS)[:, 1:].any(axis=1))
+        found: list[_Run] = []
+        end = 0
+        for start in hopeful.tolist():
+            run = self._best(start, equal) if start >= end else None
             if run is None:
-                start += 1
                 continue
             found.append(run)
             for block in range(1, run.count):
@@ -170,28 +172,25 @@ class _Search:
                     other = self._units[run.first + block * run.period + unit]
                     for each, member in zip(first, other, strict=True):
                         self.drawn[member] = each
-            start = run.first + run.period * run.count
+            end = run.first + run.period * run.count
         return found
 
-    def _lengths(self) -> list[list[int]]:
-        """By period and unit: how many units in a row equal those one period later."""
-        contents = self._contents
-        table = [[]]
-        for period in range(1, LONGEST_PERIOD + 1):
-            lengths = [0] * (len(contents) + 1)
-            for unit in reversed(range(len(contents) - period)):
-                same = contents[unit] == contents[unit + period]
-                lengths[unit] = lengths[unit + 1] + 1 if same else 0
-            table.append(lengths)
+    def _lengths(self) -> NDArray[np.int64]:
+        """By unit and period: how many units in a row equal those one period later."""
+        contents = np.array(self._contents, np.int64)
+        table = np.zeros((len(contents) + 1, LONGEST_PERIOD + 1), np.int64)
+        for period in range(1, min(LONGEST_PERIOD, len(contents) - 1) + 1):
+            differs = np.flatnonzero(contents[:-period] != contents[period:])
+            places = np.arange(len(contents) - period)
+            ends = np.append(differs, len(places))[np.searchsorted(differs, places)]
+            table[: len(places), period] = ends - places
         return table
 
-    def _best(self, start: int, equal: Sequence[Sequence[int]]) -> _Run | None:
+    def _best(self, start: int, equal: NDArray[np.int64]) -> _Run | None:
         """The run from a unit on that hides the most boxes; of equal ones, the shortest blocks."""
         best, most = None, 0
-        for period in range(1, LONGEST_PERIOD + 1):
-            count = equal[period][start] // period + 1
-            if count < FEWEST_REPEATS:
-                continue
+        for period in np.flatnonzero(equal[start] >= (FEWEST_REPEATS - 1) * PERIODS)[1:].tolist():
+            count = int(equal[start, period]) // period + 1
             size = sum(len(unit) for unit in self._units[start : start + period])
             if (count - 1) * size <= max(most, FEWEST_HIDDEN - 1):
                 continue
@@ -211,9 +210,7 @@ class _Search:
                     return block
         return count
 
-    def _reads_alike(
-        self, before: int, after: int, start: int, period: int, is_last: bool
-    ) -> bool:
+    def _reads_alike(self, before: int, after: int, start: int, period: int, is_last: bool) -> bool:
         """Whether a box reads what its counterpart in the block before reads, one block later.
 
         The first block reads what comes before all of them; what the backward pass of the last one

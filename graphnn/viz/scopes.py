@@ -10,17 +10,17 @@ from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.core.state import Parameter
 from graphnn.viz.scene import Scene, SceneNode
 
-__all__ = ["image_text", "scoped", "size_text"]
+__all__ = ["image_text", "scoped", "value_of"]
 
 
-def scoped(scene: Scene, titles: Mapping[str, str]) -> Scene:
+def scoped(scene: Scene, layers: Mapping[str, str]) -> Scene:
     """The scene with weights in the scopes that read them, and sizes in the frames of scopes.
 
     Parameters
     ----------
     scene : Scene
-    titles : mapping of str to str
-        By scope, what it is, such as ``"Dense(64, 32)"``.
+    layers : mapping of str to str
+        By path, such as ``"layers.0"``, what it is, such as ``"Dense(64, 32)"``.
     """
     if scene.steps:
         return scene  # which has lanes, not frames
@@ -34,7 +34,7 @@ def scoped(scene: Scene, titles: Mapping[str, str]) -> Scene:
         else node
         for index, node in enumerate(scene.nodes)
     )
-    return replace(scene, nodes=nodes, scopes=_described(replace(scene, nodes=nodes), titles))
+    return replace(scene, nodes=nodes, scopes=_described(replace(scene, nodes=nodes), layers))
 
 
 def _named_inside(node: SceneNode) -> SceneNode:
@@ -53,7 +53,7 @@ def _shared(scopes: Sequence[str]) -> str:
     return "/".join(first)
 
 
-def _described(scene: Scene, titles: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _described(scene: Scene, layers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """By scope: what it is, how many parameters it has, and the shape of what leaves it."""
     members: dict[str, list[int]] = {}
     for index, node in enumerate(scene.nodes):
@@ -74,7 +74,11 @@ def _described(scene: Scene, titles: Mapping[str, str]) -> tuple[tuple[str, str]
     described = []
     for scope, inside_it in members.items():
         left = [scene.nodes[index] for index in leaving.get(scope, ())]
-        words = [titles.get(scope, ""), parameters_text(scene, inside_it), _leaving_text(left)]
+        words = [
+            layers.get(scope.replace("/", "."), ""),
+            parameters_text(scene, inside_it),
+            _leaving_text(left),
+        ]
         described.append((scope, "  ".join(word for word in words if word)))
     return tuple(described)
 
@@ -87,13 +91,15 @@ def _around(scope: str) -> list[str]:
 
 def parameters_text(scene: Scene, members: Sequence[int]) -> str:
     """How many numbers the parameters among boxes hold; nothing if there is none."""
-    found = {
-        node.subject.node: None
-        for node in (scene.nodes[each] for each in members)
-        if node.subject is not None and isinstance(node.subject.node, Parameter)
-    }
-    count = sum(each.array.size for each in found if isinstance(each, Parameter))
+    values = (value_of(scene.nodes[each]) for each in members)
+    found = dict.fromkeys(value for value in values if isinstance(value, Parameter))
+    count = sum(each.array.size for each in found)
     return f"{count:,} parameters" if found else ""
+
+
+def value_of(node: SceneNode) -> Node | None:
+    """Whose value a box shows; None for one that stands for many."""
+    return node.subject.node if node.subject is not None else None
 
 
 def size_text(node: Node) -> str:
@@ -101,7 +107,7 @@ def size_text(node: Node) -> str:
     spec = node.spec
     if isinstance(spec, TupleSpec):
         return ", ".join(shape_text(each.shape) for each in spec.elements)
-    return image_text(spec) or shape_text(spec.shape)
+    return image_text(spec) or (shape_text(spec.shape) if spec.shape else "scalar")
 
 
 def image_text(spec: TensorSpec) -> str:
@@ -113,7 +119,6 @@ def image_text(spec: TensorSpec) -> str:
 
 
 def _leaving_text(nodes: Sequence[SceneNode]) -> str:
-    values = [node.subject.node for node in nodes if node.subject is not None]
-    if len(values) != 1 or isinstance(values[0], Parameter):
-        return ""
-    return f"→ {size_text(values[0])}"
+    values = [value_of(node) for node in nodes]
+    value = values[0] if len(values) == 1 else None
+    return "" if value is None or isinstance(value, Parameter) else f"→ {size_text(value)}"

@@ -20,6 +20,7 @@ from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
 from graphnn.viz.scopes import scoped
 from graphnn.viz.steps import Steps, check_steps, scene_in_steps
+from graphnn.viz.style import MOST_CHARACTERS
 from graphnn.viz.tree import tree_text
 
 __all__ = ["Drawable", "as_drawable"]
@@ -33,7 +34,7 @@ class Drawable:
     ----------
     content : Graph or Program
     layers : mapping of str to str
-        For a model: by name scope, which layer it is, such as ``"Dense(64, 32)"``.
+        For a model: by path, which layer it is, such as ``"Dense(64, 32)"``.
     title : str
         What stands above the picture if the user gives nothing else; may be empty.
     """
@@ -103,8 +104,10 @@ def _unknown(thing: Any, leaves: list[Any]) -> str:
     """What is wrong with a thing: itself, or what lies in it."""
     kind = type(thing).__name__
     if not leaves:
-        return f"cannot draw an empty {kind}" if isinstance(thing, list | tuple | dict) else (
-            f"cannot draw {kind}"
+        return (
+            f"cannot draw an empty {kind}"
+            if isinstance(thing, list | tuple | dict)
+            else (f"cannot draw {kind}")
         )
     wrong = next(leaf for leaf in leaves if not isinstance(leaf, Node))
     return f"cannot draw {kind}" + (
@@ -121,21 +124,23 @@ def _model(model: Module, inputs: Any) -> Drawable:
             where="",
         )
     graph = call_of(model, inputs).graph
-    layers = {
-        path.replace(".", "/"): repr(module) for path, module in model.named_modules() if path
-    }
+    layers = {path: _described(module) for path, module in model.named_modules() if path}
     parameters = (node for node in graph.nodes if isinstance(node, Parameter))
     count = sum(each.array.size for each in parameters)
     return Drawable(graph, layers, f"{name}: {count:,} parameters")
+
+
+def _described(module: Module) -> str:
+    """A layer with its sizes; of one that holds many others, the class."""
+    text = repr(module)
+    return text if len(text) <= MOST_CHARACTERS else type(module).__name__
 
 
 def _function(function: Function, inputs: Any) -> Drawable:
     name = function.__name__
     if inputs is not None:
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
-        traced = (
-            function.trace(**inputs) if isinstance(inputs, dict) else function.trace(*given)
-        )
+        traced = function.trace(**inputs) if isinstance(inputs, dict) else function.trace(*given)
         return Drawable(traced, title=name)
     programs = function.programs
     if not programs:

@@ -18,8 +18,7 @@ def tree_text(scene: Scene) -> str:
         # Frames and boxes by their first box: sources before what reads them.
         parts: list[Cluster | int] = [*cluster.members, *cluster.inside]
         parts.sort(key=lambda part: part if isinstance(part, int) else _first(part))
-        ends = [index == len(parts) - 1 for index in range(len(parts))]
-        pending.extend((prefix, is_last, part) for is_last, part in reversed([*zip(ends, parts)]))
+        pending.extend((prefix, part is parts[-1], part) for part in reversed(parts))
 
     put("", cluster_tree(scene))
     while pending:
