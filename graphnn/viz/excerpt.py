@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from graphnn.viz.history import Stage
@@ -33,6 +33,9 @@ def excerpts(before: Stage, after: Stage) -> tuple[Excerpt, Excerpt]:
     now = {was: number for number, was in enumerate(after.same) if was is not None}
     near_removed = _with_neighbours(before.scene, removed)
     near_added = _with_neighbours(after.scene, added)
+    lost, gained = _rewired(before.scene, after.scene, now)
+    near_removed |= lost
+    near_added |= gained
     left = near_removed | {each for n in near_added if (each := after.same[n]) is not None}
     right = near_added | {now[each] for each in near_removed if each in now}
     return (
@@ -47,6 +50,20 @@ def _with_neighbours(scene: Scene, chosen: Set[int]) -> set[int]:
         if edge.source in chosen or edge.target in chosen:
             found |= {edge.source, edge.target}
     return found
+
+
+def _rewired(before: Scene, after: Scene, now: Mapping[int, int]) -> tuple[set[int], set[int]]:
+    """Both ends of edges that are gone, and that are new, between boxes that stay."""
+    earlier = {
+        (now[edge.source], now[edge.target]): edge
+        for edge in before.edges
+        if edge.source in now and edge.target in now
+    }
+    later = {(edge.source, edge.target) for edge in after.edges}
+    stay = set(now.values())
+    lost = {n for pair, edge in earlier.items() if pair not in later for n in (edge.source, edge.target)}
+    gained = {n for pair in later if pair not in earlier and stay.issuperset(pair) for n in pair}
+    return lost, gained
 
 
 def _part(scene: Scene, chosen: Set[int], tones: dict[int, str]) -> Excerpt:

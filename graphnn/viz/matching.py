@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 
 from graphnn.core.provenance import provenance
+from graphnn.core.text import attrs_text
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["matched"]
@@ -107,7 +108,7 @@ def _kind(node: SceneNode) -> Hashable:
     if node.subject is None:
         return node.label
     made = node.subject.node
-    return made.op.name, str(made.spec), node.label
+    return made.op.name, attrs_text(made), str(made.spec), node.label
 
 
 def _likeness(node: SceneNode) -> Hashable:
