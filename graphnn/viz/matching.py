@@ -37,15 +37,24 @@ class _Matching:
         before, after = self._scenes
         if before is after:
             return tuple(range(len(after.nodes)))
-        self._pair(self._identity)
+        self._pair(self._outside)
         for _ in range(ROUNDS):
             size = len(self._same[1])
             self._along(self._reads, backwards=False)
             self._along(self._readers, backwards=True)
             if len(self._same[1]) == size:
                 break
+        self._pair(self._identity)
         self._pair(lambda side, index: _likeness(self._scenes[side].nodes[index]), is_strict=True)
         return tuple(self._same[1].get(index) for index in range(len(after.nodes)))
+
+    def _outside(self, side: int, index: int) -> Hashable:
+        """A node that is in no body: bodies of different loops may share nodes and arguments."""
+        scene = self._scenes[side]
+        group = scene.nodes[index].group
+        while group is not None and scene.groups[group].kind == "fusion":
+            group = scene.groups[group].parent
+        return self._identity(side, index) if group is None else None
 
     def _identity(self, side: int, index: int) -> Hashable:
         subject = self._scenes[side].nodes[index].subject
