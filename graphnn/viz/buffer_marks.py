@@ -48,15 +48,15 @@ class BufferMarks:
                     lines.append(f"reused: {view.buffer} lies where {before} lay")
         return list(dict.fromkeys(badges)), lines
 
-    def strip(self, numbers: Sequence[range | None]) -> Strip | None:
+    def strip(self, numbers: Sequence[range | None]) -> Strip:
         """Bytes that are live at every instruction, and the buffers that they are in.
 
         ``numbers`` are those of the instructions of every box; None for what is not computed. A
         box of several, a loop that is not laid open, has the most that is live at one of them.
         """
         report = self._report
-        if report is None:
-            return None
+        if report is None:  # an order, but no plan yet
+            return Strip("", "B", tuple(None if each is None else 0.0 for each in numbers))
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for box, inside in enumerate(numbers):

@@ -167,7 +167,7 @@ class _Listing:
                 self.routes[number] = self._outside(edge.source, edge.target)
         rows = [(line.members, line.top, line.bottom) for line in self.lines if line.members]
         width = self.right
-        if self.scene.strip is not None and rows:
+        if self.scene.strip is not None and self.scene.strip.title and rows:
             bands, width = strip_bands(self.scene.strip, rows, self.right + 3 * PAD)
             self.bands += bands
         routes = tuple(route for route in self.routes if route is not None)

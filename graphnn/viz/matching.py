@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 
 from graphnn.core.provenance import provenance
+from graphnn.core.text import attrs_text
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["matched"]
@@ -36,15 +37,24 @@ class _Matching:
         before, after = self._scenes
         if before is after:
             return tuple(range(len(after.nodes)))
-        self._pair(self._identity)
+        self._pair(self._outside)
         for _ in range(ROUNDS):
             size = len(self._same[1])
             self._along(self._reads, backwards=False)
             self._along(self._readers, backwards=True)
             if len(self._same[1]) == size:
                 break
+        self._pair(self._identity)
         self._pair(lambda side, index: _likeness(self._scenes[side].nodes[index]), is_strict=True)
         return tuple(self._same[1].get(index) for index in range(len(after.nodes)))
+
+    def _outside(self, side: int, index: int) -> Hashable:
+        """A node that is in no body: bodies of different loops may share nodes and arguments."""
+        scene = self._scenes[side]
+        group = scene.nodes[index].group
+        while group is not None and scene.groups[group].kind == "fusion":
+            group = scene.groups[group].parent
+        return self._identity(side, index) if group is None else None
 
     def _identity(self, side: int, index: int) -> Hashable:
         subject = self._scenes[side].nodes[index].subject
@@ -107,7 +117,7 @@ def _kind(node: SceneNode) -> Hashable:
     if node.subject is None:
         return node.label
     made = node.subject.node
-    return made.op.name, str(made.spec), node.label
+    return made.op.name, attrs_text(made), str(made.spec), node.label
 
 
 def _likeness(node: SceneNode) -> Hashable:

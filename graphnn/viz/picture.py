@@ -297,7 +297,7 @@ def render(
         past = (
             HistoryPicture(thing, layout, title)
             if isinstance(thing, History)
-            else StagePicture(thing, layout)
+            else StagePicture.of(thing, layout, title)
         )
         return past if path is None else past.save(path)
     drawable = as_drawable(thing, inputs)
