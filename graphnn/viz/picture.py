@@ -155,8 +155,9 @@ class Picture:
         _write_whole(target, content.encode() if isinstance(content, str) else content)
         return target
 
-    def _repr_svg_(self) -> str:
-        return self.svg
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What notebooks show: the picture, and words where there is no room for it."""
+        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Picture of {len(self.scene.nodes)} nodes, {len(self.scene.edges)} edges>"
@@ -211,8 +212,8 @@ def render(
     thing : Program, Graph, Node, or nested list, tuple or dict of Node
         A program shows the instructions for the sizes of its latest call.
     path : str or path-like, optional
-        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.json`` or
-        ``.txt``. The file appears whole or not at all, with the same bytes every time.
+        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.html``, ``.dot``,
+        ``.json`` or ``.txt``. The file appears whole or not at all, with the same bytes every time.
     layout : {"auto", "dot", "grid"}
         ``"dot"`` lets Graphviz find the positions, which suits up to a few hundred nodes;
         ``"grid"`` is linear in the number of nodes. By default the one that suits.

@@ -49,7 +49,7 @@ class Explorer {
     this.edgeLabels = [...graph.edgeLabels];
     this.labelIndex = new SpatialIndex(this.edgeLabels.flatMap(([, { x, y }]) => [x, y, 0, 0]));
     this.folding = new Folding(graph);
-    this.groupFrames = groupFrames(graph);
+    this.groupFrames = graph.bands.some((band) => graph.groups.some(({ kind }) => kind === band.tone)) ? [] : groupFrames(graph);
     this.camera.graphWidth = graph.width;
     this.camera.graphHeight = graph.height;
     this.canvas.setAttribute("aria-label", `Graph of ${counted(graph.count, "node")} and ${counted(graph.edgeCount, "edge")}: ${clipped(graph.title)}`);
@@ -284,6 +284,7 @@ class Explorer {
   }
 
   #measure() {
+    this.overview.arrange();
     this.camera.width = Math.max(this.canvas.clientWidth, 1);
     this.camera.height = Math.max(this.canvas.clientHeight, 1);
   }
@@ -325,7 +326,7 @@ class Explorer {
       canvas.fillRect(0, 0, canvas.canvas.width, canvas.canvas.height);
       canvas.globalAlpha = 1;
       toPicture();
-      for (const edge of this.related.edges) painter.edge(canvas, edge, zoom);
+      painter.lines(canvas, this.related.lines, camera.seen, zoom, true);
       const lit = [...this.related.nodes.keys()];
       for (const card of new Set(lit.map((node) => folding.cardOf[node]))) {
         if (card >= 0) painter.card(canvas, folding.cards[card], zoom);
@@ -360,24 +361,26 @@ class Explorer {
   }
 }
 
-/** Frames around the boxes of every group, the outer ones first. */
+/** Frames around the boxes of every group and the frames inside it, the outer ones first. */
 function groupFrames(graph) {
-  const frames = graph.groups.map((group) => ({ ...group, left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity, depth: 0 }));
-  for (const frame of frames) frame.depth = frame.parent === null ? 0 : frames[frame.parent].depth + 1;
+  const frames = graph.groups.map((group) => ({ ...group, left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity }));
+  const widen = (frame, left, top, right, bottom) => {
+    frame.left = Math.min(frame.left, left);
+    frame.top = Math.min(frame.top, top);
+    frame.right = Math.max(frame.right, right);
+    frame.bottom = Math.max(frame.bottom, bottom);
+  };
   for (let node = 0; node < graph.count; node++) {
+    const group = graph.columns.group[node];
     const { x, y, width, height } = graph.box(node);
-    for (let at = graph.columns.group[node]; at >= 0; at = graph.groups[at].parent ?? -1) {
-      const frame = frames[at];
-      frame.left = Math.min(frame.left, x);
-      frame.top = Math.min(frame.top, y);
-      frame.right = Math.max(frame.right, x + width);
-      frame.bottom = Math.max(frame.bottom, y + height);
-    }
+    if (group >= 0) widen(frames[group], x - 6, y - 14, x + width + 6, y + height + 6);
   }
-  return frames.filter(({ left }) => left < Infinity).map(({ left, top, right, bottom, ...group }) => {
-    const margin = Math.max(3, 7 - 2 * group.depth);
-    return { ...group, x: left - margin, y: top - margin - 6, width: right - left + 2 * margin, height: bottom - top + 2 * margin + 6 };
-  });
+  for (const frame of [...frames].reverse()) {
+    if (frame.parent !== null) widen(frames[frame.parent], frame.left - 6, frame.top - 14, frame.right + 6, frame.bottom + 6);
+  }
+  return frames
+    .filter(({ left }) => left < Infinity)
+    .map(({ left, top, right, bottom, ...group }) => ({ ...group, x: left, y: top, width: right - left, height: bottom - top }));
 }
 
 /**
@@ -410,8 +413,8 @@ function paintBandNames(canvas, { camera, graph, theme, fonts }) {
     const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
     const y = Math.min(Math.max(top + 12, 14), bottom - 4);
     // Lanes are named below the row of the time steps, which stays at the top.
-    const isBelow = !isStep && steps.length > 0 && y < 30;
-    write(band.label, x, isBelow ? Math.min(30, bottom - 4) : y, theme.bands[band.tone].line);
+    const row = steps.length > 0 && !isStep ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
+    write(band.label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
   });
 }
 
