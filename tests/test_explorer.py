@@ -201,7 +201,8 @@ class Visitor:
             " const s = new OffscreenCanvas(c.width, c.height);"
             " const context = s.getContext('2d', {willReadFrequently: true});"
             " context.drawImage(c, 0, 0);"
-            f" const d = context.getImageData({left}, {top}, {size} || c.width, {size} || c.height);"
+            f" const [w, h] = [{size} || c.width, {size} || c.height];"
+            f" const d = context.getImageData({left}, {top}, w, h);"
             " return [...new Set(new Uint32Array(d.data.buffer))]; })()"
         )
         return {(each & 255, each >> 8 & 255, each >> 16 & 255) for each in found}
