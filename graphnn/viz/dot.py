@@ -15,7 +15,7 @@ from typing import Any
 
 from graphviz import Digraph, escape
 
-from graphnn.viz.drawing import Drawing, Mark, Stroke
+from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke
 from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.painting import Look, looks, scale_text
@@ -73,7 +73,9 @@ def _write_scopes(
             f"n{index}",
             label=_two_lines(node.label, look.text or node.detail),
             tooltip=escape(node.tooltip),
-            **_node_attrs(node.style, width, height, node.is_output, look.fill, look.ink),
+            **_node_attrs(
+                node.style, width, height, node.is_output, node.is_recomputed, look.fill, look.ink
+            ),
         )
     for number, (scope, branch) in enumerate((key, tree[key]) for key in tree if key):
         with graph.subgraph(name=f"{name}_{number}") as cluster:
@@ -88,6 +90,8 @@ def _write_scopes(
 
 def _two_lines(label: str, detail: str) -> str:
     first, second = (escape_html(text).replace("\\", "&#92;") for text in (label, detail))
+    if not detail:
+        return f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT>>'
     return (
         f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/><FONT POINT-SIZE="2"> </FONT><BR/>'
         f'<FONT POINT-SIZE="{DETAIL_SIZE:g}">{second}</FONT>>'
@@ -95,14 +99,26 @@ def _two_lines(label: str, detail: str) -> str:
 
 
 def _node_attrs(
-    style: str, width: float, height: float, is_output: bool, fill: str = "", ink: str = ""
+    style: str,
+    width: float,
+    height: float,
+    is_output: bool,
+    is_dashed: bool,
+    fill: str = "",
+    ink: str = "",
 ) -> dict[str, str]:
     look = NODES[style]
+    styles = ["filled"]
+    if look.radius > 3 and width != height:
+        styles.append("rounded")
+    if is_dashed or style == "elision":
+        styles.append("dashed")
     return {
+        "shape": "circle" if width == height else "box",
         "width": f"{width / INCH:.4f}",
         "height": f"{height / INCH:.4f}",
         "fixedsize": "true",
-        "style": "filled,rounded" if look.radius > 3 else "filled",
+        "style": ",".join(styles),
         "fillcolor": fill or look.fill,
         "color": look.line,
         "penwidth": "2.6" if is_output else "1.2",
@@ -199,6 +215,8 @@ def pinned_dot(drawing: Drawing) -> str:
         _pin_mark(graph, f"n{number}", mark, drawing.height)
     for number, stroke in enumerate(drawing.strokes):
         _pin_stroke(graph, f"l{number}", stroke, drawing.height)
+    for number, pill in enumerate(drawing.pills):
+        _pin_pill(graph, f"p{number}", pill, drawing.height)
     return str(graph.source)
 
 
@@ -210,8 +228,25 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
         tooltip=escape(mark.tooltip),
         pos=f"{x:.2f},{top - y:.2f}",
         **_node_attrs(
-            mark.style, mark.box.width, mark.box.height, mark.is_output, mark.fill, mark.ink
+            mark.style,
+            mark.box.width,
+            mark.box.height,
+            mark.is_output,
+            mark.is_dashed,
+            mark.fill,
+            mark.ink,
         ),
+    )
+
+
+def _pin_pill(graph: Digraph, name: str, pill: Pill, top: float) -> None:
+    x, y = pill.box.center
+    look = _node_attrs(pill.style, pill.box.width, pill.box.height, False, False)
+    graph.node(
+        name,
+        label=escape(pill.text),
+        pos=f"{x:.2f},{top - y:.2f}",
+        **{**look, "style": "filled,rounded", "penwidth": "0.8", "fontsize": f"{SMALL_SIZE:g}"},
     )
 
 
@@ -227,6 +262,18 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
     way += [_short_of_tip(points)] * 2
     curve = " ".join(f"{x:.2f},{top - y:.2f}" for x, y in way)
     graph.edge(*ends, pos=f"e,{tip[0]:.2f},{top - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
+    if stroke.cut_at is not None:
+        x, y = stroke.cut_at
+        graph.node(
+            f"{name}cut",
+            "//",
+            pos=f"{x:.2f},{top - y:.2f}",
+            shape="plain",
+            style="filled",
+            fillcolor="#ffffff",
+            fontcolor=EDGES[stroke.style].line,
+            fontsize=f"{LABEL_SIZE:g}",
+        )
     if stroke.label and stroke.route.label_at is not None:
         # A node of its own: labels of edges would be painted below later edges.
         x, y = stroke.route.label_at

@@ -86,7 +86,8 @@ class SceneNode:
     @property
     def style(self) -> str:
         """Its key in :data:`graphnn.viz.style.NODES`."""
-        return self.kind if self.kind in ("input", "parameter", "constant") else self.role
+        own = ("input", "parameter", "constant", "elision")
+        return self.kind if self.kind in own else self.role
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ NODES: dict[str, NodeStyle] = {
     "tangent": NodeStyle("#f6e3ee", "#a8497f", 6, "tangent"),
     "backward": NodeStyle("#fde2d2", "#d55e00", 6, "backward"),
     "update": NodeStyle("#d3efe4", "#00795a", 6, "update"),
+    "elision": NodeStyle("#ffffff", "#777777", 17, "not drawn"),
 }
 """By a node's style, in the order of the legend."""
 
