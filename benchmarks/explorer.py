@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, sync_playwright
 from written import write
 
 import graphnn as gn
-from graphnn.viz.explorer import Stage, explorer_page
+from graphnn.viz.explorer import PageStage, explorer_page
 
 STEPS = {"1k": 15, "10k": 154, "100k": 1530}
 """Time steps that make about as many nodes."""
@@ -74,7 +74,7 @@ def measure(browser: Browser, name: str, steps: int, folder: Path) -> dict[str, 
     picture = gn.render(lstm(steps))
     scene, layout = picture.scene, picture.layout
     start = time.process_time()
-    content = explorer_page([Stage(name, (), scene, layout)])
+    content = explorer_page([PageStage(name, (), scene, layout)])
     row: dict[str, Any] = {
         "size": name,
         "nodes": len(scene.nodes),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import graphnn as gn
-from graphnn.viz.explorer import Stage, explorer_page
+from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.picture import Picture
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Frame, Overlay, Scene, SceneEdge, SceneGroup, SceneNode, Strip
@@ -105,7 +105,9 @@ def hostile() -> Scene:
 
 
 def page_of(*scenes: Scene) -> str:
-    return explorer_page([Stage(f"stage {i}", (), s, grid_layout(s)) for i, s in enumerate(scenes)])
+    return explorer_page(
+        [PageStage(f"stage {i}", (), s, grid_layout(s)) for i, s in enumerate(scenes)]
+    )
 
 
 def data_of(page: str) -> Any:
@@ -523,8 +525,8 @@ def test_a_slider_leads_through_stages(visit: Any) -> None:
     )
     changes = tuple("added" if i == 3 else "" for i in range(count - 1))
     stages = [
-        Stage("graph", ("as built",), before, grid_layout(before)),
-        Stage(
+        PageStage("graph", ("as built",), before, grid_layout(before)),
+        PageStage(
             "simplify",
             ("x + 0 → x",),
             after,

@@ -21,7 +21,7 @@ from graphnn.viz.layout import Layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, shorten
 
-__all__ = ["SCRIPTS", "Stage", "explorer_page"]
+__all__ = ["SCRIPTS", "PageStage", "explorer_page"]
 
 SCRIPTS = (
     "graph.js",
@@ -54,7 +54,7 @@ SHADES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PageStage:
     """A scene in a series of them, such as what a graph is after one of the compiler's passes.
 
     Attributes
@@ -81,20 +81,33 @@ class Stage:
     changes: tuple[str, ...] = ()
     removed: tuple[int, ...] = ()
 
+    @staticmethod
+    def of(stage: Any, layout: Layout) -> PageStage:
+        """A stage of the history of a program, which has the same attributes, at positions."""
+        return PageStage(
+            stage.name,
+            stage.notes,
+            stage.scene,
+            layout,
+            stage.same,
+            stage.changes,
+            stage.removed,
+        )
 
-def explorer_page(stages: Sequence[Stage]) -> str:
+
+def explorer_page(stages: Sequence[PageStage]) -> str:
     """The page of one scene or of a series of scenes, as the text of an HTML file.
 
     Parameters
     ----------
-    stages : sequence of Stage
+    stages : sequence of PageStage
         At least one; a slider leads through several.
 
     Examples
     --------
     >>> import graphnn as gn
     >>> picture = gn.render(gn.tanh(gn.input("x", shape=(3,))))
-    >>> page = explorer_page([Stage("graph", (), picture.scene, picture.layout)])
+    >>> page = explorer_page([PageStage("graph", (), picture.scene, picture.layout)])
     >>> page.startswith("<!DOCTYPE html>") and "https:" not in page
     True
     """
@@ -119,7 +132,7 @@ def explorer_page(stages: Sequence[Stage]) -> str:
     return page
 
 
-def _stage(stage: Stage, texts: Texts) -> dict[str, Any]:
+def _stage(stage: PageStage, texts: Texts) -> dict[str, Any]:
     return {
         "name": stage.name,
         "notes": list(stage.notes),

@@ -54,6 +54,10 @@ def scene_columns(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
             [*_box(band.box), texts.number(band.tone), texts.number(band.label)]
             for band in layout.bands
         ],
+        "ghosts": [
+            [*_box(ghost.box), ghost.node, ghost.reader, texts.number(ghost.text)]
+            for ghost in layout.ghosts
+        ],
         "groups": plain(scene.groups),
         "overlays": [_overlay(each) for each in scene.overlays],
         "strip": scene.strip
@@ -68,7 +72,10 @@ def scene_columns(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
 def _nodes(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
     nodes, number = scene.nodes, texts.number
     boxes = [_box(box) for box in layout.boxes]
+    written = layout.texts or [(node.label, node.detail) for node in nodes]
     return {
+        "first": [number(first) for first, _ in written],
+        "second": [number(second) for _, second in written],
         **{
             name: [number(getattr(node, name)) for node in nodes]
             for name in ("label", "detail", "kind", "role", "style", "scope", "lane")

@@ -15,7 +15,7 @@ from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
 from graphnn.core.structure import flatten
 from graphnn.viz.drawing import Drawing, drawing_of
-from graphnn.viz.explorer import Stage, explorer_page
+from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
@@ -134,7 +134,7 @@ class Picture:
     @property
     def html(self) -> str:
         """A page in which the picture is explored: one file that needs nothing from outside."""
-        return explorer_page([Stage("", (), self.scene, self.layout)])
+        return explorer_page([PageStage("", (), self.scene, self.layout)])
 
     @property
     def txt(self) -> str:

@@ -46,6 +46,7 @@ class Explorer {
     this.graph = new Graph(this.data.stages[number].scene, this.data.texts);
     const { graph } = this;
     this.nodeIndex = new SpatialIndex(graph.boxes);
+    this.ghostIndex = new SpatialIndex(graph.ghosts.flatMap(({ x, y, width, height }) => [x, y, width, height]));
     this.edgeLabels = [...graph.edgeLabels];
     this.labelIndex = new SpatialIndex(this.edgeLabels.flatMap(([, { x, y }]) => [x, y, 0, 0]));
     this.folding = new Folding(graph);
@@ -159,12 +160,20 @@ class Explorer {
     this.camera.flyTo({ x: x + width / 2, y: y + height / 2, zoom }, this.stillness.matches, () => this.redraw());
   }
 
-  /** The node at a point of the view, or null. */
+  /** The node, or that of the badge, at a point of the view; or null. */
   nodeAt(px, py) {
     const [x, y] = this.camera.toGraph(px, py);
+    const ghosts = this.camera.zoom < NEAR.rounded ? [] : this.ghostsWithin([x, y, x, y]);
+    if (ghosts.length > 0) return ghosts[0].node;
     const near = 3 / this.camera.zoom;
     const found = this.nodeIndex.within(x - near, y - near, x + near, y + near).filter((node) => this.folding.cardOf[node] < 0);
     return found.length === 0 ? null : Math.max(...found);
+  }
+
+  /** Badges in a part of the picture, at boxes that are not folded away. */
+  ghostsWithin(area) {
+    const found = this.ghostIndex.within(...area).map((at) => this.graph.ghosts[at]);
+    return found.filter(({ reader }) => this.folding.cardOf[reader] < 0);
   }
 
   /** The card at a point of the view, or null. */
@@ -334,6 +343,8 @@ class Explorer {
       const area = camera.seen;
       const seen = lit.filter((node) => folding.cardOf[node] < 0 && touches(graph.box(node), area));
       painter.nodes(canvas, seen, zoom);
+      const isLit = (node) => this.related.nodes.has(node);
+      painter.ghosts(canvas, this.ghostsWithin(area).filter(({ node, reader }) => isLit(node) && isLit(reader)), zoom);
       for (const node of seen) {
         const relation = this.related.nodes.get(node);
         this.#ring(canvas, graph.box(node), theme.relations[relation], relation === "selected" ? 3 : 1.8, relation === "recomputed");
@@ -411,9 +422,11 @@ function paintBandNames(canvas, { camera, graph, theme, fonts }) {
     const room = isStep ? every * (right - left) : right - left;
     if (width + 8 > room || bottom - top < 14) return;
     const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
-    const y = Math.min(Math.max(top + 12, 14), bottom - 4);
+    // From afar, a name of this size would hide the first row of a lane.
+    const isAbove = !isStep && camera.zoom < 0.8;
+    const y = Math.min(Math.max(isAbove ? top - 3 : top + 12, 14), bottom - 4);
     // Lanes are named below the row of the time steps, which stays at the top.
-    const row = steps.length > 0 && !isStep ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
+    const row = steps.length > 0 && !isStep && left < 0 ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
     write(band.label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
   });
 }

@@ -54,6 +54,10 @@ class Graph {
     this.bands = scene.bands.map(([x, y, width, height, tone, label]) => ({
       x, y, width, height, tone: texts[tone], label: texts[label],
     }));
+    /** Badges with the names of nodes, at boxes that read them from far away. */
+    this.ghosts = scene.ghosts.map(([x, y, width, height, node, reader, text]) => ({
+      x, y, width, height, node, reader, text: texts[text],
+    }));
     this.groups = scene.groups;
     this.overlays = scene.overlays;
     this.strip = scene.strip;
@@ -77,7 +81,10 @@ class Graph {
     return { x: (way[best] + way[best + 2]) / 2, y: (way[best + 1] + way[best + 3]) / 2 };
   }
 
-  /** A property of a node that is a text: label, detail, kind, role, style, scope or lane. */
+  /**
+   * A property of a node that is a text: label, detail, kind, role, style, scope, lane; or the
+   * first or second line of what its box has room for.
+   */
   text(name, node) {
     return this.texts[this.columns[name][node]];
   }

@@ -34,6 +34,7 @@ class Painter {
     this.lines(canvas, folding.linesAbove, area, scale);
     const nodes = this.app.nodeIndex.within(...area).filter((node) => folding.cardOf[node] < 0);
     this.nodes(canvas, nodes, scale);
+    if (scale >= NEAR.rounded) this.ghosts(canvas, this.app.ghostsWithin(area), scale);
     this.#cuts(canvas, area, scale);
     if (scale >= NEAR.edgeLabels) this.#edgeLabels(canvas, area);
   }
@@ -209,6 +210,25 @@ class Painter {
     if (scale >= NEAR.label) for (const node of nodes) this.#texts(canvas, node, scale);
   }
 
+  /** Badges with the names of what boxes read from far away. */
+  ghosts(canvas, ghosts, scale) {
+    const { graph, theme, fonts } = this.app;
+    canvas.font = `7.5px ${fonts}`;
+    canvas.textAlign = "center";
+    canvas.lineWidth = 0.8;
+    for (const ghost of ghosts) {
+      const look = theme.nodes[graph.text("style", ghost.node)];
+      outline(canvas, ghost, 4);
+      canvas.fillStyle = look.fill;
+      canvas.fill();
+      canvas.strokeStyle = look.line;
+      canvas.stroke();
+      if (scale < NEAR.label) continue;
+      canvas.fillStyle = theme.text;
+      canvas.fillText(clipped(ghost.text), ghost.x + ghost.width / 2, ghost.y + ghost.height / 2 + 2.7);
+    }
+  }
+
   #block(canvas, node, scale) {
     const { boxes } = this.app.graph;
     const at = 4 * node;
@@ -221,12 +241,12 @@ class Painter {
     const { x, y, width, height } = graph.box(node);
     const fill = this.app.fillOf(node);
     const value = this.app.valueText(node);
-    const detail = value ?? graph.text("detail", node);
+    const detail = value ?? graph.text("second", node);
     canvas.fillStyle = fill ? readableOn(fill) : theme.text;
     canvas.textAlign = "center";
     const hasDetail = detail !== "" && scale >= NEAR.detail;
     canvas.font = `${style.labelSize}px ${fonts}`;
-    canvas.fillText(clipped(graph.text("label", node)), x + width / 2, hasDetail ? y + 15 : y + height / 2 + 4, width - 4);
+    canvas.fillText(clipped(graph.text("first", node)), x + width / 2, hasDetail ? y + 15 : y + height / 2 + 4, width - 4);
     if (hasDetail) {
       canvas.font = `${value === null ? "" : "600 "}${style.detailSize}px ${fonts}`;
       canvas.globalAlpha = value === null ? 0.8 : 1;
