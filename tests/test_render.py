@@ -126,7 +126,10 @@ def test_importing_loads_no_drawing_library(tmp_path: Path) -> None:
 
 def test_without_a_path_there_is_a_picture_for_notebooks() -> None:
     picture = picture_of(perceptron())
-    assert picture._repr_svg_() == picture.svg
+    assert picture._repr_mimebundle_() == {
+        "image/svg+xml": picture.svg,
+        "text/plain": repr(picture),
+    }
     assert repr(picture) == f"<Picture of {len(picture.scene.nodes)} nodes, " + (
         f"{len(picture.scene.edges)} edges>"
     )

@@ -70,13 +70,7 @@ def _write_cluster(
             label=_two_lines(node.label, look.text or node.detail),
             tooltip=escape(node.tooltip),
             **_node_attrs(
-                node.style,
-                width,
-                height,
-                node.is_output,
-                node.is_recomputed,
-                look.fill,
-                look.ink,
+                node.style, width, height, node.is_output, node.is_recomputed, look.fill, look.ink
             ),
         )
     for number, inside in enumerate(cluster.inside):

@@ -42,10 +42,10 @@ class Mark:
     tooltip : str
     is_output : bool
         Drawn with a thick line.
-    fill, ink : str
-        ``#rrggbb`` of the area and of the texts, in place of those of the style.
     is_dashed : bool
         Computed once more in the backward pass.
+    fill, ink : str
+        ``#rrggbb`` of the area and of the texts, in place of those of the style.
     """
 
     box: Box
@@ -132,8 +132,8 @@ class Drawing:
     words : tuple of Words
     width, height : float
         Points.
-    tiles : tuple of Tile
     pills : tuple of Pill
+    tiles : tuple of Tile
     """
 
     title: str
@@ -283,9 +283,7 @@ def _explain(scene: Scene, has_ghosts: bool, legend: _Legend) -> None:
         legend.add_pill("parameter", "W", "the same weight, at a step that reads it")
     if any(node.is_recomputed for node in scene.nodes):
         legend.add_mark("forward", "computed once more for the backward pass", is_dashed=True)
-    kinds = {
-        edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")
-    }
+    kinds = {edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")}
     for name, look in EDGES.items():
         if name in kinds:
             legend.add_stroke(name, look.meaning)

@@ -16,11 +16,12 @@ from importlib.resources import files
 from typing import Any
 
 from graphnn.viz.explorer_data import Texts, scene_columns
+from graphnn.viz.heat import NOT_FINITE, heat_color
 from graphnn.viz.layout import Layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, shorten
 
-__all__ = ["SCRIPTS", "Stage", "explorer_page"]
+__all__ = ["SCRIPTS", "PageStage", "explorer_page"]
 
 SCRIPTS = (
     "graph.js",
@@ -48,10 +49,12 @@ SCRIPTS = (
 """The files of ``page/`` that make the page work, in the order in which they are joined."""
 
 
-RAMP=[(0,34,78),(8,51,112),(53,69,108),(79,87,108),(102,105,112),(125,124,120),(148,142,119),(174,163,113),(200,184,102),(229,207,82),(254,232,56)]
-def _color(c): return "#%02x%02x%02x"%c
+SHADES = 64
+"""Colours that an overlay's numbers are told apart by."""
+
+
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PageStage:
     """A scene in a series of them, such as what a graph is after one of the compiler's passes.
 
     Attributes
@@ -78,20 +81,33 @@ class Stage:
     changes: tuple[str, ...] = ()
     removed: tuple[int, ...] = ()
 
+    @staticmethod
+    def of(stage: Any, layout: Layout) -> PageStage:
+        """A stage of the history of a program, which has the same attributes, at positions."""
+        return PageStage(
+            stage.name,
+            stage.notes,
+            stage.scene,
+            layout,
+            stage.same,
+            stage.changes,
+            stage.removed,
+        )
 
-def explorer_page(stages: Sequence[Stage]) -> str:
+
+def explorer_page(stages: Sequence[PageStage]) -> str:
     """The page of one scene or of a series of scenes, as the text of an HTML file.
 
     Parameters
     ----------
-    stages : sequence of Stage
+    stages : sequence of PageStage
         At least one; a slider leads through several.
 
     Examples
     --------
     >>> import graphnn as gn
     >>> picture = gn.render(gn.tanh(gn.input("x", shape=(3,))))
-    >>> page = explorer_page([Stage("graph", (), picture.scene, picture.layout)])
+    >>> page = explorer_page([PageStage("graph", (), picture.scene, picture.layout)])
     >>> page.startswith("<!DOCTYPE html>") and "https:" not in page
     True
     """
@@ -116,15 +132,13 @@ def explorer_page(stages: Sequence[Stage]) -> str:
     return page
 
 
-def _stage(stage: Stage, texts: Texts) -> dict[str, Any]:
+def _stage(stage: PageStage, texts: Texts) -> dict[str, Any]:
     return {
         "name": stage.name,
         "notes": list(stage.notes),
         "scene": scene_columns(stage.scene, stage.layout, texts),
         "same": [-1 if each is None else each for each in stage.same],
-        "changes": [
-            [index, change] for index, change in enumerate(stage.changes) if change
-        ],
+        "changes": [[index, change] for index, change in enumerate(stage.changes) if change],
         "removed": list(stage.removed),
     }
 
@@ -136,7 +150,8 @@ def _style() -> dict[str, Any]:
         "edges": {name: asdict(style) for name, style in EDGES.items()},
         "bands": {name: {"fill": fill, "line": line} for name, (fill, line) in BANDS.items()},
         "fonts": FONTS,
-        "ramp": [_color(each) for each in RAMP],
+        "notFinite": NOT_FINITE,
+        "ramp": [heat_color(shade / (SHADES - 1)) for shade in range(SHADES)],
         "labelSize": LABEL_SIZE,
         "detailSize": DETAIL_SIZE,
     }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphnn.viz.layout import Layout
-from graphnn.viz.scene import Overlay, Scene
+from graphnn.viz.scene import Overlay, Scene, SceneEdge
 from graphnn.viz.scene_json import plain
 
 __all__ = ["Texts", "scene_columns"]
@@ -54,6 +54,10 @@ def scene_columns(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
             [*_box(band.box), texts.number(band.tone), texts.number(band.label)]
             for band in layout.bands
         ],
+        "ghosts": [
+            [*_box(ghost.box), ghost.node, ghost.reader, texts.number(ghost.text)]
+            for ghost in layout.ghosts
+        ],
         "groups": plain(scene.groups),
         "overlays": [_overlay(each) for each in scene.overlays],
         "strip": scene.strip
@@ -68,7 +72,10 @@ def scene_columns(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
 def _nodes(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
     nodes, number = scene.nodes, texts.number
     boxes = [_box(box) for box in layout.boxes]
+    written = layout.texts or [(node.label, node.detail) for node in nodes]
     return {
+        "first": [number(first) for first, _ in written],
+        "second": [number(second) for _, second in written],
         **{
             name: [number(getattr(node, name)) for node in nodes]
             for name in ("label", "detail", "kind", "role", "style", "scope", "lane")
@@ -93,16 +100,22 @@ def _edges(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
         "target": [edge.target for edge in edges],
         "kind": [texts.number(edge.kind) for edge in edges],
         "labels": [
-            [index, texts.number(edge.label), *map(_tenths, route.label_at)]
+            [index, texts.number(_label(edge)), *map(_tenths, route.label_at)]
             for index, (edge, route) in enumerate(zip(edges, routes, strict=True))
-            if edge.label and route.label_at is not None
+            if route.label_at is not None and _label(edge)
         ],
-        "lags": [[index, edge.lag] for index, edge in enumerate(edges) if edge.lag],
         "cuts": [index for index, edge in enumerate(edges) if edge.is_cut],
         "curves": [index for index, route in enumerate(routes) if route.is_curve],
         "corners": [len(route.points) for route in routes],
         "points": [_tenths(each) for route in routes for point in route.points for each in point],
     }
+
+
+def _label(edge: SceneEdge) -> str:
+    """Its own; or how many steps earlier the value is from, or later for gradients."""
+    if edge.lag:
+        return f"t{'+' if edge.kind == 'bptt' else '−'}{edge.lag}"
+    return edge.label
 
 
 def _overlay(overlay: Overlay) -> dict[str, Any]:

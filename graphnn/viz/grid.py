@@ -168,9 +168,7 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
         ),
     )
     index_of = {lane: index for index, lane in enumerate(found)}
-    lanes = [
-        index_of[node.role, name] for node, name in zip(scene.nodes, names, strict=True)
-    ]
+    lanes = [index_of[node.role, name] for node, name in zip(scene.nodes, names, strict=True)]
     flows = _flows(scene.edges, names, columns)
     return lanes, [
         Lane(role, name, -flows.get(name, 1) if role == "backward" else flows.get(name, 1))
@@ -199,7 +197,9 @@ def _lane_names(scene: Scene) -> list[str]:
     return names
 
 
-def _flows(edges: Sequence[SceneEdge], names: Sequence[str], columns: Sequence[int]) -> dict[str, int]:
+def _flows(
+    edges: Sequence[SceneEdge], names: Sequence[str], columns: Sequence[int]
+) -> dict[str, int]:
     """By lane: -1 where what steps hand on goes back in time, as in half of a two-way net."""
     balance: dict[str, int] = {}
     for edge in edges:

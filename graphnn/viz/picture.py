@@ -17,8 +17,7 @@ from graphnn.functions import Function
 from graphnn.nn.module import Module
 from graphnn.viz.depth import Depth, at_depth
 from graphnn.viz.drawing import Drawing, drawing_of
-from graphnn.viz.explorer import Stage as ExplorerStage
-from graphnn.viz.explorer import explorer_page
+from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
@@ -157,7 +156,7 @@ class Picture:
     @property
     def html(self) -> str:
         """A page in which the picture is explored: one file that needs nothing from outside."""
-        return explorer_page([ExplorerStage("", (), self.scene, self.layout)])
+        return explorer_page([PageStage("", (), self.scene, self.layout)])
 
     @property
     def txt(self) -> str:
@@ -178,8 +177,9 @@ class Picture:
         _write_whole(target, content.encode() if isinstance(content, str) else content)
         return target
 
-    def _repr_svg_(self) -> str:
-        return self.svg
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What notebooks show: the picture, and words where there is no room for it."""
+        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Picture of {len(self.scene.nodes)} nodes, {len(self.scene.edges)} edges>"
@@ -241,9 +241,9 @@ def render(
         A program shows the instructions for the sizes of its latest call; a ``gn.function`` its
         latest program, or with ``inputs`` its graph.
     path : str or path-like, optional
-        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.json``, ``.mmd``
-        (Mermaid) or ``.txt``. The file appears whole or not at all, with the same bytes every
-        time.
+        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.html``, ``.dot``, ``.json``,
+        ``.mmd`` (Mermaid) or ``.txt``. The file appears whole or not at all, with the same bytes
+        every time.
     layout : {"auto", "dot", "grid"}
         ``"dot"`` lets Graphviz find the positions, which suits up to a few hundred nodes;
         ``"grid"`` is linear in the number of nodes. By default the one that suits.

@@ -93,7 +93,12 @@ def _texts(scene: Scene) -> list[tuple[str, str]]:
                 each.split("  ")[-1] for each in details.get(index, ())
             }
             word, _, spec = node.detail.rpartition("  ")
-            texts.append((label, (word if same else node.detail) if node.kind == "operation" else node.detail))
+            texts.append(
+                (
+                    label,
+                    (word if same else node.detail) if node.kind == "operation" else node.detail,
+                )
+            )
     return texts
 
 
@@ -248,7 +253,9 @@ class _Outside:
                 level[slot] = min(level[each] for each in after) - 1
         last = max(level.values(), default=-1)
         for slot in members:
-            slot.place = level[slot] if self._lanes[slot.lane].role != "backward" else last - level[slot]
+            slot.place = (
+                level[slot] if self._lanes[slot.lane].role != "backward" else last - level[slot]
+            )
             self._put(slot, self._wish(slot, self._read.get(slot, ()), ("step", "right")))
         return last + 1
 

@@ -61,7 +61,9 @@ def grid_layout(scene: Scene) -> Layout:
         else:
             here = columns.left[grid.columns[edge.source]]
             there = columns.left[grid.columns[edge.target]]
-            routes.append(_route(ways[wire], here, there, edge.label or edge.lag, boxes[edge.source]))
+            routes.append(
+                _route(ways[wire], here, there, edge.label or edge.lag, boxes[edge.source])
+            )
     bands = tuple(_bands(scene, grid, columns, rows))
     return Layout(
         boxes,
@@ -142,7 +144,10 @@ class _Rows:
     def __init__(self, grid: Grid, wires: Iterable[Wire], columns: _Columns) -> None:
         level = [wire for wire in wires if wire.level is not None]
         ends = [
-            ((wire.source.kind, columns.out_track(wire)), (wire.target.kind, columns.into_track(wire)))
+            (
+                (wire.source.kind, columns.out_track(wire)),
+                (wire.target.kind, columns.into_track(wire)),
+            )
             for wire in level
         ]
         self._chosen, count = tracks_between_rows(level, ends, grid.kinds)

@@ -146,8 +146,8 @@ def _mark(number: int, mark: Mark) -> str:
         parts.append(f"<title>{_escaped(mark.tooltip)}</title>")
     parts.append(
         f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
-        f'height="{_number(box.height)}" rx="{_number(radius)}" stroke-width="{width}"{dashes}'
-        f"{_styled(mark.fill)}/>"
+        f'height="{_number(box.height)}" rx="{_number(radius)}" stroke-width="{width}"'
+        f"{dashes}{_styled(mark.fill)}/>"
     )
     ink = _styled(mark.ink)
     if mark.label:

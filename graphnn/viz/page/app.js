@@ -46,10 +46,11 @@ class Explorer {
     this.graph = new Graph(this.data.stages[number].scene, this.data.texts);
     const { graph } = this;
     this.nodeIndex = new SpatialIndex(graph.boxes);
+    this.ghostIndex = new SpatialIndex(graph.ghosts.flatMap(({ x, y, width, height }) => [x, y, width, height]));
     this.edgeLabels = [...graph.edgeLabels];
     this.labelIndex = new SpatialIndex(this.edgeLabels.flatMap(([, { x, y }]) => [x, y, 0, 0]));
     this.folding = new Folding(graph);
-    this.groupFrames = groupFrames(graph);
+    this.groupFrames = graph.bands.some((band) => graph.groups.some(({ kind }) => kind === band.tone)) ? [] : groupFrames(graph);
     this.camera.graphWidth = graph.width;
     this.camera.graphHeight = graph.height;
     this.canvas.setAttribute("aria-label", `Graph of ${counted(graph.count, "node")} and ${counted(graph.edgeCount, "edge")}: ${clipped(graph.title)}`);
@@ -159,12 +160,20 @@ class Explorer {
     this.camera.flyTo({ x: x + width / 2, y: y + height / 2, zoom }, this.stillness.matches, () => this.redraw());
   }
 
-  /** The node at a point of the view, or null. */
+  /** The node, or that of the badge, at a point of the view; or null. */
   nodeAt(px, py) {
     const [x, y] = this.camera.toGraph(px, py);
+    const ghosts = this.camera.zoom < NEAR.rounded ? [] : this.ghostsWithin([x, y, x, y]);
+    if (ghosts.length > 0) return ghosts[0].node;
     const near = 3 / this.camera.zoom;
     const found = this.nodeIndex.within(x - near, y - near, x + near, y + near).filter((node) => this.folding.cardOf[node] < 0);
     return found.length === 0 ? null : Math.max(...found);
+  }
+
+  /** Badges in a part of the picture, at boxes that are not folded away. */
+  ghostsWithin(area) {
+    const found = this.ghostIndex.within(...area).map((at) => this.graph.ghosts[at]);
+    return found.filter(({ reader }) => this.folding.cardOf[reader] < 0);
   }
 
   /** The card at a point of the view, or null. */
@@ -284,6 +293,7 @@ class Explorer {
   }
 
   #measure() {
+    this.overview.arrange();
     this.camera.width = Math.max(this.canvas.clientWidth, 1);
     this.camera.height = Math.max(this.canvas.clientHeight, 1);
   }
@@ -325,7 +335,7 @@ class Explorer {
       canvas.fillRect(0, 0, canvas.canvas.width, canvas.canvas.height);
       canvas.globalAlpha = 1;
       toPicture();
-      for (const edge of this.related.edges) painter.edge(canvas, edge, zoom);
+      painter.lines(canvas, this.related.lines, camera.seen, zoom, true);
       const lit = [...this.related.nodes.keys()];
       for (const card of new Set(lit.map((node) => folding.cardOf[node]))) {
         if (card >= 0) painter.card(canvas, folding.cards[card], zoom);
@@ -333,6 +343,8 @@ class Explorer {
       const area = camera.seen;
       const seen = lit.filter((node) => folding.cardOf[node] < 0 && touches(graph.box(node), area));
       painter.nodes(canvas, seen, zoom);
+      const isLit = (node) => this.related.nodes.has(node);
+      painter.ghosts(canvas, this.ghostsWithin(area).filter(({ node, reader }) => isLit(node) && isLit(reader)), zoom);
       for (const node of seen) {
         const relation = this.related.nodes.get(node);
         this.#ring(canvas, graph.box(node), theme.relations[relation], relation === "selected" ? 3 : 1.8, relation === "recomputed");
@@ -360,24 +372,26 @@ class Explorer {
   }
 }
 
-/** Frames around the boxes of every group, the outer ones first. */
+/** Frames around the boxes of every group and the frames inside it, the outer ones first. */
 function groupFrames(graph) {
-  const frames = graph.groups.map((group) => ({ ...group, left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity, depth: 0 }));
-  for (const frame of frames) frame.depth = frame.parent === null ? 0 : frames[frame.parent].depth + 1;
+  const frames = graph.groups.map((group) => ({ ...group, left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity }));
+  const widen = (frame, left, top, right, bottom) => {
+    frame.left = Math.min(frame.left, left);
+    frame.top = Math.min(frame.top, top);
+    frame.right = Math.max(frame.right, right);
+    frame.bottom = Math.max(frame.bottom, bottom);
+  };
   for (let node = 0; node < graph.count; node++) {
+    const group = graph.columns.group[node];
     const { x, y, width, height } = graph.box(node);
-    for (let at = graph.columns.group[node]; at >= 0; at = graph.groups[at].parent ?? -1) {
-      const frame = frames[at];
-      frame.left = Math.min(frame.left, x);
-      frame.top = Math.min(frame.top, y);
-      frame.right = Math.max(frame.right, x + width);
-      frame.bottom = Math.max(frame.bottom, y + height);
-    }
+    if (group >= 0) widen(frames[group], x - 6, y - 14, x + width + 6, y + height + 6);
   }
-  return frames.filter(({ left }) => left < Infinity).map(({ left, top, right, bottom, ...group }) => {
-    const margin = Math.max(3, 7 - 2 * group.depth);
-    return { ...group, x: left - margin, y: top - margin - 6, width: right - left + 2 * margin, height: bottom - top + 2 * margin + 6 };
-  });
+  for (const frame of [...frames].reverse()) {
+    if (frame.parent !== null) widen(frames[frame.parent], frame.left - 6, frame.top - 14, frame.right + 6, frame.bottom + 6);
+  }
+  return frames
+    .filter(({ left }) => left < Infinity)
+    .map(({ left, top, right, bottom, ...group }) => ({ ...group, x: left, y: top, width: right - left, height: bottom - top }));
 }
 
 /**
@@ -408,10 +422,12 @@ function paintBandNames(canvas, { camera, graph, theme, fonts }) {
     const room = isStep ? every * (right - left) : right - left;
     if (width + 8 > room || bottom - top < 14) return;
     const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
-    const y = Math.min(Math.max(top + 12, 14), bottom - 4);
+    // From afar, a name of this size would hide the first row of a lane.
+    const isAbove = !isStep && camera.zoom < 0.8;
+    const y = Math.min(Math.max(isAbove ? top - 3 : top + 12, 14), bottom - 4);
     // Lanes are named below the row of the time steps, which stays at the top.
-    const isBelow = !isStep && steps.length > 0 && y < 30;
-    write(band.label, x, isBelow ? Math.min(30, bottom - 4) : y, theme.bands[band.tone].line);
+    const row = steps.length > 0 && !isStep && left < 0 ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
+    write(band.label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
   });
 }
 

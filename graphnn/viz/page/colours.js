@@ -34,7 +34,7 @@ class Theme {
     this.muted = isDark ? "#98a1aa" : "#5f6870";
     this.accent = isDark ? "#f0b429" : "#1f2328";
     this.nothing = isDark ? "#2a2f35" : "#f0f1f2";
-    this.invalid = isDark ? "#ff4fa3" : "#c2006b";
+    this.invalid = style.notFinite;
     this.nodes = this.#each(style.nodes, (node) => ({
       fill: isDark ? mixed(node.line, this.ground, 0.72) : node.fill,
       line: this.#line(node.line),
@@ -61,6 +61,11 @@ class Theme {
     };
     const { relations } = this;
     this.changes = { added: this.#line("#00795a"), removed: this.#line("#b3261e"), merged: relations.saved, changed: relations.origin };
+  }
+
+  /** Area and line of a band, by its tone. */
+  band(tone) {
+    return this.bands[tone] ?? this.bands.scope;
   }
 
   /** The frame of a group, by its kind. */

@@ -46,25 +46,45 @@ class Graph {
     const numbers = new Map(this.kinds.map((kind, number) => [kind, number]));
     this.edgeKind = Int32Array.from(edges.kind, (kind) => numbers.get(texts[kind]));
     this.edgeLabels = new Map(edges.labels.map(([edge, text, x, y]) => [edge, { text: texts[text], x, y }]));
-    this.lags = new Map(edges.lags);
-    this.cuts = new Set(edges.cuts);
     this.isCurve = new Set(edges.curves);
     this.points = Float64Array.from(edges.points);
     this.pointStart = new Int32Array(this.edgeCount + 1);
     edges.corners.forEach((corners, edge) => (this.pointStart[edge + 1] = this.pointStart[edge] + 2 * corners));
+    this.cuts = edges.cuts.map((edge) => ({ edge, ...this.#middle(edge) }));
     this.bands = scene.bands.map(([x, y, width, height, tone, label]) => ({
       x, y, width, height, tone: texts[tone], label: texts[label],
+    }));
+    /** Badges with the names of nodes, at boxes that read them from far away. */
+    this.ghosts = scene.ghosts.map(([x, y, width, height, node, reader, text]) => ({
+      x, y, width, height, node, reader, text: texts[text],
     }));
     this.groups = scene.groups;
     this.overlays = scene.overlays;
     this.strip = scene.strip;
+    /** The node at which the strip is highest, or -1. */
+    this.peak = -1;
+    scene.strip?.values.forEach((value, node, all) => {
+      if (typeof value === "number" && value > (all[this.peak] ?? -Infinity)) this.peak = node;
+    });
     this.into = grouped(edges.target, this.count);
     this.outOf = grouped(edges.source, this.count);
     this.derived = grouped(nodes.origin, this.count);
     this.steps = [...new Set(nodes.step.filter((step) => step !== null))].sort((a, b) => a - b);
   }
 
-  /** A property of a node that is a text: label, detail, kind, role, style, scope or lane. */
+  /** The middle of an edge's longest level piece; of a curve, of its points. */
+  #middle(edge) {
+    const way = this.points.subarray(this.pointStart[edge], this.pointStart[edge + 1]);
+    let best = 2 * Math.floor(Math.max(way.length / 2 - 2, 0) / 2);
+    const long = (at) => Math.abs(way[at + 2] - way[at]);
+    if (!this.isCurve.has(edge)) for (let at = 0; at + 3 < way.length; at += 2) if (long(at) > long(best)) best = at;
+    return { x: (way[best] + way[best + 2]) / 2, y: (way[best + 1] + way[best + 3]) / 2 };
+  }
+
+  /**
+   * A property of a node that is a text: label, detail, kind, role, style, scope, lane; or the
+   * first or second line of what its box has room for.
+   */
   text(name, node) {
     return this.texts[this.columns[name][node]];
   }

@@ -2,6 +2,9 @@
  * Finding what is in a rectangle, among very many things of very different sizes.
  */
 
+/** Sides of the smallest cells, in points. */
+const LEAST_CELL = 128;
+
 /**
  * A loose quadtree in flat arrays. Each item lies in one cell: of the level whose cells are at
  * least as large as it is, and where its centre is. So a search looks half a cell further.
@@ -13,29 +16,28 @@ class SpatialIndex {
   constructor(rectangles) {
     const count = rectangles.length / 4;
     this.rectangles = rectangles;
-    /** @type {Map<number, Map<number, number[]>>} items by size of cell, then by cell */
+    /** @type {Map<number, Map<number, number>>} numbers of cells, by their size and place */
     this.levels = new Map();
-    for (let item = 0; item < count; item++) this.#add(item);
-  }
-
-  #add(item) {
-    const [x, y, width, height] = this.#rectangle(item);
-    const size = 2 ** Math.max(7, Math.ceil(Math.log2(Math.max(width, height, 1))));
-    let cells = this.levels.get(size);
-    if (!cells) this.levels.set(size, (cells = new Map()));
-    const key = SpatialIndex.#key(Math.floor((x + width / 2) / size), Math.floor((y + height / 2) / size));
-    const cell = cells.get(key);
-    if (cell) cell.push(item);
-    else cells.set(key, [item]);
-  }
-
-  #rectangle(item) {
-    const r = this.rectangles;
-    return [r[4 * item], r[4 * item + 1], r[4 * item + 2], r[4 * item + 3]];
+    const cells = new Int32Array(count);
+    let total = 0;
+    for (let item = 0; item < count; item++) {
+      const at = 4 * item;
+      const width = rectangles[at + 2], height = rectangles[at + 3];
+      let size = LEAST_CELL;
+      while (size < width || size < height) size *= 2;
+      let level = this.levels.get(size);
+      if (!level) this.levels.set(size, (level = new Map()));
+      const column = Math.floor((rectangles[at] + width / 2) / size);
+      const key = SpatialIndex.#key(column, Math.floor((rectangles[at + 1] + height / 2) / size));
+      const known = level.get(key);
+      if (known === undefined) level.set(key, (cells[item] = total++));
+      else cells[item] = known;
+    }
+    this.cells = grouped(cells, total);
   }
 
   static #key(column, row) {
-    return (column + 4096) * 2 ** 24 + row + 4096;
+    return (column + 64) * 2 ** 22 + row + 64;
   }
 
   /**
@@ -45,23 +47,25 @@ class SpatialIndex {
   within(left, top, right, bottom) {
     const found = [];
     const r = this.rectangles;
+    const { start, items } = this.cells;
     const look = (cell) => {
-      for (const item of cell) {
-        const x = r[4 * item], y = r[4 * item + 1];
-        if (x <= right && y <= bottom && x + r[4 * item + 2] >= left && y + r[4 * item + 3] >= top) found.push(item);
+      for (let i = start[cell]; i < start[cell + 1]; i++) {
+        const at = 4 * items[i];
+        const x = r[at], y = r[at + 1];
+        if (x <= right && y <= bottom && x + r[at + 2] >= left && y + r[at + 3] >= top) found.push(items[i]);
       }
     };
-    for (const [size, cells] of this.levels) {
-      const first = Math.floor((left - size / 2) / size), last = Math.floor((right + size / 2) / size);
-      const upper = Math.floor((top - size / 2) / size), lower = Math.floor((bottom + size / 2) / size);
-      if ((last - first + 1) * (lower - upper + 1) > cells.size) {
-        for (const cell of cells.values()) look(cell);
+    for (const [size, level] of this.levels) {
+      const first = Math.floor(left / size - 0.5), last = Math.floor(right / size + 0.5);
+      const upper = Math.floor(top / size - 0.5), lower = Math.floor(bottom / size + 0.5);
+      if ((last - first + 1) * (lower - upper + 1) > level.size) {
+        for (const cell of level.values()) look(cell);
         continue;
       }
       for (let column = first; column <= last; column++) {
         for (let row = upper; row <= lower; row++) {
-          const cell = cells.get(SpatialIndex.#key(column, row));
-          if (cell) look(cell);
+          const cell = level.get(SpatialIndex.#key(column, row));
+          if (cell !== undefined) look(cell);
         }
       }
     }

@@ -24,74 +24,70 @@ class Lines {
   }
 
   #split(edges) {
-    const { points, pointStart, edgeKind } = this.graph;
-    const rails = new Map();
+    const { points, pointStart, edgeKind, kinds } = this.graph;
+    // The latest span on every rail. Edges come in the order of time, so that one which overlaps
+    // another nearly always follows it.
+    const latest = new Map();
     const heads = new Set();
     for (const edge of edges) {
       const kind = edgeKind[edge];
       const end = pointStart[edge + 1];
       for (let at = pointStart[edge]; at + 3 < end; at += 2) {
-        this.#piece(rails, kind, points[at], points[at + 1], points[at + 2], points[at + 3]);
+        this.#piece(latest, kind, points[at], points[at + 1], points[at + 2], points[at + 3]);
       }
-      if (end - pointStart[edge] >= 4) this.#head(heads, kind, points.subarray(end - 4, end));
+      if (end - pointStart[edge] < 4) continue;
+      const [x, y] = [points[end - 2], points[end - 1]];
+      const key = (Math.round(x * 10) * 2 ** 22 + Math.round(y * 10)) * kinds.length + kind;
+      if (heads.has(key)) continue;
+      heads.add(key);
+      const [dx, dy] = [x - points[end - 4], y - points[end - 3]];
+      const length = Math.hypot(dx, dy) || 1;
+      this.heads.push(kind, x, y, dx / length, dy / length);
     }
-    for (const rail of rails.values()) this.#join(rail);
   }
 
-  #piece(rails, kind, x0, y0, x1, y1) {
+  /** Add a straight piece, or lengthen the one that it lies on. */
+  #piece(latest, kind, x0, y0, x1, y1) {
+    const { pieces } = this;
     const isLevel = y0 === y1;
+    if (isLevel && x0 === x1) return;
     if (!isLevel && x0 !== x1) {
-      this.pieces.push(kind, x0, y0, x1, y1);
+      pieces.push(kind, x0, y0, x1, y1);
       return;
     }
-    const fixed = isLevel ? y0 : x0;
+    const key = (Math.round((isLevel ? y0 : x0) * 10) * 2 + (isLevel ? 1 : 0)) * this.graph.kinds.length + kind;
+    const known = latest.get(key);
+    const start = isLevel ? 1 : 2;
     const from = isLevel ? Math.min(x0, x1) : Math.min(y0, y1);
     const to = isLevel ? Math.max(x0, x1) : Math.max(y0, y1);
-    if (from === to) return;
-    const key = (Math.round(fixed * 10) * 2 + (isLevel ? 1 : 0)) * this.graph.kinds.length + kind;
-    const rail = rails.get(key);
-    if (rail) rail.spans.push([from, to]);
-    else rails.set(key, { kind, isLevel, fixed, spans: [[from, to]] });
-  }
-
-  /** Spans of one rail that overlap become one. */
-  #join({ kind, isLevel, fixed, spans }) {
-    if (spans.length > 1) spans.sort((a, b) => a[0] - b[0]);
-    let [from, to] = spans[0];
-    const put = () => {
-      if (isLevel) this.pieces.push(kind, from, fixed, to, fixed);
-      else this.pieces.push(kind, fixed, from, fixed, to);
-    };
-    for (let i = 1; i < spans.length; i++) {
-      if (spans[i][0] <= to + 0.2) to = Math.max(to, spans[i][1]);
-      else {
-        put();
-        [from, to] = spans[i];
-      }
+    if (known !== undefined && from <= pieces[known + start + 2] && to >= pieces[known + start]) {
+      pieces[known + start] = Math.min(pieces[known + start], from);
+      pieces[known + start + 2] = Math.max(pieces[known + start + 2], to);
+      return;
     }
-    put();
-  }
-
-  #head(heads, kind, [x0, y0, x1, y1]) {
-    const key = `${kind},${x1},${y1}`;
-    if (heads.has(key)) return;
-    heads.add(key);
-    const length = Math.hypot(x1 - x0, y1 - y0) || 1;
-    this.heads.push(kind, x1, y1, (x1 - x0) / length, (y1 - y0) / length);
+    latest.set(key, pieces.length);
+    if (isLevel) pieces.push(kind, from, y0, to, y0);
+    else pieces.push(kind, x0, from, x0, to);
   }
 
   static #rectangles(rows) {
     const rectangles = new Float64Array((rows.length / 5) * 4);
     for (let i = 0; i < rows.length / 5; i++) {
-      const [x0, y0, x1, y1] = [rows[5 * i + 1], rows[5 * i + 2], rows[5 * i + 3], rows[5 * i + 4]];
-      rectangles.set([Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0)], 4 * i);
+      const x0 = rows[5 * i + 1], y0 = rows[5 * i + 2], x1 = rows[5 * i + 3], y1 = rows[5 * i + 4];
+      rectangles[4 * i] = Math.min(x0, x1);
+      rectangles[4 * i + 1] = Math.min(y0, y1);
+      rectangles[4 * i + 2] = Math.abs(x1 - x0);
+      rectangles[4 * i + 3] = Math.abs(y1 - y0);
     }
     return rectangles;
   }
 
   static #points(rows) {
     const rectangles = new Float64Array((rows.length / 5) * 4);
-    for (let i = 0; i < rows.length / 5; i++) rectangles.set([rows[5 * i + 1], rows[5 * i + 2], 0, 0], 4 * i);
+    for (let i = 0; i < rows.length / 5; i++) {
+      rectangles[4 * i] = rows[5 * i + 1];
+      rectangles[4 * i + 1] = rows[5 * i + 2];
+    }
     return rectangles;
   }
 

@@ -2,8 +2,6 @@
  * Overlays: a number on every box as its colour, with a menu, a scale, and a slider over moments.
  */
 
-/** Colours that values are told apart by. */
-const SHADES = 64;
 /** Milliseconds for a moment, while they are played. */
 const MOMENT = 250;
 

@@ -1,5 +1,5 @@
 /**
- * The whole picture as a strip below the view, stretched to its width, with a window that shows
+ * The whole picture as a strip along the view, stretched to its length, with a window that shows
  * what is seen; and what a scene's own strip tells, such as the memory in use, node by node.
  */
 class Overview {
@@ -12,11 +12,10 @@ class Overview {
     this.isStale = true;
     const move = (event) => {
       if (event.buttons === 0) return;
-      const { left, width } = this.canvas.getBoundingClientRect();
-      const part = Math.min(Math.max((event.clientX - left) / width, 0), 1);
+      const { left, top, width, height } = this.canvas.getBoundingClientRect();
       const { camera, graph } = app;
       camera.stop();
-      camera.moveTo(part * graph.width, camera.y, camera.zoom);
+      camera.moveTo(((event.clientX - left) / width) * graph.width, ((event.clientY - top) / height) * graph.height, camera.zoom);
       app.redraw();
     };
     this.canvas.addEventListener("pointerdown", (event) => {
@@ -36,11 +35,17 @@ class Overview {
     this.isStale = true;
   }
 
+  /** Stand below wide pictures and beside tall ones; small ones need none. */
+  arrange() {
+    const { camera, graph } = this.app;
+    this.canvas.hidden = camera.whole > 0.25 && camera.whole * 1.5 > camera.overall.zoom;
+    find("#view").classList.toggle("upright", graph.height > graph.width);
+  }
+
   paint() {
     const { app } = this;
-    find("#overview-row").hidden = app.camera.whole * 1.5 > app.camera.overall.zoom && app.camera.whole > 0.25;
     find("#curve-row").hidden = !app.graph.strip;
-    if (!find("#overview-row").hidden) this.#paintWhole();
+    if (!this.canvas.hidden) this.#paintWhole();
     if (app.graph.strip) this.#paintCurve();
   }
 
@@ -48,6 +53,7 @@ class Overview {
     const { canvas, base, app } = this;
     const { camera, graph, theme } = app;
     const size = fitted(canvas);
+    if (size.width === 0 || size.height === 0) return;
     if (this.isStale || base.width !== size.width || base.height !== size.height) this.#paintBase(size);
     const context = canvas.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -74,7 +80,7 @@ class Overview {
       context.fillStyle = colour;
       context.fillRect(x * across, y * down, Math.max(width * across, 0.7), Math.max(height * down, 0.7));
     };
-    for (const band of graph.bands) if (band.tone !== "step") block(band, theme.bands[band.tone].fill);
+    for (const band of graph.bands) if (band.tone !== "step") block(band, theme.band(band.tone).fill);
     for (let node = 0; node < graph.count; node++) {
       if (folding.cardOf[node] < 0) block(graph.box(node), app.fillOf(node) ?? theme.nodes[graph.text("style", node)].far);
     }

@@ -5,6 +5,12 @@
 /** Pixels for a point from which on each thing can be recognised. */
 const NEAR = { label: 0.5, detail: 0.62, heads: 0.3, rounded: 0.3, edgeLabels: 0.6, lines: 0.05 };
 
+/**
+ * Points outside of what is seen that are painted nevertheless. Lines and areas of a million points
+ * take long to paint, even if little of them is seen. A multiple of the lengths of all dashes.
+ */
+const BEYOND = 420;
+
 class Painter {
   /** @param {Explorer} app what is to be seen, and how */
   constructor(app) {
@@ -28,16 +34,18 @@ class Painter {
     this.lines(canvas, folding.linesAbove, area, scale);
     const nodes = this.app.nodeIndex.within(...area).filter((node) => folding.cardOf[node] < 0);
     this.nodes(canvas, nodes, scale);
+    if (scale >= NEAR.rounded) this.ghosts(canvas, this.app.ghostsWithin(area), scale);
+    this.#cuts(canvas, area, scale);
     if (scale >= NEAR.edgeLabels) this.#edgeLabels(canvas, area);
   }
 
   #bands(canvas, area, scale) {
     for (const band of this.app.graph.bands) {
       if (!touches(band, area)) continue;
-      const { fill, line } = this.app.theme.bands[band.tone];
+      const { fill, line } = this.app.theme.band(band.tone);
       canvas.globalAlpha = band.tone === "step" ? (this.app.theme.isDark ? 0.5 : 0.6) : 1;
       canvas.fillStyle = fill;
-      outline(canvas, band, scale < NEAR.rounded ? 0 : 8);
+      outline(canvas, cut(band, area), scale < NEAR.rounded ? 0 : 8);
       canvas.fill();
       canvas.globalAlpha = scale * band.width < 12 ? 0.12 : 0.35;
       canvas.strokeStyle = line;
@@ -51,7 +59,7 @@ class Painter {
     for (const frame of this.app.groupFrames) {
       if (!touches(frame, area)) continue;
       const colour = this.app.theme.group(frame.kind);
-      outline(canvas, frame, scale < NEAR.rounded ? 0 : 8);
+      outline(canvas, cut(frame, area), scale < NEAR.rounded ? 0 : 8);
       canvas.globalAlpha = 0.07;
       canvas.fillStyle = colour;
       canvas.fill();
@@ -64,7 +72,7 @@ class Painter {
       canvas.fillStyle = colour;
       canvas.font = `600 9px ${this.app.fonts}`;
       canvas.textAlign = "left";
-      canvas.fillText(frame.label, frame.x + 8, frame.y + 11, frame.width - 12);
+      canvas.fillText(frame.label, frame.x + 8, frame.y + 10, frame.width - 12);
     }
   }
 
@@ -99,10 +107,10 @@ class Painter {
     canvas.fillText(`${card.members.length.toLocaleString("en")} nodes`, x, y + 1.2 * size, card.width - 16);
   }
 
-  /** Straight pieces, curves and arrowheads of some edges. */
-  lines(canvas, lines, area, scale) {
+  /** Straight pieces, curves and arrowheads of some edges; lit ones are drawn bold. */
+  lines(canvas, lines, area, scale, isLit = false) {
     const { graph, theme } = this.app;
-    const faint = Math.min(1, Math.max(0.25, scale / 0.35));
+    const strength = isLit ? 1 : Math.min(1, Math.max(0.25, scale / 0.35));
     const all = lines.pieces;
     const pieces = lines.pieceIndex.within(...area);
     const curves = lines.curveIndex.within(...area).map((at) => lines.curves[at]);
@@ -111,27 +119,35 @@ class Painter {
     for (const piece of pieces) {
       const at = 5 * piece;
       const kind = all[at], x0 = all[at + 1], y0 = all[at + 2], x1 = all[at + 3], y1 = all[at + 4];
-      if (scale < NEAR.lines && Math.abs(x1 - x0) + Math.abs(y1 - y0) < 2 / scale) continue;
-      byKind[kind].moveTo(x0, y0);
-      byKind[kind].lineTo(x1, y1);
+      if (!isLit && scale < NEAR.lines && Math.abs(x1 - x0) + Math.abs(y1 - y0) < 2 / scale) continue;
+      if (y0 === y1) {
+        byKind[kind].moveTo(nearEnd(x0, area[0]), y0);
+        byKind[kind].lineTo(Math.min(x1, area[2] + BEYOND), y0);
+      } else if (x0 === x1) {
+        byKind[kind].moveTo(x0, nearEnd(y0, area[1]));
+        byKind[kind].lineTo(x0, Math.min(y1, area[3] + BEYOND));
+      } else {
+        byKind[kind].moveTo(x0, y0);
+        byKind[kind].lineTo(x1, y1);
+      }
       used.add(kind);
     }
     for (const edge of curves) {
       trace(byKind[graph.edgeKind[edge]], graph, edge);
       used.add(graph.edgeKind[edge]);
     }
-    canvas.globalAlpha = faint;
-    for (const kind of used) this.#stroke(canvas, byKind[kind], theme.edges[graph.kinds[kind]], scale);
+    canvas.globalAlpha = strength;
+    for (const kind of used) this.#stroke(canvas, byKind[kind], theme.edges[graph.kinds[kind]], scale, isLit);
     if (scale >= NEAR.heads) {
       for (const head of lines.headIndex.within(...area)) this.#arrow(canvas, lines.heads, head);
-      for (const edge of curves) this.arrowOf(canvas, edge);
+      for (const edge of curves) this.#arrowOf(canvas, edge);
     }
     canvas.globalAlpha = 1;
   }
 
-  #stroke(canvas, path, style, scale, width = style.width) {
+  #stroke(canvas, path, style, scale, isLit) {
     canvas.strokeStyle = style.line;
-    canvas.lineWidth = Math.max(width, 0.6 / scale);
+    canvas.lineWidth = isLit ? Math.max(style.width + 0.8, 1.4 / scale) : Math.max(style.width, 0.6 / scale);
     canvas.lineCap = style.dashes.length > 0 ? "butt" : "round";
     canvas.setLineDash(scale < NEAR.heads ? [] : style.dashes);
     canvas.stroke(path);
@@ -151,20 +167,11 @@ class Painter {
   }
 
   /** The arrowhead at the end of one edge. */
-  arrowOf(canvas, edge) {
+  #arrowOf(canvas, edge) {
     const { points, pointStart, edgeKind } = this.app.graph;
     const [x0, y0, x1, y1] = points.subarray(pointStart[edge + 1] - 4, pointStart[edge + 1]);
     const length = Math.hypot(x1 - x0, y1 - y0) || 1;
     this.#arrow(canvas, [edgeKind[edge], x1, y1, (x1 - x0) / length, (y1 - y0) / length], 0);
-  }
-
-  /** One edge for itself, all the way. */
-  edge(canvas, edge, scale) {
-    const style = this.app.theme.edges[this.app.graph.kindOf(edge)];
-    const path = new Path2D();
-    trace(path, this.app.graph, edge);
-    this.#stroke(canvas, path, style, scale, Math.max(style.width + 0.8, 1.4 / scale));
-    if (scale >= NEAR.heads) this.arrowOf(canvas, edge);
   }
 
   /** Boxes, by their looks; then the texts on them. */
@@ -203,6 +210,25 @@ class Painter {
     if (scale >= NEAR.label) for (const node of nodes) this.#texts(canvas, node, scale);
   }
 
+  /** Badges with the names of what boxes read from far away. */
+  ghosts(canvas, ghosts, scale) {
+    const { graph, theme, fonts } = this.app;
+    canvas.font = `7.5px ${fonts}`;
+    canvas.textAlign = "center";
+    canvas.lineWidth = 0.8;
+    for (const ghost of ghosts) {
+      const look = theme.nodes[graph.text("style", ghost.node)];
+      outline(canvas, ghost, 4);
+      canvas.fillStyle = look.fill;
+      canvas.fill();
+      canvas.strokeStyle = look.line;
+      canvas.stroke();
+      if (scale < NEAR.label) continue;
+      canvas.fillStyle = theme.text;
+      canvas.fillText(clipped(ghost.text), ghost.x + ghost.width / 2, ghost.y + ghost.height / 2 + 2.7);
+    }
+  }
+
   #block(canvas, node, scale) {
     const { boxes } = this.app.graph;
     const at = 4 * node;
@@ -215,12 +241,12 @@ class Painter {
     const { x, y, width, height } = graph.box(node);
     const fill = this.app.fillOf(node);
     const value = this.app.valueText(node);
-    const detail = value ?? graph.text("detail", node);
+    const detail = value ?? graph.text("second", node);
     canvas.fillStyle = fill ? readableOn(fill) : theme.text;
     canvas.textAlign = "center";
     const hasDetail = detail !== "" && scale >= NEAR.detail;
     canvas.font = `${style.labelSize}px ${fonts}`;
-    canvas.fillText(clipped(graph.text("label", node)), x + width / 2, hasDetail ? y + 15 : y + height / 2 + 4, width - 4);
+    canvas.fillText(clipped(graph.text("first", node)), x + width / 2, hasDetail ? y + 15 : y + height / 2 + 4, width - 4);
     if (hasDetail) {
       canvas.font = `${value === null ? "" : "600 "}${style.detailSize}px ${fonts}`;
       canvas.globalAlpha = value === null ? 0.8 : 1;
@@ -244,6 +270,22 @@ class Painter {
     canvas.fillText(text, x, y);
   }
 
+  /** Two bars across each edge on which a truncation ends the gradient. */
+  #cuts(canvas, area, scale) {
+    const { graph, theme } = this.app;
+    canvas.lineWidth = Math.max(1.6, 1 / scale);
+    for (const { edge, x, y } of graph.cuts) {
+      if (!touches({ x: x - 6, y: y - 9, width: 12, height: 18 }, area)) continue;
+      canvas.strokeStyle = theme.edges[graph.kindOf(edge)].line;
+      canvas.beginPath();
+      for (const at of [x - 3, x + 3]) {
+        canvas.moveTo(at - 3, y + 8);
+        canvas.lineTo(at + 3, y - 8);
+      }
+      canvas.stroke();
+    }
+  }
+
   #edgeLabels(canvas, area) {
     const { graph, theme, folding } = this.app;
     const isSeen = (edge) => folding.cardOf[graph.source[edge]] < 0 && folding.cardOf[graph.target[edge]] < 0;
@@ -252,6 +294,20 @@ class Painter {
       if (isSeen(edge)) this.#tag(canvas, clipped(text), x, y + 2.5, theme.edges[graph.kindOf(edge)].line, "center");
     }
   }
+}
+
+/** Where to begin a line that comes from far outside of an area: dashes stay where they are. */
+function nearEnd(from, edge) {
+  return from + Math.max(0, Math.floor((edge - BEYOND - from) / BEYOND)) * BEYOND;
+}
+
+/** What of a rectangle is in an area or not far outside of it. */
+function cut({ x, y, width, height }, [left, top, right, bottom]) {
+  const from = Math.max(x, left - BEYOND), upper = Math.max(y, top - BEYOND);
+  return {
+    x: from, y: upper,
+    width: Math.min(x + width, right + BEYOND) - from, height: Math.min(y + height, bottom + BEYOND) - upper,
+  };
 }
 
 /** Whether a rectangle touches an area. */
@@ -270,20 +326,9 @@ function clipped(text) {
   return text.length > 80 ? `${text.slice(0, 40)}…${text.slice(-39)}` : text;
 }
 
-/** Add the way of an edge to a path, with rounded corners. */
+/** Add the way of a curved edge to a path. */
 function trace(path, graph, edge) {
   const way = graph.points.subarray(graph.pointStart[edge], graph.pointStart[edge + 1]);
   path.moveTo(way[0], way[1]);
-  if (graph.isCurve.has(edge)) {
-    for (let at = 2; at + 5 < way.length; at += 6) path.bezierCurveTo(...way.subarray(at, at + 6));
-    return;
-  }
-  for (let at = 2; at + 3 < way.length; at += 2) {
-    const room = Math.min(
-      Math.hypot(way[at] - way[at - 2], way[at + 1] - way[at - 1]),
-      Math.hypot(way[at + 2] - way[at], way[at + 3] - way[at + 1]),
-    );
-    path.arcTo(way[at], way[at + 1], way[at + 2], way[at + 3], Math.min(5, room / 2));
-  }
-  path.lineTo(way[way.length - 2], way[way.length - 1]);
+  for (let at = 2; at + 5 < way.length; at += 6) path.bezierCurveTo(...way.subarray(at, at + 6));
 }

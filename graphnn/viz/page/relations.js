@@ -3,21 +3,10 @@
  * forward pass, and what is computed once more for them.
  */
 
-/** How a lit node is related to the selected one, in the words of the legend. */
-const RELATIONS = {
-  selected: "selected",
-  input: "input",
-  output: "output",
-  derivative: "derivative",
-  origin: "derivative of",
-  saved: "saved for backward",
-  recomputed: "computed once more",
-};
-
 /**
  * @param {Graph} graph
  * @param {number} node
- * @returns {{nodes: Map<number, string>, edges: Set<number>}} related nodes with the name of the
+ * @returns {{nodes: Map<number, string>, lines: Lines}} related nodes with the name of the
  *   relation, and the edges that join them
  */
 function related(graph, node) {
@@ -47,7 +36,7 @@ function related(graph, node) {
   for (const each of backward) {
     for (const edge of graph.edgesInto(each)) if (nodes.has(graph.source[edge])) edges.add(edge);
   }
-  return { nodes, edges };
+  return { nodes, lines: new Lines(graph, [...edges]) };
 }
 
 /** Add what a derivative needs of the forward pass: saved values, and recomputed ones with theirs. */
