@@ -80,7 +80,9 @@ def _merged_sums(graph: Graph) -> dict[Node, Node]:
 
 
 def _is_gradient_sum(node: Node, known: Provenance) -> bool:
-    return node.op.name == "add" and known.role == "backward" and known.origin is not None
+    """Whether a node adds up gradients of one node, or what there is of every step."""
+    is_gradient = known.role == "backward" and known.origin is not None
+    return node.op.name == "add" and (is_gradient or known.made_by == "unrolled")
 
 
 def _scene_node(

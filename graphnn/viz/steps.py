@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from graphnn.compiler.scans.rewriting import has_scans
+from graphnn.compiler.scans.rewriting import has_scans, is_scan
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
+from graphnn.core.provenance import provenance
+from graphnn.viz.elements import with_elements
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
+from graphnn.viz.rolled import rolled
 from graphnn.viz.rows import Window, minus
-from graphnn.viz.scene import Scene
-from graphnn.viz.unrolled import unrolled
+from graphnn.viz.scene import Scene, SceneNode
+from graphnn.viz.unrolled import Unrolled, unrolled
 from graphnn.viz.windows import Gap, windowed, without
 
 __all__ = ["Steps", "check_steps", "scene_in_steps"]
@@ -23,6 +28,9 @@ MOST_STEPS = 8
 """That are drawn if nothing is said."""
 FEW_STEPS = 2
 """At both ends, where there are more."""
+SUM = re.compile(r"Σ \d+ terms")
+ROLLED = Window(2, 1)
+"""Of these every relation between neighbours can be seen."""
 
 
 def check_steps(steps: object) -> None:
@@ -46,7 +54,9 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     title = title or repr(graph).strip("<>")
     if has_scans(graph):
         return _of_scans(graph, steps, title)
-    scene = with_lanes(scene_of_graph(graph, title))
+    scene = with_lanes(with_elements(scene_of_graph(graph, title)))
+    if steps == "rolled":
+        return rolled(scene, [scene.steps])
     if steps == "auto":
         steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
     return windowed(scene, steps) if isinstance(steps, int) else scene
@@ -57,15 +67,18 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     window = None
     if steps == "auto":
         window = Window(FEW_STEPS, FEW_STEPS, MOST_STEPS)
+    elif steps == "rolled":
+        window = ROLLED
     elif isinstance(steps, int):
         window = Window(steps, steps)
     made = unrolled(graph, window)
-    scene = scene_of_graph(made.graph, title)
+    _check_known(made.graph, steps)
+    scene = with_elements(scene_of_graph(made.graph, title))
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
     )
-    pairs = zip(scene.nodes, subjects, strict=True)
+    pairs = zip(_counted(scene.nodes, made), subjects, strict=True)
     labels = [each for axis in made.axes for each in axis.labels.items()]
     nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
     scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
@@ -74,4 +87,32 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
         for axis in made.axes
         if axis.between != 0
     ]
-    return without(scene, gaps) if gaps else scene
+    if gaps:
+        scene = without(scene, gaps)
+    if steps == "rolled":
+        return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
+    return scene
+
+
+def _counted(nodes: Iterable[SceneNode], made: Unrolled) -> Iterator[SceneNode]:
+    """The nodes, with sums over time that say how many steps they add up."""
+    for node in nodes:
+        length = made.totals.get(node.subject.node) if node.subject is not None else None
+        if length is None or node.kind != "sum":
+            yield node
+        else:
+            terms = f"Σ {minus(length)} terms"
+            label, detail = (SUM.sub(terms, text) for text in (node.label, node.detail))
+            yield replace(node, label=label, detail=detail)
+
+
+def _check_known(graph: Graph, steps: Steps) -> None:
+    """All steps are written out if they were asked for."""
+    for node in graph.nodes:
+        if is_scan(node) and steps == "all" and not isinstance(node.attrs["length"], int):
+            raise RenderError(
+                f'steps="all": how many steps a scan has is not known, '
+                f"but for {minus(node.attrs['length'])}",
+                hint='steps=2 draws the first and the last two, steps="rolled" one cell',
+                where=provenance(node).where,
+            )

@@ -46,11 +46,14 @@ class Unrolled:
     subjects : mapping of Node to Subject
         Which node of which body, at which step, a copy stands for. Of a node that is there for all
         steps at once, the loop is that node.
+    totals : mapping of Node to int or Dim
+        Sums over time, and how many steps they add up.
     """
 
     graph: Graph
     axes: tuple[Axis, ...]
     subjects: Mapping[Node, Subject]
+    totals: Mapping[Node, Size]
 
 
 def unrolled(graph: Graph, window: Window | None = None) -> Unrolled:
@@ -90,6 +93,7 @@ class _Unrolling:
         self._same: dict[Node, Node | None] = {}
         self._single: dict[Node, Node] = {}
         self._subjects: dict[Node, Subject] = {}
+        self._totals: dict[Node, Size] = {}
 
     def result(self) -> Unrolled:
         """The graph of what they become."""
@@ -106,7 +110,7 @@ class _Unrolling:
             self._add(node)
         inputs = tuple(self._images.get(each, each) for each in self._graph.inputs)
         graph = Graph(inputs, tuple(map(self._whole, self._graph.outputs)))
-        return Unrolled(graph, tuple(self._axes), self._subjects)
+        return Unrolled(graph, tuple(self._axes), self._subjects, self._totals)
 
     # ---------------------------------------------------------------------- what a node becomes
 
@@ -303,7 +307,9 @@ class _Unrolling:
         else:
             origin = self._outer_origin(about)
         with recorded(about._replace(made_by="unrolled"), origin):
-            return reduce(add, addends[1:] if is_zero(addends[0]) else addends)
+            made = reduce(add, addends[1:] if is_zero(addends[0]) else addends)
+        self._totals[made] = loop.axis.length
+        return made
 
     # ------------------------------------------------------------------------------- provenance
 

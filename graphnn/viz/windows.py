@@ -53,9 +53,12 @@ def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
     for number, node in enumerate(scene.nodes):
         gap = gap_of.get(node.step) if node.step is not None else None
         keys.append(number if gap is None else (gap.steps[0], node.lane, node.role))
+    for number, key in _read_in_gaps(scene, keys).items():
+        keys[number] = key
     parts = []
     for members in parts_in_order(scene, keys):
-        first = scene.nodes[members[0]]
+        stepped = [scene.nodes[each] for each in members if scene.nodes[each].step is not None]
+        first = (stepped or [scene.nodes[members[0]]])[0]
         gap = gap_of.get(first.step) if first.step is not None else None
         parts.append((first if gap is None else _elision(first, gap), members))
     made = contracted(scene, parts)
@@ -64,6 +67,22 @@ def without(scene: Scene, gaps: Sequence[Gap]) -> Scene:
         replace(edge, label="") if _is_elided(made, edge) else edge for edge in made.edges
     )
     return replace(made, edges=edges, step_labels=labels)
+
+
+def _read_in_gaps(scene: Scene, keys: Sequence[Hashable]) -> dict[int, Hashable]:
+    """Nodes of no step that are read in one gap alone, such as zeros that sums begin with."""
+    readers: list[list[int]] = [[] for _ in scene.nodes]
+    for edge in scene.edges:
+        readers[edge.source].append(edge.target)
+    found: dict[int, Hashable] = {}
+    for number in reversed(range(len(scene.nodes))):
+        node = scene.nodes[number]
+        if node.step is None and node.kind == "operation" and not node.is_output:
+            read = {found.get(each, keys[each]) for each in readers[number]}
+            key = next(iter(read), None)
+            if len(read) == 1 and isinstance(key, tuple) and key[2] == node.role:
+                found[number] = key
+    return found
 
 
 def _is_elided(scene: Scene, edge: SceneEdge) -> bool:
