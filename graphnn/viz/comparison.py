@@ -61,9 +61,10 @@ def side_by_side(*pictures: Picture, titles: Sequence[str] = ()) -> Picture:
     >>> import graphnn as gn
     >>> x = gn.input("x", shape=(3,))
     >>> y = gn.exp(x)
-    >>> runs = [gn.viz.measure(y, [np.full(3, v)], "value norm") for v in (0.0, 2.0)]
-    >>> both = gn.viz.side_by_side(*(gn.render(y, overlay=run) for run in runs))
-    >>> path = both.save("runs.svg")
+    >>> feeds = np.zeros(3, "float32"), np.ones(3, "float32")
+    >>> runs = [gn.viz.measure(y, [feed], "value norm") for feed in feeds]
+    >>> gn.viz.side_by_side(*(gn.render(y, overlay=run) for run in runs))
+    <Picture of 4 nodes, 2 edges>
     """
     if not pictures or len(titles) not in (0, len(pictures)):
         raise RenderError(

@@ -48,8 +48,9 @@ def costs(program: Program, *args: Any, repeat: int = 20, **kwargs: Any) -> tupl
     >>> import graphnn as gn
     >>> x = gn.input("x", shape=(100, 100))
     >>> program = gn.compile(x, gn.softmax(x @ x))
-    >>> time, nbytes, flops, limit = gn.viz.costs(program, np.ones((100, 100)), repeat=3)
-    >>> gn.render(program, overlay=time)
+    >>> feed = np.ones((100, 100), "float32")
+    >>> time, nbytes, flops, limit = gn.viz.costs(program, feed, repeat=3)
+    >>> gn.render(program, overlay=time)  # doctest: +ELLIPSIS
     <Picture of ...>
     """
     if not isinstance(program, Program):

@@ -64,11 +64,13 @@ def measure(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import graphnn as gn
     >>> x = gn.input("x", shape=(20, 1, 3))
     >>> loss = gn.mean(gn.nn.SimpleRNN(3, 8)(x) ** 2)
-    >>> (norms,) = gn.viz.measure(loss, [np.ones((20, 1, 3))], "gradient norm")
-    >>> gn.render(loss, overlay=norms)
+    >>> feed = np.ones((20, 1, 3), "float32")
+    >>> (norms,) = gn.viz.measure(loss, [feed], "gradient norm")
+    >>> gn.render(loss, overlay=norms)  # doctest: +ELLIPSIS
     <Picture of ...>
     """
     probe = Probe(thing, what, loss=loss, **options)
