@@ -254,7 +254,9 @@ class GRUCell(WeightedCell):
     def _gates(self, inputs: list[Node], states: list[Node]) -> list[Node]:
         """The gates r and z."""
         sums = (inputs[k] + states[k] for k in range(2))
-        return [self.recurrent_activation(x).named(name) for name, x in zip("rz", sums, strict=True)]
+        return [
+            self.recurrent_activation(x).named(name) for name, x in zip("rz", sums, strict=True)
+        ]
 
     def extra_repr(self) -> str:
         """The sizes, and what is not as in PyTorch."""

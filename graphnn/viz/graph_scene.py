@@ -107,7 +107,9 @@ def _provenance_here(graph: Graph) -> dict[Node, Provenance]:
         if node in shared and graph.users[node]:
             reader = known[graph.users[node][0]]
             own = known[node]
-            known[node] = reader._replace(names=own.names, sources=own.sources, origin_ref=None)
+            # What a sum for a weight reads is not that weight's gradient.
+            origin = None if isinstance(reader.origin, Parameter) else reader.origin_ref
+            known[node] = reader._replace(names=own.names, sources=own.sources, origin_ref=origin)
     return known
 
 
