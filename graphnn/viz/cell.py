@@ -97,7 +97,10 @@ def _least(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> dict[S
     for slot in reversed(slots):
         if lanes[slot.lane].role == "backward" and slot in links.is_main:
             after = [least[each] + 1 for each in links.after.get(slot, ()) if each in links.is_main]
-            ends = sum(each not in links.after and each not in links.carries for each in links.after.get(slot, ()))
+            ends = sum(
+                each not in links.after and each not in links.carries
+                for each in links.after.get(slot, ())
+            )
             least[slot] = max([least.get(slot, 0), min(ends, SIDE_BY_SIDE), *after])
             origin = links.origin.get(slot)
             if origin is not None and lanes[origin.lane].role != "backward":
@@ -128,7 +131,8 @@ def order_rows(slots: Sequence[Slot], lane: Lane, links: Links) -> int:
     ordered = _in_order(chains, links, lane)
     if lane.role == "backward":
         ordered.reverse()
-    row, ends = -1, []
+    row = -1
+    ends: list[tuple[int, int]] = []
     for chain in ordered:
         low, high = min(slot.place for slot in chain), max(slot.place for slot in chain)
         if chain[-1] in links.carries:  # a line through all steps: the row is its own

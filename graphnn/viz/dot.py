@@ -209,9 +209,7 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
         label=_two_lines(mark.label, mark.detail) if mark.label else "",
         tooltip=escape(mark.tooltip),
         pos=f"{x:.2f},{top - y:.2f}",
-        **_node_attrs(
-            mark.style, mark.box.width, mark.box.height, mark.is_output, mark.is_dashed
-        ),
+        **_node_attrs(mark.style, mark.box.width, mark.box.height, mark.is_output, mark.is_dashed),
     )
 
 

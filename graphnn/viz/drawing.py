@@ -269,9 +269,7 @@ def _explain(scene: Scene, has_ghosts: bool, legend: _Legend) -> None:
         legend.add_pill("parameter", "W", "the same weight, at a step that reads it")
     if any(node.is_recomputed for node in scene.nodes):
         legend.add_mark("forward", "computed once more for the backward pass", is_dashed=True)
-    kinds = {
-        edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")
-    }
+    kinds = {edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")}
     for name, look in EDGES.items():
         if name in kinds:
             legend.add_stroke(name, look.meaning)

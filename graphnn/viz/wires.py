@@ -122,15 +122,17 @@ class Wires:
         first, last = self._first_place[here] + out_place, self._first_place[there] + in_place
         if edge.lag or is_far:
             self._level(wire, out, into, self._outer(target.lane, is_far))
-        elif source.row == target.row and edge.kind != "saved" and self._is_free(
-            source.row, here, there, first, last
+        elif (
+            source.row == target.row
+            and edge.kind != "saved"
+            and self._is_free(source.row, here, there, first, last)
         ):
             pass
         elif first == last:
             wire.out = out
-        elif (
-            source.lane == target.lane or abs(first - last) <= NEAR
-        ) and self._is_free(target.row, here, there, first, last):
+        elif (source.lane == target.lane or abs(first - last) <= NEAR) and self._is_free(
+            target.row, here, there, first, last
+        ):
             wire.out = out
         else:
             self._level(wire, out, into, self._between(source, target))
@@ -218,7 +220,9 @@ def _occupied(grid: Grid) -> dict[tuple[str, int], list[int]]:
 # ------------------------------------------------------------------------------------ the tracks
 
 
-def tracks_between_columns(wires: Iterable[Wire]) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
+def tracks_between_columns(
+    wires: Iterable[Wire],
+) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
     """Tracks of what runs up or down, by channel and net, and their number by channel."""
     spans: dict[tuple[Hashable, Hashable], Spans] = {}
     for wire in wires:
@@ -236,7 +240,9 @@ def tracks_between_columns(wires: Iterable[Wire]) -> tuple[dict[Hashable, int], 
 
 
 def tracks_between_rows(
-    wires: Iterable[Wire], ends: Sequence[tuple[tuple[str, float], tuple[str, float]]], kinds: Sequence[str]
+    wires: Iterable[Wire],
+    ends: Sequence[tuple[tuple[str, float], tuple[str, float]]],
+    kinds: Sequence[str],
 ) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
     """Tracks of what runs along a channel between rows.
 
@@ -259,5 +265,7 @@ def tracks_between_rows(
         found.append((axis[left_kind] + left, axis[left_kind] + FAR))
         found.append((axis[right_kind] - FAR, axis[right_kind] + right))
         if abs(wire.way) > 1:
-            found += [(axis[kind] - FAR, axis[kind] + FAR) for kind in ("step", "elision") if kind in axis]
+            found += [
+                (axis[kind] - FAR, axis[kind] + FAR) for kind in ("step", "elision") if kind in axis
+            ]
     return assign_tracks(spans)
