@@ -27,7 +27,7 @@ from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.route import grid_layout
 from graphnn.viz.svg import svg_text
 
-DOT_SECONDS = 60.0
+DOT_SECONDS = 30.0
 """How long ``dot`` may try."""
 
 

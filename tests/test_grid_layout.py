@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -170,7 +171,7 @@ def nothing_overlaps(scene: Scene, layout: Layout) -> None:
         for number, box in enumerate(layout.boxes):
             assert number == ghost.reader or not overlap(ghost.box, box)
     for edge, route in zip(scene.edges, layout.routes, strict=True):
-        for start, end in zip(route.points, route.points[1:], strict=False):
+        for start, end in pairwise(route.points):
             assert start[0] == end[0] or start[1] == end[1]
             piece = area(start, end)
             for number, box in enumerate(layout.boxes):
@@ -210,14 +211,13 @@ def test_the_backward_pass_is_mirrored(made: Cells) -> None:
         rows.setdefault((role, lane), []).append(layout.boxes[index].center[1])
     order = [("forward", lane) for lane in range(made.lanes)]
     order += [("backward", lane) for lane in reversed(range(made.lanes))]
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in pairwise(order):
         assert max(rows[above]) < min(rows[below])
     for edge in scene.edges:
         source, target = scene.nodes[edge.source], scene.nodes[edge.target]
         if edge.kind in ("data", "gradient") and source.step == target.step is not None:
-            if source.lane == target.lane:
-                way = layout.boxes[edge.target].center[0] - layout.boxes[edge.source].center[0]
-                assert (way > 0) == (edge.kind == "data")
+            way = layout.boxes[edge.target].center[0] - layout.boxes[edge.source].center[0]
+            assert source.lane != target.lane or (way > 0) == (edge.kind == "data")
 
 
 @given(cells())

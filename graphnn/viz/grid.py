@@ -192,9 +192,9 @@ def _lane_names(scene: Scene) -> list[str]:
             names[edge.target] = names[edge.source]
     for edge in reversed(scene.edges):  # weights and inputs stand with their readers
         node = scene.nodes[edge.source]
-        if node.role == "forward" and not names[edge.source]:
-            if node.step is None or is_leaf[edge.source]:
-                names[edge.source] = names[edge.target]
+        has_choice = node.step is None or is_leaf[edge.source]
+        if node.role == "forward" and not names[edge.source] and has_choice:
+            names[edge.source] = names[edge.target]
     for index, node in enumerate(scene.nodes):
         if node.step is None and node.role != "forward" and node.origin is not None:
             names[index] = names[node.origin]

@@ -150,9 +150,8 @@ def _links(
         source, target = slots[edge.source], slots[edge.target]
         is_read[edge.target] = True
         pair = (source, target, columns[edge.source] == columns[edge.target] and not edge.lag)
-        if pair in known or source.lane != target.lane or source is target and not edge.lag:
-            if pair in known or source.lane != target.lane or pair[2]:
-                continue
+        if pair in known or source.lane != target.lane or (source is target and pair[2]):
+            continue
         known.add(pair)
         if pair[2]:
             if rank[source] < rank[target]:
