@@ -1,7 +1,7 @@
 """Draw the pictures of the README and the gallery: python docs/make_pictures.py [FOLDER]
 
-Those of the gallery are what the blocks of code on its page draw. Run it again after a change to the
-drawing or to what the compiler makes of a program; the files are the same bytes until something
+Those of the gallery are what the blocks of code on its page draw. Run it again after a change to
+the drawing or to what the compiler makes of a program; the files are the same bytes until something
 changes, and a test says when they are not.
 """
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphnn.viz.dot import pinned_dot
+from graphnn.viz.drawing import drawing_of
 from graphnn.viz.layout import Box, Layout
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode
+from graphnn.viz.scene import Scene, SceneEdge, SceneNode
+from graphnn.viz.svg import svg_text
 
 
 class Cells:
@@ -164,7 +171,7 @@ def nothing_overlaps(scene: Scene, layout: Layout) -> None:
         for number, box in enumerate(layout.boxes):
             assert number == ghost.reader or not overlap(ghost.box, box)
     for edge, route in zip(scene.edges, layout.routes, strict=True):
-        for start, end in zip(route.points, route.points[1:], strict=False):
+        for start, end in pairwise(route.points):
             assert start[0] == end[0] or start[1] == end[1]
             piece = area(start, end)
             for number, box in enumerate(layout.boxes):
@@ -174,13 +181,13 @@ def nothing_overlaps(scene: Scene, layout: Layout) -> None:
 
 
 @given(cells())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_nothing_overlaps(made: Cells) -> None:
     nothing_overlaps(made.scene, grid_layout(made.scene))
 
 
 @given(cells())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_time_runs_to_the_right(made: Cells) -> None:
     scene = made.scene
     layout = grid_layout(scene)
@@ -194,7 +201,7 @@ def test_time_runs_to_the_right(made: Cells) -> None:
 
 
 @given(cells())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_backward_pass_is_mirrored(made: Cells) -> None:
     """Its lanes are below in reverse order, and values flow to the left in them."""
     scene = made.scene
@@ -204,18 +211,17 @@ def test_the_backward_pass_is_mirrored(made: Cells) -> None:
         rows.setdefault((role, lane), []).append(layout.boxes[index].center[1])
     order = [("forward", lane) for lane in range(made.lanes)]
     order += [("backward", lane) for lane in reversed(range(made.lanes))]
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in pairwise(order):
         assert max(rows[above]) < min(rows[below])
     for edge in scene.edges:
         source, target = scene.nodes[edge.source], scene.nodes[edge.target]
         if edge.kind in ("data", "gradient") and source.step == target.step is not None:
-            if source.lane == target.lane:
-                way = layout.boxes[edge.target].center[0] - layout.boxes[edge.source].center[0]
-                assert (way > 0) == (edge.kind == "data")
+            way = layout.boxes[edge.target].center[0] - layout.boxes[edge.source].center[0]
+            assert source.lane != target.lane or (way > 0) == (edge.kind == "data")
 
 
 @given(cells())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_step_is_the_same_cell(made: Cells) -> None:
     layout = grid_layout(made.scene)
     first: dict[tuple[str, int, int], tuple[float, float]] = {}
@@ -254,3 +260,75 @@ def test_weights_stand_once_with_a_badge_at_each_step() -> None:
     assert layout.boxes[weight].x + layout.boxes[weight].width < first
     assert layout.boxes[total].x + layout.boxes[total].width < first
     assert layout.boxes[total].y > layout.boxes[weight].y
+
+
+# ------------------------------------------------------------------------- pictures as they were
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def windowed() -> Scene:
+    """One of everything: steps left out, a cut, a value computed once more, a badge."""
+    made = lstm_cells(3)
+    scene = made.scene
+    left_out = {made.at[role, 0, 1, number] for role, _, step, number in made.at if step == 1}
+    changed = []
+    for index, node in enumerate(scene.nodes):
+        if index == made.at["forward", 0, 1, 6]:
+            node = replace(node, label="… × 98 …", detail="", kind="elision", signature="…")
+            left_out.discard(index)
+        if index == made.at["forward", 0, 0, 5]:
+            node = replace(node, is_recomputed=True, badges=("× 2",))
+        changed.append(node)
+    kept = [index for index in range(len(changed)) if index not in left_out]
+    number = {index: place for place, index in enumerate(kept)}
+    edges = [
+        replace(
+            edge,
+            source=number[edge.source],
+            target=number[edge.target],
+            is_cut=edge.kind == "recurrent" and scene.nodes[edge.source].step == 1,
+        )
+        for edge in scene.edges
+        if edge.source in number and edge.target in number
+    ]
+    nodes = [
+        replace(changed[index], origin=number.get(changed[index].origin or -1)) for index in kept
+    ]
+    return Scene("windowed", tuple(nodes), tuple(edges))
+
+
+def rolled() -> Scene:
+    """One cell whose values come back a step later."""
+    labels = [("x", "input"), ("matmul", "operation"), ("add", "operation"), ("h", "operation")]
+    nodes = tuple(SceneNode(label, "f32[8]", kind, "forward", step=0) for label, kind in labels)
+    ways = [(0, 1, "data", 0), (1, 2, "data", 0), (2, 3, "data", 0), (3, 2, "recurrent", 1)]
+    return Scene("rolled", nodes, tuple(SceneEdge(a, b, kind, lag=lag) for a, b, kind, lag in ways))
+
+
+@pytest.mark.parametrize("ending", ["svg", "dot"])
+@pytest.mark.parametrize("make", [windowed, rolled, lambda: lstm_cells(2, 2).scene])
+def test_pictures_are_as_they_were(
+    make: Callable[[], Scene], ending: str, request: pytest.FixtureRequest
+) -> None:
+    """After a change that is meant: ``pytest tests/test_grid_layout.py --update-golden``."""
+    scene = make()
+    drawing = drawing_of(scene, grid_layout(scene))
+    text = svg_text(drawing) if ending == "svg" else pinned_dot(drawing)
+    path = GOLDEN / f"{scene.title}.{ending}"
+    if request.config.getoption("--update-golden"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_cuts_loops_and_recomputation_are_drawn() -> None:
+    scene = windowed()
+    drawing = drawing_of(scene, grid_layout(scene))
+    assert sum(stroke.cut_at is not None for stroke in drawing.strokes) == 2  # and in the legend
+    assert [mark.label for mark in drawing.marks if mark.is_dashed] == ["matmul", ""]
+    assert [pill.text for pill in drawing.pills].count("× 2") == 1
+    (loop,) = (s for s in drawing_of(rolled(), grid_layout(rolled())).strokes if s.label)
+    assert loop.label == "t−1"
+    nothing_overlaps(scene, grid_layout(scene))
+    nothing_overlaps(rolled(), grid_layout(rolled()))

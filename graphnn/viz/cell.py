@@ -131,7 +131,8 @@ def order_rows(slots: Sequence[Slot], lane: Lane, links: Links) -> int:
     ordered = _in_order(chains, links, lane)
     if lane.role == "backward":
         ordered.reverse()
-    row, ends = -1, []
+    row = -1
+    ends: list[tuple[int, int]] = []
     for chain in ordered:
         low, high = min(slot.place for slot in chain), max(slot.place for slot in chain)
         if chain[-1] in links.carries:  # a line through all steps: the row is its own

@@ -6,6 +6,7 @@ Every picture is one, whichever layout found the positions; every writer needs n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from graphnn.viz.layout import Band, Box, Layout, Route
 from graphnn.viz.scene import Scene, SceneEdge
@@ -198,9 +199,7 @@ def _middle(route: Route) -> tuple[float, float]:
     points = route.points
     if route.is_curve:
         return points[len(points) // 2]
-    (x, y), (x_end, y_end) = max(
-        zip(points, points[1:], strict=False), key=lambda piece: abs(piece[0][0] - piece[1][0])
-    )
+    (x, y), (x_end, y_end) = max(pairwise(points), key=lambda piece: abs(piece[0][0] - piece[1][0]))
     return (x + x_end) / 2, (y + y_end) / 2
 
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from graphnn.viz.scene import Scene, SceneEdge
 
-__all__ = ["Grid", "Lane", "Slot", "columns_of", "gathers", "lanes_of", "shared_slots"]
+__all__ = ["Grid", "Lane", "Slot", "columns_of", "gathers", "lanes_of", "read_by", "shared_slots"]
 
 ROLES = ("forward", "tangent", "backward", "update")
 """From the top; the lanes of the backward role are in reverse order."""
@@ -99,6 +100,8 @@ class Grid:
         By edge: whether a ghost stands for it.
     texts : list of (str, str)
         By node.
+    ghosts : dict of int to list of (int, str, float)
+        By the node at whose box they stand: whom each badge names, the name, and its width.
     """
 
     slots: list[Slot]
@@ -109,6 +112,7 @@ class Grid:
     first: list[int]
     is_ghost: list[bool]
     texts: list[tuple[str, str]]
+    ghosts: dict[int, list[tuple[int, str, float]]]
 
 
 def gathers(source: Slot, target: Slot) -> bool:
@@ -120,7 +124,7 @@ def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
     """The column of every node, and the kind of every column."""
     rank = {step: index for index, step in enumerate(scene.steps, start=1)}
     last = len(rank) + 1
-    before, after = _neighbours(scene)
+    before = read_by(scene)
     columns = [0] * len(scene.nodes)
     for index, node in enumerate(scene.nodes):
         if node.step is not None:
@@ -131,9 +135,11 @@ def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
             columns[index] = columns[node.origin]
         else:
             columns[index] = min((columns[each] for each in before[index]), default=0)
-    for index in reversed(range(len(scene.nodes))):
-        is_leaf = scene.nodes[index].step is None and not before[index]
-        if is_leaf and {columns[each] for each in after[index]} == {last}:
+    first_reader = [last + 1] * len(columns)
+    for edge in scene.edges:
+        first_reader[edge.source] = min(first_reader[edge.source], columns[edge.target])
+    for index, node in enumerate(scene.nodes):
+        if node.step is None and not before[index] and first_reader[index] == last:
             columns[index] = last
     for index, node in enumerate(scene.nodes):  # gradients of what has moved
         if node.step is None and node.role != "forward" and node.origin is not None:
@@ -145,15 +151,13 @@ def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
     return columns, ["left", *steps, "right"]
 
 
-def _neighbours(scene: Scene) -> tuple[list[list[int]], list[list[int]]]:
-    """What every node reads, and what reads it."""
+def read_by(scene: Scene) -> list[list[int]]:
+    """What every node reads in its own time step or from an earlier one."""
     before: list[list[int]] = [[] for _ in scene.nodes]
-    after: list[list[int]] = [[] for _ in scene.nodes]
     for edge in scene.edges:
         if not edge.lag:
             before[edge.target].append(edge.source)
-            after[edge.source].append(edge.target)
-    return before, after
+    return before
 
 
 def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane]]:
@@ -188,9 +192,9 @@ def _lane_names(scene: Scene) -> list[str]:
             names[edge.target] = names[edge.source]
     for edge in reversed(scene.edges):  # weights and inputs stand with their readers
         node = scene.nodes[edge.source]
-        if node.role == "forward" and not names[edge.source]:
-            if node.step is None or is_leaf[edge.source]:
-                names[edge.source] = names[edge.target]
+        has_choice = node.step is None or is_leaf[edge.source]
+        if node.role == "forward" and not names[edge.source] and has_choice:
+            names[edge.source] = names[edge.target]
     for index, node in enumerate(scene.nodes):
         if node.step is None and node.role != "forward" and node.origin is not None:
             names[index] = names[node.origin]
@@ -213,8 +217,10 @@ def shared_slots(
     scene: Scene, columns: Sequence[int], kinds: Sequence[str], lanes: Sequence[int]
 ) -> list[Slot]:
     """One slot for the same operation of all steps, by node."""
-    before, _ = _neighbours(scene)
-    levels = _levels(before, list(zip(columns, lanes, strict=True)))
+    most = max(lanes, default=0) + 1
+    levels = _levels(
+        scene, [column * most + lane for column, lane in zip(columns, lanes, strict=True)]
+    )
     shared: dict[Hashable, Slot] = {}
     slots: list[Slot] = [Slot("", 0)] * len(scene.nodes)
     taken: dict[Hashable, int] = {}
@@ -235,11 +241,11 @@ def shared_slots(
     return slots
 
 
-def _levels(before: Sequence[Sequence[int]], places: Sequence[Hashable]) -> list[int]:
+def _levels(scene: Scene, places: Sequence[int]) -> list[int]:
     """Longest way to every node over nodes of its own place."""
-    levels = [0] * len(before)
-    for index, sources in enumerate(before):
-        for each in sources:
-            if places[each] == places[index]:
-                levels[index] = max(levels[index], levels[each] + 1)
+    levels = [0] * len(places)
+    for edge in sorted(scene.edges, key=attrgetter("target")):
+        source, target = edge.source, edge.target
+        if places[source] == places[target] and levels[target] <= levels[source] and not edge.lag:
+            levels[target] = levels[source] + 1
     return levels

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from math import ceil, sqrt
 
 from graphnn.viz.cell import Links, order_rows, spread_along
-from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, shared_slots
+from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, read_by, shared_slots
 from graphnn.viz.layout import HEIGHT
-from graphnn.viz.scene import Scene, SceneEdge, SceneNode
+from graphnn.viz.scene import Scene, SceneEdge
 from graphnn.viz.style import DETAIL_SIZE, LABEL_SIZE, SMALL_SIZE, shorten, text_width
 
-__all__ = ["GHOST_GAP", "ghosts_of", "place"]
+__all__ = ["GHOST_GAP", "place"]
 
 SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
 """Operations so small that a sign in a circle tells them."""
@@ -34,28 +34,33 @@ def place(scene: Scene) -> Grid:
         grid = _over_time(scene, texts)
     else:
         grid = _flat(scene, texts)
-    for slot, node, text in zip(grid.slots, scene.nodes, texts, strict=True):
-        width, height = _size(node, *text)
-        slot.width, slot.height = max(slot.width, width), max(slot.height, height)
-        slot.room = max(slot.room, slot.width)
+    sizes: dict[tuple[str, str], tuple[float, float]] = {}
+    for slot, text in zip(grid.slots, texts, strict=True):
+        size = sizes.get(text)
+        if size is None:
+            size = sizes[text] = _size(*text)
+        if size[0] > slot.width:
+            slot.width = size[0]
+        if size[1] > slot.height:
+            slot.height = size[1]
+    for slot in dict.fromkeys(grid.slots):
+        slot.room = slot.width
     for edge in scene.edges:
         if edge.label:
             source = grid.slots[edge.source]
             source.has_label = True
             source.room = max(source.room, text_width(edge.label, SMALL_SIZE))
-    for reader, names in ghosts_of(scene, grid).items():
+    for reader, names in _ghosts(scene, grid).items():
         slot = grid.slots[reader]
         slot.has_ghost = True
         slot.room = max(slot.room, sum(width + GHOST_GAP for _, _, width in names))
     return grid
 
 
-def ghosts_of(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]:
-    """By the box at which they stand: the node that each badge names, the name, and its width.
-
-    They stand where a weight is read, and where a part of its gradient is computed.
-    """
-    ghosts: dict[int, list[tuple[int, str, float]]] = {}
+def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]:
+    """Badges where a weight is read, and where a part of its gradient is computed."""
+    ghosts = grid.ghosts
+    made: dict[int, tuple[int, str, float]] = {}
     for edge, is_ghost in zip(scene.edges, grid.is_ghost, strict=True):
         if is_ghost:
             reader, named = edge.target, edge.source
@@ -63,8 +68,10 @@ def ghosts_of(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]
             reader, named = edge.source, edge.target
         else:
             continue
-        text = shorten(grid.texts[named][0], GHOST_CHARACTERS)
-        ghosts.setdefault(reader, []).append((named, text, text_width(text, SMALL_SIZE) + 8))
+        if named not in made:
+            text = shorten(grid.texts[named][0], GHOST_CHARACTERS)
+            made[named] = (named, text, text_width(text, SMALL_SIZE) + 8)
+        ghosts.setdefault(reader, []).append(made[named])
     return ghosts
 
 
@@ -76,10 +83,11 @@ _PREFIXED = re.compile(r"^[\w.…]*\.([^\W\d]\w*(?:\[[^\]]*\])?)$")
 
 def _texts(scene: Scene) -> list[tuple[str, str]]:
     """Two lines for every node: signs for small operations, shapes only where they change."""
-    details: dict[int, set[str]] = {}
+    specs = [node.detail.rpartition("  ")[2] for node in scene.nodes]
+    keeps = [False] * len(specs)
     for edge in scene.edges:
-        if edge.kind != "weight":
-            details.setdefault(edge.target, set()).add(scene.nodes[edge.source].detail)
+        if edge.kind != "weight" and specs[edge.source] == specs[edge.target]:
+            keeps[edge.target] = True
     texts = []
     for index, node in enumerate(scene.nodes):
         if node.label in SIGNS:
@@ -89,21 +97,13 @@ def _texts(scene: Scene) -> list[tuple[str, str]]:
         else:
             shortened = _PREFIXED.match(node.label)
             label = shortened[1] if shortened else node.label
-            same = node.detail.split("  ")[-1] in {
-                each.split("  ")[-1] for each in details.get(index, ())
-            }
-            word, _, spec = node.detail.rpartition("  ")
-            texts.append(
-                (
-                    label,
-                    (word if same else node.detail) if node.kind == "operation" else node.detail,
-                )
-            )
+            is_same = keeps[index] and node.kind == "operation"
+            texts.append((label, node.detail.rpartition("  ")[0] if is_same else node.detail))
     return texts
 
 
-def _size(node: SceneNode, label: str, detail: str) -> tuple[float, float]:
-    if node.label in SIGNS and label == SIGNS[node.label]:
+def _size(label: str, detail: str) -> tuple[float, float]:
+    if label in SIGNS.values():
         return CIRCLE, CIRCLE
     width = max(text_width(label, LABEL_SIZE), text_width(detail, DETAIL_SIZE)) + 14
     return max(width, 30.0), HEIGHT if detail else ONE_LINE
@@ -119,7 +119,7 @@ def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
     slots = shared_slots(scene, columns, kinds, number)
     unique = sorted(dict.fromkeys(slots), key=lambda slot: (slot.lane, slot.order))
     links = _links(scene, slots, columns, unique)
-    is_ghost = _ghosts(scene.edges, columns, number)
+    is_ghost = _from_far(scene.edges, columns, number)
     steps = [slot for slot in unique if slot.kind == "step"]
     places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0}
     count = [
@@ -135,7 +135,7 @@ def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
         first.append(first[-1] + outside.count[index])
     for slot in unique:
         slot.row += first[slot.lane]
-    return Grid(slots, columns, kinds, places, lanes, first, is_ghost, texts)
+    return Grid(slots, columns, kinds, places, lanes, first, is_ghost, texts, {})
 
 
 def _links(
@@ -150,9 +150,8 @@ def _links(
         source, target = slots[edge.source], slots[edge.target]
         is_read[edge.target] = True
         pair = (source, target, columns[edge.source] == columns[edge.target] and not edge.lag)
-        if pair in known or source.lane != target.lane or source is target and not edge.lag:
-            if pair in known or source.lane != target.lane or pair[2]:
-                continue
+        if pair in known or source.lane != target.lane or (source is target and pair[2]):
+            continue
         known.add(pair)
         if pair[2]:
             if rank[source] < rank[target]:
@@ -173,7 +172,7 @@ def _links(
     return links
 
 
-def _ghosts(
+def _from_far(
     edges: Sequence[SceneEdge],
     columns: Sequence[int],
     lanes: Sequence[int],
@@ -301,7 +300,7 @@ class _Outside:
         rows = self._height(lane, group)
         columns = ceil(len(group) / rows)
         wishes = {
-            slot: self._wish(slot, self._readers.get(slot) or self._read.get(slot, ()), ("step",))
+            slot: self._wish(slot, self._readers.get(slot) or self._read.get(slot) or (), ("step",))
             for slot in group
         }
         row = -1
@@ -321,10 +320,7 @@ class _Outside:
 
 def _flat(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
     """Lines that are read like text: values flow to the right, then on in the next line."""
-    before: list[list[int]] = [[] for _ in scene.nodes]
-    for edge in scene.edges:
-        if not edge.lag:
-            before[edge.target].append(edge.source)
+    before = read_by(scene)
     levels = [0] * len(scene.nodes)
     nearest: dict[int, int] = {}
     for index, sources in enumerate(before):
@@ -360,6 +356,7 @@ def _flat(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
         [0, top + deepest],
         [False] * len(scene.edges),
         texts,
+        {},
     )
 
 

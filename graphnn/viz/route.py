@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from graphnn.viz.grid import Grid, Slot
 from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
-from graphnn.viz.place import GHOST_GAP, ghosts_of, place
+from graphnn.viz.place import GHOST_GAP, place
 from graphnn.viz.scene import Scene
 from graphnn.viz.tracks import TRACK
 from graphnn.viz.wires import (
@@ -30,7 +30,7 @@ GHOST = 12.0
 LABEL = 9.0
 """Points below a box for what is saved of it."""
 
-Point = tuple[float, float]
+GROUP_NAME = 15.0
 
 
 def grid_layout(scene: Scene) -> Layout:
@@ -51,7 +51,7 @@ def grid_layout(scene: Scene) -> Layout:
         )
         for slot, column in zip(grid.slots, grid.columns, strict=True)
     )
-    ghosts = _ghosts(scene, grid, boxes)
+    ghosts = _ghosts(grid, boxes)
     standing = {(ghost.node, ghost.reader): ghost for ghost in ghosts}
     ways = {wire: _way(wire, columns, rows, middles) for wire in wires.all}
     routes = []
@@ -64,7 +64,7 @@ def grid_layout(scene: Scene) -> Layout:
             routes.append(
                 _route(ways[wire], here, there, edge.label or edge.lag, boxes[edge.source])
             )
-    bands = tuple(_bands(scene, grid, columns, rows))
+    bands = (*_bands(scene, grid, columns, rows), *_frames(scene, boxes))
     return Layout(
         boxes,
         tuple(routes),
@@ -219,7 +219,7 @@ def _half(slot: Slot, offset: float) -> float:
 
 
 def _route(way: Way, here: float, there: float, has_label: object, source: Box) -> Route:
-    points = tuple((x + (there if from_target else here), y) for from_target, x, y in way)
+    points = tuple([(x + (there if from_target else here), y) for from_target, x, y in way])
     if not has_label:
         return Route(points)
     if len(points) == 6 and isinstance(has_label, int):
@@ -235,10 +235,10 @@ def _short(ghost: Ghost, boxes: Sequence[Box]) -> Route:
     return Route(((x, ghost.box.y), (x, box.y)))
 
 
-def _ghosts(scene: Scene, grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]:
+def _ghosts(grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]:
     """Badges on the upper edge of the boxes that read what stands at the left."""
     ghosts = []
-    for reader, names in ghosts_of(scene, grid).items():
+    for reader, names in grid.ghosts.items():
         box = boxes[reader]
         total = sum(width + GHOST_GAP for _, _, width in names) - GHOST_GAP
         x = box.x - 5 if total < box.width else box.center[0] - total / 2
@@ -246,6 +246,26 @@ def _ghosts(scene: Scene, grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]
             ghosts.append(Ghost(Box(x, box.y - GHOST / 2 - 2, width, GHOST), named, reader, text))
             x += width + GHOST_GAP
     return tuple(ghosts)
+
+
+def _frames(scene: Scene, boxes: Sequence[Box]) -> Iterable[Band]:
+    """The smallest rectangles around the members of each group."""
+    corners: dict[int, tuple[float, float, float, float]] = {}
+    for node, box in zip(scene.nodes, boxes, strict=True):
+        group = node.group
+        while group is not None:
+            x, y, x_end, y_end = corners.get(group, (box.x, box.y, box.x, box.y))
+            corners[group] = (
+                min(x, box.x),
+                min(y, box.y),
+                max(x_end, box.x + box.width),
+                max(y_end, box.y + box.height),
+            )
+            group = scene.groups[group].parent
+    for number in sorted(corners):
+        x, y, x_end, y_end = corners[number]
+        frame = Box(x - 4, y - GROUP_NAME, x_end - x + 8, y_end - y + GROUP_NAME + 4)
+        yield Band(frame, "scope", scene.groups[number].label)
 
 
 def _bands(scene: Scene, grid: Grid, columns: _Columns, rows: _Rows) -> Iterable[Band]:

@@ -131,7 +131,7 @@ def _toward(corner: Point, other: Point) -> Point:
     length = abs(dx) + abs(dy)
     if length == 0:
         return corner
-    part = min(CORNER / length, 0.5)
+    part = CORNER / length if length > 2 * CORNER else 0.5
     return corner[0] + dx * part, corner[1] + dy * part
 
 
@@ -211,7 +211,7 @@ def _words(words: Words) -> str:
 
 
 def _pair(point: Point) -> str:
-    return f"{_number(point[0])} {_number(point[1])}"
+    return f"{point[0]:.1f} {point[1]:.1f}"
 
 
 def _number(value: float) -> str:

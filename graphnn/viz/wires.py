@@ -120,26 +120,18 @@ class Wires:
             net = ("sum", target.lane) if is_sum else (target, edge.kind)
         wire = known[key] = Wire(source, target, edge.kind, net, way, out_side, in_side)
         first, last = self._first_place[here] + out_place, self._first_place[there] + in_place
+        is_near = source.lane == target.lane or abs(first - last) <= NEAR
+        is_open = is_near and self._is_free(target.row, here, there, first, last)
         if edge.lag or is_far:
-            self._level(wire, out, into, self._outer(target.lane, is_far))
-        elif (
-            source.row == target.row
-            and edge.kind != "saved"
-            and self._is_free(source.row, here, there, first, last)
-        ):
-            pass
-        elif first == last:
-            wire.out = out
-        elif (source.lane == target.lane or abs(first - last) <= NEAR) and self._is_free(
-            target.row, here, there, first, last
-        ):
-            wire.out = out
-        else:
-            self._level(wire, out, into, self._between(source, target))
+            wire.level = self._outer(target.lane, is_far)
+        elif not is_open and first != last:
+            wire.level = self._between(source, target)
+        elif is_open and source.row == target.row and edge.kind != "saved":
+            return wire  # straight
+        wire.out = out
+        if wire.level is not None:
+            wire.into = into
         return wire
-
-    def _level(self, wire: Wire, out: Channel, into: Channel, level: int) -> None:
-        wire.out, wire.into, wire.level = out, into, level
 
     def _outer(self, lane: int, is_far: bool) -> int:
         """The channel at the side of a lane that looks away from the other direction."""
