@@ -19,9 +19,9 @@ from graphnn.viz.depth import Depth, at_depth
 from graphnn.viz.drawing import Drawing, drawing_of
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.layout import Layout
-from graphnn.viz.plot import plotted
 from graphnn.viz.mermaid import mermaid_text
 from graphnn.viz.partials import with_derivatives
+from graphnn.viz.plot import plotted
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.scene_json import json_text

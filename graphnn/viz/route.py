@@ -364,4 +364,8 @@ def _bands(scene: Scene, grid: Grid, columns: _Columns, rows: _Rows) -> Iterable
     labels = dict(scene.step_labels)
     for index, step in enumerate(scene.steps, start=1):
         left, width = columns.left[index], grid.widths["step"]
-        yield Band(Box(left - 4, MARGIN, width + 8, rows.end - MARGIN), "step", labels.get(step, f"t = {step}"))
+        yield Band(
+            Box(left - 4, MARGIN, width + 8, rows.end - MARGIN),
+            "step",
+            labels.get(step, f"t = {step}"),
+        )
