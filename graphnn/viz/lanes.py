@@ -69,9 +69,7 @@ def _shared(one: Path, other: Path) -> Path:
 def _outermost(paths: Iterable[Path]) -> list[Path]:
     """The paths, each once, that are not within another one."""
     found = dict.fromkeys(paths)
-    return [
-        path for path in found if not any(path[:count] in found for count in range(len(path)))
-    ]
+    return [path for path in found if not any(path[:count] in found for count in range(len(path)))]
 
 
 def _within(path: Path, layers: Sequence[Path]) -> Path | None:

@@ -37,9 +37,7 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
             edge = replace(edge, lag=after - before)
         edges.append(edge)
     lagged = replace(scene, edges=tuple(edges))
-    keys: list[Hashable] = [
-        number if place is None else place for number, place in enumerate(cell)
-    ]
+    keys: list[Hashable] = [number if place is None else place for number, place in enumerate(cell)]
     parts = []
     for members in parts_in_order(lagged, keys):
         first = members[0]

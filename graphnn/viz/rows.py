@@ -116,8 +116,8 @@ def axis_from(length: Size, column: int, window: Window | None) -> Axis | None:
         if length < 1:
             return None
         if window is None or length <= max(window.most, window.first + window.last + 1):
-            places = tuple(Place(index, column + index, index) for index in range(length))
-            return Axis(length, places, length)
+            full = tuple(Place(index, column + index, index) for index in range(length))
+            return Axis(length, full, length)
     elif window is None:
         return None
     first, last = window.first, window.last

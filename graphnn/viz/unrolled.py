@@ -107,19 +107,19 @@ class _Unrolling:
     def result(self) -> Unrolled:
         """The graph of what they become."""
         known = set(self._graph.nodes)
-        origins = (provenance(each).origin for each in self._graph.nodes)
+        pairs = ((each, provenance(each).origin) for each in self._graph.nodes)
         # The way there comes first: copies of the way back belong to copies of it.
         first = [
-            each
-            for each in origins
-            if each is not None
-            and (each in known or (is_scan(each) and known.issuperset(each.inputs)))
+            origin
+            for node, origin in pairs
+            if origin is not None and (origin in known or (is_scan(node) and is_scan(origin)))
         ]
         for node in topological_order([*first, *self._graph.outputs]):
             self._add(node)
         inputs = tuple(self._images.get(each, each) for each in self._graph.inputs)
         graph = Graph(inputs, tuple(map(self._whole, self._graph.outputs)))
-        return Unrolled(graph, tuple(self._axes), self._subjects, self._totals, self._cut - self._uncut)
+        cuts = self._cut - self._uncut
+        return Unrolled(graph, tuple(self._axes), self._subjects, self._totals, cuts)
 
     # ---------------------------------------------------------------------- what a node becomes
 
@@ -322,7 +322,7 @@ class _Unrolling:
             addends.append(after[number])
         # Derivatives go through the steps once more, to the same carries.
         after = [*same, *after[len(same) :]]
-        after = [old if n in added else new for n, (old, new) in enumerate(zip(before, after, strict=True))]
+        after = [before[number] if number in added else each for number, each in enumerate(after)]
         self._between_of[loop.node] = _Between(before, after)
         return after, ys
 

@@ -80,15 +80,14 @@ def _readers(scene: Scene) -> list[list[int]]:
     return readers
 
 
-def _idle(
-    scene: Scene, keys: Sequence[Hashable], readers: Sequence[Sequence[int]]
-) -> set[int]:
+def _idle(scene: Scene, keys: Sequence[Hashable], readers: Sequence[Sequence[int]]) -> set[int]:
     """Constants that are read in gaps alone, such as zeros that sums begin with."""
     leaves = set(range(len(scene.nodes))).difference(edge.target for edge in scene.edges)
     return {
         number
         for number in leaves
         if scene.nodes[number].kind in ("operation", "constant") and readers[number]
+        if not isinstance(keys[number], tuple)
         if all(isinstance(keys[each], tuple) for each in readers[number])
     }
 

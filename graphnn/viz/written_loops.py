@@ -85,9 +85,7 @@ def loop_of_scan(node: Node, axis: Axis, whole: Whole) -> Loop:
     totals = _totals(body, n_carry, n_constants)
     sums = {body.outputs[number] for number in totals}
 
-    def between(
-        carry: Sequence[Node], elements: Sequence[Node]
-    ) -> tuple[list[Node], list[Node]]:
+    def between(carry: Sequence[Node], elements: Sequence[Node]) -> tuple[list[Node], list[Node]]:
         before = (zeros_like(each) if n in totals else each for n, each in enumerate(carry))
         attrs = {**node.attrs, "length": axis.between}
         made = make_node(SCAN, (*constants, *before, *elements), attrs)
@@ -158,9 +156,7 @@ def _loop_over(
     if not inside.issuperset(outputs):
         return None
 
-    def between(
-        carry: Sequence[Node], elements: Sequence[Node]
-    ) -> tuple[list[Node], list[Node]]:
+    def between(carry: Sequence[Node], elements: Sequence[Node]) -> tuple[list[Node], list[Node]]:
         ys = () if carries else outputs
         given = dict(zip(symbols, elements, strict=True))
         return Step(carries, given, ys, axis.between).build()
