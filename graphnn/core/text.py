@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphnn.core.dims import Size
 from graphnn.core.dtypes import short_name
 from graphnn.core.provenance import provenance
 
 if TYPE_CHECKING:
     from graphnn.core.node import Node
 
-__all__ = ["attrs_text", "graph_text", "node_names"]
+__all__ = ["attrs_text", "bytes_words", "graph_text", "node_names"]
 
 MOST_CHARACTERS = 80
 """Of a name; what is longer is shortened in the middle."""
@@ -67,6 +68,18 @@ def attrs_text(node: Node) -> str:
     """The attributes that its label does not tell, as keyword arguments."""
     shown = node.op.shown_attrs(node)
     return ", ".join(f"{name}={attr_text(value)}" for name, value in shown.items())
+
+
+def bytes_words(count: Size) -> str:
+    """Bytes in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
+    if not isinstance(count, int):
+        return f"{count} B"
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
 
 
 def graph_text(

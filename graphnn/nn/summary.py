@@ -12,6 +12,7 @@ from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.state import Parameter
+from graphnn.core.text import bytes_words
 from graphnn.nn.calls import Call, call_of
 from graphnn.nn.module import Module
 
@@ -190,18 +191,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         bytes_words(row.parameter_bytes) if row.parameters else "",
         bytes_words(row.output_bytes) if row.output else "",
     )
-
-
-def bytes_words(count: Size) -> str:
-    """Bytes in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
-    if not isinstance(count, int):
-        return f"{count} B"
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
 
 
 # ---------------------------------------------------------------------------------- gathering

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 
-from graphnn.core.dims import is_known
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import Provenance, provenance
 from graphnn.core.spec import Spec, TupleSpec
 from graphnn.core.state import Parameter
-from graphnn.core.text import attrs_text
+from graphnn.core.text import attrs_text, bytes_words
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
 
@@ -190,19 +189,8 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
 def bytes_text(spec: Spec) -> str:
     """Bytes of a value in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
     if isinstance(spec, TupleSpec):
-        if not spec.is_known:
-            return ""
-        count = spec.nbytes
-    else:
-        if not is_known(spec.shape):
-            return f"{spec.size * spec.dtype.itemsize} B"
-        count = spec.nbytes
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
+        return bytes_words(spec.nbytes) if spec.is_known else ""
+    return bytes_words(spec.size * spec.dtype.itemsize)
 
 
 def edge_kind(source: Node, target: Node) -> str:
