@@ -418,17 +418,26 @@ function paintBandNames(canvas, { camera, graph, theme, fonts }) {
     if (right < 0 || bottom < 0 || left > camera.width || top > camera.height || band.label === "") return;
     const isStep = band.tone === "step";
     if (isStep && steps.indexOf(band) % every !== 0) return;
-    const width = canvas.measureText(band.label).width;
-    const room = isStep ? every * (right - left) : right - left;
-    if (width + 8 > room || bottom - top < 14) return;
+    const room = (isStep ? every : 1) * (right - left) - 12;
+    const label = fitting(canvas, band.label, room);
+    if (label === "" || bottom - top < 14) return;
+    const width = canvas.measureText(label).width;
     const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
     // From afar, a name of this size would hide the first row of a lane.
     const isAbove = !isStep && camera.zoom < 0.8;
     const y = Math.min(Math.max(isAbove ? top - 3 : top + 12, 14), bottom - 4);
     // Lanes are named below the row of the time steps, which stays at the top.
     const row = steps.length > 0 && !isStep && left < 0 ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
-    write(band.label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
+    write(label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
   });
+}
+
+/** What of a text fits into some pixels, with a sign that there is more; nothing if little does. */
+function fitting(canvas, text, room) {
+  const width = canvas.measureText(clipped(text)).width;
+  if (width <= room) return clipped(text);
+  const length = Math.floor((clipped(text).length * room) / width) - 2;
+  return length < 6 ? "" : `${text.slice(0, length).trimEnd()}…`;
 }
 
 /** For tests, and for those who open the browser's console. */

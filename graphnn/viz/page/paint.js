@@ -3,7 +3,9 @@
  */
 
 /** Pixels for a point from which on each thing can be recognised. */
-const NEAR = { label: 0.5, detail: 0.62, heads: 0.3, rounded: 0.3, edgeLabels: 0.6, lines: 0.05 };
+const NEAR = { label: 0.3, detail: 0.62, heads: 0.3, rounded: 0.3, ghostText: 0.7, edgeLabels: 0.6, lines: 0.05 };
+/** Pixels that letters need to be read. */
+const LEGIBLE = 6.5;
 
 /**
  * Points outside of what is seen that are painted nevertheless. Lines and areas of a million points
@@ -223,7 +225,7 @@ class Painter {
       canvas.fill();
       canvas.strokeStyle = look.line;
       canvas.stroke();
-      if (scale < NEAR.label) continue;
+      if (scale < NEAR.ghostText) continue;
       canvas.fillStyle = theme.text;
       canvas.fillText(clipped(ghost.text), ghost.x + ghost.width / 2, ghost.y + ghost.height / 2 + 2.7);
     }
@@ -245,8 +247,17 @@ class Painter {
     canvas.fillStyle = fill ? readableOn(fill) : theme.text;
     canvas.textAlign = "center";
     const hasDetail = detail !== "" && scale >= NEAR.detail;
+    const label = clipped(graph.text("first", node));
+    if (!hasDetail && scale < 1) {
+      // A single line may be larger than usual, so that it is read from further away.
+      const size = Math.min(10 / scale, 0.6 * height, (1.5 * (width - 4)) / label.length);
+      if (Math.max(size, style.labelSize) * scale < LEGIBLE) return;
+      canvas.font = `${Math.max(size, style.labelSize)}px ${fonts}`;
+      canvas.fillText(label, x + width / 2, y + height / 2 + 0.35 * Math.max(size, style.labelSize), width - 4);
+      return;
+    }
     canvas.font = `${style.labelSize}px ${fonts}`;
-    canvas.fillText(clipped(graph.text("first", node)), x + width / 2, hasDetail ? y + 15 : y + height / 2 + 4, width - 4);
+    canvas.fillText(label, x + width / 2, hasDetail ? y + 15 : y + height / 2 + 4, width - 4);
     if (hasDetail) {
       canvas.font = `${value === null ? "" : "600 "}${style.detailSize}px ${fonts}`;
       canvas.globalAlpha = value === null ? 0.8 : 1;
