@@ -44,7 +44,9 @@ def collapsed(scene: Scene, depth: int) -> Scene:
 
 def _wiring(scene: Scene, parts: Sequence[Sequence[int]]) -> list[Hashable]:
     """By part: the edges inside of it, by the places of their ends in it."""
-    place = {each: (part, at) for part, members in enumerate(parts) for at, each in enumerate(members)}
+    place = {
+        each: (part, at) for part, members in enumerate(parts) for at, each in enumerate(members)
+    }
     inside: list[list[tuple[int, int]]] = [[] for _ in parts]
     for edge in scene.edges:
         (part, at), (other, to) = place[edge.source], place[edge.target]

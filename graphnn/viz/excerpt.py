@@ -61,7 +61,9 @@ def _rewired(before: Scene, after: Scene, now: Mapping[int, int]) -> tuple[set[i
     }
     later = {(edge.source, edge.target) for edge in after.edges}
     stay = set(now.values())
-    lost = {n for pair, edge in earlier.items() if pair not in later for n in (edge.source, edge.target)}
+    lost = {
+        n for pair, edge in earlier.items() if pair not in later for n in (edge.source, edge.target)
+    }
     gained = {n for pair in later if pair not in earlier and stay.issuperset(pair) for n in pair}
     return lost, gained
 

@@ -22,6 +22,7 @@ from graphnn.core.dims import is_known
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
+from graphnn.core.provenance import without_lines
 from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.matching import matched
 from graphnn.viz.program_scene import scene_of_unit
@@ -211,7 +212,8 @@ def _recorded(thing: Program | Graph) -> tuple[Unit, list[Snapshot]]:
             where="",
         )
     driver = Driver(options.fuel, snapshots=[])
-    driver.run(unit, LEVELS[options.optimize])
+    with without_lines():  # who looks at a program is not who built it
+        driver.run(unit, LEVELS[options.optimize])
     return unit, driver.snapshots or []
 
 

@@ -233,9 +233,7 @@ class _Listing:
                 label = self.left + 2 * PAD + text_width(self._label(frame), DETAIL_SIZE)
                 rights[frame] = max(rights.get(frame, 0.0), right, label)
         found = []
-        depths = {
-            frame: level for line in self.lines for level, frame in enumerate(line.around)
-        }
+        depths = {frame: level for line in self.lines for level, frame in enumerate(line.around)}
         deepest = max(depths.values(), default=-1) + 1
         for frame, top in tops.items():
             left = self.left - PAD * (deepest - depths[frame])

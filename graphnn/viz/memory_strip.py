@@ -92,7 +92,9 @@ def _blocks(strip: Strip, rows: Sequence[Row], edges: Sequence[float], left: flo
         top, bottom = edges[line[each.first]], edges[line[each.last] + 1]
         words = (each.label, each.label.split(" ")[0], "")
         room = width if bottom - top >= LEAST else 0.0
-        label = next(word for word in words if not word or text_width(word, DETAIL_SIZE) + 10 <= room)
+        label = next(
+            word for word in words if not word or text_width(word, DETAIL_SIZE) + 10 <= room
+        )
         box = Box(left + each.low * scale, top, max(width, 1.0), bottom - top)
         bands.append(Band(box, f"kept {each.role}", label))
     return bands

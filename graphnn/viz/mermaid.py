@@ -27,7 +27,7 @@ def mermaid_text(scene: Scene) -> str:
         )
     lines += _clusters(scene)
     lines += [
-        f'n{edge.source} {_arrow(edge.kind)}{_label(edge.label)} n{edge.target}'
+        f"n{edge.source} {_arrow(edge.kind)}{_label(edge.label)} n{edge.target}"
         for edge in scene.edges
     ]
     lines += _styles(scene)
@@ -46,7 +46,9 @@ def _clusters(scene: Scene) -> Iterator[str]:
         if count >= 0:
             yield f'subgraph c{count}["{_escaped(item.title)}"]'
             pending.append("end")
-            pending.append(f"style c{count} fill:{BANDS[item.tone][0]},stroke:{BANDS[item.tone][1]}")
+            pending.append(
+                f"style c{count} fill:{BANDS[item.tone][0]},stroke:{BANDS[item.tone][1]}"
+            )
         count += 1
         yield from (_box(index, scene.nodes[index]) for index in item.members)
         pending += reversed(item.inside)

@@ -21,10 +21,10 @@ from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
 from graphnn.viz.listing import listing_layout
-from graphnn.viz.plot import plotted
-from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.mermaid import mermaid_text
 from graphnn.viz.partials import with_derivatives
+from graphnn.viz.plot import plotted
+from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.scene_json import json_text
@@ -207,7 +207,15 @@ def _umask() -> int:
 
 
 def render(
-    thing: Program | Graph | Node | Module | Function | History | Stage | Sequence[Any] | dict[str, Any],
+    thing: Program
+    | Graph
+    | Node
+    | Module
+    | Function
+    | History
+    | Stage
+    | Sequence[Any]
+    | dict[str, Any],
     path: str | os.PathLike[str] | None = None,
     *,
     layout: LayoutName = "auto",

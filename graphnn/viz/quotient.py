@@ -137,7 +137,7 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
     edges: dict[tuple[int, int, int], SceneEdge] = {}
     for edge in scene.edges:
         source, target = number[edge.source], number[edge.target]
-        if source < 0 or target < 0 or source == target and not edge.lag:
+        if source < 0 or target < 0 or (source == target and not edge.lag):
             continue
         known = edges.get((source, target, edge.lag))
         if known is None:

@@ -53,7 +53,11 @@ def _once_each_at(scene: Scene, level: int) -> Scene:
     for run in runs:
         end = run.first + run.period
         drawn = [each for unit in units[run.first : end] for each in unit]
-        last = [each for unit in units[end + run.period * (run.count - 2) :][: run.period] for each in unit]
+        last = [
+            each
+            for unit in units[end + run.period * (run.count - 2) :][: run.period]
+            for each in unit
+        ]
         dropped.update(
             each for unit in units[end : run.first + run.period * run.count] for each in unit
         )
@@ -137,7 +141,9 @@ class _Search:
             replace(edge, source=self.drawn[edge.source], target=self.drawn[edge.target])
             for edge in self._scene.edges
         )
-        return tuple(edge for edge in moved if edge.lag or self._at[edge.source] <= self._at[edge.target])
+        return tuple(
+            edge for edge in moved if edge.lag or self._at[edge.source] <= self._at[edge.target]
+        )
 
     def _numbered_contents(self, level: int) -> list[int]:
         numbers: dict[Hashable, int] = {}

@@ -102,8 +102,10 @@ def _unknown(thing: Any, leaves: list[Any]) -> str:
     """What is wrong with a thing: itself, or what lies in it."""
     kind = type(thing).__name__
     if not leaves:
-        return f"cannot draw an empty {kind}" if isinstance(thing, list | tuple | dict) else (
-            f"cannot draw {kind}"
+        return (
+            f"cannot draw an empty {kind}"
+            if isinstance(thing, list | tuple | dict)
+            else (f"cannot draw {kind}")
         )
     wrong = next(leaf for leaf in leaves if not isinstance(leaf, Node))
     return f"cannot draw {kind}" + (
@@ -132,9 +134,7 @@ def _function(function: Function, inputs: Any) -> Drawable:
     name = function.__name__
     if inputs is not None:
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
-        traced = (
-            function.trace(**inputs) if isinstance(inputs, dict) else function.trace(*given)
-        )
+        traced = function.trace(**inputs) if isinstance(inputs, dict) else function.trace(*given)
         return Drawable(traced, title=name)
     programs = function.programs
     if not programs:
