@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def words(stage: Stage, numbers) -> list[str]:
 
 def test_stages_tell_of_the_one_before(past: History) -> None:
     assert past[0].name == "graph"
-    for before, after in zip(past, past[1:], strict=False):
+    for before, after in pairwise(past):
         count = len(after.scene.nodes)
         assert len(after.same) == len(after.changes) == count
         kept = [each for each in after.same if each is not None]

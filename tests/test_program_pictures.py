@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_lines_come_in_order_and_boxes_do_not_overlap(make) -> None:
         is_fused = group is not None and scene.groups[group].kind == "fusion"
         tops.setdefault(("frame", group) if is_fused else number, []).append(layout.boxes[number])
     lines = list(tops.values())
-    for above, below in zip(lines, lines[1:], strict=False):
+    for above, below in pairwise(lines):
         assert max(b.y + b.height for b in above) < min(b.y for b in below)
     for route, edge in zip(layout.routes, scene.edges, strict=True):
         target = layout.boxes[edge.target]

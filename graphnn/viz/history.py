@@ -144,7 +144,7 @@ def history(thing: Program | Graph) -> History:
     >>> x = gn.input("x", shape=(3,))
     >>> past = gn.viz.history(gn.compile(x, gn.tanh(x * 1.0) + 2.0))
     >>> [stage.name for stage in past]
-    ['graph', 'simplify', 'fuse', 'lower']
+    ['graph', 'simplify', 'fuse', 'lower', 'plan_memory']
     >>> past[1]
     <Stage simplify: 1 removed>
     """
@@ -282,13 +282,13 @@ def _notes(snapshot: Snapshot) -> Iterator[str]:
     told = list(map(str, record.decisions))
     if record.name == "fuse":
         several = sum(len(each.nodes) > 1 for each in unit.groups)
-        yield f"{several} kernels of several operators, {len(unit.groups)} in all"
+        yield f"kernels of several operators: {several} of {len(unit.groups)}"
         told += [
             f"not fused: {_word(each.producer)} with {_word(each.consumer)}: {each.reason}"
             for each in unit.notes
         ]
     elif record.name == "lower":
-        yield f"{len(unit.instructions)} instructions, {len(unit.buffers)} buffers"
+        yield f"instructions: {len(unit.instructions)}, buffers: {len(unit.buffers)}"
     elif record.name == "plan_memory":
         report = MemoryReport.of(unit)
         in_place = sum(each.in_place_of is not None for each in report.buffers)

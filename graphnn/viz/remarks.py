@@ -37,7 +37,7 @@ class Remark:
     lines: tuple[str, ...] = ()
 
     def and_then(self, name: str, decision: Decision) -> Remark:
-        """This, and what a pass decided."""
+        """The remark, and what a pass decided besides."""
         badge = badge_of(decision)
         badges = (*self.badges, *([badge] if badge else []))
         because = f": {decision.reason}" if decision.reason else ""
