@@ -106,7 +106,7 @@ def _frames(
     number = {old: new for new, old in enumerate(sorted(needed))}
     groups = []
     for old in number:
-        parent = scene.groups[old].parent
-        group = scene.groups[old]
-        groups.append(replace(group, parent=number[parent] if parent is not None else None))
+        frame = scene.groups[old]
+        parent = number[frame.parent] if frame.parent is not None else None
+        groups.append(replace(frame, parent=parent))
     return groups, number

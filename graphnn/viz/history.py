@@ -165,11 +165,8 @@ def with_decisions(scene: Scene, program: Program) -> Scene:
     ours, theirs = scene_of_unit(program.unit, "", "all").nodes, past[-1].scene.nodes
     if [each.label for each in ours] != [each.label for each in theirs]:
         return scene
-    by_node = {
-        id(ours[number].subject.node): remark
-        for number, remark in remarks.items()
-        if ours[number].subject is not None
-    }
+    subjects = ((ours[number].subject, remark) for number, remark in remarks.items())
+    by_node = {id(subject.node): remark for subject, remark in subjects if subject is not None}
     found = {
         number: by_node[id(each.subject.node)]
         for number, each in enumerate(scene.nodes)
