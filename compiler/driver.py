@@ -21,7 +21,17 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.source import Source
 
-__all__ = ["Decision", "Driver", "Pass", "PassRecord", "Report", "Rewrite", "Snapshot", "expression", "wanted"]
+__all__ = [
+    "Decision",
+    "Driver",
+    "Pass",
+    "PassRecord",
+    "Report",
+    "Rewrite",
+    "Snapshot",
+    "expression",
+    "wanted",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ def test_a_program_shows_what_runs() -> None:
     updates = {w: w - 0.1 * g for w, g in zip(parameters, gradients, strict=True)}
     step = gn.compile(graph.inputs, loss, updates=updates)
     step(np.ones((5, 3), np.float32))
-    scene = picture_of(step).scene
+    scene = picture_of(step, depth=0).scene
     boxes = [node for node in scene.nodes if node.kind == "operation"]
     assert len(boxes) == len(step.instructions)
     updated = {node.label.split(" ")[0] for node in scene.nodes if node.role == "update"}

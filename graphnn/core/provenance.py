@@ -34,6 +34,7 @@ __all__ = [
     "sources_of",
     "stand_for_all_steps",
     "time_step",
+    "without_lines",
 ]
 
 Role: TypeAlias = Literal["forward", "backward", "tangent", "update"]
@@ -228,6 +229,11 @@ def time_step(step: int) -> AbstractContextManager[None]:
 def in_role(role: Role) -> AbstractContextManager[None]:
     """Give the nodes built inside a role, such as "update"."""
     return _Within(_surroundings.get()._replace(role=role))
+
+
+def without_lines() -> AbstractContextManager[None]:
+    """Give the nodes built inside no line of the user's but those of what they are made from."""
+    return _Within(_surroundings.get()._replace(sources=()))
 
 
 def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:

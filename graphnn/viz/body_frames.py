@@ -117,48 +117,53 @@ class _Builder:
         bodies: dict[str, Graph] = {name: node.attrs[name] for name in node.op.body_attrs}
         if node.op is COND:
             flag = self._nodes[given[0][-1]].label if given[0] else "flag"
-            true = self._body(bodies["if_true"], node, 1, given, f"if {flag}", "branch", unit, group)
+            true = self._body(
+                bodies["if_true"], node, 1, given, f"if {flag}", "branch", unit, group
+            )
             false = self._body(
                 bodies["if_false"], node, 1, given, f"unless {flag}", "branch", unit, group
             )
             return [
-                tuple(dict.fromkeys((*one, *other)))
-                for one, other in zip(true, false, strict=True)
+                tuple(dict.fromkeys((*one, *other))) for one, other in zip(true, false, strict=True)
             ]
         n_carry: int = node.attrs["n_carry"]
         if node.op is WHILE:
             around = self._frame("while", "loop", group)
+            first = len(given) - n_carry
+            carried = self._note_carries((bodies["condition"], bodies["body"]), first, n_carry)
             self._body(bodies["condition"], node, 0, given, "as long as", "branch", unit, around)
-            return self._loop(node, bodies["body"], given, len(given) - n_carry, unit, around)
-        words = f"loop × {node.attrs['length']}"
-        around = self._frame(words + (" reversed" if node.attrs["reverse"] else ""), "loop", group)
-        first = len(given) - n_carry - node.attrs["n_xs"]
-        return self._loop(node, bodies["body"], given, first, unit, around)
-
-    def _loop(
-        self,
-        node: Node,
-        body: Graph,
-        given: Sequence[Boxes],
-        first: int,
-        unit: Unit | None,
-        around: int,
-    ) -> Sequence[Boxes]:
-        """The boxes of a body that is carried out again and again, and its edges with a lag."""
-        symbols = body.inputs[first : first + node.attrs["n_carry"]]
-        for symbol in symbols:
-            self._carried[symbol] = []
+        else:
+            words = f"loop × {node.attrs['length']}"
+            words += " reversed" if node.attrs["reverse"] else ""
+            around = self._frame(words, "loop", group)
+            first = len(given) - n_carry - node.attrs["n_xs"]
+            carried = self._note_carries((bodies["body"],), first, n_carry)
+        body = bodies["body"]
         values = self._given(body, node.inputs, given)
         self._inside(body, unit.bodies.get(body) if unit is not None else None, values, around)
         results = [values[each] for each in body.outputs]
-        for symbol, after in zip(symbols, results, strict=False):
-            for target in self._carried[symbol]:
+        self._add_lags(results, carried)
+        return results
+
+    def _note_carries(
+        self, bodies: Sequence[Graph], first: int, n_carry: int
+    ) -> Sequence[list[int]]:
+        """Lists of the boxes that will read each carry in any of the bodies."""
+        carried: list[list[int]] = [[] for _ in range(n_carry)]
+        for body in bodies:
+            symbols = body.inputs[first : first + n_carry]
+            self._carried.update(zip(symbols, carried, strict=True))
+        return carried
+
+    def _add_lags(self, results: Sequence[Boxes], carried: Sequence[list[int]]) -> None:
+        """Edges from what gives the next carries to what reads them one step later."""
+        for after, targets in zip(results, carried, strict=False):
+            for target in targets:
                 for source in after:
                     kind = "bptt" if self._nodes[source].role == "backward" else "recurrent"
                     if source > target:  # else it comes from outside, and stays as it is
                         edge = SceneEdge(source, target, kind, lag=1)
                         self._edges.setdefault((source, target), edge)
-        return results
 
     def _body(
         self,

@@ -61,7 +61,9 @@ def _rewired(before: Scene, after: Scene, now: Mapping[int, int]) -> tuple[set[i
     }
     later = {(edge.source, edge.target) for edge in after.edges}
     stay = set(now.values())
-    lost = {n for pair, edge in earlier.items() if pair not in later for n in (edge.source, edge.target)}
+    lost = {
+        n for pair, edge in earlier.items() if pair not in later for n in (edge.source, edge.target)
+    }
     gained = {n for pair in later if pair not in earlier and stay.issuperset(pair) for n in pair}
     return lost, gained
 
@@ -104,7 +106,7 @@ def _frames(
     number = {old: new for new, old in enumerate(sorted(needed))}
     groups = []
     for old in number:
-        parent = scene.groups[old].parent
-        group = scene.groups[old]
-        groups.append(replace(group, parent=number[parent] if parent is not None else None))
+        frame = scene.groups[old]
+        parent = number[frame.parent] if frame.parent is not None else None
+        groups.append(replace(frame, parent=parent))
     return groups, number

@@ -22,6 +22,7 @@ from graphnn.core.dims import is_known
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
+from graphnn.core.provenance import without_lines
 from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.matching import matched
 from graphnn.viz.program_scene import scene_of_unit
@@ -143,7 +144,7 @@ def history(thing: Program | Graph) -> History:
     >>> x = gn.input("x", shape=(3,))
     >>> past = gn.viz.history(gn.compile(x, gn.tanh(x * 1.0) + 2.0))
     >>> [stage.name for stage in past]
-    ['graph', 'simplify', 'fuse', 'lower']
+    ['graph', 'simplify', 'fuse', 'lower', 'plan_memory']
     >>> past[1]
     <Stage simplify: 1 removed>
     """
@@ -164,11 +165,8 @@ def with_decisions(scene: Scene, program: Program) -> Scene:
     ours, theirs = scene_of_unit(program.unit, "", "all").nodes, past[-1].scene.nodes
     if [each.label for each in ours] != [each.label for each in theirs]:
         return scene
-    by_node = {
-        id(ours[number].subject.node): remark
-        for number, remark in remarks.items()
-        if ours[number].subject is not None
-    }
+    subjects = ((ours[number].subject, remark) for number, remark in remarks.items())
+    by_node = {id(subject.node): remark for subject, remark in subjects if subject is not None}
     found = {
         number: by_node[id(each.subject.node)]
         for number, each in enumerate(scene.nodes)
@@ -211,7 +209,8 @@ def _recorded(thing: Program | Graph) -> tuple[Unit, list[Snapshot]]:
             where="",
         )
     driver = Driver(options.fuel, snapshots=[])
-    driver.run(unit, LEVELS[options.optimize])
+    with without_lines():  # who looks at a program is not who built it
+        driver.run(unit, LEVELS[options.optimize])
     return unit, driver.snapshots or []
 
 
@@ -280,13 +279,13 @@ def _notes(snapshot: Snapshot) -> Iterator[str]:
     told = list(map(str, record.decisions))
     if record.name == "fuse":
         several = sum(len(each.nodes) > 1 for each in unit.groups)
-        yield f"{several} kernels of several operators, {len(unit.groups)} in all"
+        yield f"kernels of several operators: {several} of {len(unit.groups)}"
         told += [
             f"not fused: {_word(each.producer)} with {_word(each.consumer)}: {each.reason}"
             for each in unit.notes
         ]
     elif record.name == "lower":
-        yield f"{len(unit.instructions)} instructions, {len(unit.buffers)} buffers"
+        yield f"instructions: {len(unit.instructions)}, buffers: {len(unit.buffers)}"
     elif record.name == "plan_memory":
         report = MemoryReport.of(unit)
         in_place = sum(each.in_place_of is not None for each in report.buffers)

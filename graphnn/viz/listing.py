@@ -13,9 +13,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from graphnn.viz.layers import layered
-from graphnn.viz.layout import HEIGHT, Band, Box, Layout, Route, box_size
+from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.memory_strip import strip_bands
 from graphnn.viz.scene import Scene, SceneNode
 from graphnn.viz.style import DETAIL_SIZE, LABEL_SIZE, text_width
@@ -233,9 +234,7 @@ class _Listing:
                 label = self.left + 2 * PAD + text_width(self._label(frame), DETAIL_SIZE)
                 rights[frame] = max(rights.get(frame, 0.0), right, label)
         found = []
-        depths = {
-            frame: level for line in self.lines for level, frame in enumerate(line.around)
-        }
+        depths = {frame: level for line in self.lines for level, frame in enumerate(line.around)}
         deepest = max(depths.values(), default=-1) + 1
         for frame, top in tops.items():
             left = self.left - PAD * (deepest - depths[frame])
@@ -251,7 +250,7 @@ class _Listing:
         a, b = self.boxes[source], self.boxes[target]
         stops = [(a.x + a.width, a.center[1]), *between, (b.x, b.center[1])]
         points = [stops[0]]
-        for (x, y), (x_end, y_end) in zip(stops, stops[1:], strict=False):
+        for (x, y), (x_end, y_end) in pairwise(stops):
             middle = (x + x_end) / 2
             points += [(middle, y), (middle, y_end), (x_end, y_end)]
         return Route(tuple(points), True)
@@ -287,11 +286,10 @@ class _Listing:
 
 
 def _size(node: SceneNode) -> Point:
-    """A box with one line of text is lower; badges stand at its right."""
-    width, height = box_size(node)
+    """Width and height of a box; one with a single line of text is lower."""
     if not node.detail:
         return max(text_width(node.label, LABEL_SIZE) + 12, 34.0), LOW
-    return width, HEIGHT
+    return box_size(node)
 
 
 def _lines(scene: Scene) -> list[_Line]:

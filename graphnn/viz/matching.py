@@ -103,9 +103,7 @@ def _neighbours(scene: Scene, *, is_reading: bool) -> list[list[int]]:
     found: list[list[int]] = [[] for _ in scene.nodes]
     for edge in scene.edges:
         if not edge.lag:
-            here, there = (
-                (edge.target, edge.source) if is_reading else (edge.source, edge.target)
-            )
+            here, there = (edge.target, edge.source) if is_reading else (edge.source, edge.target)
             found[here].append(there)
     for each in found:
         each.sort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from graphnn.compiler.memory_size import size_text
 from graphnn.viz.layout import Band, Box
@@ -58,7 +59,7 @@ def strip_bands(strip: Strip, rows: Sequence[Row], left: float) -> tuple[list[Ba
 
 def _edges(rows: Sequence[Row]) -> list[float]:
     """Where one line ends and the next one begins: in the middle of what is between them."""
-    middles = [(above[2] + below[1]) / 2 for above, below in zip(rows, rows[1:], strict=False)]
+    middles = [(above[2] + below[1]) / 2 for above, below in pairwise(rows)]
     return [rows[0][1], *middles, rows[-1][2]]
 
 
@@ -92,7 +93,9 @@ def _blocks(strip: Strip, rows: Sequence[Row], edges: Sequence[float], left: flo
         top, bottom = edges[line[each.first]], edges[line[each.last] + 1]
         words = (each.label, each.label.split(" ")[0], "")
         room = width if bottom - top >= LEAST else 0.0
-        label = next(word for word in words if not word or text_width(word, DETAIL_SIZE) + 10 <= room)
+        label = next(
+            word for word in words if not word or text_width(word, DETAIL_SIZE) + 10 <= room
+        )
         box = Box(left + each.low * scale, top, max(width, 1.0), bottom - top)
         bands.append(Band(box, f"kept {each.role}", label))
     return bands

@@ -218,7 +218,15 @@ def _umask() -> int:
 
 
 def render(
-    thing: Program | Graph | Node | Module | Function | History | Stage | Sequence[Any] | dict[str, Any],
+    thing: Program
+    | Graph
+    | Node
+    | Module
+    | Function
+    | History
+    | Stage
+    | Sequence[Any]
+    | dict[str, Any],
     path: str | os.PathLike[str] | None = None,
     *,
     layout: LayoutName = "auto",

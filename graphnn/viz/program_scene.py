@@ -143,7 +143,8 @@ class _Builder:
     ) -> int:
         known = provenance(node)
         origin = known.origin
-        told = [tooltip_of(node), *self._why_apart.get(node, ()), *lines]
+        about = repr(node).strip("<>") if node.op.name == "argument" else tooltip_of(node)
+        told = [about, *self._why_apart.get(node, ()), *lines]
         weights = tuple(
             self._shown[each]
             for each in node.inputs
@@ -322,7 +323,11 @@ class _Builder:
                 label = f"{name} ← {word}" if name else word
             elif name:
                 kind = word
-            known = f"{number} {kind}" if group is None or self._groups[group].kind != "fusion" else kind
+            known = (
+                f"{number} {kind}"
+                if group is None or self._groups[group].kind != "fusion"
+                else kind
+            )
             detail = f"{known}  {spec}" if known else str(spec)
             lines += [f"{self._marks.place(each)}, {bytes_text(spec)}" for each in views]
         badges, told = self._marks.of(instruction, views)
@@ -370,9 +375,7 @@ class _Builder:
             self._edges.setdefault((source, target), SceneEdge(source, target, kind, label))
 
 
-def _past_views(
-    members: Mapping[Node, int], given: Mapping[Node, View]
-) -> Callable[[Node], Node]:
+def _past_views(members: Mapping[Node, int], given: Mapping[Node, View]) -> Callable[[Node], Node]:
     """What finds the value that a member reads, through views that no instruction computes."""
 
     def found(node: Node) -> Node:

@@ -37,7 +37,7 @@ class Remark:
     lines: tuple[str, ...] = ()
 
     def and_then(self, name: str, decision: Decision) -> Remark:
-        """This, and what a pass decided."""
+        """The remark, and what a pass decided besides."""
         badge = badge_of(decision)
         badges = (*self.badges, *([badge] if badge else []))
         because = f": {decision.reason}" if decision.reason else ""
@@ -99,7 +99,9 @@ class _Places:
         }
         self._now = {each: number for number, each in enumerate(same) if each is not None}
         self._before = _by_likeness(enumerate(before.nodes))
-        added = (pair for pair, was in zip(enumerate(after.nodes), same, strict=True) if was is None)
+        added = (
+            pair for pair, was in zip(enumerate(after.nodes), same, strict=True) if was is None
+        )
         self._added = [number for number, each in added if _is_product(each)]
 
     def of(self, node: Node) -> tuple[int | None, int | None]:

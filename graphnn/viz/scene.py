@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from graphnn.core.node import Node
 
-__all__ = ["Block", "Frame", "Overlay", "Scene", "SceneEdge", "SceneGroup", "SceneNode", "Strip", "Subject"]
+__all__ = [
+    "Block",
+    "Frame",
+    "Overlay",
+    "Scene",
+    "SceneEdge",
+    "SceneGroup",
+    "SceneNode",
+    "Strip",
+    "Subject",
+]
 
 
 @dataclass(frozen=True, slots=True)

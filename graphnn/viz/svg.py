@@ -10,7 +10,16 @@ from xml.sax.saxutils import escape
 
 from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke, Tile, Words
 from graphnn.viz.layout import Band, Route
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, SMALL_SIZE, SQUARE_BANDS
+from graphnn.viz.style import (
+    BANDS,
+    DETAIL_SIZE,
+    EDGES,
+    FONTS,
+    LABEL_SIZE,
+    NODES,
+    SMALL_SIZE,
+    SQUARE_BANDS,
+)
 
 __all__ = ["svg_text"]
 
