@@ -14,13 +14,13 @@ __all__ = ["mermaid_text"]
 MOST_EDGES = 500
 """That Mermaid draws unless it is set up for more."""
 
-_CODES = {character: f"#{ord(character)};" for character in "#&<>\"`'\\"}
+_CODES = {character: f"#{ord(character)};" for character in "#&<>%\"`'\\"}
 """What has a meaning in labels, as Mermaid's entities."""
 
 
 def mermaid_text(scene: Scene) -> str:
     """The scene as a flowchart: frames are subgraphs, kinds of nodes are classes."""
-    lines = ["---", f"title: {json.dumps(printable(scene.title))}", "---", "flowchart TD"]
+    lines = ["---", f"title: {_quoted(scene.title)}", "---", "flowchart TD"]
     if len(scene.edges) > MOST_EDGES:
         lines.append(
             f"%% {len(scene.edges):,} edges: Mermaid draws {MOST_EDGES}, unless its maxEdges is set"
@@ -69,6 +69,11 @@ def _arrow(kind: str) -> str:
 
 def _label(label: str) -> str:
     return f'|"{_escaped(label)}"|' if label else ""
+
+
+def _quoted(title: str) -> str:
+    """A title between quotes; two percent signs would begin a directive."""
+    return json.dumps(printable(title)).replace("%", "\\u0025")
 
 
 def _escaped(text: str) -> str:

@@ -78,7 +78,7 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
 # ---------------------------------------------------------------------------------------- texts
 
 
-_PREFIXED = re.compile(r"^[\w.…]*\.([^\W\d]\w*(?:\[[^\]]*\])?)$")
+_PREFIXED = re.compile(r"^(∂?)[\w.…]*\.([^\W\d]\w*(?:\[[^\]]*\])?)$")
 
 
 def _texts(scene: Scene) -> list[tuple[str, str]]:
@@ -96,7 +96,7 @@ def _texts(scene: Scene) -> list[tuple[str, str]]:
             texts.append((node.label, "" if "•" in node.label else node.detail))
         else:
             shortened = _PREFIXED.match(node.label)
-            label = shortened[1] if shortened else node.label
+            label = "".join(shortened.groups()) if shortened else node.label
             is_same = keeps[index] and node.kind == "operation"
             texts.append((label, node.detail.rpartition("  ")[0] if is_same else node.detail))
     return texts

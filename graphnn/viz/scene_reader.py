@@ -210,7 +210,8 @@ def _check(scene: Scene, layout: Layout) -> None:
     for index, route in enumerate(layout.routes):
         if len(route.points) < 2 or (route.is_curve and len(route.points) % 3 != 1):
             raise _WrongError("points are missing", "layout", "routes", index)
-    boxes = [*layout.boxes, *(each.box for each in (*layout.bands, *layout.ghosts))]
+    boxes = [*layout.boxes, *(band.box for band in layout.bands)]
+    boxes += [ghost.box for ghost in layout.ghosts]
     lengths = [layout.width, layout.height]
     lengths += [length for box in boxes for length in (box.x, box.y, box.width, box.height)]
     lengths += [length for route in layout.routes for point in route.points for length in point]
