@@ -140,6 +140,7 @@ def test_an_unknown_number_of_steps(make: Callable[[Any], Made]) -> None:
 
 ORIGINS = """
 import numpy as np, graphnn as gn
+from graphnn.core.provenance import provenance
 from graphnn.viz.unrolled import unrolled
 x = gn.input("x", shape=(6, 2, 3))
 cell = gn.nn.LSTM(3, 4, return_sequences=True)

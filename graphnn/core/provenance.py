@@ -164,7 +164,7 @@ def move_origins(nodes: Iterable[Node], places: Mapping[Node, Node]) -> None:
     """Let derivatives of some nodes be those of others, which do the same elsewhere."""
     for node in nodes:
         origin = node.record.origin
-        if origin in places:
+        if origin is not None and origin in places:
             moved = weakref.ref(places[origin])
             _write(node, "record", node.record._replace(origin_ref=moved))
 

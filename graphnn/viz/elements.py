@@ -37,7 +37,7 @@ def with_elements(scene: Scene) -> Scene:
         if node.kind == "input" and not slices.isdisjoint(readers[number])
         if all(_op(scene.nodes[each]) == "slice" for each in readers[number])
     }
-    parts = []
+    parts: list[tuple[SceneNode, tuple[int, ...]]] = []
     for number, node in enumerate(scene.nodes):
         if number in taken:
             whole = scene.nodes[sources[taken[number]][0]]
