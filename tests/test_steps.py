@@ -1,7 +1,5 @@
 """Pictures of time steps: scans written out, windows, rolled cells, lanes and cuts."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 
 import graphnn as gn
 from graphnn.core.errors import RenderError
+from graphnn.core.provenance import provenance
 from graphnn.viz import render
 from graphnn.viz.picture import Picture
 from graphnn.viz.rows import Window
@@ -138,30 +137,21 @@ def test_an_unknown_number_of_steps(make: Callable[[Any], Made]) -> None:
         render(graph, steps="all")
 
 
-ORIGINS = """
-import numpy as np, graphnn as gn
-from graphnn.viz.unrolled import unrolled
-x = gn.input("x", shape=(6, 2, 3))
-cell = gn.nn.LSTM(3, 4, return_sequences=True)
-loss = gn.mean(cell(x) ** 2)
-graph = gn.Graph((x,), (loss, *gn.grad(loss, cell.parameters())))
-known = [provenance(node) for node in unrolled(graph).graph.nodes]
-back = [each for each in known if each.role == "backward"]
-steps = [(each.step, provenance(each.origin).step) for each in back if each.step is not None]
-print(len(steps), set(step == there for step, there in steps))
-print(sorted({each.origin.name.split(".")[-1] for each in back if each.origin.name}))
-"""
-
-
 def test_a_copy_of_the_way_back_belongs_to_the_copy_of_its_step() -> None:
-    # In a process of its own: equal nodes, such as a square, know of the first graph they were in.
-    done = subprocess.run(
-        [sys.executable, "-c", ORIGINS], capture_output=True, text=True, check=True
-    )
-    first, second = done.stdout.splitlines()
-    assert int(first.split()[0]) > 200
-    assert first.endswith("{True}")
-    assert second == "['bias', 'input_weight', 'recurrent_weight']"
+    x = gn.input("x", shape=(6, 2, 3))
+    net = gn.nn.LSTM(3, 4, return_sequences=True)
+    loss = gn.mean(net(x) ** 2)
+    graph = gn.Graph((x,), (loss, *gn.grad(loss, net.parameters())))
+    made = unrolled(graph)  # holds the nodes that records know by weak references
+    known = [provenance(node) for node in made.graph.nodes]
+    origins = [(each.step, each.origin) for each in known if each.role == "backward"]
+    of_steps = [(step, origin) for step, origin in origins if step is not None]
+    assert len(of_steps) > 200
+    for step, origin in of_steps:
+        assert origin is not None
+        assert provenance(origin).step == step
+    of_weights = {origin.name for _, origin in origins if isinstance(origin, gn.Parameter)}
+    assert of_weights == {name for name, _ in net.named_parameters()}
 
 
 def test_subjects_tell_scan_and_step() -> None:
