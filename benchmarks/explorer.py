@@ -128,8 +128,8 @@ def main() -> None:
     ]
     note = (
         f"LSTM, forward and backward, in headless Chromium {version} without a graphics card, "
-        f"1440 x 900 pixels; the best of {REPEATS} visits, on a machine that others kept busy. CPU time is "
-        "that of the page's main thread. Frames while panning, at "
+        f"1440 x 900 pixels; the best of {REPEATS} visits, on a machine that others kept "
+        "busy. CPU time is that of the page's main thread. Frames while panning, at "
         + ", ".join(f"{zoom:g} ({each})" for each, zoom in ZOOMS.items())
         + " pixels a point; a screen shows 60."
     )
