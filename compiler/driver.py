@@ -21,7 +21,17 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.source import Source
 
-__all__ = ["Decision", "Driver", "Pass", "PassRecord", "Report", "Rewrite", "expression", "wanted"]
+__all__ = [
+    "Decision",
+    "Driver",
+    "Pass",
+    "PassRecord",
+    "Report",
+    "Rewrite",
+    "Snapshot",
+    "expression",
+    "wanted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,24 @@ def lines_of(rule: str, rewrites: Sequence[Rewrite], most: int = 3) -> str:
     return ", ".join(places[:most]) + (", ..." if len(places) > most else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A unit as a pass left it. Kept when somebody wants to look at it, and by nobody else.
+
+    Attributes
+    ----------
+    unit : Unit
+    record : PassRecord
+        What the pass did.
+    decided : tuple of (Decision, Node)
+        Its decisions, and the first of the nodes that each is about.
+    """
+
+    unit: Unit
+    record: PassRecord
+    decided: tuple[tuple[Decision, Node], ...]
+
+
 T = TypeVar("T")
 Pass = Callable[[Unit, "Driver"], Unit]
 
@@ -138,11 +166,16 @@ class Driver:
     ----------
     fuel : int or None
         Rewrites still allowed.
+    snapshots : list of Snapshot, or None
+        Where the unit is kept after every pass, with the nodes that decisions are about; None
+        keeps nothing, so that what is rewritten can be forgotten.
     """
 
     fuel: int | None = None
+    snapshots: list[Snapshot] | None = None
     _rewrites: list[Rewrite] = field(default_factory=list)
     _decisions: dict[Decision, None] = field(default_factory=dict)
+    _decided: list[tuple[Decision, Node]] = field(default_factory=list)
 
     def spend(self, rule: str, before: Node, after: Node) -> bool:
         """Whether a rewrite may be applied; if so it is counted and logged."""
@@ -156,7 +189,10 @@ class Driver:
 
     def decide(self, what: str, verdict: str, reason: str, node: Node) -> None:
         """Keep what was decided about something, which ``node`` is the first of."""
-        self._decisions[Decision(what, verdict, reason, provenance(node).sources)] = None
+        decision = Decision(what, verdict, reason, provenance(node).sources)
+        self._decisions[decision] = None
+        if self.snapshots is not None:
+            self._decided.append((decision, node))
 
     @staticmethod
     def with_graph(unit: Unit, graph: Graph) -> Unit:
@@ -190,6 +226,9 @@ class Driver:
         for each in wanted(passes, unit):
             unit, record = self.timed(each.__name__, unit, self._bound(each))
             records.append(replace(record, nodes_after=len(unit.graph.nodes)))
+            if self.snapshots is not None:
+                self.snapshots.append(Snapshot(unit, records[-1], tuple(self._decided)))
+                self._decided.clear()
             if unit.options.verify:
                 try:
                     verify(unit, right)

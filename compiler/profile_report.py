@@ -10,10 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.memory_size import size_text
 from graphnn.compiler.native.limits import Limits, measured_limits
+from graphnn.compiler.regions import Loop, Region
 from graphnn.compiler.reports import PlottedReport, table
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.op import Array
@@ -116,12 +121,18 @@ class Profile(PlottedReport):
         How many runs there were of each.
     limits : Limits
         What this machine reached with as many threads.
+    regions : tuple of Loop or Branch
+        Of instructions, by their numbers; outer ones come first.
+    live_nbytes : tuple of int
+        Bytes of the arena that are live while each instruction is carried out.
     """
 
     instructions: tuple[InstructionProfile, ...]
     call_ns: float
     repeat: int
     limits: Limits
+    regions: tuple[Region, ...] = ()
+    live_nbytes: tuple[int, ...] = ()
     figure_size: ClassVar[tuple[float, float]] = (10.0, 6.0)
 
     @property
@@ -138,6 +149,38 @@ class Profile(PlottedReport):
     def nbytes(self) -> int:
         """Bytes that instructions read and write in a run."""
         return sum(each.nbytes for each in self.instructions)
+
+    def rounds(self, number: int) -> int:
+        """How often an instruction is carried out in a run, if all branches are taken."""
+        return prod(
+            each.count or 1
+            for each in self.regions
+            if isinstance(each, Loop) and each.begin <= number < each.end
+        )
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the profile as a trace, which Perfetto and ``chrome://tracing`` show.
+
+        One row is a whole call; the other has its instructions one after the other, with loops
+        and branches around them, and the live bytes of the arena as a counter.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends with ``.json``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        RenderError
+            If the name has another ending, or the file cannot be written.
+        """
+        from graphnn.compiler.trace_events import write_trace
+
+        return write_trace(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as numbers and text, ready for JSON."""
@@ -270,6 +313,8 @@ def measure(unit: Unit, executable: Profiled, feeds: Sequence[Array], repeat: in
         statistics.median(whole),
         repeat,
         limits,
+        unit.regions,
+        MemoryReport.of(unit).live_nbytes[1:-1],
     )
 
 

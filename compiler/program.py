@@ -154,6 +154,11 @@ class Program:
         """What each pass did, how long it took, and each rewrite with the user's line."""
         return self._shown.report
 
+    @property
+    def passes(self) -> Report:
+        """The part of `report` that is known before the program is made executable."""
+        return self._shown.passes
+
     def explain(self, node: Node | None = None) -> str:
         """What is computed together by one instruction, and what is not and why.
 

@@ -187,6 +187,11 @@ class Function:
     # ------------------------------------------------------------------------------- inspection
 
     @property
+    def programs(self) -> list[Program]:
+        """The programs there are, the oldest first."""
+        return [each.program for each in self._programs.by_key.values()]
+
+    @property
     def cache_size(self) -> int:
         """How many programs there are."""
         return len(self._programs.by_key)

@@ -284,6 +284,25 @@ class Step:
         return [finals[each.symbol] for each in self.carries], stacked
 
 
+def places_in_body(step: Step, node: Node) -> dict[Node, Node]:
+    """From the nodes of an opened scan, and the constants it reads, to those of its body.
+
+    The body lives as long as the scan: what is to be known of a step after it is shut, such as
+    which derivative belongs to which node, is told by these.
+    """
+    body: Graph = node.attrs["body"]
+    n_constants = len(body.inputs) - len(step.symbols)
+    given = (*node.inputs[:n_constants], *step.symbols)
+    places = dict(zip(given, body.inputs, strict=True))
+    waiting = [*zip(step.outputs, body.outputs, strict=True)]
+    while waiting:
+        opened, inside = waiting.pop()
+        if opened not in places:
+            places[opened] = inside
+            waiting += zip(opened.inputs, inside.inputs, strict=True)
+    return places
+
+
 # ------------------------------------------------------------------------------------ for users
 
 

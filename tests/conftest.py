@@ -12,6 +12,10 @@ CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
 os.environ.setdefault(CACHE_VARIABLE, str(CODE))  # not among the user's own
 
 
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write pictures anew")
+
+
 @pytest.fixture(autouse=True)
 def verified(monkeypatch):
     """The verifier looks at every program between passes, unless a test says otherwise."""

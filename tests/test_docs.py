@@ -210,6 +210,19 @@ def test_pictures_are_up_to_date(tmp_path: Path) -> None:
     assert not stale, f"python docs/make_pictures.py draws {', '.join(sorted(stale))} differently"
 
 
+def test_every_example_of_the_gallery_stands_above_its_picture() -> None:
+    text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    drawn = [
+        re.findall(r'"([\w-]+\.svg)"', block.code)
+        for block in blocks(text)
+        if block.kind == "python"
+    ]
+    shown = re.findall(r"^```\n\n!\[[^]]+\]\(pictures/([\w-]+\.svg)\)$", text, re.MULTILINE)
+    assert [[name] for name in shown] == drawn
+    sizes = [(ROOT / "docs" / "pictures" / name).stat().st_size for name in shown]
+    assert max(sizes) < 100_000
+
+
 # -------------------------------------------------------------------------- table of operations
 
 

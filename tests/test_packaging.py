@@ -13,6 +13,7 @@ import pytest
 
 from graphnn._version import __version__
 from graphnn.ops import LAZY
+from graphnn.viz.explorer import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,6 +51,17 @@ def packages_on_disk() -> dict[str, Path]:
     return found
 
 
+def files_of(folder: Path, packages: set[Path]) -> list[Path]:
+    """Files of one package: in its folder, and in folders inside it that are no packages."""
+    return [
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and "__pycache__" not in file.parts
+        and next(parent for parent in file.parents if parent in packages) == folder
+    ]
+
+
 def in_fresh_interpreter(code: str, cwd: Path) -> Any:
     """What ``code``, run outside the repository, prints as JSON."""
     done = subprocess.run(
@@ -75,16 +87,21 @@ def test_every_package_has_an_init() -> None:
 
 
 def test_every_data_file_is_shipped() -> None:
-    patterns = setuptools_table()["package-data"]
+    patterns, packages = setuptools_table()["package-data"], packages_on_disk()
     left_out = [
         str(file.relative_to(ROOT))
-        for name, folder in packages_on_disk().items()
-        for file in folder.iterdir()
-        if file.is_file()
-        and file.suffix not in (".py", ".md")
+        for name, folder in packages.items()
+        for file in files_of(folder, set(packages.values()))
+        if file.suffix not in (".py", ".md")
         and not any(file.match(pattern) for pattern in patterns.get(name, []))
     ]
     assert left_out == [], "update [tool.setuptools.package-data]"
+
+
+def test_the_explorer_is_made_of_all_files_of_its_page() -> None:
+    scripts = {file.name for file in (ROOT / "graphnn" / "viz" / "page").glob("*.js")}
+    assert set(SCRIPTS) == scripts
+    assert len(SCRIPTS) == len(scripts)
 
 
 def test_ops_and_compiler_are_not_inside_graphnn_on_disk() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.dims import Size
 from graphnn.core.dtypes import is_half
 from graphnn.core.node import Node, make_node
-from graphnn.core.spec import TensorSpec
+from graphnn.core.spec import Spec, TensorSpec, TupleSpec
 from graphnn.ops.broadcasting import BROADCAST_TO, RESHAPE, SUM
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.contraction import DOT_GENERAL, dot_of
@@ -32,19 +33,19 @@ class _UnknownError(Exception):
     """Something is not known for one step."""
 
 
-def has_steps(node: Node, steps: int) -> bool:
+def has_steps(node: Node, steps: Size) -> bool:
     """Whether the leading axis of a node may be that of steps."""
     return isinstance(node.spec, TensorSpec) and node.ndim > 0 and node.shape[0] == steps
 
 
-def value_of_step(node: Node, steps: int, element: Known, constant: Known) -> Node | None:
+def value_of_step(node: Node, steps: Size, element: Known, constant: Known) -> Node | None:
     """What a node is at one step; None if that is not known from its inputs at that step.
 
     Parameters
     ----------
     node : Node
         Whose leading axis is that of steps.
-    steps : int
+    steps : int or Dim
     element, constant : callable
         What an input is at one step, or for all of them; None if it is not to be had.
     """
@@ -52,11 +53,17 @@ def value_of_step(node: Node, steps: int, element: Known, constant: Known) -> No
         made = _RULES.get(node.op, _of_slices)(node, _Inputs(steps, element, constant))
     except _UnknownError:
         return None
-    expected = TensorSpec(node.shape[1:], node.dtype)
-    return made if made is not None and made.spec == expected else None
+    return made if made is not None and made.spec == _spec_of_step(node.spec) else None
 
 
-def addend_of_step(node: Node, steps: int, element: Known) -> Node | None:
+def _spec_of_step(spec: Spec) -> Spec:
+    """The spec of what there is at one step."""
+    if isinstance(spec, TupleSpec):
+        return TupleSpec(tuple(TensorSpec(each.shape[1:], each.dtype) for each in spec.elements))
+    return TensorSpec(spec.shape[1:], spec.dtype)
+
+
+def addend_of_step(node: Node, steps: Size, element: Known) -> Node | None:
     """What one step adds to a node that is a sum over all of them; None if it is not."""
     if is_half(node.dtype):  # sums of these are made in float32
         return None
@@ -80,7 +87,7 @@ def addend_of_step(node: Node, steps: int, element: Known) -> Node | None:
 class _Inputs:
     """What a node reads, at one step."""
 
-    def __init__(self, steps: int, element: Known, constant: Known) -> None:
+    def __init__(self, steps: Size, element: Known, constant: Known) -> None:
         self.steps = steps
         self._element = element
         self._constant = constant
@@ -176,7 +183,7 @@ def _of_pieces(node: Node, inputs: _Inputs) -> Node | None:
     return make_node(node.op, [inputs.element(each) for each in (*arrays, *others)], node.attrs)
 
 
-def _is_number_of_step(node: Node, steps: int) -> bool:
+def _is_number_of_step(node: Node, steps: Size) -> bool:
     """Whether a node counts the steps along its leading axis."""
     if not has_steps(node, steps):
         return False
@@ -187,7 +194,7 @@ def _is_number_of_step(node: Node, steps: int) -> bool:
         base = base.inputs[0]
     if base.op is IOTA:
         return bool(base.attrs["axis"] == 0)
-    if base.op is not CONSTANT:
+    if base.op is not CONSTANT or not isinstance(steps, int):
         return False
     value: Any = base.attrs["value"].array
     column = np.arange(steps).reshape(steps, *[1] * (base.ndim - 1))

@@ -7,7 +7,7 @@ merges the first of the two scans with the one that was there before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.compiler.autodiff.reverse import pull_back
@@ -15,10 +15,11 @@ from graphnn.compiler.scans.residuals import choose_residuals
 from graphnn.core.dtypes import is_inexact
 from graphnn.core.graph import depending_on, substitute
 from graphnn.core.node import Node
+from graphnn.core.provenance import derived_from, move_origins
 from graphnn.ops.arithmetic import add
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scans import Carry, Step, places_in_body
 
 __all__ = ["vjp_of_scan"]
 
@@ -27,7 +28,7 @@ def vjp_of_scan(node: Node, cotangents: Sequence[Node | None]) -> list[Node | No
     """Cotangents of all inputs of a scan from those of its results; None for zero."""
     step = Step.of(node)
     given = node.inputs[: len(node.inputs) - len(step.symbols)]
-    back = _Back(step, list(dict.fromkeys(given)), cotangents)
+    back = _Back(step, list(dict.fromkeys(given)), cotangents, places_in_body(step, node))
     of_constants, of_symbols = back.build()
     # A constant that is given twice gets all of its cotangent at its first place.
     return [
@@ -45,12 +46,19 @@ class _Back:
     constants : list of Node
     cotangents : sequence of Node or None
         Of the last carry and of the ys of all steps.
+    places : mapping of Node to Node
+        From nodes of the step to those of the body, see `places_in_body`.
     """
 
     def __init__(
-        self, step: Step, constants: list[Node], cotangents: Sequence[Node | None]
+        self,
+        step: Step,
+        constants: list[Node],
+        cotangents: Sequence[Node | None],
+        places: Mapping[Node, Node],
     ) -> None:
         self.step = step
+        self.places = places
         self.constants = constants
         of_finals, of_ys = cotangents[: len(step.carries)], cotangents[len(step.carries) :]
         self.arriving = dict(zip((each.symbol for each in step.carries), of_finals, strict=True))
@@ -105,8 +113,13 @@ class _Back:
         for each in self.constants:
             if each in self.found:
                 total = input_like("total", each.tensor)
-                carries[each] = Carry(total, zeros_like(each), add(total, self.found[each]))
+                with derived_from(each, "backward"):
+                    added = add(total, self.found[each])
+                carries[each] = Carry(total, zeros_like(each), added)
         ys = {each: self.found[each] for each in self.step.elements if each in self.found}
+        made = (*(each.next for each in carries.values()), *ys.values())
+        symbols = (*self.step.symbols, *(each.symbol for each in carries.values()), *self.elements)
+        move_origins(depending_on(made, symbols), self.places)
         finals, stacked = self._reading_kept(list(carries.values()), list(ys.values())).build()
         found = dict(zip((*carries, *ys), (*finals, *stacked), strict=True))
         of_constants = {each: found.pop(each) for each in self.constants if each in found}

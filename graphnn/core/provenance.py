@@ -8,7 +8,7 @@ and pictures read it; passes carry it along.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
@@ -25,13 +25,16 @@ __all__ = [
     "derived_from",
     "in_role",
     "made_by",
+    "move_origins",
     "name_scope",
     "note_creation",
     "provenance",
+    "recorded",
     "set_name",
     "sources_of",
     "stand_for_all_steps",
     "time_step",
+    "without_lines",
 ]
 
 Role: TypeAlias = Literal["forward", "backward", "tangent", "update"]
@@ -158,6 +161,15 @@ def carry(old: Node, new: Node) -> None:
     _write(new, "record", carried)
 
 
+def move_origins(nodes: Iterable[Node], places: Mapping[Node, Node]) -> None:
+    """Let derivatives of some nodes be those of others, which do the same elsewhere."""
+    for node in nodes:
+        origin = node.record.origin
+        if origin is not None and origin in places:
+            moved = weakref.ref(places[origin])
+            _write(node, "record", node.record._replace(origin_ref=moved))
+
+
 def stand_for_all_steps(node: Node) -> None:
     """Take the time step from a node, and from its name: ``h[3]`` now does the work of all h."""
     known = node.record
@@ -219,12 +231,25 @@ def in_role(role: Role) -> AbstractContextManager[None]:
     return _Within(_surroundings.get()._replace(role=role))
 
 
+def without_lines() -> AbstractContextManager[None]:
+    """Give the nodes built inside no line of the user's but those of what they are made from."""
+    return _Within(_surroundings.get()._replace(sources=()))
+
+
 def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:
     """Let the nodes built inside inherit a node's scope, step and lines, in another role."""
     known = node.record
     origin = weakref.ref(node)
     return _Within(
         _Surroundings(known.scope, known.step, role, "differentiation", origin, known.sources)
+    )
+
+
+def recorded(known: Provenance, origin: Node | None) -> AbstractContextManager[None]:
+    """Let the nodes built inside have a record like this one, without names, and an origin."""
+    reference = weakref.ref(origin) if origin is not None else None
+    return _Within(
+        _Surroundings(known.scope, known.step, known.role, known.made_by, reference, known.sources)
     )
 
 

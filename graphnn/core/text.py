@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphnn.core.dims import Size
 from graphnn.core.dtypes import short_name
 from graphnn.core.provenance import provenance
 
 if TYPE_CHECKING:
     from graphnn.core.node import Node
 
-__all__ = ["attrs_text", "graph_text", "node_names"]
+__all__ = ["attrs_text", "bytes_words", "graph_text", "node_names"]
+
+MOST_CHARACTERS = 80
+"""Of a name; what is longer is shortened in the middle."""
 
 
 def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
@@ -29,13 +33,23 @@ def node_names(nodes: Iterable[Node]) -> dict[Node, str]:
                 continue
             counter += 1
             given = f"%{counter}"
-        stem = name = given.replace("\n", "\\n")
+        stem = name = _name_text(given)
         while name in taken:
             copies[stem] += 1  # not from the start: a loop may give one name to thousands
             name = f"{stem}#{copies[stem] + 1}"
         taken.add(name)
         names[node] = name
     return names
+
+
+def _name_text(name: str) -> str:
+    """A name on one line, without characters that would steer a terminal."""
+    if len(name) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        name = f"{name[:half]}…{name[len(name) + 1 - half :]}"
+    if name.isprintable():
+        return name
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in name)
 
 
 def attr_text(value: Any) -> str:
@@ -54,6 +68,18 @@ def attrs_text(node: Node) -> str:
     """The attributes that its label does not tell, as keyword arguments."""
     shown = node.op.shown_attrs(node)
     return ", ".join(f"{name}={attr_text(value)}" for name, value in shown.items())
+
+
+def bytes_words(count: Size) -> str:
+    """Bytes in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
+    if not isinstance(count, int):
+        return f"{count} B"
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
 
 
 def graph_text(

@@ -136,8 +136,8 @@ class LSTMCell(WeightedCell):
         names = "fgo" if self.coupled else "ifgo"
         gates = dict(zip(names, parts, strict=True))
         f = self._gate(gates, "f", before)
-        i = 1.0 - f if self.coupled else self._gate(gates, "i", before)
-        c = f * before + i * self.activation(gates["g"])
+        i = (1.0 - f).named("i") if self.coupled else self._gate(gates, "i", before)
+        c = f * before + i * self.activation(gates["g"]).named("g")
         o = self._gate(gates, "o", c)
         h = o * self.output_activation(self._normalized(c, self.cell_gain, self.cell_shift))
         if self.projection_weight is not None:
@@ -150,7 +150,7 @@ class LSTMCell(WeightedCell):
         if self.peephole_weight is not None:
             row = ("fo" if self.coupled else "ifo").index(name)
             gate = gate + self.peephole_weight[row] * seen
-        return self.recurrent_activation(gate)
+        return self.recurrent_activation(gate).named(name)
 
     def extra_repr(self) -> str:
         """The sizes, and which variant it is."""
@@ -242,14 +242,21 @@ class GRUCell(WeightedCell):
         if self.recurrent_bias is not None:
             from_state = from_state + self.recurrent_bias
         states = self._split(from_state)
-        r, z = (self.recurrent_activation(inputs[k] + states[k]) for k in range(2))
-        return z, self.activation(inputs[2] + r * states[2])
+        r, z = self._gates(inputs, states)
+        return z, self.activation(inputs[2] + r * states[2]).named("n")
 
     def _concatenated(self, h: Node, inputs: list[Node], mask: Node | None) -> tuple[Node, Node]:
         """The gate z and the candidate n of the concatenated form."""
         states = self._split(self._from_state(h, mask, 0, 2), 2)
-        r, z = (self.recurrent_activation(inputs[k] + states[k]) for k in range(2))
-        return z, self.activation(inputs[2] + self._from_state(r * h, mask, 2))
+        r, z = self._gates(inputs, states)
+        return z, self.activation(inputs[2] + self._from_state(r * h, mask, 2)).named("n")
+
+    def _gates(self, inputs: list[Node], states: list[Node]) -> list[Node]:
+        """The gates r and z."""
+        sums = (inputs[k] + states[k] for k in range(2))
+        return [
+            self.recurrent_activation(x).named(name) for name, x in zip("rz", sums, strict=True)
+        ]
 
     def extra_repr(self) -> str:
         """The sizes, and what is not as in PyTorch."""
@@ -299,6 +306,6 @@ class MinimalGatedCell(WeightedCell):
         carry = self._checked(carry, x)
         for_f, for_n = self._split(self._from_input(x))
         f = self.recurrent_activation(for_f + self._from_state(carry, recurrent_mask, 0, 1))
-        n = self.activation(for_n + self._from_state(f * carry, recurrent_mask, 1))
-        h = (1.0 - f) * carry + f * n
+        n = self.activation(for_n + self._from_state(f.named("f") * carry, recurrent_mask, 1))
+        h = (1.0 - f) * carry + f * n.named("n")
         return h, h

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.state import parameter as make_parameter
 from graphnn.core.structure import flatten
+
+if TYPE_CHECKING:
+    from graphnn.nn.summary import Summary
 
 __all__ = ["Module", "Unmatched"]
 
@@ -53,6 +56,25 @@ class _Updates:
 
 
 _calling: ContextVar[_Calling | None] = ContextVar("calling", default=None)
+_noted: ContextVar[list[tuple[Module, Any]] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noting_calls() -> Iterator[list[tuple[Module, Any]]]:
+    """Within, the modules that are called, each with what it gave, in the order of their ends."""
+    calls: list[tuple[Module, Any]] = []
+    token = _noted.set(calls)
+    try:
+        yield calls
+    finally:
+        _noted.reset(token)
+
+
+def note_call(module: Module, result: Any) -> None:
+    """Note what a module gave, if somebody looks at calls; what is not called itself says it so."""
+    noted = _noted.get()
+    if noted is not None:
+        noted.append((module, result))
 
 
 class Module:
@@ -100,7 +122,9 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Build the module's nodes for these inputs."""
         with self._at_work():
-            return self.forward(*args, **kwargs)
+            result = self.forward(*args, **kwargs)
+        note_call(self, result)
+        return result
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -145,6 +169,21 @@ class Module:
             if isinstance(found, Parameter):
                 yield path, found
 
+    def own_parameters(self) -> list[tuple[str, Parameter]]:
+        """All parameters that hang on the module itself, not on modules within, with their names.
+
+        Unlike other listings it has one that hangs in two places twice.
+        """
+        found: list[tuple[str, Parameter]] = []
+        pending = list(reversed(_below("", self)))
+        while pending:
+            path, held = pending.pop()
+            if isinstance(held, Parameter):
+                found.append((path, held))
+            elif not isinstance(held, Module):
+                pending += reversed(_below(path, held))
+        return found
+
     def named_modules(self) -> list[tuple[str, Module]]:
         """Itself, whose path is empty, and all modules within, with their paths."""
         return [(path, found) for path, found in self._walk() if isinstance(found, Module)]
@@ -187,6 +226,42 @@ class Module:
             return word
         twins = [each for _, each in calling.outermost.named_modules() if type(each) is type(self)]
         return f"{calling.current}.{word}" if len(twins) > 1 else word
+
+    def summary(self, inputs: Any, *, depth: int | None = None) -> Summary:
+        """Every layer with the shape of its output, its parameters, and what they take of memory.
+
+        Parameters
+        ----------
+        inputs : spec, or tuple, list or dict of specs
+            What the model is called with, by position or by name: a :class:`TensorSpec`, a shape
+            such as ``("batch", 64)``, an array, or a node for each. Nothing is computed.
+        depth : int, optional
+            How many layers inside of each other are listed, with the parameters of those within;
+            by default all.
+
+        Returns
+        -------
+        Summary
+            A table: as text by ``print``, and in notebooks. Parameters that hang in several places
+            are counted once.
+
+        Raises
+        ------
+        ArgumentError, ShapeError
+            If the model cannot be called with these inputs.
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> model = gn.nn.Sequential(gn.nn.Dense(64, 32), gn.nn.ReLU(), gn.nn.Dense(32, 10))
+        >>> model.summary(("batch", 64))
+        <Summary of Sequential: 4 layers, 2,410 parameters>
+        >>> print(str(model.summary((32, 64))).splitlines()[3])
+          layers.0  Dense       (32, 32)       2,080           8.32 kB             4.1 kB
+        """
+        from graphnn.nn.summary import summary_of
+
+        return summary_of(self, inputs, depth)
 
     # --------------------------------------------------------------- state that programs write
 

@@ -154,8 +154,7 @@ class Recurrent(SequenceLayer):
         """The step to scan; it notes which of its outputs are which part of the carry."""
         cell = self.cell.for_sequence(batch) if isinstance(self.cell, Cell) else self.cell
         names = self.cell.state_names if isinstance(self.cell, Cell) else ()
-        names = tuple(map(self._label, names)) if self.unroll else ()
-
+        names = tuple(map(self._label, names)) if self.unroll else names
         what = repr(self)
 
         def step(carry: Any, element: Any) -> tuple[Any, Any]:
@@ -273,11 +272,11 @@ def _of_real_rows(state: Node, real: Node | None) -> Node:
 
 
 def _name(leaves: list[Node], names: tuple[str, ...]) -> None:
-    """Call the parts of an unrolled carry h[0], c[0], h[1] ..., or layers.0.h[0] ..."""
+    """Call the parts of a carry h and c; unrolled ones h[0], h[1] ..., or layers.0.h[0] ..."""
     for leaf, name in zip(leaves, names, strict=False):
         step = provenance(leaf).step
-        if step is not None and leaf.name is None:
-            leaf.named(f"{name}[{step}]")
+        if leaf.name is None:
+            leaf.named(name if step is None else f"{name}[{step}]")
 
 
 def _in_place_of(expected: Any, given: Any) -> list[Node] | None:

@@ -13,7 +13,7 @@ from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.structure import flatten, map_leaves
-from graphnn.nn.module import Module
+from graphnn.nn.module import Module, note_call
 from graphnn.nn.padding import beside, real_steps
 from graphnn.ops.arithmetic import where
 from graphnn.ops.movement import moveaxis
@@ -137,7 +137,9 @@ class SequenceLayer(Module):
     def run_inside(self, xs: Any, initial_state: Any, real: Node | None) -> Outcome:
         """``run`` for a layer around this one."""
         with self._at_work():
-            return self.run(xs, initial_state, real)
+            outcome = self.run(xs, initial_state, real)
+        note_call(self, outcome.sequence)
+        return outcome
 
     @property
     def direction(self) -> Direction:

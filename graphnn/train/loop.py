@@ -12,6 +12,7 @@ from typing import Any
 
 from graphnn.core.arguments import require_positive
 from graphnn.core.errors import ArgumentError, NonFiniteError, ShapeError
+from graphnn.train.callbacks import Callback
 from graphnn.train.history import History
 
 __all__ = ["evaluate", "fit"]
@@ -27,6 +28,7 @@ def fit(
     *,
     validation: tuple[Step, Iterable[Batch]] | None = None,
     history: History | None = None,
+    callbacks: Sequence[Callback] = (),
     verbose: int = 1,
 ) -> History:
     """Train: call ``step`` with every batch, epoch after epoch.
@@ -47,6 +49,8 @@ def fit(
         recorded with the prefix ``val_``.
     history : History, optional
         To go on recording in; default: a new one.
+    callbacks : sequence of Callback, optional
+        Called after every step and epoch, in this order.
     verbose : int, default 1
         0 for no progress bar. There is none either where stderr is not a terminal.
 
@@ -91,6 +95,8 @@ def fit(
                         hint="try a smaller learning rate; are there NaNs in the data? "
                         'gn.compile(..., debug="nan") names the first operation that gives one',
                     )
+                for callback in callbacks:
+                    callback.on_step_end(batch, measured)
                 bar.update()
                 if interrupted():
                     history.interrupted = True
@@ -100,6 +106,8 @@ def fit(
                 results = evaluate(*validation)
                 measured |= {f"val_{name}": value for name, value in results.items()}
             history.record(measured)
+            for callback in callbacks:
+                callback.on_epoch_end(measured)
             bar.set_postfix({name: f"{value:.4g}" for name, value in measured.items()})
             if interrupted():
                 history.interrupted = True

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape as escape_html
 from itertools import pairwise
 from typing import Any
 
 from graphviz import Digraph, escape
 
-from graphnn.viz.drawing import Drawing, Mark, Stroke
+from graphnn.viz.clusters import Cluster, cluster_tree
+from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke
+from graphnn.viz.fold import folded
 from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
+from graphnn.viz.painting import Look, looks, scale_text
 from graphnn.viz.scene import Scene
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE, shorten
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
 
 __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 
 INCH = 72.0
 MARGIN = 12.0
 FONT = "Helvetica"
+TITLE_SIZE = 11.5
+"""Points of a frame's title: more than it is drawn with, for fonts wider than Graphviz's."""
+MAIN_WAY = ("data", "recurrent", "gradient", "bptt")
+"""Edges that are to be short and straight."""
 
 Point = tuple[float, float]
 
@@ -36,67 +44,82 @@ def flowing_dot(scene: Scene) -> str:
         node_attr={"shape": "box", "fontname": FONT},
         edge_attr={"fontname": FONT, "fontsize": f"{SMALL_SIZE:g}", "arrowsize": "0.6"},
     )
-    tree = _scope_tree(scene)
-    _write_scopes(graph, scene, tree, "cluster")
+    found = looks(scene.overlays[0]) if scene.overlays else []
+    if scene.overlays:
+        graph.attr(label=escape(scale_text(scene.overlays[0])), labeljust="l")
+    _write_cluster(graph, scene, cluster_tree(scene), "cluster", found)
     for edge in scene.edges:
         label = {"label": escape(f" {edge.label} ")} if edge.label else {}
-        graph.edge(f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label)
+        weight = {"weight": "8"} if edge.kind in MAIN_WAY else {}
+        graph.edge(
+            f"n{edge.source}", f"n{edge.target}", **_edge_attrs(edge.kind), **label, **weight
+        )
     return str(graph.source)
 
 
-def _scope_tree(scene: Scene) -> dict[str, Any]:
-    """Scopes as nested dicts; numbers of nodes under the empty key."""
-    root: dict[str, Any] = {}
-    for index, node in enumerate(scene.nodes):
-        branch = root
-        parts = node.scope.split("/") if node.scope else []
-        for depth, part in enumerate(parts):
-            suffix = f" {node.role}" if depth == 0 and node.role != "forward" else ""
-            branch = branch.setdefault(part + suffix, {})
-        branch.setdefault("", []).append(index)
-    return root
-
-
-def _write_scopes(graph: Digraph, scene: Scene, tree: dict[str, Any], name: str) -> None:
+def _write_cluster(
+    graph: Digraph, scene: Scene, cluster: Cluster, name: str, found: Sequence[Look]
+) -> None:
     # As deep as the user's scopes are nested, not as the graph is.
-    for index in tree.get("", ()):
+    for index in cluster.members:
         node = scene.nodes[index]
         width, height = box_size(node)
+        look = found[index] if found else Look("", "", "")
         graph.node(
             f"n{index}",
-            label=_two_lines(node.label, node.detail),
+            label=_two_lines(node.label, look.text or node.detail),
             tooltip=escape(node.tooltip),
-            **_node_attrs(node.style, width, height, node.is_output),
+            **_node_attrs(
+                node.style, width, height, node.is_output, node.is_recomputed, look.fill, look.ink
+            ),
         )
-    for number, (scope, branch) in enumerate((key, tree[key]) for key in tree if key):
-        with graph.subgraph(name=f"{name}_{number}") as cluster:
-            cluster.attr(
-                label=escape(shorten(scope)),
-                fontsize=f"{DETAIL_SIZE:g}",
+    for number, inside in enumerate(cluster.inside):
+        with graph.subgraph(name=f"{name}_{number}") as subgraph:
+            subgraph.attr(
+                label=escape(inside.title),
+                comment=inside.tone,
+                fontsize=f"{TITLE_SIZE:g}",
                 labeljust="l",
                 style="rounded",
             )
-            _write_scopes(cluster, scene, branch, f"{name}_{number}")
+            _write_cluster(subgraph, scene, inside, f"{name}_{number}", found)
 
 
 def _two_lines(label: str, detail: str) -> str:
     first, second = (escape_html(text).replace("\\", "&#92;") for text in (label, detail))
+    if not detail:
+        return f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT>>'
     return (
         f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/><FONT POINT-SIZE="2"> </FONT><BR/>'
         f'<FONT POINT-SIZE="{DETAIL_SIZE:g}">{second}</FONT>>'
     )
 
 
-def _node_attrs(style: str, width: float, height: float, is_output: bool) -> dict[str, str]:
+def _node_attrs(
+    style: str,
+    width: float,
+    height: float,
+    is_output: bool,
+    is_dashed: bool,
+    fill: str = "",
+    ink: str = "",
+) -> dict[str, str]:
     look = NODES[style]
+    styles = ["filled"]
+    if look.radius > 3 and width != height:
+        styles.append("rounded")
+    if is_dashed or style == "elision":
+        styles.append("dashed")
     return {
+        "shape": "circle" if width == height else "box",
         "width": f"{width / INCH:.4f}",
         "height": f"{height / INCH:.4f}",
         "fixedsize": "true",
-        "style": "filled,rounded" if look.radius > 3 else "filled",
-        "fillcolor": look.fill,
+        "style": ",".join(styles),
+        "fillcolor": fill or look.fill,
         "color": look.line,
         "penwidth": "2.6" if is_output else "1.2",
+        **({"fontcolor": ink} if ink else {}),
     }
 
 
@@ -115,7 +138,9 @@ def _edge_attrs(kind: str) -> dict[str, str]:
 
 def dot_layout(scene: Scene, seconds: float) -> Layout:
     """Positions for a scene by Graphviz's ``dot``."""
-    answer = json.loads(run_graphviz(["-Kdot", "-Tjson"], flowing_dot(scene), seconds))
+    answer = json.loads(
+        run_graphviz(["-Kdot", "-Tjson"], flowing_dot(replace(scene, overlays=())), seconds)
+    )
     _, _, right, top = map(float, answer["bb"].split(","))
     boxes: dict[str, Box] = {}
     bands = []
@@ -123,7 +148,7 @@ def dot_layout(scene: Scene, seconds: float) -> Layout:
         if each["name"].startswith("cluster"):
             x, y, x_end, y_end = map(float, each["bb"].split(","))
             box = Box(x + MARGIN, top - y_end + MARGIN, x_end - x, y_end - y)
-            bands.append(Band(box, "scope", each["label"]))
+            bands.append(Band(box, each["comment"], each["label"]))
         else:
             x, y = map(float, each["pos"].split(","))
             width, height = float(each["width"]) * INCH, float(each["height"]) * INCH
@@ -135,13 +160,14 @@ def dot_layout(scene: Scene, seconds: float) -> Layout:
         (names[each["tail"]], names[each["head"]]): _route(each, top)
         for each in answer.get("edges", ())
     }
-    return Layout(
+    layout = Layout(
         tuple(boxes[f"n{index}"] for index in range(len(scene.nodes))),
         tuple(routes[f"n{edge.source}", f"n{edge.target}"] for edge in scene.edges),
         tuple(bands),
         right + 2 * MARGIN,
         top + 2 * MARGIN,
     )
+    return folded(scene, layout)
 
 
 def _route(edge: dict[str, Any], top: float) -> Route:
@@ -187,6 +213,8 @@ def pinned_dot(drawing: Drawing) -> str:
         _pin_mark(graph, f"n{number}", mark, drawing.height)
     for number, stroke in enumerate(drawing.strokes):
         _pin_stroke(graph, f"l{number}", stroke, drawing.height)
+    for number, pill in enumerate(drawing.pills):
+        _pin_pill(graph, f"p{number}", pill, drawing.height)
     return str(graph.source)
 
 
@@ -197,7 +225,26 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
         label=_two_lines(mark.label, mark.detail) if mark.label else "",
         tooltip=escape(mark.tooltip),
         pos=f"{x:.2f},{top - y:.2f}",
-        **_node_attrs(mark.style, mark.box.width, mark.box.height, mark.is_output),
+        **_node_attrs(
+            mark.style,
+            mark.box.width,
+            mark.box.height,
+            mark.is_output,
+            mark.is_dashed,
+            mark.fill,
+            mark.ink,
+        ),
+    )
+
+
+def _pin_pill(graph: Digraph, name: str, pill: Pill, top: float) -> None:
+    x, y = pill.box.center
+    look = _node_attrs(pill.style, pill.box.width, pill.box.height, False, False)
+    graph.node(
+        name,
+        label=escape(pill.text),
+        pos=f"{x:.2f},{top - y:.2f}",
+        **{**look, "style": "filled,rounded", "penwidth": "0.8", "fontsize": f"{SMALL_SIZE:g}"},
     )
 
 
@@ -213,6 +260,18 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
     way += [_short_of_tip(points)] * 2
     curve = " ".join(f"{x:.2f},{top - y:.2f}" for x, y in way)
     graph.edge(*ends, pos=f"e,{tip[0]:.2f},{top - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
+    if stroke.cut_at is not None:
+        x, y = stroke.cut_at
+        graph.node(
+            f"{name}cut",
+            "//",
+            pos=f"{x:.2f},{top - y:.2f}",
+            shape="plain",
+            style="filled",
+            fillcolor="#ffffff",
+            fontcolor=EDGES[stroke.style].line,
+            fontsize=f"{LABEL_SIZE:g}",
+        )
     if stroke.label and stroke.route.label_at is not None:
         # A node of its own: labels of edges would be painted below later edges.
         x, y = stroke.route.label_at
@@ -257,6 +316,11 @@ def _background(drawing: Drawing) -> Iterator[str]:
         yield f"{_color('C', fill + ('99' if band.tone == 'step' else 'ff'))} "
         yield f"{_color('c', line + '59')} P 4 {corners}"
         yield _words(band.box.x + 8, top - band.box.y - 14, band.label, DETAIL_SIZE, line)
+    for tile in drawing.tiles:
+        left, right = tile.box.x, tile.box.x + tile.box.width
+        high, low = top - tile.box.y, top - tile.box.y - tile.box.height
+        corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
+        yield f"{_color('C', tile.fill)} {_color('c', tile.fill)} P 4 {corners}"
     for words in drawing.words:
         yield _words(words.x, top - words.y, words.text, words.size, "#222222")
 

@@ -1,4 +1,4 @@
-"""The drawing: marks, strokes, bands and words with positions and styles.
+"""The drawing: marks, pills, strokes, bands and words with positions and styles.
 
 Every picture is one, whichever layout found the positions; every writer needs nothing else.
 """
@@ -6,17 +6,28 @@ Every picture is one, whichever layout found the positions; every writer needs n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from graphnn.viz.layout import Band, Box, Layout, Route
-from graphnn.viz.scene import Scene
-from graphnn.viz.style import DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, shorten, text_width
+from graphnn.viz.scene import Scene, SceneEdge
+from graphnn.viz.style import (
+    DETAIL_SIZE,
+    EDGES,
+    LABEL_SIZE,
+    NODES,
+    SMALL_SIZE,
+    shorten,
+    text_width,
+)
 
-__all__ = ["Drawing", "Mark", "Stroke", "Words", "drawing_of"]
+__all__ = ["Drawing", "Mark", "Pill", "Stroke", "Tile", "Words", "drawing_of"]
 
 PADDING = 10.0
 LEGEND_ROW = 20.0
 SWATCH = 26.0
 TITLE = 24.0
+PILL = 12.0
+"""Height of a badge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,10 @@ class Mark:
     tooltip : str
     is_output : bool
         Drawn with a thick line.
+    is_dashed : bool
+        Computed once more in the backward pass.
+    fill, ink : str
+        ``#rrggbb`` of the area and of the texts, in place of those of the style.
     """
 
     box: Box
@@ -40,6 +55,34 @@ class Mark:
     detail: str = ""
     tooltip: str = ""
     is_output: bool = False
+    is_dashed: bool = False
+    fill: str = ""
+    ink: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A coloured rectangle without a line around it: a piece of a scale."""
+
+    box: Box
+    fill: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """A badge: a few letters on a small round area, over the edge of a box.
+
+    Attributes
+    ----------
+    box : Box
+    style : str
+        Key in :data:`graphnn.viz.style.NODES`.
+    text : str
+    """
+
+    box: Box
+    style: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +97,15 @@ class Stroke:
     label : str
     ends : (int, int) or None
         Numbers of the marks it joins; None in the legend.
+    cut_at : (float, float) or None
+        Where two bars across the line tell that nothing goes on there.
     """
 
     route: Route
     style: str
     label: str = ""
     ends: tuple[int, int] | None = None
+    cut_at: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +120,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Everything in a picture, from back to front: bands, strokes, marks, words.
+    """Everything in a picture, from back to front: bands, tiles, strokes, marks, pills, words.
 
     Attributes
     ----------
@@ -87,6 +133,8 @@ class Drawing:
     words : tuple of Words
     width, height : float
         Points.
+    pills : tuple of Pill
+    tiles : tuple of Tile
     """
 
     title: str
@@ -96,64 +144,148 @@ class Drawing:
     words: tuple[Words, ...]
     width: float
     height: float
+    pills: tuple[Pill, ...] = ()
+    tiles: tuple[Tile, ...] = ()
 
 
 def drawing_of(scene: Scene, layout: Layout) -> Drawing:
     """Put a scene's texts and styles at a layout's positions, and add title and legend."""
+    texts = layout.texts or [(node.label, node.detail) for node in scene.nodes]
+    boxes = [_lower(box) for box in layout.boxes]
     marks = [
-        Mark(_lower(box, TITLE), node.style, node.label, node.detail, node.tooltip, node.is_output)
-        for node, box in zip(scene.nodes, layout.boxes, strict=True)
+        Mark(box, node.style, *text, node.tooltip, node.is_output, node.is_recomputed)
+        for node, box, text in zip(scene.nodes, boxes, texts, strict=True)
     ]
     strokes = [
-        Stroke(_lower_route(route), edge.kind, edge.label, (edge.source, edge.target))
+        _stroke(edge, _lower_route(route))
         for edge, route in zip(scene.edges, layout.routes, strict=True)
     ]
-    bands = tuple(Band(_lower(band.box, TITLE), band.tone, band.label) for band in layout.bands)
+    pills = [
+        Pill(_lower(ghost.box), scene.nodes[ghost.node].style, ghost.text)
+        for ghost in layout.ghosts
+    ]
+    for node, box in zip(scene.nodes, boxes, strict=True):
+        pills += _badges(node.badges, node.style, box)
+    bands = tuple(Band(_lower(band.box), band.tone, band.label) for band in layout.bands)
     title = shorten(scene.title, 100)
     words = [Words(PADDING, 18, title, LABEL_SIZE)]
     width = max(layout.width, 2 * PADDING + text_width(title, LABEL_SIZE))
-    height = _add_legend(scene, width, layout.height + TITLE, marks, strokes, words)
+    legend = _Legend(width, layout.height + TITLE)
+    _explain(scene, bool(layout.ghosts), legend)
+    words += legend.words
     width = max([width, *(each.x + text_width(each.text, each.size) + PADDING for each in words)])
-    return Drawing(title, tuple(marks), tuple(strokes), bands, tuple(words), width, height)
+    return Drawing(
+        title,
+        (*marks, *legend.marks),
+        (*strokes, *legend.strokes),
+        bands,
+        tuple(words),
+        width,
+        legend.end,
+        (*pills, *legend.pills),
+    )
 
 
-def _lower(box: Box, by: float) -> Box:
-    return Box(box.x, box.y + by, box.width, box.height)
+def _stroke(edge: SceneEdge, route: Route) -> Stroke:
+    label = edge.label
+    if edge.lag:
+        label = f"t{'+' if edge.kind == 'bptt' else '−'}{edge.lag}"
+    cut_at = _middle(route) if edge.is_cut else None
+    return Stroke(route, edge.kind, label, (edge.source, edge.target), cut_at)
+
+
+def _middle(route: Route) -> tuple[float, float]:
+    """The middle of the longest level piece of a line."""
+    points = route.points
+    if route.is_curve:
+        return points[len(points) // 2]
+    (x, y), (x_end, y_end) = max(pairwise(points), key=lambda piece: abs(piece[0][0] - piece[1][0]))
+    return (x + x_end) / 2, (y + y_end) / 2
+
+
+def _badges(badges: tuple[str, ...], style: str, box: Box) -> list[Pill]:
+    """Side by side, ending at the upper right corner of a box."""
+    pills = []
+    x = box.x + box.width + 5
+    for text in reversed(badges):
+        width = text_width(text, SMALL_SIZE) + 8
+        x -= width
+        pills.append(Pill(Box(x, box.y - PILL / 2 - 2, width, PILL), style, text))
+        x -= 2
+    return pills
+
+
+def _lower(box: Box) -> Box:
+    """Make room for the title."""
+    return Box(box.x, box.y + TITLE, box.width, box.height)
 
 
 def _lower_route(route: Route) -> Route:
     label_at = route.label_at
     return Route(
-        tuple((x, y + TITLE) for x, y in route.points),
+        tuple([(x, y + TITLE) for x, y in route.points]),
         route.is_curve,
         (label_at[0], label_at[1] + TITLE) if label_at is not None else None,
     )
 
 
-def _add_legend(
-    scene: Scene,
-    width: float,
-    top: float,
-    marks: list[Mark],
-    strokes: list[Stroke],
-    words: list[Words],
-) -> float:
-    """Explain the styles that occur, in rows as wide as the picture. Returns the bottom."""
-    node_styles = {node.style for node in scene.nodes}
-    edge_styles = {edge.kind for edge in scene.edges}
-    entries = [(name, style.meaning, True) for name, style in NODES.items() if name in node_styles]
-    entries += [
-        (name, style.meaning, False) for name, style in EDGES.items() if name in edge_styles
-    ]
-    x, y = PADDING, top + LEGEND_ROW / 2
-    for name, meaning, is_node in entries:
+class _Legend:
+    """Rows as wide as the picture, each entry a sample and what it means."""
+
+    def __init__(self, width: float, top: float) -> None:
+        self.marks: list[Mark] = []
+        self.strokes: list[Stroke] = []
+        self.pills: list[Pill] = []
+        self.words: list[Words] = []
+        self._width = width
+        self._x, self._y = PADDING, top + LEGEND_ROW / 2
+        self._top = top
+
+    @property
+    def end(self) -> float:
+        """Its lower end."""
+        return self._y + LEGEND_ROW / 2 + PADDING if self.words else self._top
+
+    def _room(self, meaning: str) -> tuple[float, float]:
         needed = SWATCH + 6 + text_width(meaning, DETAIL_SIZE) + 14
-        if x > PADDING and x + needed > width:
-            x, y = PADDING, y + LEGEND_ROW
-        if is_node:
-            marks.append(Mark(Box(x, y - 6, SWATCH, 12), name))
-        else:
-            strokes.append(Stroke(Route(((x, y), (x + SWATCH, y))), name))
-        words.append(Words(x + SWATCH + 6, y + 3, meaning))
-        x += needed
-    return y + LEGEND_ROW / 2 + PADDING if entries else top
+        if self._x > PADDING and self._x + needed > self._width:
+            self._x, self._y = PADDING, self._y + LEGEND_ROW
+        x = self._x
+        self._x += needed
+        self.words.append(Words(x + SWATCH + 6, self._y + 3, meaning))
+        return x, self._y
+
+    def add_mark(self, style: str, meaning: str, is_dashed: bool = False) -> None:
+        """A box."""
+        x, y = self._room(meaning)
+        self.marks.append(Mark(Box(x, y - 6, SWATCH, PILL), style, is_dashed=is_dashed))
+
+    def add_pill(self, style: str, text: str, meaning: str) -> None:
+        """A badge."""
+        x, y = self._room(meaning)
+        self.pills.append(Pill(Box(x, y - 6, SWATCH, PILL), style, text))
+
+    def add_stroke(self, style: str, meaning: str, is_cut: bool = False) -> None:
+        """A line."""
+        x, y = self._room(meaning)
+        cut_at = (x + SWATCH / 2, y) if is_cut else None
+        self.strokes.append(Stroke(Route(((x, y), (x + SWATCH, y))), style, cut_at=cut_at))
+
+
+def _explain(scene: Scene, has_ghosts: bool, legend: _Legend) -> None:
+    """Add an entry for everything that occurs in a scene."""
+    styles = {node.style for node in scene.nodes}
+    for name, style in NODES.items():
+        if name in styles:
+            legend.add_mark(name, style.meaning)
+    if has_ghosts:
+        legend.add_pill("parameter", "W", "the same weight, at a step that reads it")
+    if any(node.is_recomputed for node in scene.nodes):
+        legend.add_mark("forward", "computed once more for the backward pass", is_dashed=True)
+    kinds = {edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")}
+    for name, look in EDGES.items():
+        if name in kinds:
+            legend.add_stroke(name, look.meaning)
+    cut = next((edge.kind for edge in scene.edges if edge.is_cut), None)
+    if cut is not None:
+        legend.add_stroke(cut, "cut: nothing flows on", is_cut=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cache
 
-from graphnn.core.dims import is_known
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import Provenance, provenance
 from graphnn.core.spec import Spec, TupleSpec
 from graphnn.core.state import Parameter
-from graphnn.core.text import attrs_text
+from graphnn.core.text import attrs_text, bytes_words
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
 
@@ -40,8 +40,13 @@ def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     members: dict[Node, list[Node]] = {}
     for node, total in merged.items():
         members.setdefault(total, [total]).append(node)
-    nodes = [_scene_node(node, members.get(node, ()), number, outputs) for node in shown]
-    return Scene(title or repr(graph).strip("<>"), tuple(nodes), tuple(_edges(order, number)))
+    known = _provenance_here(graph)
+    nodes = [
+        _scene_node(node, known[node], members.get(node, ()), number, outputs) for node in shown
+    ]
+    return Scene(
+        shorten(title, 200) or repr(graph).strip("<>"), tuple(nodes), tuple(_edges(order, number))
+    )
 
 
 def is_scalar_constant(node: Node) -> bool:
@@ -80,13 +85,45 @@ def _merged_sums(graph: Graph) -> dict[Node, Node]:
 
 
 def _is_gradient_sum(node: Node, known: Provenance) -> bool:
-    return node.op.name == "add" and known.role == "backward" and known.origin is not None
+    """Whether a node adds up gradients of one node, or what there is of every step."""
+    is_gradient = known.role == "backward" and known.origin is not None
+    return node.op.name == "add" and (is_gradient or known.made_by == "unrolled")
+
+
+def _provenance_here(graph: Graph) -> dict[Node, Provenance]:
+    """What is known of every node, as far as it is about this graph.
+
+    A node that depends on no input and no parameter, such as a gradient of ones, is one for all
+    graphs of a process, and knows its place in the first of them. Here it belongs to its reader.
+    """
+    known = {node: provenance(node) for node in (*graph.inputs, *graph.nodes)}
+    shared: set[Node] = set()
+    for node in graph.nodes:
+        is_source = node.op.is_source and node.op.name != "constant"
+        if not is_source and shared.issuperset(node.inputs):
+            shared.add(node)
+    for node in reversed(graph.nodes):
+        if node in shared and graph.users[node]:
+            reader = known[graph.users[node][0]]
+            own = known[node]
+            # What a sum for a weight reads is not that weight's gradient.
+            origin = None if isinstance(reader.origin, Parameter) else reader.origin_ref
+            known[node] = reader._replace(names=own.names, sources=own.sources, origin_ref=origin)
+    return known
+
+
+@cache
+def _scope_text(scope: str) -> str:
+    return "/".join(map(shorten, scope.split("/")))
 
 
 def _scene_node(
-    node: Node, parts: Sequence[Node], number: Mapping[Node, int], outputs: set[Node]
+    node: Node,
+    known: Provenance,
+    parts: Sequence[Node],
+    number: Mapping[Node, int],
+    outputs: set[Node],
 ) -> SceneNode:
-    known = provenance(node)
     word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
     detail = str(node.spec)
     origin = known.origin
@@ -101,7 +138,7 @@ def _scene_node(
         shorten(detail),
         "sum" if parts else kind,
         known.role,
-        known.scope,
+        _scope_text(known.scope),
         known.step,
         node in outputs,
         number.get(origin) if origin is not None else None,
@@ -152,19 +189,8 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
 def bytes_text(spec: Spec) -> str:
     """Bytes of a value in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
     if isinstance(spec, TupleSpec):
-        if not spec.is_known:
-            return ""
-        count = spec.nbytes
-    else:
-        if not is_known(spec.shape):
-            return f"{spec.size * spec.dtype.itemsize} B"
-        count = spec.nbytes
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
+        return bytes_words(spec.nbytes) if spec.is_known else ""
+    return bytes_words(spec.size * spec.dtype.itemsize)
 
 
 def edge_kind(source: Node, target: Node) -> str:

@@ -11,19 +11,29 @@ from typing import Any, Literal, TypeAlias
 
 from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
-from graphnn.core.graph import Graph, as_graph
+from graphnn.core.graph import Graph
 from graphnn.core.node import Node
-from graphnn.core.structure import flatten
+from graphnn.functions import Function
+from graphnn.nn.module import Module
+from graphnn.viz.depth import Depth, at_depth
 from graphnn.viz.drawing import Drawing, drawing_of
-from graphnn.viz.graph_scene import scene_of_graph
+from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
+from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
+from graphnn.viz.listing import listing_layout
+from graphnn.viz.mermaid import mermaid_text
+from graphnn.viz.overlays import Measurement, with_overlays
+from graphnn.viz.painting import overlaid
+from graphnn.viz.partials import with_derivatives
 from graphnn.viz.plot import plotted
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Scene
+from graphnn.viz.scene import Overlay, Scene
 from graphnn.viz.scene_json import json_text
+from graphnn.viz.steps import Steps
 from graphnn.viz.svg import svg_text
+from graphnn.viz.things import as_drawable
 
 __all__ = ["Picture", "render"]
 
@@ -56,6 +66,8 @@ class Picture:
     @cached_property
     def layout(self) -> Layout:
         """Where everything is."""
+        if self._is_listed:
+            return listing_layout(self.scene)
         if self._uses_dot and find_graphviz() is not None:
             from graphnn.viz.dot import dot_layout
 
@@ -69,7 +81,15 @@ class Picture:
         return grid_layout(self.scene)
 
     @property
+    def _is_listed(self) -> bool:
+        """Whether what is computed has an order, and no time steps to be shown instead."""
+        is_ordered = self.scene.strip is not None and not self.scene.steps
+        return self._layout_name == "auto" and is_ordered
+
+    @property
     def _uses_dot(self) -> bool:
+        if self._is_listed:
+            return False
         if self._layout_name != "auto":
             return self._layout_name == "dot"
         size = len(self.scene.nodes) + len(self.scene.edges)
@@ -78,7 +98,7 @@ class Picture:
     @cached_property
     def drawing(self) -> Drawing:
         """Positions and styles together."""
-        return drawing_of(self.scene, self.layout)
+        return overlaid(drawing_of(self.scene, self.layout), self.scene)
 
     @property
     def svg(self) -> str:
@@ -129,8 +149,18 @@ class Picture:
         return json_text(self.scene, self.layout)
 
     @property
+    def mmd(self) -> str:
+        """The picture in Mermaid's language, which many websites draw."""
+        return mermaid_text(self.scene)
+
+    @property
+    def html(self) -> str:
+        """A page in which the picture is explored: one file that needs nothing from outside."""
+        return explorer_page([PageStage("", (), self.scene, self.layout)])
+
+    @property
     def txt(self) -> str:
-        """The same as text that reads like code."""
+        """The same as text: a graph reads like code, a model is a tree of its layers."""
         return self._text() + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -147,8 +177,9 @@ class Picture:
         _write_whole(target, content.encode() if isinstance(content, str) else content)
         return target
 
-    def _repr_svg_(self) -> str:
-        return self.svg
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What notebooks show: the picture, and words where there is no room for it."""
+        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Picture of {len(self.scene.nodes)} nodes, {len(self.scene.edges)} edges>"
@@ -157,7 +188,7 @@ class Picture:
 MOST_NODES_IN_PIXELS = 5_000
 """Beyond this Graphviz takes minutes to draw pixels, and no screen could show them."""
 
-FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
+FORMATS = ("svg", "png", "pdf", "html", "dot", "json", "mmd", "txt")
 
 
 def _write_whole(target: Path, content: bytes) -> None:
@@ -174,9 +205,10 @@ def _write_whole(target: Path, content: bytes) -> None:
     try:
         os.chmod(file.name, 0o666 & ~_umask())
         os.replace(file.name, target)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no file has a name with a null or half a character
         os.unlink(file.name)
-        raise RenderError(f"cannot write {target}: {error.strerror}", where="") from None
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise RenderError(f"cannot write {str(target)!a}: {why}", where="") from None
 
 
 def _umask() -> int:
@@ -186,29 +218,63 @@ def _umask() -> int:
 
 
 def render(
-    thing: Program | Graph | Node | Sequence[Node] | dict[str, Any],
+    thing: Program
+    | Graph
+    | Node
+    | Module
+    | Function
+    | History
+    | Stage
+    | Sequence[Any]
+    | dict[str, Any],
     path: str | os.PathLike[str] | None = None,
     *,
     layout: LayoutName = "auto",
     title: str = "",
+    steps: Steps = "auto",
+    depth: Depth = None,
+    derivatives: bool = False,
+    inputs: Any = None,
+    overlay: Overlay | Measurement | Sequence[Overlay | Measurement] | None = None,
 ) -> Path | Picture:
-    """Draw a graph, nodes with all they depend on, or what a program really runs.
+    """Draw a graph, nodes with all they depend on, a model, or what a program really runs.
 
     Graphs with time steps (:func:`graphnn.time_step`) are drawn as a grid: time runs to the
-    right, the forward pass is on top and the backward pass mirrored below.
+    right, the forward pass is on top and the backward pass mirrored below. In others, name scopes
+    (the layers of a model) are frames that say how many parameters are in them.
 
     Parameters
     ----------
-    thing : Program, Graph, Node, or nested list, tuple or dict of Node
-        A program shows the instructions for the sizes of its latest call.
+    thing : Program, Graph, Node, Module, gn.function, or nested list, tuple or dict of Node
+        A program shows the instructions for the sizes of its latest call; a ``gn.function`` its
+        latest program, or with ``inputs`` its graph.
     path : str or path-like, optional
-        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.json`` or
-        ``.txt``. The file appears whole or not at all, with the same bytes every time.
+        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.html``, ``.dot``, ``.json``,
+        ``.mmd`` (Mermaid) or ``.txt``. The file appears whole or not at all, with the same bytes
+        every time.
     layout : {"auto", "dot", "grid"}
         ``"dot"`` lets Graphviz find the positions, which suits up to a few hundred nodes;
         ``"grid"`` is linear in the number of nodes. By default the one that suits.
     title : str, optional
         Above the picture.
+    steps : {"auto", "all", "rolled"} or int
+        Which time steps of recurrences are drawn, scans or unrolled: all; one cell, with what
+        goes from step to step; or so many at the beginning and at the end, and one column for
+        those between. By default all if they are few.
+    depth : int or "all", optional
+        Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
+        as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
+        without time steps equal blocks in a row are drawn once, in a frame that says ``× 24``;
+        with ``"all"`` they are not either. Of a program: how many frames deep to look into loops,
+        branches and fused instructions.
+    derivatives : bool, default False
+        For a small expression: boxes are equations, and every edge says the local derivative.
+    inputs : spec, or tuple, list or dict of specs, optional
+        What a model is called with: a :class:`TensorSpec`, a shape such as ``("batch", 64)``, an
+        array or a node for everything that its ``forward`` takes, by position or by name.
+    overlay : Measurement, Overlay, or sequence of them, optional
+        Numbers that boxes are coloured by: what :func:`graphnn.viz.measure` found in this thing.
+        Pictures show the first one, at its latest moment.
 
     Returns
     -------
@@ -227,22 +293,30 @@ def render(
     >>> x = gn.input("x", shape=(3,))
     >>> gn.render(gn.tanh(x))
     <Picture of 2 nodes, 1 edges>
+    >>> model = gn.nn.Sequential(gn.nn.Dense(64, 32), gn.nn.ReLU(), gn.nn.Dense(32, 10))
+    >>> gn.render(model, inputs=("batch", 64), depth=0)
+    <Picture of 4 nodes, 3 edges>
     """
-    picture = _picture(thing, layout, title)
-    return picture if path is None else picture.save(path)
-
-
-def _picture(thing: Any, layout: LayoutName, title: str) -> Picture:
     if layout not in ("auto", "dot", "grid"):
         raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
-    if isinstance(thing, Program):
-        return Picture(scene_of_program(thing, title), layout, lambda: str(thing))
-    if isinstance(thing, Graph):
-        return Picture(scene_of_graph(thing, title), layout, thing.text)
-    nodes = flatten(thing)
-    if not nodes or not all(isinstance(node, Node) for node in nodes):
-        raise RenderError(
-            f"cannot draw {type(thing).__name__}", hint="give a graph, nodes or a program", where=""
+    if isinstance(thing, History | Stage):
+        from graphnn.viz.history_picture import HistoryPicture, StagePicture
+
+        past = (
+            HistoryPicture(thing, layout, title)
+            if isinstance(thing, History)
+            else StagePicture.of(thing, layout, title)
         )
-    graph = as_graph(nodes)
-    return Picture(scene_of_graph(graph, title), layout, graph.text)
+        return past if path is None else past.save(path)
+    drawable = as_drawable(thing, inputs)
+    if derivatives:
+        scene = with_derivatives(drawable.scene(title, steps))
+    elif isinstance(drawable.content, Program):
+        scene = with_decisions(
+            scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
+        )
+    else:
+        scene = at_depth(drawable.scene(title, steps), depth)
+    scene = with_overlays(scene, overlay)
+    picture = Picture(scene, layout, lambda: drawable.text(scene))
+    return picture if path is None else picture.save(path)

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from graphnn.core.errors import RenderError
-from graphnn.viz.drawing import Drawing, Mark, Stroke
+from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke
 from graphnn.viz.graphviz_tool import INSTALL_HINT
 from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
 
@@ -53,10 +53,16 @@ def _paint(axes: Any, drawing: Drawing) -> None:
         }
         axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
         _write(axes, box.x + 8, box.y + 14, band.label, DETAIL_SIZE, color=line)
+    for tile in drawing.tiles:
+        box = tile.box
+        look = {"linewidth": 0, "facecolor": tile.fill}
+        axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
     for stroke in drawing.strokes:
         _paint_stroke(axes, stroke)
     for mark in drawing.marks:
         _paint_mark(axes, mark)
+    for pill in drawing.pills:
+        _paint_pill(axes, pill)
     for stroke in drawing.strokes:
         if stroke.label and stroke.route.label_at is not None:
             x, y = stroke.route.label_at
@@ -85,27 +91,55 @@ def _paint_stroke(axes: Any, stroke: Stroke) -> None:
     look: dict[str, Any] = {"color": style.line, "linewidth": style.width, "linestyle": dashes}
     size = 7 + style.width
     axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=size, **look))
+    if stroke.cut_at is not None:
+        x, y = stroke.cut_at
+        axes.plot([x - 3, x + 3], [y, y], color="#ffffff", linewidth=6)
+        for shift in (-3, 3):
+            bar = ([x + shift - 2, x + shift + 2], [y + 7, y - 7])
+            axes.plot(*bar, color=style.line, linewidth=1.8)
+
+
+def _paint_pill(axes: Any, pill: Pill) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    box, style = pill.box, NODES[pill.style]
+    axes.add_patch(
+        FancyBboxPatch(
+            (box.x, box.y),
+            box.width,
+            box.height,
+            boxstyle="round,pad=0,rounding_size=4",
+            facecolor=style.fill,
+            edgecolor=style.line,
+            linewidth=0.8,
+        )
+    )
+    x, y = box.center
+    _write(axes, x, y + 2.7, pill.text, SMALL_SIZE, ha="center")
 
 
 def _paint_mark(axes: Any, mark: Mark) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     box, style = mark.box, NODES[mark.style]
-    radius = min(style.radius, box.height / 2)
+    is_round = box.width == box.height
+    radius = box.height / 2 if is_round else min(style.radius, box.height / 2)
     axes.add_patch(
         FancyBboxPatch(
             (box.x, box.y),
             box.width,
             box.height,
             boxstyle=f"round,pad=0,rounding_size={radius}",
-            facecolor=style.fill,
+            facecolor=mark.fill or style.fill,
             edgecolor=style.line,
             linewidth=2.6 if mark.is_output else 1.2,
+            linestyle="dashed" if mark.is_dashed or mark.style == "elision" else "solid",
         )
     )
     x, _ = box.center
+    look = {"ha": "center", "color": mark.ink or "#000000"}
     if mark.label:
         y = box.y + (15 if mark.detail else box.height / 2 + 4)
-        _write(axes, x, y, mark.label, LABEL_SIZE, ha="center")
+        _write(axes, x, y, mark.label, LABEL_SIZE, **look)
     if mark.detail:
-        _write(axes, x, box.y + box.height - 7, mark.detail, DETAIL_SIZE, ha="center")
+        _write(axes, x, box.y + box.height - 7, mark.detail, DETAIL_SIZE, **look)

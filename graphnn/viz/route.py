@@ -1,43 +1,36 @@
-"""Ways for the edges of a grid: level and plumb lines in the channels between boxes.
-
-Every edge leaves its source at the bottom and enters its target at the top. Between two rows and
-between two columns runs a channel with parallel tracks. Edges of one value and kind share a
-track, so a weight that all time steps read is one rail with a tap at every step, and gradients
-that meet in one sum share a rail too. The same edge of every time step takes the same track.
-"""
+"""The layout on the grid of time and operations: places, tracks and sizes become points."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeVar
 
-from graphnn.viz.layout import HEIGHT, LANES, Band, Box, Grid, Layout, Route, Slot, place
-from graphnn.viz.scene import Scene, SceneEdge
+from graphnn.viz.grid import Grid, Slot
+from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
+from graphnn.viz.place import GHOST_GAP, place
+from graphnn.viz.scene import Scene
+from graphnn.viz.tracks import TRACK
+from graphnn.viz.wires import (
+    Wire,
+    Wires,
+    channel_of,
+    tracks_between_columns,
+    tracks_between_rows,
+)
 
 __all__ = ["grid_layout"]
 
-TRACK = 7.0
-"""Points between neighbouring tracks."""
-MOST_TRACKS = 24
-"""Of one channel; more share."""
 MARGIN = 12.0
-LANE_GAP = 24.0
-"""Points between lanes; above the first lane are the numbers of the time steps."""
-LANE_NAME = 10.0
-ROW = 2 * TRACK
-"""Stands for the distance of two rows while it is not known yet."""
-LABEL_ROOM = 50.0
-"""Points of a level line that has room for a label."""
-LONGEST_LOOK = 8
-"""Rows that are searched for a free way straight down."""
+LANE_GAP = 8.0
+LANE_NAME = 18.0
+STEP_NAME = 18.0
+STEP_GAP = 5.0
+"""Points between a time step's frame and the lines beside it."""
+GHOST = 12.0
+"""Height of a badge that names a weight."""
+LABEL = 9.0
+"""Points below a box for what is saved of it."""
 
-Point = tuple[float, float]
-Key = TypeVar("Key")
-Arrival = tuple[Slot, str, int]
-"""Edges that arrive at one point: where they come from, their kind, and from how far."""
+GROUP_NAME = 15.0
 
 
 def grid_layout(scene: Scene) -> Layout:
@@ -45,322 +38,247 @@ def grid_layout(scene: Scene) -> Layout:
     if not scene.nodes:
         return Layout((), (), (), 2 * MARGIN, 2 * MARGIN)
     grid = place(scene)
-    ports = _Ports(scene.edges, grid)
-    wires = [_wire(edge, grid, ports) for edge in scene.edges]
-    columns = _Columns(grid, wires)
-    rows = _Rows(grid, wires, columns)
+    wires = Wires(scene, grid)
+    columns = _Columns(grid, wires.all)
+    rows = _Rows(grid, wires.all, columns)
+    middles = {slot: columns.middle(slot) for slot in dict.fromkeys(grid.slots)}
     boxes = tuple(
-        Box(columns.left[column] + slot.x - slot.width / 2, rows.top[slot.row], slot.width, HEIGHT)
+        Box(
+            columns.left[column] + middles[slot] - slot.width / 2,
+            rows.middle[slot.row] - slot.height / 2,
+            slot.width,
+            slot.height,
+        )
         for slot, column in zip(grid.slots, grid.columns, strict=True)
     )
-    routes = tuple(_trace(wire, grid, columns, rows) for wire in wires)
-    bands = tuple(_bands(scene, grid, columns, rows))
-    return Layout(boxes, routes, bands, columns.end + MARGIN, rows.end + MARGIN)
-
-
-class _Ports:
-    """Where on its box an edge leaves or arrives, from the box's centre."""
-
-    def __init__(self, edges: Iterable[SceneEdge], grid: Grid) -> None:
-        leaving: dict[Slot, dict[Hashable, float]] = {}
-        arriving: dict[Slot, dict[Arrival, float]] = {}
-        for edge in edges:
-            source, target = grid.slots[edge.source], grid.slots[edge.target]
-            way = _way(edge, grid)
-            leaving.setdefault(source, {})[edge.kind] = 1e5 * way + target.x - source.x
-            arriving.setdefault(target, {})[source, edge.kind, way] = -1e5 * way + source.x
-        self.out = {
-            (slot, kind): offset
-            for slot, kinds in leaving.items()
-            for kind, offset in _apart(slot.width, sorted(kinds, key=lambda kind: kinds[kind]))
-        }
-        self.into: dict[tuple[Slot, Arrival], float] = {}
-        for slot, wires in arriving.items():
-            for key, offset in self._arrivals(slot, wires):
-                self.into[slot, key] = offset
-
-    def _arrivals(self, slot: Slot, wires: dict[Arrival, float]) -> list[tuple[Arrival, float]]:
-        """First what comes straight from above, then the others in the space left, in order."""
-        taken: list[tuple[Arrival, float]] = []
-        others: list[Arrival] = []
-        reach = slot.width / 2 - 8
-        for key in sorted(wires, key=lambda key: wires[key]):
-            source, kind, way = key
-            offset = source.x + self.out[source, kind] - slot.x
-            straight = way == 0 and source.row < slot.row and abs(offset) <= reach
-            if straight and all(abs(offset - other) >= TRACK for _, other in taken):
-                taken.append((key, offset))
-            else:
-                others.append(key)
-        if not taken:
-            return _apart(slot.width, others)
-        free = [
-            offset
-            for _, offset in _apart(slot.width, range(max(5, 2 * len(wires) + 1)))
-            if all(abs(offset - other) >= TRACK for _, other in taken)
-        ] or [0.0]
-        for index, key in enumerate(others):
-            taken.append((key, free[(2 * index + 1) * len(free) // (2 * len(others))]))
-        return taken
-
-
-def _way(edge: SceneEdge, grid: Grid) -> int:
-    """Whether an edge leads left or right, and how far: 3 stands for all that is not near."""
-    here, there = grid.columns[edge.source], grid.columns[edge.target]
-    if "left" in (grid.kinds[here], grid.kinds[there]):
-        return 3 * ((there > here) - (there < here))
-    return max(-2, min(there - here, 2))
-
-
-def _apart(width: float, keys: Sequence[Key]) -> list[tuple[Key, float]]:
-    """Offsets from a box's centre, evenly spread over it."""
-    room = width - 16
-    return [(key, room * ((index + 1) / (len(keys) + 1) - 0.5)) for index, key in enumerate(keys)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Wire:
-    """The way of an edge before its tracks have coordinates.
-
-    ``first`` and ``second`` are channels above the row of that number; ``side`` is the channel
-    left of the column of that number. None where the way has no such part.
-    """
-
-    edge: SceneEdge
-    net: Hashable
-    kind: Hashable
-    start: tuple[int, float]
-    end: tuple[int, float]
-    first: int | None = None
-    side: int | None = None
-    second: int | None = None
-
-
-def _wire(edge: SceneEdge, grid: Grid, ports: _Ports) -> _Wire:
-    source, target = grid.slots[edge.source], grid.slots[edge.target]
-    here, there = grid.columns[edge.source], grid.columns[edge.target]
-    start = (here, source.x + ports.out[source, edge.kind])
-    end = (there, target.x + ports.into[target, (source, edge.kind, _way(edge, grid))])
-    gathers = grid.kinds[there] == "left" and here != there
-    node, slot = (edge.target, target) if gathers else (edge.source, source)
-    net, kind = (node, edge.kind, gathers), (slot, edge.kind, gathers)
-    below, above = source.row + 1, target.row
-    is_plumb = here == there and abs(start[1] - end[1]) < 0.5
-    if is_plumb and below <= above and _is_free(grid, here, below, above, start[1]):
-        return _Wire(edge, net, kind, start, end)
-    if below == above or (below < above and _is_free(grid, there, below, above, end[1])):
-        return _Wire(edge, net, kind, start, end, first=below)
-    if below < above and here == there and _is_free(grid, here, below, above, start[1]):
-        return _Wire(edge, net, kind, start, end, first=above)
-    if grid.kinds[here] == "left" or grid.kinds[there] == "left":
-        side = 1
-    else:
-        side = max(here, there) if abs(here - there) == 1 else there if here < there else there + 1
-    return _Wire(edge, net, kind, start, end, first=below, side=side, second=above)
-
-
-def _is_free(grid: Grid, column: int, first: int, end: int, x: float) -> bool:
-    """Whether a plumb line at ``x`` meets no box in these rows of a column."""
-    if end - first > LONGEST_LOOK:
-        return False
-    kind = grid.kinds[column]
-    return not any(
-        abs(slot.x - x) < slot.width / 2 + 5
-        for row in range(first, end)
-        for slot in grid.occupied.get((kind, row), ())
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """The part of a wire that lies in a channel, from ``low`` to ``high`` along it."""
-
-    channel: Hashable
-    kind: Hashable
-    low: float
-    high: float
-
-
-def _tracks(pieces: dict[Hashable, _Piece]) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
-    """A track for every kind of piece in every channel, and the number of tracks by channel.
-
-    Pieces of one kind share a track; two kinds share one if none of their pieces overlap.
-    """
-    kinds: dict[tuple[Hashable, Hashable], list[tuple[float, float]]] = {}
-    for piece in pieces.values():
-        kinds.setdefault((piece.channel, piece.kind), []).append((piece.low, piece.high))
-    longest = sorted(kinds, key=lambda key: -max(high - low for low, high in kinds[key]))
-    used: dict[Hashable, list[list[tuple[float, float]]]] = {}
-    chosen: dict[Hashable, int] = {}
-    for key in longest:
-        tracks = used.setdefault(key[0], [])
-        spans = _joined(kinds[key])
-        free = (
-            number
-            for number, track in enumerate(tracks)
-            if not any(_overlaps(track, span) for span in spans)
-        )
-        number = next(free, len(tracks))
-        if number == MOST_TRACKS:
-            number = len(chosen) % MOST_TRACKS
-        elif number == len(tracks):
-            tracks.append([])
-        tracks[number] = sorted([*tracks[number], *spans])
-        chosen[key] = number
-    return chosen, {channel: len(tracks) for channel, tracks in used.items()}
-
-
-def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same stretches, sorted, with those that overlap made one."""
-    joined: list[tuple[float, float]] = []
-    for low, high in sorted(spans):
-        if joined and low <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+    ghosts = _ghosts(grid, boxes)
+    standing = {(ghost.node, ghost.reader): ghost for ghost in ghosts}
+    ways = {wire: _way(wire, columns, rows, middles) for wire in wires.all}
+    routes = []
+    for edge, wire in zip(scene.edges, wires.of_edge, strict=True):
+        if wire is None:
+            routes.append(_short(standing[edge.source, edge.target], boxes))
         else:
-            joined.append((low, high))
-    return joined
-
-
-def _overlaps(track: list[tuple[float, float]], span: tuple[float, float]) -> bool:
-    """Whether a stretch comes closer than one track to any of a sorted list."""
-    low, high = span[0] - TRACK, span[1] + TRACK
-    index = bisect_left(track, (low,))
-    if index < len(track) and track[index][0] < high:
-        return True
-    return index > 0 and track[index - 1][1] > low
-
-
-def _add(pieces: dict[Hashable, _Piece], net: Hashable, piece: _Piece) -> None:
-    known = pieces.get((piece.channel, net))
-    if known is not None:
-        piece = _Piece(
-            piece.channel, piece.kind, min(known.low, piece.low), max(known.high, piece.high)
-        )
-    pieces[piece.channel, net] = piece
+            here = columns.left[grid.columns[edge.source]]
+            there = columns.left[grid.columns[edge.target]]
+            routes.append(
+                _route(ways[wire], here, there, edge.label or edge.lag, boxes[edge.source])
+            )
+    bands = (*_bands(scene, grid, columns, rows), *_frames(scene, boxes))
+    return Layout(
+        boxes,
+        tuple(routes),
+        bands,
+        columns.end + MARGIN,
+        rows.end + MARGIN,
+        tuple(grid.texts),
+        ghosts,
+    )
 
 
 class _Columns:
-    """Where columns and the tracks between them lie."""
+    """Where columns, the places in them and the tracks between those lie."""
 
-    def __init__(self, grid: Grid, wires: Iterable[_Wire]) -> None:
-        self._kinds = grid.kinds
-        far = ROW * (grid.n_rows + 2)
-        pieces: dict[Hashable, _Piece] = {}
-        for wire in wires:
-            if wire.side is not None and wire.first is not None and wire.second is not None:
-                low, high = sorted((float(wire.first), float(wire.second)))
-                # One channel for all boundaries of a kind, so that they are equally wide.
-                piece = _Piece(
-                    self._boundary(wire.side),
-                    wire.kind,
-                    wire.side * far + low * ROW,
-                    wire.side * far + high * ROW,
-                )
-                _add(pieces, (wire.net, wire.side), piece)
-        self._chosen, counts = _tracks(pieces)
+    def __init__(self, grid: Grid, wires: Sequence[Wire]) -> None:
+        self._grid = grid
+        self._chosen, self._count = tracks_between_columns(wires)
+        rooms: dict[tuple[str, int], float] = {}
+        for slot in dict.fromkeys(grid.slots):
+            key = (slot.kind, slot.place)
+            rooms[key] = max(rooms.get(key, 0.0), slot.room)
+        self._middles: dict[tuple[str, int], float] = {}
+        self._ends: dict[tuple[str, int], float] = {}
+        self.widths: dict[str, float] = {}
+        for kind, places in grid.places.items():
+            x = 0.0
+            for number in range(places):
+                if number:
+                    x += self._width((kind, number))
+                room = rooms.get((kind, number), 0.0)
+                self._middles[kind, number] = x + room / 2
+                x += room
+                self._ends[kind, number] = x
+            self.widths[kind] = x
         self.left: list[float] = []
-        x = MARGIN
-        self._start: list[float] = []
-        for index, kind in enumerate(grid.kinds):
-            self._start.append(x + TRACK)
-            x += TRACK * (counts.get(self._boundary(index), 0) + 2)
+        x = MARGIN - TRACK
+        for column, kind in enumerate(grid.kinds):
+            x += self._width(channel_of(grid, column, 0))
             self.left.append(x)
-            x += grid.widths.get(kind, 0.0)
-        self._start.append(x + TRACK)
-        self.end = x + TRACK * (counts.get(self._boundary(len(grid.kinds)), 0) + 1)
+            x += self.widths[kind]
+        self.end = x + self._width((grid.kinds[-1], "")) - TRACK
 
-    def _boundary(self, index: int) -> Hashable:
-        left = self._kinds[index - 1] if index > 0 else ""
-        right = self._kinds[index] if index < len(self._kinds) else ""
-        return left, right
+    def _width(self, channel: Hashable) -> float:
+        return TRACK * (self._count.get(channel, 0) + 1) + 2 * self._edge(channel)
 
-    def x(self, place: tuple[int, float]) -> float:
-        """Of a point given by column and distance from the column's left edge."""
-        return self.left[place[0]] + place[1]
+    def _edge(self, channel: Hashable) -> float:
+        """Points beside the tracks, for frames around time steps."""
+        is_boundary = isinstance(channel, tuple) and isinstance(channel[1], str)
+        return STEP_GAP + 3 if is_boundary and channel != ("", "flat") else 3.0
 
-    def side(self, wire: _Wire) -> float:
-        """Where a wire runs between two columns."""
-        assert wire.side is not None
-        return self._start[wire.side] + TRACK * (
-            self._chosen[self._boundary(wire.side), wire.kind] + 0.5
-        )
+    def middle(self, slot: Slot) -> float:
+        """Of its box, from the left edge of its column."""
+        return self._middles[slot.kind, slot.place]
+
+    def track(self, wire: Wire, channel: Hashable, kind: str, place: int) -> float:
+        """Where a wire runs up or down, from the left edge of a column of that kind.
+
+        The channel is the one left of the place.
+        """
+        start = -self._width(channel) if place == 0 else self._ends[kind, place - 1]
+        return start + self._edge(channel) + TRACK * (self._chosen[channel, wire.net] + 1)
+
+    def out_track(self, wire: Wire) -> float:
+        """Where it runs near its source, from the left edge of the source's column."""
+        slot = wire.source
+        return self.track(wire, wire.out, slot.kind, slot.place + (wire.out_side > 0))
+
+    def into_track(self, wire: Wire) -> float:
+        """Where it runs near its target, from the left edge of the target's column."""
+        slot = wire.target
+        return self.track(wire, wire.into, slot.kind, slot.place + (wire.in_side > 0))
 
 
 class _Rows:
     """Where rows and the tracks between them lie."""
 
-    def __init__(self, grid: Grid, wires: Iterable[_Wire], columns: _Columns) -> None:
-        pieces: dict[Hashable, _Piece] = {}
-        for wire in wires:
-            if wire.first is None:
-                continue
-            start, end = columns.x(wire.start), columns.x(wire.end)
-            if wire.side is None or wire.second is None:
-                _add(pieces, wire.net, _Piece(wire.first, wire.kind, *sorted((start, end))))
-            else:
-                side = columns.side(wire)
-                _add(pieces, wire.net, _Piece(wire.first, wire.kind, *sorted((start, side))))
-                _add(pieces, wire.net, _Piece(wire.second, wire.kind, *sorted((side, end))))
-        self._chosen, counts = _tracks(pieces)
-        # Where there is but one lane, it needs no name and no distance from the next.
-        first_rows = {first for _, first, _ in grid.lanes} if "left" in grid.kinds else set()
-        self.top: list[float] = []
+    def __init__(self, grid: Grid, wires: Iterable[Wire], columns: _Columns) -> None:
+        level = [wire for wire in wires if wire.level is not None]
+        ends = [
+            (
+                (wire.source.kind, columns.out_track(wire)),
+                (wire.target.kind, columns.into_track(wire)),
+            )
+            for wire in level
+        ]
+        self._chosen, count = tracks_between_rows(level, ends, grid.kinds)
+        above, below = [0.0] * grid.first[-1], [0.0] * grid.first[-1]
+        for slot in dict.fromkeys(grid.slots):
+            ghost = GHOST / 2 + 2 if slot.has_ghost else 0.0
+            label = LABEL if slot.has_label else 0.0
+            above[slot.row] = max(above[slot.row], slot.height / 2 + ghost)
+            below[slot.row] = max(below[slot.row], slot.height / 2 + label)
+        has_lanes = "step" in grid.kinds
+        starts = set(grid.first[:-1]) if has_lanes else set()
+        self.middle: list[float] = []
+        self.lanes: list[tuple[float, float]] = []
         self._start: list[float] = []
-        self.lane_top: dict[int, float] = {}
-        y = MARGIN
-        for row in range(grid.n_rows + 1):
-            if row in first_rows:
+        y = MARGIN + (STEP_NAME if has_lanes else 0.0)
+        for row in range(grid.first[-1] + 1):
+            is_last = row == grid.first[-1]
+            lane_end = y + 6
+            if row in starts and row:
                 y += LANE_GAP
-            if row in first_rows:
-                self.lane_top[row] = y
+            self._start.append(y)
+            y += TRACK * (count.get(row, 0) + 1)
+            if has_lanes and row and (row in starts or is_last):
+                self.lanes[-1] = (self.lanes[-1][0], y - 2 if is_last else lane_end)
+            if is_last:
+                break
+            if row in starts:
+                y += LANE_GAP if row else 0.0
+                self.lanes.append((y, y))
                 y += LANE_NAME
-            self._start.append(y + TRACK)
-            y += TRACK * (counts.get(row, 0) + 2)
-            self.top.append(y)
-            y += HEIGHT
-        self.end = y - HEIGHT
+            y += above[row]
+            self.middle.append(y)
+            y += below[row]
+        self.end = y
 
-    def track(self, channel: int, kind: Hashable) -> float:
-        """Where pieces of a kind run above a row."""
-        return self._start[channel] + TRACK * (self._chosen[channel, kind] + 0.5)
+    def track(self, wire: Wire) -> float:
+        """Where a wire runs along its channel."""
+        assert wire.level is not None
+        return self._start[wire.level] + TRACK * (self._chosen[wire.level, wire.net] + 1)
 
 
-def _trace(wire: _Wire, grid: Grid, columns: _Columns, rows: _Rows) -> Route:
-    """The corners of a wire."""
-    start, end = columns.x(wire.start), columns.x(wire.end)
-    bottom = rows.top[grid.slots[wire.edge.source].row] + HEIGHT
-    top = rows.top[grid.slots[wire.edge.target].row]
-    points: list[Point] = [(start, bottom)]
-    if wire.first is not None:
-        level = rows.track(wire.first, wire.kind)
-        if wire.side is None or wire.second is None:
-            points += [(start, level), (end, level)]
+Way = list[tuple[bool, float, float]]
+"""Corners: whether ``x`` counts from the target's column, ``x`` and ``y``."""
+
+
+def _way(wire: Wire, columns: _Columns, rows: _Rows, middles: dict[Slot, float]) -> Way:
+    """The corners of a wire, wherever its columns are."""
+    source, target = wire.source, wire.target
+    y, y_end = rows.middle[source.row] + wire.leaves, rows.middle[target.row] + wire.enters
+    corners: Way = [(False, middles[source] + wire.out_side * _half(source, wire.leaves), y)]
+    if wire.out is not None:
+        x = columns.out_track(wire)
+        corners.append((False, x, y))
+        if wire.level is None:
+            corners.append((False, x, y_end))
         else:
-            side, last = columns.side(wire), rows.track(wire.second, wire.kind)
-            points += [(start, level), (side, level), (side, last), (end, last)]
-    points.append((end, top))
-    return Route(tuple(points), label_at=_label_at(points) if wire.edge.label else None)
+            level, x_end = rows.track(wire), columns.into_track(wire)
+            corners += [(False, x, level), (True, x_end, level), (True, x_end, y_end)]
+    corners.append((True, middles[target] + wire.in_side * _half(target, wire.enters), y_end))
+    return corners
 
 
-def _label_at(points: Sequence[Point]) -> Point:
-    """The middle of the longest level piece; of the longest plumb one if that is short."""
-    pieces = list(pairwise(points))
-    level = max(pieces, key=lambda piece: abs(piece[0][0] - piece[1][0]))
-    plumb = max(pieces, key=lambda piece: abs(piece[0][1] - piece[1][1]))
-    (ax, ay), (bx, by) = level if abs(level[0][0] - level[1][0]) >= LABEL_ROOM else plumb
-    return (ax + bx) / 2, (ay + by) / 2
+def _half(slot: Slot, offset: float) -> float:
+    """From the middle of a box to its side; of a circle, less at the top and at the bottom."""
+    if slot.width > slot.height or slot.height > 20:
+        return slot.width / 2
+    radius: float = slot.width / 2
+    return float(max(radius * radius - offset * offset, 0.0) ** 0.5)
+
+
+def _route(way: Way, here: float, there: float, has_label: object, source: Box) -> Route:
+    points = tuple([(x + (there if from_target else here), y) for from_target, x, y in way])
+    if not has_label:
+        return Route(points)
+    if len(points) == 6 and isinstance(has_label, int):
+        return Route(points, label_at=((points[2][0] + points[3][0]) / 2, points[2][1]))
+    return Route(points, label_at=(source.center[0], source.y + source.height + LABEL / 2 + 1))
+
+
+def _short(ghost: Ghost, boxes: Sequence[Box]) -> Route:
+    """From a ghost to the box at which it stands."""
+    x, _ = ghost.box.center
+    box = boxes[ghost.reader]
+    x = min(max(x, box.x + 1), box.x + box.width - 1)
+    return Route(((x, ghost.box.y), (x, box.y)))
+
+
+def _ghosts(grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]:
+    """Badges on the upper edge of the boxes that read what stands at the left."""
+    ghosts = []
+    for reader, names in grid.ghosts.items():
+        box = boxes[reader]
+        total = sum(width + GHOST_GAP for _, _, width in names) - GHOST_GAP
+        x = box.x - 5 if total < box.width else box.center[0] - total / 2
+        for named, text, width in names:
+            ghosts.append(Ghost(Box(x, box.y - GHOST / 2 - 2, width, GHOST), named, reader, text))
+            x += width + GHOST_GAP
+    return tuple(ghosts)
+
+
+def _frames(scene: Scene, boxes: Sequence[Box]) -> Iterable[Band]:
+    """The smallest rectangles around the members of each group."""
+    corners: dict[int, tuple[float, float, float, float]] = {}
+    for node, box in zip(scene.nodes, boxes, strict=True):
+        group = node.group
+        while group is not None:
+            x, y, x_end, y_end = corners.get(group, (box.x, box.y, box.x, box.y))
+            corners[group] = (
+                min(x, box.x),
+                min(y, box.y),
+                max(x_end, box.x + box.width),
+                max(y_end, box.y + box.height),
+            )
+            group = scene.groups[group].parent
+    for number in sorted(corners):
+        x, y, x_end, y_end = corners[number]
+        frame = Box(x - 4, y - GROUP_NAME, x_end - x + 8, y_end - y + GROUP_NAME + 4)
+        yield Band(frame, "scope", scene.groups[number].label)
 
 
 def _bands(scene: Scene, grid: Grid, columns: _Columns, rows: _Rows) -> Iterable[Band]:
     """Lanes, and over them the columns of the time steps."""
     if not scene.steps:
         return
-    for lane, first, count in grid.lanes:
-        top = rows.lane_top[first]
-        bottom = rows.lane_top.get(first + count, rows.end + LANE_GAP) - LANE_GAP
-        name = LANES[lane]
-        label = f"← {name}" if name == "backward" else f"{name} →"
-        yield Band(Box(MARGIN / 2, top, columns.end, bottom - top), name, label)
-    for index, step in enumerate(scene.steps, start=1):
-        left, width = columns.left[index], grid.widths["step"]
-        yield Band(Box(left - 4, MARGIN, width + 8, rows.end - MARGIN), "step", f"t = {step}")
+    for lane, (top, bottom) in zip(grid.lanes, rows.lanes, strict=True):
+        name = f"{lane.name}  {lane.role}" if lane.name else lane.role
+        label = f"{name} →" if lane.flow > 0 else f"← {name}"
+        yield Band(Box(MARGIN / 2, top, columns.end, bottom - top), lane.role, label)
+    labels = dict(scene.step_labels)
+    for column, step in enumerate(scene.steps, start=1):
+        if grid.kinds[column] == "step":
+            left, width = columns.left[column] - STEP_GAP, columns.widths["step"] + 2 * STEP_GAP
+            box = Box(left, MARGIN, width, rows.end - MARGIN)
+            yield Band(box, "step", labels.get(step, f"t = {step}"))

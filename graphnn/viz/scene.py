@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from graphnn.core.node import Node
 
-__all__ = ["Frame", "Overlay", "Scene", "SceneEdge", "SceneGroup", "SceneNode", "Strip", "Subject"]
+__all__ = [
+    "Block",
+    "Frame",
+    "Overlay",
+    "Scene",
+    "SceneEdge",
+    "SceneGroup",
+    "SceneNode",
+    "Strip",
+    "Subject",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +35,13 @@ class Subject:
     steps : tuple of (Node, int)
         The loops around it, the outermost first: the scan, and which of its steps, in the order of
         time.
+    instruction : int or None
+        Which instruction of a program computes it; several may be for one node.
     """
 
     node: Node
     steps: tuple[tuple[Node, int], ...] = ()
+    instruction: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,8 @@ class SceneNode:
     @property
     def style(self) -> str:
         """Its key in :data:`graphnn.viz.style.NODES`."""
-        return self.kind if self.kind in ("input", "parameter", "constant") else self.role
+        own = ("input", "parameter", "constant", "elision")
+        return self.kind if self.kind in own else self.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +194,29 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """One of the things that are in use, for as long as it is.
+
+    Attributes
+    ----------
+    label : str
+    first, last : int
+        Numbers of the nodes from which and up to which it is in use.
+    low, high : float
+        Where it lies, in the strip's unit.
+    role : str
+        That of the node that made it, or ``"scratch"``.
+    """
+
+    label: str
+    first: int
+    last: int
+    low: float
+    high: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class Strip:
     """A curve on the same axis as the boxes: what is in use while each of them is computed.
 
@@ -188,11 +225,14 @@ class Strip:
     title, unit : str
     values : tuple of float or None
         By node; None for what is not computed.
+    blocks : tuple of Block
+        What it is made of.
     """
 
     title: str
     unit: str
     values: tuple[float | None, ...]
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +249,11 @@ class Scene:
     strip : Strip or None
     overlays : tuple of Overlay
         Pictures show the first; the explorer offers all.
+    step_labels : tuple of (int, str)
+        What stands above columns, where that is not the number of the time step: steps counted from
+        an end that is not known, those of a second sequence, and those that are not drawn.
+    scopes : tuple of (str, str)
+        Name scopes, and what their frames say beside their names: layer, parameters, shape.
     """
 
     title: str
@@ -217,6 +262,8 @@ class Scene:
     groups: tuple[SceneGroup, ...] = ()
     strip: Strip | None = None
     overlays: tuple[Overlay, ...] = ()
+    step_labels: tuple[tuple[int, str], ...] = ()
+    scopes: tuple[tuple[str, str], ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 from graphnn.viz.layout import Layout
 from graphnn.viz.scene import Scene
 
-__all__ = ["json_text", "plain"]
+__all__ = ["INTERNAL", "json_text", "plain"]
 
-_INTERNAL = ("signature", "subject")
+INTERNAL = ("signature", "subject")
 """Attributes that mean nothing outside of this process."""
 
 
@@ -25,7 +25,7 @@ def plain(value: Any) -> Any:
     """Dataclasses as dicts, tuples as lists; NaN and infinities as words, which JSON lacks."""
     if is_dataclass(value):
         names = (field.name for field in fields(value))
-        return {name: plain(getattr(value, name)) for name in names if name not in _INTERNAL}
+        return {name: plain(getattr(value, name)) for name in names if name not in INTERNAL}
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):

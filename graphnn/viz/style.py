@@ -16,6 +16,7 @@ __all__ = [
     "LABEL_SIZE",
     "NODES",
     "SMALL_SIZE",
+    "SQUARE_BANDS",
     "EdgeStyle",
     "NodeStyle",
     "printable",
@@ -84,6 +85,7 @@ NODES: dict[str, NodeStyle] = {
     "tangent": NodeStyle("#f6e3ee", "#a8497f", 6, "tangent"),
     "backward": NodeStyle("#fde2d2", "#d55e00", 6, "backward"),
     "update": NodeStyle("#d3efe4", "#00795a", 6, "update"),
+    "elision": NodeStyle("#ffffff", "#777777", 17, "not drawn"),
 }
 """By a node's style, in the order of the legend."""
 
@@ -106,8 +108,26 @@ BANDS: dict[str, tuple[str, str]] = {
     "update": ("#eff9f5", "#00795a"),
     "step": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
+    "fusion": ("#fffdf4", "#7a6a2b"),
+    "loop": ("#f2f6fb", "#0072b2"),
+    "branch": ("#fbf3fa", "#8d4f86"),
+    "repeat": ("#eef3ea", "#3f6b2a"),
+    "added": ("#c9efd3", "#1a7f37"),
+    "merged": ("#e2cff7", "#6639ba"),
+    "leaves": ("#fbd0cc", "#b42318"),
+    "strip": ("#fbfbfb", "#555555"),
+    "live": ("#cfd9e2", "#3f5468"),
+    "peak": ("#f0a35e", "#7a2f00"),
+    "kept forward": ("#dcebf7", "#0072b2"),
+    "kept tangent": ("#f6e3ee", "#a8497f"),
+    "kept backward": ("#fde2d2", "#b34f00"),
+    "kept update": ("#d3efe4", "#00795a"),
+    "kept scratch": ("#eeeeee", "#666666"),
 }
 """Fill and text of the areas behind nodes."""
+
+SQUARE_BANDS = frozenset(name for name in BANDS if name.startswith(("live", "peak", "kept")))
+"""Those that lie side by side, so that nothing is cut off their corners."""
 
 _WIDTHS = {
     0.33: " !'(),./:;I[\\]`ijl|",

@@ -1,0 +1,50 @@
+"""How much of a graph is drawn: scopes as boxes, and equal blocks once."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from graphnn.core.errors import RenderError
+from graphnn.viz.collapse import collapsed
+from graphnn.viz.repeats import once_each
+from graphnn.viz.scene import Scene
+
+__all__ = ["Depth", "at_depth", "check_depth"]
+
+Depth: TypeAlias = 'int | Literal["all"] | None'
+
+MOST_IN_FULL = 60
+"""Boxes up to which repeated blocks are all drawn if nothing is said."""
+
+
+def at_depth(scene: Scene, depth: Depth) -> Scene:
+    """The scene with what lies deeper than asked in one box each; see :func:`render`.
+
+    Raises
+    ------
+    RenderError
+        If `depth` is none of the numbers and words there are.
+    """
+    check_depth(depth)
+    if depth == "all":
+        return scene
+    if depth is None:
+        is_small = len(scene.nodes) <= MOST_IN_FULL
+        return scene if is_small else _with_repeats_once(scene)
+    return _with_repeats_once(collapsed(scene, depth))
+
+
+def check_depth(depth: object) -> None:
+    """Refuse what is no depth."""
+    is_number = isinstance(depth, int) and not isinstance(depth, bool) and depth >= 0
+    if depth not in (None, "all") and not is_number:
+        raise RenderError(
+            f"cannot draw depth={depth!r}",
+            hint='0 for the outermost name scopes, 1 for those within, ..., or "all"',
+            where="",
+        )
+
+
+def _with_repeats_once(scene: Scene) -> Scene:
+    """Time steps are repeated on purpose, and what has frames of its own keeps them."""
+    return scene if scene.steps or scene.groups else once_each(scene)

@@ -1,0 +1,251 @@
+"""The grid of time and operations: which place every node of a scene takes.
+
+Columns are time steps. Inside a column the values flow the way that time does: to the right in
+the forward pass, to the left in the backward pass. Rows are the chains of one step: each gate has
+its own, and what a step hands to the next stands in one row with what reads it there, so that it
+runs straight through all steps. Lanes are layers and directions; the backward lanes are mirrored
+below the forward lanes. What belongs to no step stands at the left (weights and their gradients)
+or at the right (what comes after the last step).
+
+The same operation of every time step shares one slot: one cell is laid out once and stamped for
+every step, so the work is linear in the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from graphnn.viz.scene import Scene, SceneEdge
+
+__all__ = ["Grid", "Lane", "Slot", "columns_of", "gathers", "lanes_of", "read_by", "shared_slots"]
+
+ROLES = ("forward", "tangent", "backward", "update")
+"""From the top; the lanes of the backward role are in reverse order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One of the rows of cells.
+
+    Attributes
+    ----------
+    role : str
+    name : str
+        The layer, or the direction; may be empty.
+    flow : int
+        1 where values flow to the right, -1 where to the left.
+    """
+
+    role: str
+    name: str
+    flow: int
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """A place in a column that the same operation of every time step takes.
+
+    Attributes
+    ----------
+    kind : str
+        Of its column: ``"left"``, ``"step"``, ``"elision"``, ``"right"`` or ``"flat"``.
+    lane : int
+    order : int
+        Longest way to it inside its column and lane, for any node that takes it.
+    place : int
+        Column of boxes inside its column, from the left.
+    row : int
+        In its lane, then in the whole picture.
+    width, height : float
+        Of its box.
+    room : float
+        Points of width that it needs, which is more than its box where a label stands below.
+    has_ghost, has_label : bool
+        Whether something stands right above the box, or right below.
+    """
+
+    kind: str
+    lane: int
+    order: int = 0
+    place: int = 0
+    row: int = 0
+    width: float = 0.0
+    height: float = 0.0
+    room: float = 0.0
+    has_ghost: bool = False
+    has_label: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Which place every node takes.
+
+    Attributes
+    ----------
+    slots : list of Slot
+        By node.
+    columns : list of int
+        By node, from the left.
+    kinds : list of str
+        By column: the slots' ``kind``.
+    places : dict of str to int
+        By kind of column: how many columns of boxes it has.
+    lanes : list of Lane
+        From the top.
+    first : list of int
+        By lane its first row, then the number of all rows.
+    is_ghost : list of bool
+        By edge: whether a ghost stands for it.
+    texts : list of (str, str)
+        By node.
+    ghosts : dict of int to list of (int, str, float)
+        By the node at whose box they stand: whom each badge names, the name, and its width.
+    """
+
+    slots: list[Slot]
+    columns: list[int]
+    kinds: list[str]
+    places: dict[str, int]
+    lanes: list[Lane]
+    first: list[int]
+    is_ghost: list[bool]
+    texts: list[tuple[str, str]]
+    ghosts: dict[int, list[tuple[int, str, float]]]
+
+
+def gathers(source: Slot, target: Slot) -> bool:
+    """Whether a value of every step goes to the left: into a sum over the time steps."""
+    return source.kind == "step" and target.kind == "left"
+
+
+def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
+    """The column of every node, and the kind of every column."""
+    rank = {step: index for index, step in enumerate(scene.steps, start=1)}
+    last = len(rank) + 1
+    before = read_by(scene)
+    columns = [0] * len(scene.nodes)
+    for index, node in enumerate(scene.nodes):
+        if node.step is not None:
+            columns[index] = rank[node.step]
+        elif node.role == "forward":
+            columns[index] = last if any(columns[each] > 0 for each in before[index]) else 0
+        elif node.origin is not None and node.origin < index:
+            columns[index] = columns[node.origin]
+        else:
+            columns[index] = min((columns[each] for each in before[index]), default=0)
+    first_reader = [last + 1] * len(columns)
+    for edge in scene.edges:
+        first_reader[edge.source] = min(first_reader[edge.source], columns[edge.target])
+    for index, node in enumerate(scene.nodes):
+        if node.step is None and not before[index] and first_reader[index] == last:
+            columns[index] = last
+    for index, node in enumerate(scene.nodes):  # gradients of what has moved
+        if node.step is None and node.role != "forward" and node.origin is not None:
+            columns[index] = columns[node.origin]
+    skipped = [True] * (last + 1)
+    for index, node in enumerate(scene.nodes):
+        skipped[columns[index]] &= node.kind == "elision"
+    steps = ["elision" if skipped[column] else "step" for column in range(1, last)]
+    return columns, ["left", *steps, "right"]
+
+
+def read_by(scene: Scene) -> list[list[int]]:
+    """What every node reads in its own time step or from an earlier one."""
+    before: list[list[int]] = [[] for _ in scene.nodes]
+    for edge in scene.edges:
+        if not edge.lag:
+            before[edge.target].append(edge.source)
+    return before
+
+
+def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane]]:
+    """The lane of every node, and all lanes from the top."""
+    names = _lane_names(scene)
+    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    found = sorted(
+        {(node.role, name) for node, name in zip(scene.nodes, names, strict=True)},
+        key=lambda lane: (
+            ROLES.index(lane[0]),
+            -number[lane[1]] if lane[0] == "backward" else number[lane[1]],
+        ),
+    )
+    index_of = {lane: index for index, lane in enumerate(found)}
+    lanes = [index_of[node.role, name] for node, name in zip(scene.nodes, names, strict=True)]
+    flows = _flows(scene.edges, names, columns)
+    return lanes, [
+        Lane(role, name, -flows.get(name, 1) if role == "backward" else flows.get(name, 1))
+        for role, name in found
+    ]
+
+
+def _lane_names(scene: Scene) -> list[str]:
+    """The name of every node's lane; what belongs to no step goes where its neighbours are."""
+    names = [node.lane for node in scene.nodes]
+    if not any(names):
+        return names
+    is_leaf = [True] * len(names)
+    for edge in scene.edges:
+        is_leaf[edge.target] = False
+        if scene.nodes[edge.target].step is None and not names[edge.target]:
+            names[edge.target] = names[edge.source]
+    for edge in reversed(scene.edges):  # weights and inputs stand with their readers
+        node = scene.nodes[edge.source]
+        has_choice = node.step is None or is_leaf[edge.source]
+        if node.role == "forward" and not names[edge.source] and has_choice:
+            names[edge.source] = names[edge.target]
+    for index, node in enumerate(scene.nodes):
+        if node.step is None and node.role != "forward" and node.origin is not None:
+            names[index] = names[node.origin]
+    return names
+
+
+def _flows(
+    edges: Sequence[SceneEdge], names: Sequence[str], columns: Sequence[int]
+) -> dict[str, int]:
+    """By lane: -1 where what steps hand on goes back in time, as in half of a two-way net."""
+    balance: dict[str, int] = {}
+    for edge in edges:
+        if edge.kind == "recurrent" and names[edge.source] == names[edge.target] and not edge.lag:
+            way = 1 if columns[edge.source] < columns[edge.target] else -1
+            balance[names[edge.source]] = balance.get(names[edge.source], 0) + way
+    return {name: -1 if total < 0 else 1 for name, total in balance.items()}
+
+
+def shared_slots(
+    scene: Scene, columns: Sequence[int], kinds: Sequence[str], lanes: Sequence[int]
+) -> list[Slot]:
+    """One slot for the same operation of all steps, by node."""
+    most = max(lanes, default=0) + 1
+    levels = _levels(
+        scene, [column * most + lane for column, lane in zip(columns, lanes, strict=True)]
+    )
+    shared: dict[Hashable, Slot] = {}
+    slots: list[Slot] = [Slot("", 0)] * len(scene.nodes)
+    taken: dict[Hashable, int] = {}
+    for index in sorted(range(len(slots)), key=lambda i: (lanes[i], levels[i], i)):
+        node, kind = scene.nodes[index], kinds[columns[index]]
+        key: Hashable = index
+        if kind in ("step", "elision"):
+            origin = slots[node.origin] if node.origin is not None else None
+            key = (kind, lanes[index], node.signature, origin)
+            occurrence = taken.get((columns[index], key), 0)
+            taken[columns[index], key] = occurrence + 1
+            key = (key, occurrence)
+        slot = shared.get(key)
+        if slot is None:
+            slot = shared[key] = Slot(kind, lanes[index])
+        slot.order = max(slot.order, levels[index])
+        slots[index] = slot
+    return slots
+
+
+def _levels(scene: Scene, places: Sequence[int]) -> list[int]:
+    """Longest way to every node over nodes of its own place."""
+    levels = [0] * len(places)
+    for edge in sorted(scene.edges, key=attrgetter("target")):
+        source, target = edge.source, edge.target
+        if places[source] == places[target] and levels[target] <= levels[source] and not edge.lag:
+            levels[target] = levels[source] + 1
+    return levels

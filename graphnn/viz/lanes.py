@@ -1,0 +1,109 @@
+"""Lanes: which layer, and which direction, a step's boxes belong to.
+
+A recurrence is a layer: its name scope is that of the values that it hands from step to step. What
+lies in no such scope goes along with what it reads, or, if that is nothing of a step, with its
+reader; derivatives go along with what they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from graphnn.viz.scene import Scene, SceneNode
+
+__all__ = ["with_lanes"]
+
+Path = tuple[str, ...]
+"""The names of a scope, the outermost first."""
+
+
+def with_lanes(scene: Scene) -> Scene:
+    """The scene with a lane for each of several recurrences; as it is if there is but one."""
+    layers = _in_order(scene, _outermost(_recurrent(scene)))
+    if len(layers) < 2:
+        return scene
+    names = dict(zip(layers, _short(layers), strict=True))
+    order = {layer: number for number, layer in enumerate(layers)}
+    found: list[Path | None] = [_within(_path(node), layers) for node in scene.nodes]
+    steps = [node.step is not None for node in scene.nodes]
+    incoming: list[list[int]] = [[] for _ in scene.nodes]
+    for edge in scene.edges:
+        incoming[edge.target].append(edge.source)
+    for number, node in enumerate(scene.nodes):
+        if found[number] is None and node.origin is not None and node.origin < number:
+            found[number] = found[node.origin]
+        if found[number] is None and steps[number]:
+            read = [found[each] for each in incoming[number] if steps[each]]
+            known = [layer for layer in read if layer is not None]
+            found[number] = max(known, key=lambda layer: order[layer], default=None)
+    for edge in reversed(scene.edges):
+        if found[edge.source] is None and steps[edge.source]:
+            found[edge.source] = found[edge.target]
+    nodes = tuple(
+        replace(node, lane=names[layer]) if layer is not None and node.step is not None else node
+        for node, layer in zip(scene.nodes, found, strict=True)
+    )
+    return replace(scene, nodes=nodes)
+
+
+def _path(node: SceneNode) -> Path:
+    return tuple(node.scope.split("/")) if node.scope else ()
+
+
+def _recurrent(scene: Scene) -> Iterable[Path]:
+    """The scopes of what is handed from step to step on the way there, in order."""
+    for edge in scene.edges:
+        if edge.kind == "recurrent":
+            source, target = scene.nodes[edge.source], scene.nodes[edge.target]
+            yield _shared(_path(source), _path(target))
+
+
+def _shared(one: Path, other: Path) -> Path:
+    count = 0
+    while count < min(len(one), len(other)) and one[count] == other[count]:
+        count += 1
+    return one[:count]
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """The paths, each once, that are not within another one."""
+    found = dict.fromkeys(paths)
+    return [path for path in found if not any(path[:count] in found for count in range(len(path)))]
+
+
+def _within(path: Path, layers: Sequence[Path]) -> Path | None:
+    """The layer that a scope lies in; that which lies in it alone, of one around a layer."""
+    known = set(layers)
+    for count in range(len(path) + 1):
+        if path[:count] in known:
+            return path[:count]
+    inside = [layer for layer in layers if layer[: len(path)] == path] if path else []
+    return inside[0] if len(inside) == 1 else None
+
+
+def _in_order(scene: Scene, layers: Sequence[Path]) -> list[Path]:
+    """Layers in the order in which they were built."""
+    built: dict[Path, int] = {}
+    for node in scene.nodes:
+        layer = _within(_path(node), layers)
+        if layer is not None and node.subject is not None:
+            loops = [scan for scan, _ in node.subject.steps]
+            serial = (loops or [node.subject.node])[0].serial
+            built[layer] = min(built.get(layer, serial), serial)
+    return sorted(layers, key=lambda layer: built.get(layer, 0))
+
+
+def _short(layers: Sequence[Path]) -> list[str]:
+    """The names of layers without what all of them have in common at both ends."""
+    begin = 0
+    while all(len(layer) > begin + 1 for layer in layers) and _same(layers, begin):
+        begin += 1
+    end = 0
+    while all(len(layer) > begin + end + 1 for layer in layers) and _same(layers, -1 - end):
+        end += 1
+    return ["/".join(layer[begin : len(layer) - end]) for layer in layers]
+
+
+def _same(layers: Sequence[Path], place: int) -> bool:
+    return len({layer[place] for layer in layers}) == 1

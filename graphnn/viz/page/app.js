@@ -1,0 +1,444 @@
+/**
+ * The explorer: what is shown, what is selected, and when it is painted.
+ */
+class Explorer {
+  /** @param {object} data as explorer.py writes it */
+  constructor(data) {
+    this.data = data;
+    this.style = { ...data.style };
+    this.fonts = this.style.fonts;
+    this.canvas = find("#canvas");
+    this.camera = new Camera();
+    this.painter = new Painter(this);
+    this.tiles = new Tiles(this.painter);
+    this.selected = null;
+    this.selectedCard = null;
+    this.hovered = null;
+    this.related = null;
+    this.isWaiting = false;
+    const dark = window.matchMedia("(prefers-color-scheme: dark)");
+    this.stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
+    this.theme = new Theme(this.style, dark.matches);
+    this.#load(0);
+    this.overlays = new Overlays(this);
+    this.stages = new Stages(this);
+    this.details = new Details(this);
+    this.search = new Search(this);
+    this.outline = new Outline(this);
+    this.list = new NodeList(find("#list"), (node) => this.describe(node), (node) => this.select(node, true));
+    this.overview = new Overview(this);
+    this.link = new DeepLink(this);
+    new Pointer(this);
+    new Keys(this);
+    this.#buttons();
+    dark.addEventListener("change", () => this.setDark(dark.matches));
+    new ResizeObserver(() => this.redraw()).observe(this.canvas);
+    this.#measure();
+    this.camera.moveTo(...Object.values(this.camera.overall));
+    this.setDark(dark.matches);
+    this.showStage(this.stages.all.length - 1);
+    this.link.read();
+  }
+
+  // ------------------------------------------------------------------------------- what is shown
+
+  #load(number) {
+    this.graph = new Graph(this.data.stages[number].scene, this.data.texts);
+    const { graph } = this;
+    this.nodeIndex = new SpatialIndex(graph.boxes);
+    this.ghostIndex = new SpatialIndex(graph.ghosts.flatMap(({ x, y, width, height }) => [x, y, width, height]));
+    this.edgeLabels = [...graph.edgeLabels];
+    this.labelIndex = new SpatialIndex(this.edgeLabels.flatMap(([, { x, y }]) => [x, y, 0, 0]));
+    this.folding = new Folding(graph);
+    this.groupFrames = graph.bands.some((band) => graph.groups.some(({ kind }) => kind === band.tone)) ? [] : groupFrames(graph);
+    this.camera.graphWidth = graph.width;
+    this.camera.graphHeight = graph.height;
+    this.canvas.setAttribute("aria-label", `Graph of ${counted(graph.count, "node")} and ${counted(graph.edgeCount, "edge")}: ${clipped(graph.title)}`);
+    find("#title").textContent = graph.title;
+  }
+
+  /** Show another stage; the selected node stays selected where it is still there. */
+  showStage(number) {
+    const to = Math.min(Math.max(number, 0), this.stages.all.length - 1);
+    const from = this.stages.now;
+    const selected = this.selected === null ? null : this.stages.follow(this.selected, from, to);
+    const title = this.overlays.overlay?.title;
+    if (to !== from) this.#load(to);
+    this.stages.show(to);
+    this.overlays.update(title);
+    this.outline.update();
+    this.search.update();
+    this.#relist();
+    this.select(selected);
+    this.repaint();
+  }
+
+  /** Fold or unfold scopes ("scope:a/b"), time steps ("step:3") and groups ("group:0"). */
+  fold(keys, isFolded) {
+    this.folding.set(keys, isFolded);
+    if (this.selected !== null && this.folding.cardOf[this.selected] >= 0) this.select(null);
+    this.selectedCard = null;
+    this.outline.update();
+    this.details.update();
+    this.#relist();
+    this.repaint();
+  }
+
+  /** Fold the innermost thing that a node is in, and select its card. */
+  foldAround(node) {
+    const key = this.folding.innermost(node);
+    if (key === null) return;
+    this.fold([key], true);
+    this.selectedCard = this.folding.cardOf[node] >= 0 ? this.folding.cardOf[node] : null;
+    this.details.update();
+    this.redraw();
+  }
+
+  /** Unfold the card that is selected. */
+  unfoldSelected() {
+    if (this.selectedCard !== null) this.fold([this.folding.cards[this.selectedCard].key], false);
+  }
+
+  #relist() {
+    const shown = [];
+    for (let node = 0; node < this.graph.count; node++) if (this.folding.cardOf[node] < 0) shown.push(node);
+    this.list.set(shown);
+  }
+
+  /** What a row of a list tells of a node. */
+  describe(node) {
+    const { graph } = this;
+    const scope = graph.text("scope", node);
+    return {
+      name: clipped(graph.name(node)),
+      detail: clipped([graph.text("detail", node), scope].filter(Boolean).join("  ·  ")),
+      colour: this.theme.nodes[graph.text("style", node)].line,
+    };
+  }
+
+  /** The colour that an overlay gives a node; null without one. */
+  fillOf(node) {
+    return this.overlays.shades ? this.overlays.shades[node] : null;
+  }
+
+  /** The number that an overlay gives a node, as text; null without one. */
+  valueText(node) {
+    const value = this.overlays.values?.[node] ?? null;
+    return value === null ? null : numberText(value, this.overlays.overlay.unit);
+  }
+
+  changeColour(change) {
+    return this.theme.changes[change] ?? this.theme.changes.changed;
+  }
+
+  // ------------------------------------------------------------------------------------ selection
+
+  /** Select a node, or nothing, and perhaps bring it into sight. */
+  select(node, isToBeSeen = false) {
+    this.selected = node;
+    this.selectedCard = null;
+    if (node !== null && this.folding.cardOf[node] >= 0) {
+      this.folding.reveal(node);
+      this.outline.update();
+      this.#relist();
+      this.repaint();
+    }
+    this.related = node === null ? null : related(this.graph, node);
+    this.details.update();
+    if (node !== null) {
+      this.showPanel(true);
+      this.#tab("details");
+      if (isToBeSeen) this.#bringIntoSight(node);
+    }
+    this.redraw();
+  }
+
+  #bringIntoSight(node) {
+    const { x, y, width, height } = this.graph.box(node);
+    const zoom = Math.max(this.camera.zoom, NEAR.detail * 1.2);
+    this.#measure();
+    this.camera.flyTo({ x: x + width / 2, y: y + height / 2, zoom }, this.stillness.matches, () => this.redraw());
+  }
+
+  /** The node, or that of the badge, at a point of the view; or null. */
+  nodeAt(px, py) {
+    const [x, y] = this.camera.toGraph(px, py);
+    const ghosts = this.camera.zoom < NEAR.rounded ? [] : this.ghostsWithin([x, y, x, y]);
+    if (ghosts.length > 0) return ghosts[0].node;
+    const near = 3 / this.camera.zoom;
+    const found = this.nodeIndex.within(x - near, y - near, x + near, y + near).filter((node) => this.folding.cardOf[node] < 0);
+    return found.length === 0 ? null : Math.max(...found);
+  }
+
+  /** Badges in a part of the picture, at boxes that are not folded away. */
+  ghostsWithin(area) {
+    const found = this.ghostIndex.within(...area).map((at) => this.graph.ghosts[at]);
+    return found.filter(({ reader }) => this.folding.cardOf[reader] < 0);
+  }
+
+  /** The card at a point of the view, or null. */
+  cardAt(px, py) {
+    const [x, y] = this.camera.toGraph(px, py);
+    return this.folding.cardIndex.within(x, y, x, y)[0] ?? null;
+  }
+
+  /** Select what is at a point of the view. */
+  selectAt(px, py) {
+    const node = this.nodeAt(px, py);
+    const card = node === null ? this.cardAt(px, py) : null;
+    this.select(node);
+    if (card === null) return;
+    this.selectedCard = card;
+    this.showPanel(true);
+    this.#tab("details");
+    this.details.update();
+    this.redraw();
+  }
+
+  /** Show the short text of the node below the mouse, or none. */
+  hover(node, at = null) {
+    const tip = find("#tip");
+    this.canvas.style.cursor = node === null ? "grab" : "pointer";
+    tip.hidden = node === null;
+    if (node === null) return;
+    if (this.hovered !== node || tip.textContent === "") {
+      tip.textContent = [this.graph.name(node), ...this.graph.tooltip(node)].map(clipped).join("\n");
+      this.hovered = node;
+    }
+    tip.style.left = `${Math.max(4, Math.min(at.x + 14, this.camera.width - tip.offsetWidth - 8))}px`;
+    tip.style.top = `${Math.max(4, Math.min(at.y + 14, this.camera.height - tip.offsetHeight - 8))}px`;
+  }
+
+  // ------------------------------------------------------------------------------------ controls
+
+  #buttons() {
+    find("#fit").onclick = () => this.fit();
+    find("#zoom-in").onclick = () => this.zoom(1.4);
+    find("#zoom-out").onclick = () => this.zoom(1 / 1.4);
+    find("#theme").onclick = () => this.setDark(!this.theme.isDark);
+    find("#keys").onclick = () => find("#help").showModal();
+    find("#panel-button").onclick = () => this.showPanel(find("#panel").hidden);
+    const tabs = [...document.querySelectorAll("[role=tab]")];
+    for (const tab of tabs) {
+      tab.onclick = () => this.#tab(tab.id.slice(4));
+      tab.onkeydown = (event) => {
+        const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (!by) return;
+        const seen = tabs.filter((each) => !each.hidden);
+        const next = seen[(seen.indexOf(tab) + by + seen.length) % seen.length];
+        this.#tab(next.id.slice(4));
+        next.focus();
+      };
+    }
+  }
+
+  #tab(name) {
+    for (const tab of document.querySelectorAll("[role=tab]")) {
+      const isChosen = tab.id === `tab-${name}`;
+      tab.setAttribute("aria-selected", String(isChosen));
+      tab.tabIndex = isChosen ? 0 : -1;
+      find(`#${tab.getAttribute("aria-controls")}`).hidden = !isChosen;
+    }
+  }
+
+  /** Show or hide the panel beside the picture. */
+  showPanel(isShown) {
+    if (find("#panel").hidden !== isShown) return;
+    find("#panel").hidden = !isShown;
+    find("#panel-button").setAttribute("aria-expanded", String(isShown));
+    this.redraw();
+  }
+
+  zoom(factor) {
+    this.camera.stop();
+    this.camera.zoomAt(factor);
+    this.redraw();
+  }
+
+  /** All of the picture, or the beginning of a very long one. */
+  fit() {
+    this.#measure();
+    this.camera.flyTo(this.camera.overall, this.stillness.matches, () => this.redraw());
+  }
+
+  /** Light or dark. */
+  setDark(isDark) {
+    this.theme = new Theme(this.style, isDark);
+    document.documentElement.dataset.theme = isDark ? "dark" : "light";
+    find("#theme").setAttribute("aria-label", isDark ? "Light colours" : "Dark colours");
+    this.overlays.recolour();
+    this.stages.show(this.stages.now);
+    this.details.update();
+    this.repaint();
+  }
+
+  // ------------------------------------------------------------------------------------ painting
+
+  /** Paint all anew, and soon: colours or contents have changed. */
+  repaint() {
+    this.tiles.forget();
+    this.overview?.forget();
+    this.redraw();
+  }
+
+  /** Paint soon: the camera has moved, or something else is selected. */
+  redraw() {
+    this.link?.write();
+    if (this.isWaiting) return;
+    this.isWaiting = true;
+    requestAnimationFrame(() => {
+      this.isWaiting = false;
+      this.#paint();
+    });
+  }
+
+  #measure() {
+    this.overview.arrange();
+    this.camera.width = Math.max(this.canvas.clientWidth, 1);
+    this.camera.height = Math.max(this.canvas.clientHeight, 1);
+  }
+
+  #paint() {
+    const { camera, theme } = this;
+    this.#measure();
+    const ratio = window.devicePixelRatio || 1;
+    const { width, height } = fitted(this.canvas);
+    const canvas = this.canvas.getContext("2d", { alpha: false });
+    canvas.setTransform(1, 0, 0, 1, 0, 0);
+    canvas.fillStyle = theme.ground;
+    canvas.fillRect(0, 0, width, height);
+    const toPicture = () => {
+      const scale = camera.zoom * ratio;
+      canvas.setTransform(scale, 0, 0, scale, width / 2 - camera.x * scale, height / 2 - camera.y * scale);
+    };
+    let isWhole = true;
+    if (camera.zoom >= DIRECT) {
+      toPicture();
+      this.painter.paint(canvas, camera.seen, camera.zoom);
+    } else isWhole = this.tiles.paint(canvas, camera, ratio);
+    this.#paintLit(canvas, toPicture, ratio);
+    canvas.setTransform(ratio, 0, 0, ratio, 0, 0);
+    paintBandNames(canvas, this);
+    this.overview.paint();
+    if (!isWhole) this.redraw();
+    else document.documentElement.dataset.painted ??= String(Math.round(performance.now()));
+  }
+
+  /** The selected node and what belongs to it, over a picture that is dimmed. */
+  #paintLit(canvas, toPicture, ratio) {
+    const { camera, graph, folding, theme, painter } = this;
+    const zoom = camera.zoom;
+    if (this.related !== null) {
+      canvas.setTransform(1, 0, 0, 1, 0, 0);
+      canvas.globalAlpha = 0.72;
+      canvas.fillStyle = theme.ground;
+      canvas.fillRect(0, 0, canvas.canvas.width, canvas.canvas.height);
+      canvas.globalAlpha = 1;
+      toPicture();
+      painter.lines(canvas, this.related.lines, camera.seen, zoom, true);
+      const lit = [...this.related.nodes.keys()];
+      for (const card of new Set(lit.map((node) => folding.cardOf[node]))) {
+        if (card >= 0) painter.card(canvas, folding.cards[card], zoom);
+      }
+      const area = camera.seen;
+      const seen = lit.filter((node) => folding.cardOf[node] < 0 && touches(graph.box(node), area));
+      painter.nodes(canvas, seen, zoom);
+      const isLit = (node) => this.related.nodes.has(node);
+      painter.ghosts(canvas, this.ghostsWithin(area).filter(({ node, reader }) => isLit(node) && isLit(reader)), zoom);
+      for (const node of seen) {
+        const relation = this.related.nodes.get(node);
+        this.#ring(canvas, graph.box(node), theme.relations[relation], relation === "selected" ? 3 : 1.8, relation === "recomputed");
+      }
+    }
+    toPicture();
+    if (this.selectedCard !== null) this.#ring(canvas, folding.cards[this.selectedCard], theme.accent, 3, false);
+    for (const [node, change] of this.stages.changes) {
+      if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), this.changeColour(change), 2.4, false);
+    }
+    for (const node of this.search.found.length < 5000 ? this.search.found : []) {
+      if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), theme.accent, 1.4, true);
+    }
+  }
+
+  #ring(canvas, { x, y, width, height }, colour, pixels, isDashed) {
+    const line = pixels / this.camera.zoom;
+    const gap = Math.max(3, line);
+    outline(canvas, { x: x - gap, y: y - gap, width: width + 2 * gap, height: height + 2 * gap }, 8);
+    canvas.strokeStyle = colour;
+    canvas.lineWidth = Math.min(line, 12);
+    canvas.setLineDash(isDashed ? [2.5 * line, 2 * line] : []);
+    canvas.stroke();
+    canvas.setLineDash([]);
+  }
+}
+
+/** Frames around the boxes of every group and the frames inside it, the outer ones first. */
+function groupFrames(graph) {
+  const frames = graph.groups.map((group) => ({ ...group, left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity }));
+  const widen = (frame, left, top, right, bottom) => {
+    frame.left = Math.min(frame.left, left);
+    frame.top = Math.min(frame.top, top);
+    frame.right = Math.max(frame.right, right);
+    frame.bottom = Math.max(frame.bottom, bottom);
+  };
+  for (let node = 0; node < graph.count; node++) {
+    const group = graph.columns.group[node];
+    const { x, y, width, height } = graph.box(node);
+    if (group >= 0) widen(frames[group], x - 6, y - 14, x + width + 6, y + height + 6);
+  }
+  for (const frame of [...frames].reverse()) {
+    if (frame.parent !== null) widen(frames[frame.parent], frame.left - 6, frame.top - 14, frame.right + 6, frame.bottom + 6);
+  }
+  return frames
+    .filter(({ left }) => left < Infinity)
+    .map(({ left, top, right, bottom, ...group }) => ({ ...group, x: left, y: top, width: right - left, height: bottom - top }));
+}
+
+/**
+ * The names of lanes, time steps and scopes in the size of the page's text. They stay in sight
+ * while any of what they name is.
+ */
+function paintBandNames(canvas, { camera, graph, theme, fonts }) {
+  canvas.font = `11px ${fonts}`;
+  canvas.textAlign = "left";
+  const steps = graph.bands.filter((band) => band.tone === "step");
+  const apart = steps.length > 1 ? (steps[1].x - steps[0].x) * camera.zoom : Infinity;
+  const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000].find((each) => each * apart > 64) ?? 10000;
+  const write = (text, x, y, colour) => {
+    canvas.lineWidth = 4;
+    canvas.lineJoin = "round";
+    canvas.strokeStyle = theme.ground;
+    canvas.strokeText(text, x, y);
+    canvas.fillStyle = colour;
+    canvas.fillText(text, x, y);
+  };
+  graph.bands.forEach((band) => {
+    const [left, top] = camera.toScreen(band.x, band.y);
+    const [right, bottom] = [left + band.width * camera.zoom, top + band.height * camera.zoom];
+    if (right < 0 || bottom < 0 || left > camera.width || top > camera.height || band.label === "") return;
+    const isStep = band.tone === "step";
+    if (isStep && steps.indexOf(band) % every !== 0) return;
+    const room = (isStep ? every : 1) * (right - left) - 12;
+    const label = fitting(canvas, band.label, room);
+    if (label === "" || bottom - top < 14) return;
+    const width = canvas.measureText(label).width;
+    const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
+    // From afar, a name of this size would hide the first row of a lane.
+    const isAbove = !isStep && camera.zoom < 0.8;
+    const y = Math.min(Math.max(isAbove ? top - 3 : top + 12, 14), bottom - 4);
+    // Lanes are named below the row of the time steps, which stays at the top.
+    const row = steps.length > 0 && !isStep && left < 0 ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
+    write(label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
+  });
+}
+
+/** What of a text fits into some pixels, with a sign that there is more; nothing if little does. */
+function fitting(canvas, text, room) {
+  const width = canvas.measureText(clipped(text)).width;
+  if (width <= room) return clipped(text);
+  const length = Math.floor((clipped(text).length * room) / width) - 2;
+  return length < 6 ? "" : `${text.slice(0, length).trimEnd()}…`;
+}
+
+/** For tests, and for those who open the browser's console. */
+window.explorer = new Explorer(JSON.parse(find("#data").textContent));

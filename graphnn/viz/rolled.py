@@ -1,0 +1,102 @@
+"""Recurrences rolled up: one cell, and what goes from step to step as edges with a lag."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from graphnn.viz.quotient import contracted, parts_in_order
+from graphnn.viz.scene import Scene, SceneNode
+
+__all__ = ["rolled"]
+
+
+def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
+    """The scene with all time steps of an axis in the place of one.
+
+    The one is a typical step, from the middle; what other steps have beyond it is not drawn.
+
+    Parameters
+    ----------
+    scene : Scene
+    axes : sequence of sequence of int
+        The time steps that lie along each other, in the order of time.
+    """
+    typical = {step: axis[len(axis) // 2] for axis in axes for step in axis}
+    cell = _cells(scene, typical)
+    drawn = [
+        place is not None or node.step is None
+        for place, node in zip(cell, scene.nodes, strict=True)
+    ]
+    edges = []
+    for edge in scene.edges:
+        if not (drawn[edge.source] and drawn[edge.target]):
+            continue
+        before, after = scene.nodes[edge.source].step, scene.nodes[edge.target].step
+        if before is not None and after is not None and typical.get(before) == typical.get(after):
+            edge = replace(edge, lag=after - before)
+        edges.append(edge)
+    lagged = replace(scene, edges=tuple(edges))
+    keys: list[Hashable] = [number if place is None else place for number, place in enumerate(cell)]
+    parts = []
+    for members in parts_in_order(lagged, keys):
+        first = members[0]
+        place = cell[first]
+        if place is not None:
+            parts.append((_of_any_step(scene.nodes[place]), members))
+        elif drawn[first]:
+            parts.append((scene.nodes[first], members))
+    labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
+    return replace(contracted(lagged, parts), step_labels=labels)
+
+
+def _cells(scene: Scene, typical: dict[int, int]) -> list[int | None]:
+    """By node, the node of the typical step that does the same; None for what has none."""
+    exact, rough = _keys(scene)
+    places: dict[tuple[int, Hashable], int] = {}
+    for number, node in enumerate(scene.nodes):
+        if node.step is not None and typical.get(node.step) == node.step:
+            places[node.step, exact[number]] = number
+            places.setdefault((node.step, rough[number]), number)
+    found: list[int | None] = []
+    for number, node in enumerate(scene.nodes):
+        step = typical.get(node.step) if node.step is not None else None
+        if step is None:
+            found.append(None)
+        else:
+            found.append(places.get((step, exact[number]), places.get((step, rough[number]))))
+    return found
+
+
+def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
+    """What tells the nodes of one step from each other, and is equal for all steps.
+
+    Exactly: by what they read within their step; roughly: without that.
+    """
+    read: list[list[int]] = [[] for _ in scene.nodes]
+    for edge in scene.edges:
+        if scene.nodes[edge.source].step == scene.nodes[edge.target].step:
+            read[edge.target].append(edge.source)
+    numbers: dict[Hashable, int] = {}
+    counted: dict[Hashable, int] = {}
+
+    def one_of(step: int | None, key: Hashable) -> Hashable:
+        number = numbers.setdefault(key, len(numbers))
+        counted[step, number] = counted.get((step, number), -1) + 1
+        return number, counted[step, number]
+
+    exact: list[Hashable] = []
+    rough: list[Hashable] = []
+    for number, node in enumerate(scene.nodes):
+        is_known = node.origin is not None and node.origin < number
+        origin = exact[node.origin] if is_known and node.origin is not None else None
+        base = (node.role, node.lane, node.kind, node.signature, origin)
+        rough.append(("rough", one_of(node.step, base)))
+        sources = tuple(exact[each] for each in read[number] if each < number)
+        exact.append(("exact", one_of(node.step, (base, sources))))
+    return exact, rough
+
+
+def _of_any_step(node: SceneNode) -> SceneNode:
+    """A box of a cell: the number of the step goes from its name."""
+    return replace(node, label=node.label.replace(f"[{node.step}]", "[t]"))

@@ -1,0 +1,124 @@
+"""Name scopes in pictures: what belongs to one, and what its frame says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from graphnn.core.node import Node
+from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
+from graphnn.core.state import Parameter
+from graphnn.viz.scene import Scene, SceneNode
+
+__all__ = ["image_text", "scoped", "value_of"]
+
+
+def scoped(scene: Scene, layers: Mapping[str, str]) -> Scene:
+    """The scene with weights in the scopes that read them, and sizes in the frames of scopes.
+
+    Parameters
+    ----------
+    scene : Scene
+    layers : mapping of str to str
+        By path, such as ``"layers.0"``, what it is, such as ``"Dense(64, 32)"``.
+    """
+    if scene.steps:
+        return scene  # which has lanes, not frames
+    readers: list[list[str]] = [[] for _ in scene.nodes]
+    for edge in scene.edges:
+        if scene.nodes[edge.target].role == "forward":
+            readers[edge.source].append(scene.nodes[edge.target].scope)
+    nodes = tuple(
+        _named_inside(replace(node, scope=_shared(readers[index])))
+        if node.kind in ("parameter", "constant") and not node.scope and readers[index]
+        else node
+        for index, node in enumerate(scene.nodes)
+    )
+    return replace(scene, nodes=nodes, scopes=_described(replace(scene, nodes=nodes), layers))
+
+
+def _named_inside(node: SceneNode) -> SceneNode:
+    """A weight whose name begins with its scope, without that: the frame says it."""
+    return replace(node, label=node.label.removeprefix(f"{node.scope.replace('/', '.')}."))
+
+
+def _shared(scopes: Sequence[str]) -> str:
+    """The innermost scope around all of these."""
+    first, *others = (scope.split("/") if scope else [] for scope in scopes)
+    for other in others:
+        same = 0
+        while same < min(len(first), len(other)) and first[same] == other[same]:
+            same += 1
+        first = first[:same]
+    return "/".join(first)
+
+
+def _described(scene: Scene, layers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """By scope: what it is, how many parameters it has, and the shape of what leaves it."""
+    members: dict[str, list[int]] = {}
+    for index, node in enumerate(scene.nodes):
+        if node.role == "forward":
+            for scope in _around(node.scope):
+                members.setdefault(scope, []).append(index)
+    leaving: dict[str, dict[int, None]] = {}
+    for edge in scene.edges:
+        inside = set(_around(scene.nodes[edge.target].scope))
+        if scene.nodes[edge.target].role == "forward":
+            for scope in _around(scene.nodes[edge.source].scope):
+                if scope not in inside:
+                    leaving.setdefault(scope, {})[edge.source] = None
+    for index, node in enumerate(scene.nodes):
+        if node.is_output and node.role == "forward":
+            for scope in _around(node.scope):
+                leaving.setdefault(scope, {})[index] = None
+    described = []
+    for scope, inside_it in members.items():
+        left = [scene.nodes[index] for index in leaving.get(scope, ())]
+        words = [
+            layers.get(scope.replace("/", "."), ""),
+            parameters_text(scene, inside_it),
+            _leaving_text(left),
+        ]
+        described.append((scope, "  ".join(word for word in words if word)))
+    return tuple(described)
+
+
+def _around(scope: str) -> list[str]:
+    """A scope and those around it, the outermost first."""
+    parts = scope.split("/") if scope else []
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def parameters_text(scene: Scene, members: Sequence[int]) -> str:
+    """How many numbers the parameters among boxes hold; nothing if there is none."""
+    values = (value_of(scene.nodes[each]) for each in members)
+    found = dict.fromkeys(value for value in values if isinstance(value, Parameter))
+    count = sum(each.array.size for each in found)
+    return f"{count:,} parameters" if found else ""
+
+
+def value_of(node: SceneNode) -> Node | None:
+    """Whose value a box shows; None for one that stands for many."""
+    return node.subject.node if node.subject is not None else None
+
+
+def size_text(node: Node) -> str:
+    """The shape of a value; of pictures as channels@height×width, without the batch."""
+    spec = node.spec
+    if isinstance(spec, TupleSpec):
+        return ", ".join(shape_text(each.shape) for each in spec.elements)
+    return image_text(spec) or (shape_text(spec.shape) if spec.shape else "scalar")
+
+
+def image_text(spec: TensorSpec) -> str:
+    """The size of pictures (batch, channels, height, width): ``20@24×24``; else nothing."""
+    if spec.ndim != 4 or not all(isinstance(size, int) for size in spec.shape[1:]):
+        return ""
+    channels, height, width = spec.shape[1:]
+    return f"{channels}@{height}×{width}"
+
+
+def _leaving_text(nodes: Sequence[SceneNode]) -> str:
+    values = [value_of(node) for node in nodes]
+    value = values[0] if len(values) == 1 else None
+    return "" if value is None or isinstance(value, Parameter) else f"→ {size_text(value)}"

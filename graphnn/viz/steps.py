@@ -1,0 +1,130 @@
+"""How many time steps of a graph are drawn: from a graph to the scene of some of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+from graphnn.compiler.scans.rewriting import has_scans, is_scan
+from graphnn.core.errors import RenderError
+from graphnn.core.graph import Graph
+from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
+from graphnn.ops.control import STOP_GRADIENT
+from graphnn.viz.elements import with_elements
+from graphnn.viz.graph_scene import scene_of_graph
+from graphnn.viz.lanes import with_lanes
+from graphnn.viz.rolled import rolled
+from graphnn.viz.rows import Window, minus
+from graphnn.viz.scene import Scene, SceneNode
+from graphnn.viz.unrolled import Unrolled, unrolled
+from graphnn.viz.windows import Gap, windowed, without
+
+__all__ = ["Steps", "check_steps", "scene_in_steps"]
+
+Steps: TypeAlias = Literal["auto", "all", "rolled"] | int
+
+MOST_STEPS = 8
+"""That are drawn if nothing is said."""
+FEW_STEPS = 2
+"""At both ends, where there are more."""
+SUM = re.compile(r"Σ \d+ terms")
+ROLLED = Window(2, 1)
+"""Of these every relation between neighbours can be seen."""
+
+
+def check_steps(steps: object) -> None:
+    """It is one of the words, or a number of steps.
+
+    Raises
+    ------
+    RenderError
+    """
+    is_number = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
+    if not is_number and steps not in ("auto", "all", "rolled"):
+        raise RenderError(
+            f"cannot draw steps={steps!r}",
+            hint='"all", "rolled", "auto", or how many at the beginning and at the end, such as 3',
+            where="",
+        )
+
+
+def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
+    """The scene of a graph in which time steps are drawn as asked."""
+    title = title or repr(graph).strip("<>")
+    if has_scans(graph) or any(node.op is STOP_GRADIENT for node in graph.nodes):
+        return _of_scans(graph, steps, title)
+    scene = with_lanes(with_elements(scene_of_graph(graph, title)))
+    if steps == "rolled":
+        return rolled(scene, [scene.steps])
+    if steps == "auto":
+        steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
+    return windowed(scene, steps) if isinstance(steps, int) else scene
+
+
+def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
+    """The scene of a graph with scans: what is not drawn is not written out."""
+    window = None
+    if steps == "auto":
+        window = Window(FEW_STEPS, FEW_STEPS, MOST_STEPS)
+    elif steps == "rolled":
+        window = ROLLED
+    elif isinstance(steps, int):
+        window = Window(steps, steps)
+    made = unrolled(graph, window)
+    _check_known(made.graph, steps)
+    scene = with_elements(_with_cuts(scene_of_graph(made.graph, title), made.cuts))
+    subjects = (
+        made.subjects.get(each.subject.node) if each.subject is not None else None
+        for each in scene.nodes
+    )
+    pairs = zip(_counted(scene.nodes, made), subjects, strict=True)
+    labels = [each for axis in made.axes for each in axis.labels.items()]
+    nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
+    scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
+    gaps = [
+        Gap((axis.column_between,), minus(axis.between), axis.told_between)
+        for axis in made.axes
+        if axis.between != 0
+    ]
+    if gaps:
+        scene = without(scene, gaps)
+    if steps == "rolled":
+        return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
+    return scene
+
+
+def _with_cuts(scene: Scene, cuts: Set[tuple[Node, Node]]) -> Scene:
+    """The scene with a cut where something is read as a constant."""
+    made = [each.subject.node if each.subject is not None else None for each in scene.nodes]
+    edges = tuple(
+        replace(edge, is_cut=True) if (made[edge.source], made[edge.target]) in cuts else edge
+        for edge in scene.edges
+    )
+    return replace(scene, edges=edges)
+
+
+def _counted(nodes: Iterable[SceneNode], made: Unrolled) -> Iterator[SceneNode]:
+    """The nodes, with sums over time that say how many steps they add up."""
+    for node in nodes:
+        length = made.totals.get(node.subject.node) if node.subject is not None else None
+        if length is None or node.kind != "sum":
+            yield node
+        else:
+            terms = f"Σ {minus(length)} terms"
+            label, detail = (SUM.sub(terms, text) for text in (node.label, node.detail))
+            yield replace(node, label=label, detail=detail)
+
+
+def _check_known(graph: Graph, steps: Steps) -> None:
+    """All steps are written out if they were asked for."""
+    for node in graph.nodes:
+        if is_scan(node) and steps == "all" and not isinstance(node.attrs["length"], int):
+            raise RenderError(
+                f'steps="all": how many steps a scan has is not known, '
+                f"but for {minus(node.attrs['length'])}",
+                hint='steps=2 draws the first and the last two, steps="rolled" one cell',
+                where=provenance(node).where,
+            )
