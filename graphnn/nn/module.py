@@ -216,6 +216,17 @@ class Module:
         """Put this module and all within it in evaluation mode, and return it."""
         return self.train(False)
 
+    @contextmanager
+    def in_mode(self, training: bool) -> Iterator[None]:
+        """Put the module and all within it in one mode, for a while."""
+        before = {module: module.training for _, module in self.named_modules()}
+        self.train(training)
+        try:
+            yield
+        finally:
+            for module, mode in before.items():
+                module.training = mode
+
     def _label(self, word: str) -> str:
         """A word for a node built by this module at work: its path before it if that tells more.
 
@@ -308,7 +319,8 @@ class Module:
 
     # ------------------------------------------------------------------------------ its values
 
-    def _saved(self) -> dict[str, Parameter]:
+    def saved(self) -> dict[str, Parameter]:
+        """Parameters and buffers whose values :meth:`state_dict` holds, by path."""
         passing = self._passing()
         return {path: each for path, each in self._state() if each not in passing}
 
@@ -318,7 +330,7 @@ class Module:
         States that belong to a run (``passing``) are left out: a model that was trained with
         batches of 32 is loaded into one that is used row by row.
         """
-        return {path: each.value for path, each in self._saved().items()}
+        return {path: each.value for path, each in self.saved().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
         """Set the values of parameters and buffers; all of them, or none if something is wrong.
@@ -340,7 +352,7 @@ class Module:
         CheckpointError
             Lists all names that are missing, unexpected, or of another shape or kind of dtype.
         """
-        own = self._saved()
+        own = self.saved()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         values = {name: np.asarray(state[name]) for name in own if name in state}

@@ -50,21 +50,17 @@ def monte_carlo(model: Module, *inputs: Any, samples: int = 50) -> tuple[Node, N
     <Node var (batch, 1) float32>
     """
     require_positive("monte_carlo", samples=samples)
-    modules = [module for _, module in model.named_modules()]
-    dropping = [each for each in modules if isinstance(each, Dropout) and each.rate > 0]
+    dropping = [
+        each for _, each in model.named_modules() if isinstance(each, Dropout) and each.rate > 0
+    ]
     if not dropping:
         raise ArgumentError(
             "monte_carlo: the model drops nothing, so all samples would be equal",
             hint="put gn.nn.Dropout between its layers",
         )
     nodes = [as_node(each) for each in inputs]
-    before = {module: module.training for module in modules}
-    try:
-        model.eval()
+    with model.in_mode(training=False):
         for each in dropping:
             each.training = True
         _, outputs = scan(lambda carry, _: (carry, model(*nodes)), (), None, length=samples)
-    finally:
-        for module, training in before.items():
-            module.training = training
     return mean(outputs, axis=0), var(outputs, axis=0)

@@ -1,5 +1,6 @@
 """Optimizers: how gradients become new values of parameters."""
 
+from graphnn.optim.accumulated import *
 from graphnn.optim.adam import *
 from graphnn.optim.adam_variants import *
 from graphnn.optim.adaptive import *

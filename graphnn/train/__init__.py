@@ -1,5 +1,9 @@
 """Training loops, and the record of what happened in them."""
 
 from graphnn.train.callbacks import *
+from graphnn.train.finder import *
 from graphnn.train.history import *
+from graphnn.train.loggers import *
 from graphnn.train.loop import *
+from graphnn.train.prediction import *
+from graphnn.train.trainer import *

@@ -26,6 +26,8 @@ class History:
         One number per epoch: ``loss``, and what else was measured.
     interrupted : bool
         Whether Ctrl-C ended the run. The epoch it fell into is not recorded.
+    stopped : str
+        Why a callback ended the run; empty if none did.
 
     Examples
     --------
@@ -39,6 +41,7 @@ class History:
 
     metrics: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
+    stopped: str = ""
 
     def record(self, measured: Mapping[str, float]) -> None:
         """Append the measures of one epoch."""

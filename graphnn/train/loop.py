@@ -50,7 +50,8 @@ def fit(
     history : History, optional
         To go on recording in; default: a new one.
     callbacks : sequence of Callback, optional
-        Called after every step and epoch, in this order.
+        Called after every step and epoch, in this order; one of them may end training. At the end,
+        whatever brought it about, they may bring things in order.
     verbose : int, default 1
         0 for no progress bar. There is none either where stderr is not a terminal.
 
@@ -83,36 +84,56 @@ def fit(
     """
     require_positive("fit", epochs=epochs)
     history = History() if history is None else history
-    history.interrupted = False
-    with _interruption() as interrupted, _progress(batches, epochs, verbose) as bar:
-        for epoch in range(epochs):
-            means = _Means("fit")
-            for batch in batches:
-                measured = means.add(step(*batch), batch)
-                if not math.isfinite(measured["loss"]):
-                    raise NonFiniteError(
-                        f"the loss is {measured['loss']} in epoch {epoch + 1}, step {means.steps}",
-                        hint="try a smaller learning rate; are there NaNs in the data? "
-                        'gn.compile(..., debug="nan") names the first operation that gives one',
-                    )
-                for callback in callbacks:
-                    callback.on_step_end(batch, measured)
-                bar.update()
-                if interrupted():
+    history.interrupted, history.stopped = False, ""
+    for callback in callbacks:
+        callback.on_train_begin()
+    try:
+        with _interruption() as interrupted, progress(batches, epochs, verbose) as bar:
+            for epoch in range(epochs):
+                measured = _epoch(step, batches, epoch, callbacks, interrupted, bar)
+                if measured is None:
                     history.interrupted = True
-                    return history
-            measured = means.result()
-            if validation is not None:
-                results = evaluate(*validation)
-                measured |= {f"val_{name}": value for name, value in results.items()}
-            history.record(measured)
-            for callback in callbacks:
-                callback.on_epoch_end(measured)
-            bar.set_postfix({name: f"{value:.4g}" for name, value in measured.items()})
-            if interrupted():
-                history.interrupted = True
-                return history
+                    break
+                if validation is not None:
+                    results = evaluate(*validation)
+                    measured |= {f"val_{name}": value for name, value in results.items()}
+                history.record(measured)
+                bar.set_postfix({name: f"{value:.4g}" for name, value in measured.items()})
+                reasons = [callback.on_epoch_end(measured) for callback in callbacks]
+                history.stopped = next((reason for reason in reasons if reason), "")
+                history.interrupted = interrupted()
+                if history.stopped or history.interrupted:
+                    break
+    finally:
+        for callback in callbacks:
+            callback.on_train_end()
     return history
+
+
+def _epoch(
+    step: Step,
+    batches: Iterable[Batch],
+    epoch: int,
+    callbacks: Sequence[Callback],
+    interrupted: Callable[[], bool],
+    bar: Any,
+) -> dict[str, float] | None:
+    """The means of one epoch; None if it was interrupted."""
+    means = _Means("fit")
+    for batch in batches:
+        measured = means.add(step(*batch), batch)
+        if not math.isfinite(measured["loss"]):
+            raise NonFiniteError(
+                f"the loss is {measured['loss']} in epoch {epoch + 1}, step {means.steps}",
+                hint="try a smaller learning rate; are there NaNs in the data? "
+                'gn.compile(..., debug="nan") names the first operation that gives one',
+            )
+        for callback in callbacks:
+            callback.on_step_end(batch, measured)
+        bar.update()
+        if interrupted():
+            return None
+    return means.result()
 
 
 def evaluate(program: Step, batches: Iterable[Batch]) -> dict[str, float]:
@@ -193,7 +214,7 @@ class _Means:
         return {name: total / max(self.samples, 1) for name, total in self.totals.items()}
 
 
-def _progress(batches: Iterable[Batch], epochs: int, verbose: int) -> Any:
+def progress(batches: Iterable[Batch], epochs: int, verbose: int) -> Any:
     """A bar over all steps; silent where nobody would see it."""
     from tqdm import tqdm
 

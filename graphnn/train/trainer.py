@@ -1,0 +1,185 @@
+"""The trainer: a model, a loss and an optimizer, and the programs made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphnn.compiler.compilation import compile as compile_program
+from graphnn.compiler.program import Program
+from graphnn.core.errors import ArgumentError
+from graphnn.core.node import Node
+from graphnn.core.state import Parameter
+from graphnn.nn.module import Module
+from graphnn.ops.leaves import input as make_input
+from graphnn.train.callbacks import Callback
+from graphnn.train.history import History
+from graphnn.train.loop import Batch, evaluate, fit
+from graphnn.train.prediction import predict
+
+__all__ = ["Trainer"]
+
+
+class Minimizes(Protocol):
+    """What a trainer needs of an optimizer."""
+
+    def minimize(
+        self, loss: Node, parameters: Iterable[Parameter], *, max_norm: float | None = None
+    ) -> dict[Parameter, Node]:
+        """The updates of one step."""
+
+
+class Trainer:
+    """Trains a model on batches ``(*inputs, targets)``, evaluates it and predicts with it.
+
+    It builds three graphs of the model's first batch, whose first axis is a named dimension, and
+    compiles each when it is first needed: the step in training mode, and in evaluation mode the
+    measures and the outputs. What it does is a few lines; write them yourself where you need
+    something else (see the tutorial).
+
+    Parameters
+    ----------
+    model : Module
+        Called with all arrays of a batch but the last.
+    loss : callable
+        From outputs and targets, nodes, to a 0-d node: such as :func:`graphnn.losses.mse`.
+    optimizer : Optimizer
+        Or what is made around one, such as :class:`graphnn.optim.LossScale`.
+    metrics : mapping of str to callable, optional
+        What else is measured, like the loss: ``{"accuracy": gn.metrics.accuracy}``.
+    max_norm : float, optional
+        Gradients that are longer together are made that long.
+    **options
+        Of :func:`graphnn.compile`, such as ``backend``.
+
+    Attributes
+    ----------
+    history : History
+        Of all calls of :meth:`fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> gn.seed(0)
+    >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+    >>> model = gn.nn.Sequential(gn.nn.Dense(1, 16), gn.nn.Tanh(), gn.nn.Dense(16, 1))
+    >>> trainer = gn.train.Trainer(model, gn.losses.mse, gn.optim.Adam(0.02))
+    >>> batches = gn.data.Batches(x, np.sin(3 * x), batch_size=16, shuffle=True, seed=0)
+    >>> history = trainer.fit(batches, epochs=200, verbose=0)
+    >>> trainer.evaluate(batches)["loss"] < 0.01
+    True
+    >>> trainer.predict([(x[:2],)]).shape
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Node],
+        optimizer: Minimizes,
+        *,
+        metrics: Mapping[str, Callable[[Any, Any], Node]] | None = None,
+        max_norm: float | None = None,
+        **options: Any,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.metrics = dict(metrics or {})
+        if "loss" in self.metrics:
+            raise ArgumentError("Trainer: 'loss' is measured already; call the metric otherwise")
+        self.max_norm, self.options = max_norm, options
+        self.history = History()
+        self._programs: dict[str, Program] = {}
+
+    def fit(
+        self,
+        batches: Iterable[Batch],
+        epochs: int = 1,
+        *,
+        validation: Iterable[Batch] | None = None,
+        callbacks: Sequence[Callback] = (),
+        verbose: int = 1,
+    ) -> History:
+        """Train; see :func:`graphnn.train.fit`. A second call goes on.
+
+        Parameters
+        ----------
+        batches : iterable of tuple of array
+            Gone through once per epoch.
+        epochs : int, default 1
+        validation : iterable of tuple of array, optional
+            Evaluated after every epoch, with the prefix ``val_``.
+        callbacks : sequence of Callback, optional
+        verbose : int, default 1
+
+        Returns
+        -------
+        History
+        """
+        return fit(
+            lambda *batch: self._program("step", batch)(*batch),
+            batches,
+            epochs,
+            validation=None if validation is None else (self._measure, validation),
+            history=self.history,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Loss and metrics in evaluation mode, means over all samples."""
+        return evaluate(self._measure, batches)
+
+    def predict(self, batches: Iterable[Batch], *, verbose: int = 0) -> Any:
+        """The model's outputs in evaluation mode, for batches of inputs alone, joined."""
+        return predict(
+            lambda *inputs: self._program("outputs", inputs)(*inputs), batches, verbose=verbose
+        )
+
+    def _measure(self, *batch: Any) -> dict[str, Any]:
+        measured: dict[str, Any] = self._program("measures", batch)(*batch)
+        return measured
+
+    def _program(self, kind: str, batch: Batch) -> Program:
+        """One of the three programs, made of the first batch that it is needed for."""
+        if kind not in self._programs:
+            nodes = [_input_for(number, each) for number, each in enumerate(batch)]
+            self._programs[kind] = getattr(self, f"_{kind}_program")(nodes)
+        return self._programs[kind]
+
+    def _step_program(self, nodes: list[Node]) -> Program:
+        with self.model.in_mode(training=True):
+            measures = self._measures(nodes)
+            updates = self.optimizer.minimize(
+                measures["loss"], self.model.parameters(), max_norm=self.max_norm
+            )
+            updates |= self.model.state_updates()
+        return compile_program(nodes, measures, updates=updates, **self.options)
+
+    def _measures_program(self, nodes: list[Node]) -> Program:
+        with self.model.in_mode(training=False):
+            return compile_program(nodes, self._measures(nodes), **self.options)
+
+    def _outputs_program(self, nodes: list[Node]) -> Program:
+        with self.model.in_mode(training=False):
+            return compile_program(nodes, self.model(*nodes), **self.options)
+
+    def _measures(self, nodes: list[Node]) -> dict[str, Node]:
+        if len(nodes) < 2:
+            raise ArgumentError(
+                f"Trainer: a batch holds inputs and then targets, not {len(nodes)} array",
+                hint="gn.data.Batches(x, targets)",
+            )
+        outputs, targets = self.model(*nodes[:-1]), nodes[-1]
+        measures = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+        return {"loss": self.loss(outputs, targets), **measures}
+
+
+def _input_for(number: int, array: Any) -> Node:
+    """An input for arrays like one of a batch, for any number of samples."""
+    given = np.asarray(array)
+    if given.ndim == 0:
+        raise ArgumentError("Trainer: an array of a batch has an axis of samples first")
+    return make_input(f"batch[{number}]", ("batch", *given.shape[1:]), given.dtype)
