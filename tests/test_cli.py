@@ -243,3 +243,26 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
             main(arguments)
         told: Any = capsys.readouterr().out
         assert "render" in told
+
+
+# ------------------------------------------------------------------------------------------ info
+
+
+def test_info_tells_versions_threads_and_caches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "kernel").write_bytes(b"x" * 1_500_000)
+    monkeypatch.setenv("GRAPHNN_CACHE_DIR", str(cache))
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["graphnn"] == gn.__version__
+    assert found["threads"] == str(gn.get_num_threads())
+    assert found["cache of native code"] == f"{cache}: 1 files, 1.5 MB"
+    assert main(["info"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == list(found)
+    monkeypatch.setenv("GRAPHNN_CACHE_DIR", "")
+    assert main(["info", "--json"]) == 0
+    assert "GRAPHNN_CACHE_DIR" in json.loads(capsys.readouterr().out)["cache of native code"]

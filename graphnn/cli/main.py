@@ -11,12 +11,12 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from graphnn._version import __version__
-from graphnn.cli import render
+from graphnn.cli import info, render
 from graphnn.core.errors import GraphnnError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = (render,)
+COMMANDS = (info, render)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
