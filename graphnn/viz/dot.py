@@ -210,21 +210,21 @@ def pinned_dot(drawing: Drawing) -> str:
     for name, position in (("corner0", "0,0"), ("corner1", corner)):
         graph.node(name, label="", pos=position, style="invis", width="0", height="0")
     for number, mark in enumerate(drawing.marks):
-        _pin_mark(graph, f"n{number}", mark, drawing.height)
+        _pin_mark(graph, f"n{number}", mark, drawing.bottom)
     for number, stroke in enumerate(drawing.strokes):
-        _pin_stroke(graph, f"l{number}", stroke, drawing.height)
+        _pin_stroke(graph, f"l{number}", stroke, drawing.bottom)
     for number, pill in enumerate(drawing.pills):
-        _pin_pill(graph, f"p{number}", pill, drawing.height)
+        _pin_pill(graph, f"p{number}", pill, drawing.bottom)
     return str(graph.source)
 
 
-def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
+def _pin_mark(graph: Digraph, name: str, mark: Mark, bottom: float) -> None:
     x, y = mark.box.center
     graph.node(
         name,
         label=_two_lines(mark.label, mark.detail) if mark.label else "",
         tooltip=escape(mark.tooltip),
-        pos=f"{x:.2f},{top - y:.2f}",
+        pos=f"{x:.2f},{bottom - y:.2f}",
         **_node_attrs(
             mark.style,
             mark.box.width,
@@ -237,35 +237,35 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
     )
 
 
-def _pin_pill(graph: Digraph, name: str, pill: Pill, top: float) -> None:
+def _pin_pill(graph: Digraph, name: str, pill: Pill, bottom: float) -> None:
     x, y = pill.box.center
     look = _node_attrs(pill.style, pill.box.width, pill.box.height, False, False)
     graph.node(
         name,
         label=escape(pill.text),
-        pos=f"{x:.2f},{top - y:.2f}",
+        pos=f"{x:.2f},{bottom - y:.2f}",
         **{**look, "style": "filled,rounded", "penwidth": "0.8", "fontsize": f"{SMALL_SIZE:g}"},
     )
 
 
-def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
+def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, bottom: float) -> None:
     points = stroke.route.points if stroke.route.is_curve else _as_curve(stroke.route.points)
     if stroke.ends is None:  # a sample in the legend joins nothing: give it two points to join
         ends = (f"{name}a", f"{name}b")
         for end, (x, y) in zip(ends, (points[0], points[-1]), strict=True):
-            graph.node(end, "", pos=f"{x:.2f},{top - y:.2f}", style="invis", width="0", height="0")
+            graph.node(end, "", pos=f"{x:.2f},{bottom - y:.2f}", style="invis", width="0", height="0")
     else:
         ends = (f"n{stroke.ends[0]}", f"n{stroke.ends[1]}")
     *way, _, tip = points
     way += [_short_of_tip(points)] * 2
-    curve = " ".join(f"{x:.2f},{top - y:.2f}" for x, y in way)
-    graph.edge(*ends, pos=f"e,{tip[0]:.2f},{top - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
+    curve = " ".join(f"{x:.2f},{bottom - y:.2f}" for x, y in way)
+    graph.edge(*ends, pos=f"e,{tip[0]:.2f},{bottom - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
     if stroke.cut_at is not None:
         x, y = stroke.cut_at
         graph.node(
             f"{name}cut",
             "//",
-            pos=f"{x:.2f},{top - y:.2f}",
+            pos=f"{x:.2f},{bottom - y:.2f}",
             shape="plain",
             style="filled",
             fillcolor="#ffffff",
@@ -278,7 +278,7 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
         graph.node(
             f"{name}label",
             escape(stroke.label),
-            pos=f"{x:.2f},{top - y:.2f}",
+            pos=f"{x:.2f},{bottom - y:.2f}",
             shape="plain",
             style="filled",
             fillcolor="#ffffff",
@@ -307,22 +307,22 @@ def _short_of_tip(points: Sequence[Point]) -> Point:
 
 def _background(drawing: Drawing) -> Iterator[str]:
     """Bands, then words, in Graphviz's drawing language (xdot)."""
-    top = drawing.height
+    bottom = drawing.bottom
     for band in drawing.bands:
         fill, line = BANDS[band.tone]
         left, right = band.box.x, band.box.x + band.box.width
-        high, low = top - band.box.y, top - band.box.y - band.box.height
+        high, low = bottom - band.box.y, bottom - band.box.y - band.box.height
         corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
         yield f"{_color('C', fill + ('99' if band.tone == 'step' else 'ff'))} "
         yield f"{_color('c', line + '59')} P 4 {corners}"
-        yield _words(band.box.x + 8, top - band.box.y - 14, band.label, DETAIL_SIZE, line)
+        yield _words(band.box.x + 8, bottom - band.box.y - 14, band.label, DETAIL_SIZE, line)
     for tile in drawing.tiles:
         left, right = tile.box.x, tile.box.x + tile.box.width
-        high, low = top - tile.box.y, top - tile.box.y - tile.box.height
+        high, low = bottom - tile.box.y, bottom - tile.box.y - tile.box.height
         corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
         yield f"{_color('C', tile.fill)} {_color('c', tile.fill)} P 4 {corners}"
     for words in drawing.words:
-        yield _words(words.x, top - words.y, words.text, words.size, "#222222")
+        yield _words(words.x, bottom - words.y, words.text, words.size, "#222222")
 
 
 def _color(operation: str, color: str) -> str:

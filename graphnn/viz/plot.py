@@ -29,7 +29,7 @@ def plotted(drawing: Drawing, format: str, dpi: float) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, drawing.width)
-    axes.set_ylim(drawing.height, 0)
+    axes.set_ylim(drawing.bottom, drawing.top)
     axes.set_axis_off()
     _paint(axes, drawing)
     content = io.BytesIO()
