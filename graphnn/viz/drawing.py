@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from graphnn.viz.layout import Band, Box, Layout, Route
 from graphnn.viz.scene import Scene, SceneEdge
+from graphnn.viz.shared import unshared
 from graphnn.viz.style import (
     DETAIL_SIZE,
     EDGES,
@@ -163,7 +164,8 @@ def drawing_of(scene: Scene, layout: Layout) -> Drawing:
         Mark(box, node.style, *text, node.tooltip, node.is_output, node.is_recomputed)
         for node, box, text in zip(scene.nodes, layout.boxes, texts, strict=True)
     ]
-    strokes = [_stroke(edge, route) for edge, route in zip(scene.edges, layout.routes, strict=True)]
+    routes = unshared(scene.edges, layout.routes)
+    strokes = [_stroke(edge, route) for edge, route in zip(scene.edges, routes, strict=True)]
     pills = [Pill(ghost.box, scene.nodes[ghost.node].style, ghost.text) for ghost in layout.ghosts]
     for node, box in zip(scene.nodes, layout.boxes, strict=True):
         if node.badges:
