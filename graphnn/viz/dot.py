@@ -22,7 +22,7 @@ from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.painting import Look, looks, scale_text
 from graphnn.viz.scene import Scene
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, PALE_INK, SMALL_SIZE
 
 __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 
@@ -31,6 +31,8 @@ MARGIN = 12.0
 FONT = "Helvetica"
 TITLE_SIZE = 11.5
 """Points of a frame's title: more than it is drawn with, for fonts wider than Graphviz's."""
+CUT_SIZE = 19.0
+"""Points of the two bars, so that they are as high as in other formats."""
 MAIN_WAY = ("data", "recurrent", "gradient", "bptt")
 """Edges that are to be short and straight."""
 
@@ -67,7 +69,7 @@ def _write_cluster(
         look = found[index] if found else Look("", "", "")
         graph.node(
             f"n{index}",
-            label=_two_lines(node.label, look.text or node.detail),
+            label=_two_lines(node.label, look.text or node.detail, look.ink),
             tooltip=escape(node.tooltip),
             **_node_attrs(
                 node.style, width, height, node.is_output, node.is_recomputed, look.fill, look.ink
@@ -85,13 +87,13 @@ def _write_cluster(
             _write_cluster(subgraph, scene, inside, f"{name}_{number}", found)
 
 
-def _two_lines(label: str, detail: str) -> str:
+def _two_lines(label: str, detail: str, ink: str = "") -> str:
     first, second = (escape_html(text).replace("\\", "&#92;") for text in (label, detail))
     if not detail:
         return f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT>>'
     return (
         f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/><FONT POINT-SIZE="2"> </FONT><BR/>'
-        f'<FONT POINT-SIZE="{DETAIL_SIZE:g}">{second}</FONT>>'
+        f'<FONT POINT-SIZE="{DETAIL_SIZE:g}" COLOR="{ink or PALE_INK}">{second}</FONT>>'
     )
 
 
@@ -222,7 +224,7 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, bottom: float) -> None:
     x, y = mark.box.center
     graph.node(
         name,
-        label=_two_lines(mark.label, mark.detail) if mark.label else "",
+        label=_two_lines(mark.label, mark.detail, mark.ink) if mark.label else "",
         tooltip=escape(mark.tooltip),
         pos=f"{x:.2f},{bottom - y:.2f}",
         **_node_attrs(
@@ -270,7 +272,7 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, bottom: float) -> Non
             style="filled",
             fillcolor="#ffffff",
             fontcolor=EDGES[stroke.style].line,
-            fontsize=f"{LABEL_SIZE:g}",
+            fontsize=f"{CUT_SIZE:g}",
         )
     if stroke.label and stroke.route.label_at is not None:
         # A node of its own: labels of edges would be painted below later edges.

@@ -17,8 +17,10 @@ from graphnn.viz.style import (
     DETAIL_SIZE,
     EDGES,
     FONTS,
+    INK,
     LABEL_SIZE,
     NODES,
+    PALE_INK,
     SMALL_SIZE,
     SQUARE_BANDS,
 )
@@ -62,12 +64,12 @@ def svg_text(drawing: Drawing) -> str:
 
 def _style_sheet() -> str:
     rules = [
-        f"text{{font-family:{FONTS};font-size:{DETAIL_SIZE:g}px;fill:#222222}}",
+        f"text{{font-family:{FONTS};font-size:{DETAIL_SIZE:g}px;fill:{INK}}}",
         f".b{{font-size:{LABEL_SIZE:g}px}}",
         ".m{text-anchor:middle}",
         f".h{{font-size:{SMALL_SIZE:g}px;paint-order:stroke;stroke:#ffffff;stroke-width:3px}}",
         f".s{{font-size:{SMALL_SIZE:g}px}}",
-        ".d{fill:#5f6b76}",
+        f".d{{fill:{PALE_INK}}}",
         "path{fill:none}",
     ]
     for name, node in NODES.items():
