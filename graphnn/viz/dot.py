@@ -255,13 +255,17 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, bottom: float) -> Non
     if stroke.ends is None:  # a sample in the legend joins nothing: give it two points to join
         ends = (f"{name}a", f"{name}b")
         for end, (x, y) in zip(ends, (points[0], points[-1]), strict=True):
-            graph.node(end, "", pos=f"{x:.2f},{bottom - y:.2f}", style="invis", width="0", height="0")
+            graph.node(
+                end, "", pos=f"{x:.2f},{bottom - y:.2f}", style="invis", width="0", height="0"
+            )
     else:
         ends = (f"n{stroke.ends[0]}", f"n{stroke.ends[1]}")
     *way, _, tip = points
     way += [_short_of_tip(points)] * 2
     curve = " ".join(f"{x:.2f},{bottom - y:.2f}" for x, y in way)
-    graph.edge(*ends, pos=f"e,{tip[0]:.2f},{bottom - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
+    graph.edge(
+        *ends, pos=f"e,{tip[0]:.2f},{bottom - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style)
+    )
     if stroke.cut_at is not None:
         x, y = stroke.cut_at
         graph.node(

@@ -179,14 +179,10 @@ def _mark(number: int, mark: Mark) -> str:
     ink = _styled(mark.ink)
     if mark.label:
         y = box.y + (15 if mark.detail else box.height / 2 + 4)
-        parts.append(
-            f'<text class="b m" x="{x}" y="{y:.1f}"{ink}>{escape(mark.label)}</text>'
-        )
+        parts.append(f'<text class="b m" x="{x}" y="{y:.1f}"{ink}>{escape(mark.label)}</text>')
     if mark.detail:
         y = box.y + box.height - 7
-        parts.append(
-            f'<text class="m d" x="{x}" y="{y:.1f}"{ink}>{escape(mark.detail)}</text>'
-        )
+        parts.append(f'<text class="m d" x="{x}" y="{y:.1f}"{ink}>{escape(mark.detail)}</text>')
     parts.append("</g>")
     return "".join(parts)
 
@@ -225,13 +221,11 @@ def _labels(strokes: Sequence[Stroke]) -> Iterable[str]:
         if stroke.label and stroke.route.label_at is not None:
             x, y = stroke.route.label_at
             yield (
-                f'<text class="m h" x="{x:.1f}" y="{y + 2.5:.1f}" style="fill:{EDGES[stroke.style].line}">'
-                f"{escape(stroke.label)}</text>"
+                f'<text class="m h" x="{x:.1f}" y="{y + 2.5:.1f}" '
+                f'style="fill:{EDGES[stroke.style].line}">{escape(stroke.label)}</text>'
             )
 
 
 def _words(words: Words) -> str:
     style = ' class="b"' if words.size == LABEL_SIZE else ""
-    return (
-        f'<text{style} x="{words.x:.1f}" y="{words.y:.1f}">{escape(words.text)}</text>'
-    )
+    return f'<text{style} x="{words.x:.1f}" y="{words.y:.1f}">{escape(words.text)}</text>'
