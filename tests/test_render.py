@@ -390,11 +390,11 @@ def test_odd_names_are_escaped(name: str) -> None:
 def test_graphviz_paints_the_pinned_positions() -> None:
     picture = picture_of(recurrent(3))
     answer = json.loads(run_graphviz(["-Kneato", "-n2", "-Tjson"], picture.dot))
-    height = picture.drawing.height
+    bottom = picture.drawing.bottom
     found = {each["name"]: each for each in answer["objects"]}
     for index, mark in enumerate(picture.drawing.marks):
         x, y = map(float, found[f"n{index}"]["pos"].split(","))
-        assert (x, height - y) == pytest.approx(mark.box.center, abs=0.1)
+        assert (x, bottom - y) == pytest.approx(mark.box.center, abs=0.1)
     names = {each["_gvid"]: each["name"] for each in answer["objects"]}
     ways = {(names[e["tail"]], names[e["head"]]): e["pos"] for e in answer["edges"]}
     for stroke in picture.drawing.strokes:
@@ -402,7 +402,7 @@ def test_graphviz_paints_the_pinned_positions() -> None:
             way = ways[f"n{stroke.ends[0]}", f"n{stroke.ends[1]}"].split()
             assert len(way) == 3 * len(stroke.route.points) - 1
             x, y = map(float, way[1].split(","))
-            assert (x, height - y) == pytest.approx(stroke.route.points[0], abs=0.1)
+            assert (x, bottom - y) == pytest.approx(stroke.route.points[0], abs=0.1)
 
 
 # -------------------------------------------------------------------------------------- what fails

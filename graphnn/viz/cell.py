@@ -127,6 +127,8 @@ def _part_siblings(slots: Iterable[Slot], links: Links, ahead: dict[Slot, int]) 
 
 def order_rows(slots: Sequence[Slot], lane: Lane, links: Links) -> int:
     """Set the rows of one lane of a cell; returns how many there are."""
+    if not slots:  # a lane of what belongs to no step
+        return 0
     chains = _chains(slots, links)
     ordered = _in_order(chains, links, lane)
     if lane.role == "backward":

@@ -22,7 +22,7 @@ from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.painting import Look, looks, scale_text
 from graphnn.viz.scene import Scene
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
+from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, PALE_INK, SMALL_SIZE
 
 __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 
@@ -31,6 +31,8 @@ MARGIN = 12.0
 FONT = "Helvetica"
 TITLE_SIZE = 11.5
 """Points of a frame's title: more than it is drawn with, for fonts wider than Graphviz's."""
+CUT_SIZE = 19.0
+"""Points of the two bars, so that they are as high as in other formats."""
 MAIN_WAY = ("data", "recurrent", "gradient", "bptt")
 """Edges that are to be short and straight."""
 
@@ -67,7 +69,7 @@ def _write_cluster(
         look = found[index] if found else Look("", "", "")
         graph.node(
             f"n{index}",
-            label=_two_lines(node.label, look.text or node.detail),
+            label=_two_lines(node.label, look.text or node.detail, look.ink),
             tooltip=escape(node.tooltip),
             **_node_attrs(
                 node.style, width, height, node.is_output, node.is_recomputed, look.fill, look.ink
@@ -85,13 +87,13 @@ def _write_cluster(
             _write_cluster(subgraph, scene, inside, f"{name}_{number}", found)
 
 
-def _two_lines(label: str, detail: str) -> str:
+def _two_lines(label: str, detail: str, ink: str = "") -> str:
     first, second = (escape_html(text).replace("\\", "&#92;") for text in (label, detail))
     if not detail:
         return f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT>>'
     return (
         f'<<FONT POINT-SIZE="{LABEL_SIZE:g}">{first}</FONT><BR/><FONT POINT-SIZE="2"> </FONT><BR/>'
-        f'<FONT POINT-SIZE="{DETAIL_SIZE:g}">{second}</FONT>>'
+        f'<FONT POINT-SIZE="{DETAIL_SIZE:g}" COLOR="{ink or PALE_INK}">{second}</FONT>>'
     )
 
 
@@ -210,21 +212,21 @@ def pinned_dot(drawing: Drawing) -> str:
     for name, position in (("corner0", "0,0"), ("corner1", corner)):
         graph.node(name, label="", pos=position, style="invis", width="0", height="0")
     for number, mark in enumerate(drawing.marks):
-        _pin_mark(graph, f"n{number}", mark, drawing.height)
+        _pin_mark(graph, f"n{number}", mark, drawing.bottom)
     for number, stroke in enumerate(drawing.strokes):
-        _pin_stroke(graph, f"l{number}", stroke, drawing.height)
+        _pin_stroke(graph, f"l{number}", stroke, drawing.bottom)
     for number, pill in enumerate(drawing.pills):
-        _pin_pill(graph, f"p{number}", pill, drawing.height)
+        _pin_pill(graph, f"p{number}", pill, drawing.bottom)
     return str(graph.source)
 
 
-def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
+def _pin_mark(graph: Digraph, name: str, mark: Mark, bottom: float) -> None:
     x, y = mark.box.center
     graph.node(
         name,
-        label=_two_lines(mark.label, mark.detail) if mark.label else "",
+        label=_two_lines(mark.label, mark.detail, mark.ink) if mark.label else "",
         tooltip=escape(mark.tooltip),
-        pos=f"{x:.2f},{top - y:.2f}",
+        pos=f"{x:.2f},{bottom - y:.2f}",
         **_node_attrs(
             mark.style,
             mark.box.width,
@@ -237,40 +239,44 @@ def _pin_mark(graph: Digraph, name: str, mark: Mark, top: float) -> None:
     )
 
 
-def _pin_pill(graph: Digraph, name: str, pill: Pill, top: float) -> None:
+def _pin_pill(graph: Digraph, name: str, pill: Pill, bottom: float) -> None:
     x, y = pill.box.center
     look = _node_attrs(pill.style, pill.box.width, pill.box.height, False, False)
     graph.node(
         name,
         label=escape(pill.text),
-        pos=f"{x:.2f},{top - y:.2f}",
+        pos=f"{x:.2f},{bottom - y:.2f}",
         **{**look, "style": "filled,rounded", "penwidth": "0.8", "fontsize": f"{SMALL_SIZE:g}"},
     )
 
 
-def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
+def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, bottom: float) -> None:
     points = stroke.route.points if stroke.route.is_curve else _as_curve(stroke.route.points)
     if stroke.ends is None:  # a sample in the legend joins nothing: give it two points to join
         ends = (f"{name}a", f"{name}b")
         for end, (x, y) in zip(ends, (points[0], points[-1]), strict=True):
-            graph.node(end, "", pos=f"{x:.2f},{top - y:.2f}", style="invis", width="0", height="0")
+            graph.node(
+                end, "", pos=f"{x:.2f},{bottom - y:.2f}", style="invis", width="0", height="0"
+            )
     else:
         ends = (f"n{stroke.ends[0]}", f"n{stroke.ends[1]}")
     *way, _, tip = points
     way += [_short_of_tip(points)] * 2
-    curve = " ".join(f"{x:.2f},{top - y:.2f}" for x, y in way)
-    graph.edge(*ends, pos=f"e,{tip[0]:.2f},{top - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style))
+    curve = " ".join(f"{x:.2f},{bottom - y:.2f}" for x, y in way)
+    graph.edge(
+        *ends, pos=f"e,{tip[0]:.2f},{bottom - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style)
+    )
     if stroke.cut_at is not None:
         x, y = stroke.cut_at
         graph.node(
             f"{name}cut",
             "//",
-            pos=f"{x:.2f},{top - y:.2f}",
+            pos=f"{x:.2f},{bottom - y:.2f}",
             shape="plain",
             style="filled",
             fillcolor="#ffffff",
             fontcolor=EDGES[stroke.style].line,
-            fontsize=f"{LABEL_SIZE:g}",
+            fontsize=f"{CUT_SIZE:g}",
         )
     if stroke.label and stroke.route.label_at is not None:
         # A node of its own: labels of edges would be painted below later edges.
@@ -278,7 +284,7 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, top: float) -> None:
         graph.node(
             f"{name}label",
             escape(stroke.label),
-            pos=f"{x:.2f},{top - y:.2f}",
+            pos=f"{x:.2f},{bottom - y:.2f}",
             shape="plain",
             style="filled",
             fillcolor="#ffffff",
@@ -307,22 +313,22 @@ def _short_of_tip(points: Sequence[Point]) -> Point:
 
 def _background(drawing: Drawing) -> Iterator[str]:
     """Bands, then words, in Graphviz's drawing language (xdot)."""
-    top = drawing.height
+    bottom = drawing.bottom
     for band in drawing.bands:
         fill, line = BANDS[band.tone]
         left, right = band.box.x, band.box.x + band.box.width
-        high, low = top - band.box.y, top - band.box.y - band.box.height
+        high, low = bottom - band.box.y, bottom - band.box.y - band.box.height
         corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
         yield f"{_color('C', fill + ('99' if band.tone == 'step' else 'ff'))} "
         yield f"{_color('c', line + '59')} P 4 {corners}"
-        yield _words(band.box.x + 8, top - band.box.y - 14, band.label, DETAIL_SIZE, line)
+        yield _words(band.box.x + 8, bottom - band.box.y - 14, band.label, DETAIL_SIZE, line)
     for tile in drawing.tiles:
         left, right = tile.box.x, tile.box.x + tile.box.width
-        high, low = top - tile.box.y, top - tile.box.y - tile.box.height
+        high, low = bottom - tile.box.y, bottom - tile.box.y - tile.box.height
         corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
         yield f"{_color('C', tile.fill)} {_color('c', tile.fill)} P 4 {corners}"
     for words in drawing.words:
-        yield _words(words.x, top - words.y, words.text, words.size, "#222222")
+        yield _words(words.x, bottom - words.y, words.text, words.size, "#222222")
 
 
 def _color(operation: str, color: str) -> str:

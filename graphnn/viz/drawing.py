@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from graphnn.viz.layout import Band, Box, Layout, Route
 from graphnn.viz.scene import Scene, SceneEdge
+from graphnn.viz.shared import unshared
 from graphnn.viz.style import (
     DETAIL_SIZE,
     EDGES,
@@ -131,8 +132,10 @@ class Drawing:
         The scene's edges in order, then samples of the legend.
     bands : tuple of Band
     words : tuple of Words
-    width, height : float
+    width : float
         Points.
+    top, bottom : float
+        Where it begins and ends; positions are the layout's, and the title is above them.
     pills : tuple of Pill
     tiles : tuple of Tile
     """
@@ -143,34 +146,34 @@ class Drawing:
     bands: tuple[Band, ...]
     words: tuple[Words, ...]
     width: float
-    height: float
+    top: float
+    bottom: float
     pills: tuple[Pill, ...] = ()
     tiles: tuple[Tile, ...] = ()
+
+    @property
+    def height(self) -> float:
+        """From its beginning to its end."""
+        return self.bottom - self.top
 
 
 def drawing_of(scene: Scene, layout: Layout) -> Drawing:
     """Put a scene's texts and styles at a layout's positions, and add title and legend."""
     texts = layout.texts or [(node.label, node.detail) for node in scene.nodes]
-    boxes = [_lower(box) for box in layout.boxes]
     marks = [
         Mark(box, node.style, *text, node.tooltip, node.is_output, node.is_recomputed)
-        for node, box, text in zip(scene.nodes, boxes, texts, strict=True)
+        for node, box, text in zip(scene.nodes, layout.boxes, texts, strict=True)
     ]
-    strokes = [
-        _stroke(edge, _lower_route(route))
-        for edge, route in zip(scene.edges, layout.routes, strict=True)
-    ]
-    pills = [
-        Pill(_lower(ghost.box), scene.nodes[ghost.node].style, ghost.text)
-        for ghost in layout.ghosts
-    ]
-    for node, box in zip(scene.nodes, boxes, strict=True):
-        pills += _badges(node.badges, node.style, box)
-    bands = tuple(Band(_lower(band.box), band.tone, band.label) for band in layout.bands)
+    routes = unshared(scene.edges, layout.routes)
+    strokes = [_stroke(edge, route) for edge, route in zip(scene.edges, routes, strict=True)]
+    pills = [Pill(ghost.box, scene.nodes[ghost.node].style, ghost.text) for ghost in layout.ghosts]
+    for node, box in zip(scene.nodes, layout.boxes, strict=True):
+        if node.badges:
+            pills += _badges(node.badges, node.style, box)
     title = shorten(scene.title, 100)
-    words = [Words(PADDING, 18, title, LABEL_SIZE)]
+    words = [Words(PADDING, 18 - TITLE, title, LABEL_SIZE)]
     width = max(layout.width, 2 * PADDING + text_width(title, LABEL_SIZE))
-    legend = _Legend(width, layout.height + TITLE)
+    legend = _Legend(width, layout.height)
     _explain(scene, bool(layout.ghosts), legend)
     words += legend.words
     width = max([width, *(each.x + text_width(each.text, each.size) + PADDING for each in words)])
@@ -178,9 +181,10 @@ def drawing_of(scene: Scene, layout: Layout) -> Drawing:
         title,
         (*marks, *legend.marks),
         (*strokes, *legend.strokes),
-        bands,
+        layout.bands,
         tuple(words),
         width,
+        -TITLE,
         legend.end,
         (*pills, *legend.pills),
     )
@@ -213,20 +217,6 @@ def _badges(badges: tuple[str, ...], style: str, box: Box) -> list[Pill]:
         pills.append(Pill(Box(x, box.y - PILL / 2 - 2, width, PILL), style, text))
         x -= 2
     return pills
-
-
-def _lower(box: Box) -> Box:
-    """Make room for the title."""
-    return Box(box.x, box.y + TITLE, box.width, box.height)
-
-
-def _lower_route(route: Route) -> Route:
-    label_at = route.label_at
-    return Route(
-        tuple([(x, y + TITLE) for x, y in route.points]),
-        route.is_curve,
-        (label_at[0], label_at[1] + TITLE) if label_at is not None else None,
-    )
 
 
 class _Legend:

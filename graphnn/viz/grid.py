@@ -63,7 +63,9 @@ class Slot:
     room : float
         Points of width that it needs, which is more than its box where a label stands below.
     has_ghost, has_label : bool
-        Whether something stands right above the box, or right below.
+        Whether a badge stands above the box, and a label below.
+    frames : int
+        How many groups are around it, one in another.
     """
 
     kind: str
@@ -76,6 +78,7 @@ class Slot:
     room: float = 0.0
     has_ghost: bool = False
     has_label: bool = False
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +147,32 @@ def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
     for index, node in enumerate(scene.nodes):  # gradients of what has moved
         if node.step is None and node.role != "forward" and node.origin is not None:
             columns[index] = columns[node.origin]
+    _move_starts(scene, columns, before, last)
     skipped = [True] * (last + 1)
     for index, node in enumerate(scene.nodes):
         skipped[columns[index]] &= node.kind == "elision"
     steps = ["elision" if skipped[column] else "step" for column in range(1, last)]
     return columns, ["left", *steps, "right"]
+
+
+def _move_starts(
+    scene: Scene, columns: list[int], before: Sequence[Sequence[int]], last: int
+) -> None:
+    """Put what starts the gradient of a loss beside the loss, not into the last time step.
+
+    There it would take room in every step, since all of them are the same cell.
+    """
+    is_start = [False] * len(columns)  # what depends on nothing of any step
+    steps: dict[Hashable, set[int]] = {}
+    for index, node in enumerate(scene.nodes):
+        if node.role == "backward":
+            is_start[index] = all(is_start[each] or columns[each] == last for each in before[index])
+            if is_start[index] and node.step is not None:
+                steps.setdefault(node.signature, set()).add(node.step)
+    for index, node in enumerate(scene.nodes):
+        is_single = is_start[index] and len(steps.get(node.signature, ())) == 1
+        if is_single and all(columns[each] == last for each in before[index]):
+            columns[index] = last
 
 
 def read_by(scene: Scene) -> list[list[int]]:

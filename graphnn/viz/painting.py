@@ -76,7 +76,7 @@ def overlaid(drawing: Drawing, scene: Scene) -> Drawing:
     marks = [_painted(mark, look, title) for mark, look in zip(drawing.marks, found, strict=False)]
     # In the legend the line alone tells what a box is: its area does not any more.
     marks += [replace(mark, fill="#ffffff") for mark in drawing.marks[len(found) :]]
-    tiles, words, bottom = _scale(overlay, found, drawing.height)
+    tiles, words, bottom = _scale(overlay, found, drawing.bottom)
     right = max(each.x + text_width(each.text, each.size) + PADDING for each in words)
     return replace(
         drawing,
@@ -84,7 +84,7 @@ def overlaid(drawing: Drawing, scene: Scene) -> Drawing:
         tiles=(*drawing.tiles, *tiles),
         words=(*drawing.words, *words),
         width=max(drawing.width, right),
-        height=bottom,
+        bottom=bottom,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import ceil, sqrt
 
 from graphnn.viz.cell import Links, order_rows, spread_along
+from graphnn.viz.frames import nesting
 from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, read_by, shared_slots
 from graphnn.viz.layout import HEIGHT
 from graphnn.viz.scene import Scene, SceneEdge
@@ -50,6 +51,12 @@ def place(scene: Scene) -> Grid:
             source = grid.slots[edge.source]
             source.has_label = True
             source.room = max(source.room, text_width(edge.label, SMALL_SIZE))
+    around = nesting(scene.groups)
+    for slot, node in zip(grid.slots, scene.nodes, strict=True):
+        if node.group is not None:
+            slot.frames = max(slot.frames, around[node.group])
+        if node.badges:
+            slot.has_ghost = True
     for reader, names in _ghosts(scene, grid).items():
         slot = grid.slots[reader]
         slot.has_ghost = True

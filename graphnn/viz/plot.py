@@ -8,7 +8,16 @@ from typing import Any
 from graphnn.core.errors import RenderError
 from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke
 from graphnn.viz.graphviz_tool import INSTALL_HINT
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, SMALL_SIZE
+from graphnn.viz.style import (
+    BANDS,
+    DETAIL_SIZE,
+    EDGES,
+    INK,
+    LABEL_SIZE,
+    NODES,
+    PALE_INK,
+    SMALL_SIZE,
+)
 
 __all__ = ["plotted"]
 
@@ -29,7 +38,7 @@ def plotted(drawing: Drawing, format: str, dpi: float) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, drawing.width)
-    axes.set_ylim(drawing.height, 0)
+    axes.set_ylim(drawing.bottom, drawing.top)
     axes.set_axis_off()
     _paint(axes, drawing)
     content = io.BytesIO()
@@ -46,10 +55,9 @@ def _paint(axes: Any, drawing: Drawing) -> None:
         box = band.box
         alpha = 0.6 if band.tone == "step" else 1.0
         look: dict[str, Any] = {
-            "linewidth": 0.4,
-            "facecolor": fill,
-            "edgecolor": line,
-            "alpha": alpha,
+            "linewidth": 1.0,
+            "facecolor": (fill, alpha),
+            "edgecolor": (line, 0.35),
         }
         axes.add_patch(Rectangle((box.x, box.y), box.width, box.height, **look))
         _write(axes, box.x + 8, box.y + 14, band.label, DETAIL_SIZE, color=line)
@@ -76,7 +84,8 @@ def _paint(axes: Any, drawing: Drawing) -> None:
 
 def _write(axes: Any, x: float, y: float, text: str, size: float, **look: Any) -> None:
     # parse_math: a dollar sign in a name is a dollar sign.
-    axes.text(x, y, text, fontsize=size, family=FONT, va="baseline", parse_math=False, **look)
+    look = {"color": INK, "va": "baseline", "parse_math": False, **look}
+    axes.text(x, y, text, fontsize=size, family=FONT, **look)
 
 
 def _paint_stroke(axes: Any, stroke: Stroke) -> None:
@@ -89,7 +98,7 @@ def _paint_stroke(axes: Any, stroke: Stroke) -> None:
     style = EDGES[stroke.style]
     dashes = (0, tuple(map(float, style.dashes.split()))) if style.dashes else "solid"
     look: dict[str, Any] = {"color": style.line, "linewidth": style.width, "linestyle": dashes}
-    size = 7 + style.width
+    size = 9 + style.width
     axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=size, **look))
     if stroke.cut_at is not None:
         x, y = stroke.cut_at
@@ -119,27 +128,26 @@ def _paint_pill(axes: Any, pill: Pill) -> None:
 
 
 def _paint_mark(axes: Any, mark: Mark) -> None:
-    from matplotlib.patches import FancyBboxPatch
+    from matplotlib.patches import Circle, FancyBboxPatch
 
     box, style = mark.box, NODES[mark.style]
-    is_round = box.width == box.height
-    radius = box.height / 2 if is_round else min(style.radius, box.height / 2)
-    axes.add_patch(
-        FancyBboxPatch(
-            (box.x, box.y),
-            box.width,
-            box.height,
-            boxstyle=f"round,pad=0,rounding_size={radius}",
-            facecolor=mark.fill or style.fill,
-            edgecolor=style.line,
-            linewidth=2.6 if mark.is_output else 1.2,
-            linestyle="dashed" if mark.is_dashed or mark.style == "elision" else "solid",
+    look: dict[str, Any] = {
+        "facecolor": mark.fill or style.fill,
+        "edgecolor": style.line,
+        "linewidth": 2.6 if mark.is_output else 1.2,
+        "linestyle": "dashed" if mark.is_dashed or mark.style == "elision" else "solid",
+    }
+    if box.width == box.height:
+        axes.add_patch(Circle(box.center, box.width / 2, **look))
+    else:
+        corners = f"round,pad=0,rounding_size={min(style.radius, box.height / 2)}"
+        axes.add_patch(
+            FancyBboxPatch((box.x, box.y), box.width, box.height, boxstyle=corners, **look)
         )
-    )
     x, _ = box.center
-    look = {"ha": "center", "color": mark.ink or "#000000"}
     if mark.label:
         y = box.y + (15 if mark.detail else box.height / 2 + 4)
-        _write(axes, x, y, mark.label, LABEL_SIZE, **look)
+        _write(axes, x, y, mark.label, LABEL_SIZE, ha="center", color=mark.ink or INK)
     if mark.detail:
+        look = {"ha": "center", "color": mark.ink or PALE_INK}
         _write(axes, x, box.y + box.height - 7, mark.detail, DETAIL_SIZE, **look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
+from graphnn.viz.frames import FRAME_PAD, GROUP_NAME, frames
 from graphnn.viz.grid import Grid, Slot
 from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
 from graphnn.viz.place import GHOST_GAP, place
@@ -27,10 +28,10 @@ STEP_GAP = 5.0
 """Points between a time step's frame and the lines beside it."""
 GHOST = 12.0
 """Height of a badge that names a weight."""
+HEAD = GHOST / 2 + 2
+"""Points that badges need above a box."""
 LABEL = 9.0
 """Points below a box for what is saved of it."""
-
-GROUP_NAME = 15.0
 
 
 def grid_layout(scene: Scene) -> Layout:
@@ -64,7 +65,8 @@ def grid_layout(scene: Scene) -> Layout:
             routes.append(
                 _route(ways[wire], here, there, edge.label or edge.lag, boxes[edge.source])
             )
-    bands = (*_bands(scene, grid, columns, rows), *_frames(scene, boxes))
+    heads = [HEAD if slot.has_ghost else 0.0 for slot in grid.slots]
+    bands = (*_bands(scene, grid, columns, rows), *frames(scene, boxes, heads))
     return Layout(
         boxes,
         tuple(routes),
@@ -153,10 +155,12 @@ class _Rows:
         self._chosen, count = tracks_between_rows(level, ends, grid.kinds)
         above, below = [0.0] * grid.first[-1], [0.0] * grid.first[-1]
         for slot in dict.fromkeys(grid.slots):
-            ghost = GHOST / 2 + 2 if slot.has_ghost else 0.0
+            head = HEAD if slot.has_ghost else 0.0
             label = LABEL if slot.has_label else 0.0
-            above[slot.row] = max(above[slot.row], slot.height / 2 + ghost)
-            below[slot.row] = max(below[slot.row], slot.height / 2 + label)
+            over = head + GROUP_NAME * slot.frames
+            under = max(label, FRAME_PAD * slot.frames)
+            above[slot.row] = max(above[slot.row], slot.height / 2 + over)
+            below[slot.row] = max(below[slot.row], slot.height / 2 + under)
         has_lanes = "step" in grid.kinds
         starts = set(grid.first[:-1]) if has_lanes else set()
         self.middle: list[float] = []
@@ -243,29 +247,9 @@ def _ghosts(grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]:
         total = sum(width + GHOST_GAP for _, _, width in names) - GHOST_GAP
         x = box.x - 5 if total < box.width else box.center[0] - total / 2
         for named, text, width in names:
-            ghosts.append(Ghost(Box(x, box.y - GHOST / 2 - 2, width, GHOST), named, reader, text))
+            ghosts.append(Ghost(Box(x, box.y - HEAD, width, GHOST), named, reader, text))
             x += width + GHOST_GAP
     return tuple(ghosts)
-
-
-def _frames(scene: Scene, boxes: Sequence[Box]) -> Iterable[Band]:
-    """The smallest rectangles around the members of each group."""
-    corners: dict[int, tuple[float, float, float, float]] = {}
-    for node, box in zip(scene.nodes, boxes, strict=True):
-        group = node.group
-        while group is not None:
-            x, y, x_end, y_end = corners.get(group, (box.x, box.y, box.x, box.y))
-            corners[group] = (
-                min(x, box.x),
-                min(y, box.y),
-                max(x_end, box.x + box.width),
-                max(y_end, box.y + box.height),
-            )
-            group = scene.groups[group].parent
-    for number in sorted(corners):
-        x, y, x_end, y_end = corners[number]
-        frame = Box(x - 4, y - GROUP_NAME, x_end - x + 8, y_end - y + GROUP_NAME + 4)
-        yield Band(frame, "scope", scene.groups[number].label)
 
 
 def _bands(scene: Scene, grid: Grid, columns: _Columns, rows: _Rows) -> Iterable[Band]:

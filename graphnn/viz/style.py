@@ -13,8 +13,10 @@ __all__ = [
     "DETAIL_SIZE",
     "EDGES",
     "FONTS",
+    "INK",
     "LABEL_SIZE",
     "NODES",
+    "PALE_INK",
     "SMALL_SIZE",
     "SQUARE_BANDS",
     "EdgeStyle",
@@ -31,6 +33,8 @@ DETAIL_SIZE = 9.0
 """Points of most other text."""
 SMALL_SIZE = 7.5
 """Points of labels on edges."""
+INK, PALE_INK = "#222222", "#5f6b76"
+"""Of texts, and of a node's second line."""
 MOST_CHARACTERS = 36
 """Of a text in a box; what is longer is shortened in the middle."""
 

@@ -6,7 +6,9 @@ One file without references to anything outside it. Tooltips are ``<title>`` ele
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from xml.sax.saxutils import escape
+from functools import lru_cache
+from html import escape
+from itertools import chain
 
 from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke, Tile, Words
 from graphnn.viz.layout import Band, Route
@@ -15,8 +17,10 @@ from graphnn.viz.style import (
     DETAIL_SIZE,
     EDGES,
     FONTS,
+    INK,
     LABEL_SIZE,
     NODES,
+    PALE_INK,
     SMALL_SIZE,
     SQUARE_BANDS,
 )
@@ -32,14 +36,14 @@ Point = tuple[float, float]
 def svg_text(drawing: Drawing) -> str:
     """The drawing as the text of an SVG file."""
     used = {stroke.style for stroke in drawing.strokes}
-    width, height = _number(drawing.width), _number(drawing.height)
+    width, height, top = f"{drawing.width:.1f}", f"{drawing.height:.1f}", f"{drawing.top:.1f}"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img">',
-        f"<title>{_escaped(drawing.title)}</title>",
+        f'viewBox="0 {top} {width} {height}" role="img">',
+        f"<title>{escape(drawing.title)}</title>",
         f"<style>{_style_sheet()}</style>",
         f"<defs>{''.join(_arrow_head(name) for name in EDGES if name in used)}</defs>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<rect y="{top}" width="{width}" height="{height}" fill="#ffffff"/>',
         "<g>",
         *map(_band, drawing.bands),
         *map(_tile, drawing.tiles),
@@ -60,12 +64,12 @@ def svg_text(drawing: Drawing) -> str:
 
 def _style_sheet() -> str:
     rules = [
-        f"text{{font-family:{FONTS};font-size:{DETAIL_SIZE:g}px;fill:#222222}}",
+        f"text{{font-family:{FONTS};font-size:{DETAIL_SIZE:g}px;fill:{INK}}}",
         f".b{{font-size:{LABEL_SIZE:g}px}}",
         ".m{text-anchor:middle}",
         f".h{{font-size:{SMALL_SIZE:g}px;paint-order:stroke;stroke:#ffffff;stroke-width:3px}}",
         f".s{{font-size:{SMALL_SIZE:g}px}}",
-        ".d{fill:#5f6b76}",
+        f".d{{fill:{PALE_INK}}}",
         "path{fill:none}",
     ]
     for name, node in NODES.items():
@@ -95,24 +99,24 @@ def _band(band: Band) -> str:
     opacity = ' fill-opacity="0.6"' if band.tone == "step" else ""
     radius = 1 if band.tone in SQUARE_BANDS else 8
     return (
-        f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
-        f'height="{_number(box.height)}" rx="{radius}" fill="{fill}"{opacity} stroke="{line}" '
+        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
+        f'height="{box.height:.1f}" rx="{radius}" fill="{fill}"{opacity} stroke="{line}" '
         'stroke-opacity="0.35"/>'
     )
 
 
 def _band_label(band: Band) -> str:
     fill, line = BANDS[band.tone]
-    x, y = _number(band.box.x + 8), _number(band.box.y + 14)
+    x, y = f"{band.box.x + 8:.1f}", f"{band.box.y + 14:.1f}"
     style = f"fill:{line};paint-order:stroke;stroke:{fill};stroke-width:3px"
-    return f'<text x="{x}" y="{y}" style="{style}">{_escaped(band.label)}</text>'
+    return f'<text x="{x}" y="{y}" style="{style}">{escape(band.label)}</text>'
 
 
 def _tile(tile: Tile) -> str:
     box = tile.box
     return (
-        f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
-        f'height="{_number(box.height)}" fill="{tile.fill}"/>'
+        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
+        f'height="{box.height:.1f}" fill="{tile.fill}"/>'
     )
 
 
@@ -124,24 +128,38 @@ def _path(route: Route) -> str:
     """The ``d`` of a path; corners of straight lines are rounded."""
     points = route.points
     if route.is_curve:
-        start, *rest = points
-        return f"M{_pair(start)}C{' '.join(map(_pair, rest))}"
-    text = [f"M{_pair(points[0])}"]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        near, far = _toward(corner, before), _toward(corner, after)
-        text.append(f"L{_pair(near)}Q{_pair(corner)} {_pair(far)}")
-    text.append(f"L{_pair(points[-1])}")
-    return "".join(text)
+        return _curve_form(len(points)) % tuple(chain.from_iterable(points))
+    numbers = [*points[0]]
+    for number in range(1, len(points) - 1):
+        corner = points[number]
+        numbers += _toward(corner, points[number - 1])
+        numbers += corner
+        numbers += _toward(corner, points[number + 1])
+    numbers += points[-1]
+    return _line_form(len(points) - 2) % tuple(numbers)
+
+
+@lru_cache
+def _curve_form(points: int) -> str:
+    """The text that takes the points of a curve; tenths of a point are enough."""
+    return "M%.1f %.1fC" + " ".join(["%.1f %.1f"] * (points - 1))
+
+
+@lru_cache
+def _line_form(corners: int) -> str:
+    """The text that takes the points of a line with rounded corners."""
+    return "M%.1f %.1f" + "L%.1f %.1fQ%.1f %.1f %.1f %.1f" * corners + "L%.1f %.1f"
 
 
 def _toward(corner: Point, other: Point) -> Point:
     """A point near a corner, on the way to the next one, at most half way."""
-    dx, dy = other[0] - corner[0], other[1] - corner[1]
+    x, y = corner
+    dx, dy = other[0] - x, other[1] - y
     length = abs(dx) + abs(dy)
     if length == 0:
         return corner
     part = CORNER / length if length > 2 * CORNER else 0.5
-    return corner[0] + dx * part, corner[1] + dy * part
+    return x + dx * part, y + dy * part
 
 
 def _mark(number: int, mark: Mark) -> str:
@@ -149,26 +167,22 @@ def _mark(number: int, mark: Mark) -> str:
     radius = box.height / 2 if box.width == box.height else min(style.radius, box.height / 2)
     width = "2.6" if mark.is_output else "1.2"
     dashes = ' stroke-dasharray="4,2.5"' if mark.is_dashed or mark.style == "elision" else ""
-    x = _number(box.x + box.width / 2)
+    x = f"{box.x + box.width / 2:.1f}"
     parts = [f'<g id="n{number}" class="n-{mark.style}">']
     if mark.tooltip:
-        parts.append(f"<title>{_escaped(mark.tooltip)}</title>")
+        parts.append(f"<title>{escape(mark.tooltip)}</title>")
     parts.append(
-        f'<rect x="{_number(box.x)}" y="{_number(box.y)}" width="{_number(box.width)}" '
-        f'height="{_number(box.height)}" rx="{_number(radius)}" stroke-width="{width}"'
+        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
+        f'height="{box.height:.1f}" rx="{radius:.1f}" stroke-width="{width}"'
         f"{dashes}{_styled(mark.fill)}/>"
     )
     ink = _styled(mark.ink)
     if mark.label:
         y = box.y + (15 if mark.detail else box.height / 2 + 4)
-        parts.append(
-            f'<text class="b m" x="{x}" y="{_number(y)}"{ink}>{_escaped(mark.label)}</text>'
-        )
+        parts.append(f'<text class="b m" x="{x}" y="{y:.1f}"{ink}>{escape(mark.label)}</text>')
     if mark.detail:
         y = box.y + box.height - 7
-        parts.append(
-            f'<text class="m d" x="{x}" y="{_number(y)}"{ink}>{_escaped(mark.detail)}</text>'
-        )
+        parts.append(f'<text class="m d" x="{x}" y="{y:.1f}"{ink}>{escape(mark.detail)}</text>')
     parts.append("</g>")
     return "".join(parts)
 
@@ -180,11 +194,11 @@ def _styled(color: str) -> str:
 
 def _pill(pill: Pill) -> str:
     box = pill.box
-    x, y = _number(box.x + box.width / 2), _number(box.y + box.height / 2 + 2.7)
+    x, y = box.center
     return (
-        f'<g class="n-{pill.style}"><rect x="{_number(box.x)}" y="{_number(box.y)}" '
-        f'width="{_number(box.width)}" height="{_number(box.height)}" rx="4" stroke-width="0.8"/>'
-        f'<text class="m s" x="{x}" y="{y}">{_escaped(pill.text)}</text></g>'
+        f'<g class="n-{pill.style}"><rect x="{box.x:.1f}" y="{box.y:.1f}" '
+        f'width="{box.width:.1f}" height="{box.height:.1f}" rx="4" stroke-width="0.8"/>'
+        f'<text class="m s" x="{x:.1f}" y="{y + 2.7:.1f}">{escape(pill.text)}</text></g>'
     )
 
 
@@ -193,7 +207,7 @@ def _cuts(strokes: Iterable[Stroke]) -> Iterable[str]:
     for stroke in strokes:
         if stroke.cut_at is not None:
             x, y = stroke.cut_at
-            at = f"{_number(x)} {_number(y)}"
+            at = f"{x:.1f} {y:.1f}"
             color = EDGES[stroke.style].line
             yield (
                 f'<g transform="translate({at})"><path d="M0 -5V5" stroke="#ffffff" '
@@ -205,29 +219,13 @@ def _cuts(strokes: Iterable[Stroke]) -> Iterable[str]:
 def _labels(strokes: Sequence[Stroke]) -> Iterable[str]:
     for stroke in strokes:
         if stroke.label and stroke.route.label_at is not None:
-            x, y = _number(stroke.route.label_at[0]), _number(stroke.route.label_at[1] + 2.5)
+            x, y = stroke.route.label_at
             yield (
-                f'<text class="m h" x="{x}" y="{y}" style="fill:{EDGES[stroke.style].line}">'
-                f"{_escaped(stroke.label)}</text>"
+                f'<text class="m h" x="{x:.1f}" y="{y + 2.5:.1f}" '
+                f'style="fill:{EDGES[stroke.style].line}">{escape(stroke.label)}</text>'
             )
 
 
 def _words(words: Words) -> str:
     style = ' class="b"' if words.size == LABEL_SIZE else ""
-    return (
-        f'<text{style} x="{_number(words.x)}" y="{_number(words.y)}">{_escaped(words.text)}</text>'
-    )
-
-
-def _pair(point: Point) -> str:
-    return f"{point[0]:.1f} {point[1]:.1f}"
-
-
-def _number(value: float) -> str:
-    """Tenths of a point are enough."""
-    text = f"{value:.1f}"
-    return text[:-2] if text.endswith(".0") else text
-
-
-def _escaped(text: str) -> str:
-    return escape(text, {'"': "&quot;"})
+    return f'<text{style} x="{words.x:.1f}" y="{words.y:.1f}">{escape(words.text)}</text>'
