@@ -1,6 +1,11 @@
 """The order of mini-batches, and going on inside of an epoch."""
 
+import gc
 import json
+import subprocess
+import sys
+import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -8,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphnn as gn
-from graphnn.core.errors import ArgumentError, CheckpointError
+from graphnn.core.errors import ArgumentError, CheckpointError, ShapeError
 
 Y = np.arange(10)
 
@@ -140,3 +145,306 @@ def test_a_state_that_does_not_fit_changes_nothing(change, words):
 def test_an_empty_state_names_all_that_is_missing():
     with pytest.raises(CheckpointError, match=r"seed.*epoch.*position.*order.*samples"):
         made().load_state_dict({})
+
+
+# ----------------------------------------------------------------------------------- in a thread
+
+
+def test_batches_that_are_made_ahead_are_the_same_ones():
+    plain, ahead = made(), made(prefetch=3)
+    assert flat(ahead, 3) == flat(plain, 3)
+    assert threads() == 0
+    state = [ahead.state_dict() for _ in ahead][1]
+    assert state["position"] == 2  # those that were made ahead do not count
+    resumed = made(prefetch=2)
+    resumed.load_state_dict(state)
+    plain.epoch = 3
+    assert flat(resumed, 2) == flat(plain, 2)[2:]
+
+
+def threads():
+    return sum(each.name.startswith("graphnn-prefetch") for each in threading.enumerate())
+
+
+def test_no_more_is_made_ahead_than_was_asked_for():
+    taken, more = [], threading.Semaphore(0)
+
+    def source():
+        for number in range(10):
+            taken.append(number)
+            more.release()
+            yield number
+
+    with closing(gn.data.prefetch(source(), depth=3)) as batches:
+        assert next(batches) == 0
+        for _ in range(4):
+            more.acquire()  # until the thread has made all that it may
+        assert not more.acquire(timeout=0.05)
+        assert taken == [0, 1, 2, 3]
+    assert threads() == 0
+
+
+def test_it_is_another_thread_that_makes_them():
+    def source():
+        yield threading.current_thread()
+
+    (maker,) = gn.data.prefetch(source())
+    assert maker is not threading.current_thread()
+
+
+def test_an_error_comes_through_where_its_batch_would_have_come():
+    def source():
+        yield 1
+        yield 2
+        raise OSError("disk")
+
+    given = []
+    with pytest.raises(OSError, match="disk") as caught:
+        given.extend(gn.data.prefetch(source(), depth=5))
+    assert given == [1, 2]
+    assert "source" in [entry.name for entry in caught.traceback]
+    assert threads() == 0
+
+
+@pytest.mark.parametrize("leave", ["break", "error", "forgotten"])
+def test_an_iteration_that_is_left_ends_its_thread(leave):
+    closed = threading.Event()
+
+    def source():
+        try:
+            yield from range(1000)
+        finally:
+            closed.set()
+
+    def train():
+        for number in gn.data.prefetch(source()):
+            if leave == "break":
+                break
+            if leave == "error":
+                raise ZeroDivisionError
+            return number  # and the iteration is forgotten
+        return None
+
+    if leave == "error":
+        with pytest.raises(ZeroDivisionError):
+            train()
+    else:
+        train()
+    gc.collect()
+    assert threads() == 0
+    assert closed.wait(5)
+
+
+def test_left_batches_can_be_gone_on_with():
+    ahead, plain = made(prefetch=2), made()
+    iteration = iter(ahead)
+    first = [next(iteration)[0].tolist()]
+    iteration.close()
+    ahead.load_state_dict(ahead.state_dict())
+    assert first + flat(ahead) == flat(plain)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import graphnn as gn
+
+taken = threading.Event()
+
+def slow():
+    yield 1
+    taken.wait()
+    os.kill(os.getpid(), signal.SIGINT)  # while the main thread waits
+    time.sleep(0.2)
+    yield 2
+
+try:
+    for batch in gn.data.prefetch(slow()):
+        print("batch", batch)
+        taken.set()
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count())
+kept = gn.data.prefetch(iter(range(100)))  # not closed when the process ends
+print(next(kept))
+"""
+
+
+def test_ctrl_c_ends_the_thread_and_the_process_ends():
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", INTERRUPTED], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split("\n") == ["batch 1", "interrupted 1", "0", ""]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("depth", [0, -1, 1.5, True])
+def test_a_depth_that_is_none_is_refused(depth):
+    with pytest.raises(ArgumentError, match="depth must be a positive integer"):
+        gn.data.prefetch([1], depth)
+    if depth != 0:
+        with pytest.raises(ArgumentError, match="prefetch must be a positive integer"):
+            made(prefetch=depth)
+
+
+# ---------------------------------------------------------------------------- sequences by length
+
+
+def ragged(lengths, features=()):
+    """Sequences whose elements tell the sequence and the step."""
+    return [
+        np.broadcast_to(
+            100 * (number + 1) + np.arange(length).reshape(-1, *[1] * len(features)),
+            (length, *features),
+        )
+        for number, length in enumerate(lengths)
+    ]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=25),
+    size=st.integers(1, 5),
+    buckets=st.integers(1, 6),
+    shuffle=st.booleans(),
+    batch_first=st.booleans(),
+    seed=st.integers(0, 3),
+)
+def test_every_sequence_comes_once_and_padded(lengths, size, buckets, shuffle, batch_first, seed):
+    sequences, labels = ragged(lengths, (2,)), np.arange(len(lengths))
+    batches = gn.data.SequenceBatches(
+        sequences,
+        labels,
+        batch_size=min(size, len(lengths)),
+        buckets=buckets,
+        shuffle=shuffle,
+        batch_first=batch_first,
+        seed=seed,
+    )
+    seen = []
+    epoch = list(batches)
+    assert len(epoch) == len(batches)
+    for x, batch_lengths, chosen in epoch:
+        rows = x if batch_first else x.swapaxes(0, 1)
+        assert rows.shape[1] in batches.steps
+        assert rows.shape[1] >= batch_lengths.max()
+        for row, length, number in zip(rows, batch_lengths, chosen, strict=True):
+            np.testing.assert_array_equal(row[:length], sequences[number])
+            assert not row[length:].any()
+        seen += chosen.tolist()
+    assert sorted(seen) == list(range(len(lengths)))
+    assert len(batches.steps) <= buckets
+    # A sequence is in the first bucket that it fits into.
+    assert all(
+        x.shape[1 if batch_first else 0] == min(s for s in batches.steps if s >= longest)
+        for x, batch_lengths, _ in epoch
+        for longest in batch_lengths
+    )
+
+
+def test_buckets_hold_about_as_many_sequences():
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 101))
+    batches = gn.data.SequenceBatches(ragged(lengths), batch_size=10, buckets=4)
+    assert batches.steps == (25, 50, 75, 100)
+    assert [x.shape for x, _ in batches] == [
+        (steps, size) for steps in batches.steps for size in (10, 10, 5)
+    ]
+
+
+def test_steps_of_buckets_can_be_given():
+    batches = gn.data.SequenceBatches(ragged([1, 8, 9, 3]), batch_size=2, buckets=[4, 8, 16])
+    assert [(x.shape, lengths.tolist()) for x, lengths in batches] == [
+        ((4, 2), [1, 3]),
+        ((8, 1), [8]),
+        ((16, 1), [9]),
+    ]
+
+
+def test_sequences_of_other_lengths_go_along():
+    sources, targets = ragged([3, 1, 2, 5]), ragged([1, 6, 2, 4])
+    batches = gn.data.SequenceBatches(
+        sources, targets, [7, 8, 9, 10], batch_size=2, buckets=2, batch_first=True
+    )
+    (x, m, y, n, label), (*_, y_2, n_2, label_2) = batches
+    assert (m.tolist(), n.tolist(), label.tolist()) == ([1, 2], [6, 2], [8, 9])
+    assert x.tolist() == [[200, 0], [300, 301]]
+    assert y.shape == (2, 6)
+    np.testing.assert_array_equal(y[0], targets[1])
+    assert (y_2.shape, n_2.tolist(), label_2.tolist()) == ((2, 4), [1, 4], [7, 10])
+
+
+def test_shuffled_sequences_change_batches_and_their_order():
+    batches = gn.data.SequenceBatches(
+        ragged(range(1, 41)), np.arange(40), batch_size=5, buckets=2, shuffle=True
+    )
+    first, second = ([chosen.tolist() for *_, chosen in batches] for _ in range(2))
+    assert first != second
+    assert {frozenset(each) for each in first} != {frozenset(each) for each in second}
+    short = [each[0] < 20 for each in first]
+    assert short not in (sorted(short), sorted(short, reverse=True))
+    assert all(len({number < 20 for number in each}) == 1 for each in first)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_sequences_are_resumed_to_the_same_bits(drop_last):
+    def new(seed):
+        return gn.data.SequenceBatches(
+            ragged([*range(1, 15)] * 2),
+            batch_size=4,
+            buckets=3,
+            shuffle=True,
+            drop_last=drop_last,
+            seed=seed,
+        )
+
+    def told(batches):
+        return [(x.tolist(), lengths.tolist()) for x, lengths in batches]
+
+    whole, undisturbed = new(5), []
+    for _ in range(2):
+        undisturbed += told(whole)
+    before = new(5)
+    states = [json.loads(json.dumps(before.state_dict())) for _ in before]
+    for done, state in enumerate(states, start=1):
+        resumed = new(0)
+        resumed.load_state_dict(state)
+        assert told(resumed) + told(resumed) == undisturbed[done:]
+    other = gn.data.SequenceBatches(
+        ragged([*range(1, 15)] * 2), batch_size=4, buckets=2, shuffle=True, drop_last=drop_last
+    )
+    with pytest.raises(CheckpointError, match=r"steps was \[5, 10, 14\], here \[7, 14\]"):
+        other.load_state_dict(states[0])
+
+
+def test_other_lengths_in_the_same_buckets_are_recognised():
+    def new(lengths):
+        return gn.data.SequenceBatches(ragged(lengths), batch_size=1, buckets=[2, 4], shuffle=True)
+
+    state = new([1, 3, 4]).state_dict()
+    with pytest.raises(CheckpointError, match="or the lengths differ"):
+        new([3, 1, 2]).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error", "words"),
+    [
+        ((), {}, ShapeError, "a list of sequences is needed first"),
+        ((Y,), {}, ShapeError, "a list of sequences is needed first"),
+        (([1, 2],), {}, ShapeError, "a list of sequences is needed first"),
+        (([],), {}, ShapeError, "data set is empty"),
+        (([[1], [[2]]],), {}, ShapeError, "do not agree"),
+        (([[1], [2]], [0]), {}, ShapeError, "differ in length: 2, 1"),
+        (([[1], [2]],), {"batch_size": 3}, ArgumentError, "3 is larger than the data, 2"),
+        (([[1], [2]],), {"buckets": 0}, ArgumentError, "buckets must be a positive integer"),
+        (([[1], [2]],), {"buckets": [0]}, ArgumentError, "steps must be a positive integer"),
+        (([[1], [2]],), {"buckets": []}, ArgumentError, "must ascend"),
+        (([[1], [2]],), {"buckets": [3, 2]}, ArgumentError, "must ascend"),
+        (([[1], [2, 3]],), {"buckets": [1]}, ShapeError, "of 2 steps is longer than the last"),
+        (
+            ([[1], [2], [3, 4]],),
+            {"batch_size": 2, "buckets": [1, 2], "drop_last": True},
+            ArgumentError,
+            "only 1 sequences are in the bucket of up to 2 steps",
+        ),
+    ],
+)
+def test_sequence_batches_refuse(data, options, error, words):
+    with pytest.raises(error, match=words):
+        gn.data.SequenceBatches(*data, **{"batch_size": 1} | options)

@@ -2,6 +2,8 @@
 
 from graphnn.data.batches import *
 from graphnn.data.datasets import *
+from graphnn.data.prefetch import *
 from graphnn.data.preparation import *
+from graphnn.data.sequence_batches import *
 from graphnn.data.text import *
 from graphnn.data.ts_format import *

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from graphnn.core.arguments import require_positive
 from graphnn.core.arrays import as_array
 from graphnn.core.errors import ArgumentError, CheckpointError, ShapeError
 from graphnn.core.op import Array
+from graphnn.data.prefetch import prefetch
 
 __all__ = ["Batches"]
+
+Parts = tuple[Array, ...]
 
 
 class Batches:
@@ -35,6 +39,9 @@ class Batches:
         The order is a function of seed and epoch, whatever ran before.
     drop_last : bool, default False
         Leave out a last batch that is smaller.
+    prefetch : int, default 0
+        How many batches a thread makes ahead, as :func:`graphnn.data.prefetch` does: the same
+        ones, in the same order.
 
     Attributes
     ----------
@@ -67,6 +74,7 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        prefetch: int = 0,
     ) -> None:
         what = type(self).__name__
         self.arrays = same_length(what, arrays)
@@ -80,11 +88,16 @@ class Batches:
                 f"{self.samples} samples",
                 hint=f"batch_size={self.samples} makes one batch of all",
             )
+        if prefetch != 0:
+            require_positive(what, prefetch=prefetch)
         self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
         self.seed = int(seed)
         self.drop_last = bool(drop_last)
+        self.prefetch = prefetch
         self._checked: tuple[int, int, int] = (0, -1, 0)  # seed, epoch, checksum
+        self._goes_on: bool  # whether the next iteration starts at the position
+        self._position: int
         self._move(0, 0)
 
     @property
@@ -107,18 +120,19 @@ class Batches:
         """Number of batches of an epoch."""
         return self._count(self.samples)
 
-    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+    def __iter__(self) -> Iterator[Parts]:
         if self._position and not self._goes_on:
             self._epoch += 1
             self._position = 0
         epoch, plan = self._epoch, self._plan(self.seed, self._epoch)
         newest = self._newest = object()
         self._goes_on = False
-        for position in range(self._position, len(plan)):
-            batch = self._take(plan[position])
-            if self._newest is newest:
-                self._position = position + 1
-            yield batch
+        made: Generator[Parts, None, None] = (self._take(each) for each in plan[self._position :])
+        with closing(prefetch(made, self.prefetch) if self.prefetch else made) as batches:
+            for position, batch in enumerate(batches, start=self._position + 1):
+                if self._newest is newest:
+                    self._position = position
+                yield batch
         if self._newest is newest:
             self._move(epoch + 1, 0)
 
@@ -193,15 +207,16 @@ class Batches:
         self._goes_on = True
 
     def _move(self, epoch: int, position: int) -> None:
-        self._epoch, self._position = int(epoch), position
-        self._goes_on = False  # whether the next iteration starts at this position
+        self._epoch = int(epoch)
+        self._position = position
+        self._goes_on = False
         self._newest = object()  # the newest iteration: it alone moves this
 
     def _plan(self, seed: int, epoch: int) -> list[Array]:
         """The positions of the samples of each batch."""
         if not self.shuffle:
             return self._cut(np.arange(self.samples))
-        return self._cut(_generator(seed, epoch).permutation(self.samples))
+        return self._cut(shuffling(seed, epoch).permutation(self.samples))
 
     def _cut(self, order: Array) -> list[Array]:
         size = self.batch_size
@@ -214,7 +229,7 @@ class Batches:
         whole, rest = divmod(samples, self.batch_size)
         return whole + (1 if rest and not self.drop_last else 0)
 
-    def _take(self, chosen: Array) -> tuple[Array, ...]:
+    def _take(self, chosen: Array) -> Parts:
         return tuple(array[chosen] for array in self.arrays)
 
     def _made_of(self) -> dict[str, Any]:
@@ -234,11 +249,12 @@ class Batches:
         return f"<{type(self).__name__} {what}>"
 
 
-def _generator(seed: int, *counters: int) -> np.random.Generator:
-    return np.random.default_rng([seed % 2**64, *counters])
+def shuffling(seed: int, epoch: int) -> np.random.Generator:
+    """What shuffles one epoch; a seed may be any integer."""
+    return np.random.default_rng([seed % 2**64, epoch])
 
 
-def same_length(what: str, arrays: Any) -> tuple[Array, ...]:
+def same_length(what: str, arrays: Any) -> Parts:
     """Arrays whose first axes agree.
 
     Raises

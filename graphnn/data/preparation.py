@@ -203,17 +203,7 @@ def pad_sequences(
     >>> gn.data.pad_sequences([[1, 2, 3], [4]], batch_first=True)[0].tolist()
     [[1, 2, 3], [4, 0, 0]]
     """
-    listed = [as_array(each) for each in sequences]
-    if not listed or any(each.ndim == 0 for each in listed):
-        raise ShapeError("pad_sequences: arrays with an axis of time are needed")
-    # A list without elements says nothing of its dtype.
-    telling = [each for each in listed if each.size] or listed[:1]
-    empty = np.zeros((0, *telling[0].shape[1:]), telling[0].dtype)
-    listed = [empty if each.shape == (0,) else each for each in listed]
-    kinds = dict.fromkeys((each.shape[1:], each.dtype.name) for each in listed)
-    if len(kinds) != 1:
-        told = " and ".join(f"(time, {', '.join(map(str, s))}) {d}" for s, d in list(kinds)[:2])
-        raise ShapeError(f"pad_sequences: the sequences do not agree: {told}")
+    listed = alike("pad_sequences", sequences)
     lengths = np.array([len(each) for each in listed])
     steps = int(lengths.max()) if length is None else length
     if lengths.max() > steps:
@@ -224,3 +214,24 @@ def pad_sequences(
     for row, each in zip(padded, listed, strict=True):
         row[: len(each)] = each
     return padded if batch_first else np.ascontiguousarray(padded.swapaxes(0, 1)), lengths
+
+
+def alike(what: str, sequences: Sequence[Any]) -> list[Array]:
+    """Sequences as arrays that agree in all but the time.
+
+    Raises
+    ------
+    ShapeError
+    """
+    listed = [as_array(each) for each in sequences]
+    if not listed or any(each.ndim == 0 for each in listed):
+        raise ShapeError(f"{what}: arrays with an axis of time are needed")
+    # A list without elements says nothing of its dtype.
+    telling = [each for each in listed if each.size] or listed[:1]
+    empty = np.zeros((0, *telling[0].shape[1:]), telling[0].dtype)
+    listed = [empty if each.shape == (0,) else each for each in listed]
+    kinds = dict.fromkeys((each.shape[1:], each.dtype.name) for each in listed)
+    if len(kinds) != 1:
+        told = " and ".join(f"(time, {', '.join(map(str, s))}) {d}" for s, d in list(kinds)[:2])
+        raise ShapeError(f"{what}: the sequences do not agree: {told}")
+    return listed
