@@ -9,7 +9,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphnn as gn
@@ -29,6 +29,7 @@ def flat(batches, epochs=1):
 # --------------------------------------------------------------------------- going on in an epoch
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @given(
     samples=st.integers(1, 30),
     size=st.integers(1, 30),
@@ -299,6 +300,7 @@ def ragged(lengths, features=()):
     ]
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @given(
     lengths=st.lists(st.integers(0, 12), min_size=1, max_size=25),
     size=st.integers(1, 5),

@@ -13,7 +13,7 @@ from graphnn.core.arguments import require_positive
 from graphnn.core.arrays import as_array
 from graphnn.core.errors import ArgumentError, CheckpointError, ShapeError
 from graphnn.core.op import Array
-from graphnn.data.prefetch import prefetch
+from graphnn.data.prefetching import prefetch
 
 __all__ = ["Batches"]
 

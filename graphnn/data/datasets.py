@@ -15,7 +15,7 @@ import numpy as np
 
 from graphnn.core.errors import MissingPackageError, ShapeError
 from graphnn.core.op import Array
-from graphnn.data.preparation import pad_sequences
+from graphnn.data.sequences import pad_sequences
 from graphnn.data.ts_format import read_ts
 
 __all__ = ["load_cmudict", "load_digits", "load_japanese_vowels", "load_sunspots"]

@@ -11,7 +11,7 @@ from graphnn.core.arguments import require_positive
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.op import Array
 from graphnn.data.batches import Batches, Parts, shuffling
-from graphnn.data.preparation import alike, pad_sequences
+from graphnn.data.sequences import alike, pad_sequences
 
 __all__ = ["SequenceBatches"]
 

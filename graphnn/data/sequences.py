@@ -1,128 +1,18 @@
-"""From raw arrays to what a network is trained on: splits, scales and windows."""
+"""From series and sequences to arrays: windows and padding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from graphnn.core.arguments import require_positive
 from graphnn.core.arrays import as_array
-from graphnn.core.errors import ArgumentError, ShapeError
+from graphnn.core.errors import ShapeError
 from graphnn.core.op import Array
-from graphnn.data.batches import same_length
 
-__all__ = ["Standardizer", "pad_sequences", "split", "split_in_time", "windows"]
-
-Parts = tuple[Array, ...]
-
-
-def split(*arrays: Any, test: float = 0.2, seed: int = 0) -> tuple[Parts, Parts]:
-    """Divide samples at random into a training and a test part.
-
-    Parameters
-    ----------
-    *arrays : array_like
-        Of equal length along the first axis.
-    test : float, default 0.2
-        Fraction of the samples that go to the test part.
-    seed : int, default 0
-        The same seed gives the same parts.
-
-    Returns
-    -------
-    (tuple of array, tuple of array)
-        Training and test part of every array.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import graphnn as gn
-    >>> (x_train,), (x_test,) = gn.data.split(np.arange(10), test=0.3)
-    >>> len(x_train), len(x_test)
-    (7, 3)
-    """
-    listed, tests = _parts("split", arrays, test)
-    order = np.random.default_rng(seed % 2**64).permutation(len(listed[0]))
-    cut = len(order) - tests
-    return tuple(a[order[:cut]] for a in listed), tuple(a[order[cut:]] for a in listed)
-
-
-def split_in_time(*arrays: Any, test: float = 0.2) -> tuple[Parts, Parts]:
-    """Divide a series: the test part is what comes last, so that no future is known in training.
-
-    Parameters and results are those of :func:`split`.
-    """
-    listed, tests = _parts("split_in_time", arrays, test)
-    cut = len(listed[0]) - tests
-    return tuple(a[:cut] for a in listed), tuple(a[cut:] for a in listed)
-
-
-def _parts(what: str, arrays: Any, test: float) -> tuple[Parts, int]:
-    """The arrays, and the size of the test part."""
-    if not 0 < test < 1:
-        raise ArgumentError(f"{what}: the test part must be between 0 and 1, not {test!r}")
-    listed = same_length(what, arrays)
-    samples = len(listed[0])
-    tests = round(samples * test)
-    if not 0 < tests < samples:
-        raise ArgumentError(f"{what}: a test part of {test} of {samples} samples leaves one empty")
-    return listed, tests
-
-
-class Standardizer:
-    """Shifts and scales features to mean 0 and standard deviation 1.
-
-    It is fitted to the training part alone and then applied to both: what is known of the test
-    part must not leak into training. Features that are constant are only shifted.
-
-    Attributes
-    ----------
-    mean, std : numpy.ndarray
-        Of every feature.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import graphnn as gn
-    >>> x = np.array([[1.0], [3.0]])
-    >>> scale = gn.data.Standardizer().fit(x)
-    >>> scale.transform(x).tolist(), scale.inverse_transform([[0.0]]).tolist()
-    ([[-1.0], [1.0]], [[2.0]])
-    """
-
-    mean: Array
-    std: Array
-
-    def fit(self, x: Any) -> Self:
-        """Take mean and standard deviation over the first axis, in float64."""
-        array = as_array(x)
-        if array.ndim == 0 or len(array) == 0:
-            raise ShapeError("Standardizer: there are no samples to fit to")
-        self.mean = array.mean(axis=0, dtype=np.float64)
-        std = array.std(axis=0, dtype=np.float64)
-        self.std = np.where(std == 0, 1.0, std)
-        return self
-
-    def transform(self, x: Any) -> Array:
-        """Standardise; floats keep their dtype, integers become float64."""
-        array = self._fitted(x)
-        return ((array - self.mean) / self.std).astype(_float(array), copy=False)
-
-    def inverse_transform(self, x: Any) -> Array:
-        """Undo :meth:`transform`."""
-        array = self._fitted(x)
-        return (array * self.std + self.mean).astype(_float(array), copy=False)
-
-    def _fitted(self, x: Any) -> Array:
-        if not hasattr(self, "mean"):
-            raise ArgumentError("Standardizer: it is not fitted yet", hint="call fit(x) first")
-        return as_array(x)
-
-
-def _float(array: Array) -> Any:
-    return array.dtype if array.dtype.kind == "f" else np.float64
+__all__ = ["pad_sequences", "windows"]
 
 
 def windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:

@@ -47,9 +47,8 @@ def prefetch(batches: Iterable[Batch], depth: int = 2) -> Generator[Batch, None,
     >>> def read():
     ...     for number in range(4):  # files, say
     ...         yield [number, number]
-    >>> for batch in gn.data.prefetch(read()):
-    ...     print(batch, end=" ")
-    [0, 0] [1, 1] [2, 2] [3, 3]
+    >>> list(gn.data.prefetch(read()))
+    [[0, 0], [1, 1], [2, 2], [3, 3]]
     """
     require_positive("prefetch", depth=depth)
     return _prefetched(iter(batches), depth)
