@@ -10,7 +10,7 @@ import pytest
 import graphnn as gn
 from graphnn.core.errors import MissingPackageError, ShapeError
 
-# ------------------------------------------------------------------------------ features and targets
+# --------------------------------------------------------------------------- features and targets
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def load_italy_power_demand() -> tuple[Series, Series]:
     -------
     (x, labels), (x, labels)
         The training and the test part, as their authors divided them: days of float32 of shape
-        (67, 24, 1) and (1029, 24, 1), and labels of int64: 0 October to March, 1 April to September.
+        (67, 24, 1) and (1029, 24, 1), and labels of int64, 0 and 1: they tell October to March from
+        April to September.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def _series(
 
 
 def _part(name: str, part: str, classes: tuple[str, ...], shape: tuple[int, ...]) -> Sequences:
-    """Series of shape (samples, time, channels), their lengths, and the numbers of their classes."""
+    """Series of shape (samples, time, channels), their lengths, and their classes as numbers."""
     path = package_file("aeon", f"datasets/data/{name}/{name}_{part}.ts", f"the {name} data", _HINT)
     sequences, labels = read_ts(path)
     x, lengths = pad_sequences(sequences, max(shape[1], *map(len, sequences)), batch_first=True)
