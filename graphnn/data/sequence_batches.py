@@ -15,6 +15,8 @@ from graphnn.data.sequences import alike, pad_sequences
 
 __all__ = ["SequenceBatches"]
 
+_CANDIDATES = 512  # lengths at which buckets may end, at most
+
 
 class SequenceBatches(Batches):
     """Sequences cut into mini-batches of similar length, padded with zeros.
@@ -32,7 +34,8 @@ class SequenceBatches(Batches):
     batch_size : int
         The last batch of a bucket may be smaller.
     buckets : int or sequence of int, default 8
-        How many buckets of about as many sequences; or the steps to pad to in each, ascending.
+        How many buckets at most, each of a batch or more, chosen for the least padding; or the
+        steps to pad to in each, ascending.
     batch_first : bool, default False
         Padded arrays are (samples, time, ...); else they are (time, samples, ...).
     shuffle : bool, default False
@@ -104,7 +107,7 @@ class SequenceBatches(Batches):
         )
         self.batch_first = batch_first
         lengths = self.arrays[0]
-        self.steps = _steps(what, lengths, buckets)
+        self.steps = _steps(what, lengths, buckets, self.batch_size)
         self._bucket = np.searchsorted(self.steps, lengths)
         self._sizes = np.bincount(self._bucket, minlength=len(self.steps))
         lost = (self._sizes > 0) & (self._sizes < self.batch_size)
@@ -172,7 +175,9 @@ def _sequences(what: str, given: Any) -> list[Array] | None:
     return alike(what, given)
 
 
-def _steps(what: str, lengths: Array, buckets: int | Sequence[int]) -> tuple[int, ...]:
+def _steps(
+    what: str, lengths: Array, buckets: int | Sequence[int], batch_size: int
+) -> tuple[int, ...]:
     """What the sequences of each bucket are padded to."""
     if isinstance(buckets, Sequence):
         for steps in buckets:
@@ -187,6 +192,31 @@ def _steps(what: str, lengths: Array, buckets: int | Sequence[int]) -> tuple[int
             )
         return given
     require_positive(what, buckets=buckets)
-    ends = np.ceil(len(lengths) * np.arange(1, buckets + 1) / buckets).astype(np.int64)
-    longest = np.sort(lengths)[np.maximum(ends, 1) - 1]
-    return tuple(np.unique(np.maximum(longest, 1)).tolist())
+    return _least_padding(np.maximum(lengths, 1), buckets, batch_size)
+
+
+def _least_padding(lengths: Array, buckets: int, least: int) -> tuple[int, ...]:
+    """Where so many buckets end, at most, for as few padded steps as there can be.
+
+    Each has at least so many sequences, but for the single one of a small data set. Found by
+    dynamic programming over the lengths at which a bucket could end.
+    """
+    ends = np.unique(lengths)
+    if len(ends) > _CANDIDATES:
+        shares = np.linspace(0.0, 1.0, _CANDIDATES)
+        ends = np.unique(np.quantile(lengths, shares, method="higher"))
+    counts = np.bincount(np.searchsorted(ends, lengths), minlength=len(ends))
+    shorter = np.concatenate([[0], np.cumsum(counts)])
+    # Steps of the bucket from the end i to the end j.
+    inside = shorter[1:] - shorter[:-1, None]
+    steps = np.where(inside >= least, ends * inside, np.inf)
+    fewest, cuts = [steps[0]], []
+    for _ in range(1, min(buckets, len(ends))):
+        with_one_more = fewest[-1][:-1, None] + steps[1:]
+        cuts.append(with_one_more.argmin(axis=0))
+        fewest.append(with_one_more.min(axis=0))
+    number = int(np.argmin([each[-1] for each in fewest]))
+    chosen = [len(ends) - 1]
+    for cut in reversed(cuts[:number]):
+        chosen.append(int(cut[chosen[-1]]))
+    return tuple(int(ends[each]) for each in reversed(chosen))
