@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
+_FILLED = {"0": "zeros", "1": "ones"}
 
 
 def scene_of_graph(graph: Graph, title: str = "") -> Scene:
@@ -155,7 +156,7 @@ def _signature(node: Node, known: Provenance) -> Hashable:
 
 
 def label_of(word: str, node: Node) -> str:
-    """An operator with the scalar constants it reads: ``• ^ 2``; without any, its name."""
+    """An operator with the scalar constants it reads: ``• ^ 2``, ``zeros``; without any, its name."""
     if node.op.name == "constant":
         return repr(node.attrs["value"])
     if not any(is_scalar_constant(each) for each in node.inputs):
@@ -164,6 +165,8 @@ def label_of(word: str, node: Node) -> str:
         f"{each.attrs['value'].array.item():.6g}" if is_scalar_constant(each) else "•"
         for each in node.inputs
     ]
+    if node.op.name == "broadcast_to" and arguments[0] in _FILLED:
+        return _FILLED[arguments[0]]
     sign = _INFIX.get(node.op.name)
     return f" {sign} ".join(arguments) if sign else f"{word}({', '.join(arguments)})"
 

@@ -31,8 +31,8 @@ MOST_STEPS = 8
 FEW_STEPS = 2
 """At both ends, where there are more."""
 SUM = re.compile(r"Σ \d+ terms")
-ROLLED = Window(2, 1)
-"""Of these every relation between neighbours can be seen."""
+ROLLED = Window(3, 3)
+"""Among these are, at both ends, neighbours that are neither the first nor the last step."""
 
 
 def check_steps(steps: object) -> None:

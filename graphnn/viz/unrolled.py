@@ -228,8 +228,11 @@ class _Unrolling:
         """A node for all steps."""
         made = self._images.get(node)
         if made is None:
-            with recorded(provenance(node), None):
+            about = provenance(node)
+            with recorded(about, None):
                 made = self._images[node] = self._rows[node].whole()
+            for name in about.names:
+                made.named(name)
             self._subjects[made] = Subject(node)
         return made
 
