@@ -1,4 +1,4 @@
-"""One box for an element of a sequence, or for a sequence, in place of the operators between them."""
+"""One box for an element of a sequence, or for a whole one, in place of the operators between."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def with_elements(scene: Scene) -> Scene:
             if is_view and scene.nodes[reader].step == node.step and len(sources[number]) == 1:
                 taken[reader] = number
     stacks = {
-        number: parts
+        number: rows
         for number, node in enumerate(scene.nodes)
-        if _op(node) == "concatenate" and (parts := _stacked(scene, sources[number], readers))
+        if _op(node) == "concatenate" and (rows := _stacked(scene, sources[number], readers))
     }
     if not taken and not stacks:
         return scene
     slices = set(taken.values())
-    stacked = {each for parts in stacks.values() for each in parts}
+    stacked = {each for rows in stacks.values() for each in rows}
     gone = {
         number
         for number, node in enumerate(scene.nodes)
