@@ -108,7 +108,8 @@ class _Opening:
 
     def made(self, node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op is PROJECT and inputs[0] in self._results:
-            return self._results[inputs[0]][node.attrs["index"]]
+            index: int = node.attrs["index"]
+            return self._results[inputs[0]][index]
         new = node if inputs == node.inputs else self._copy(node, inputs)
         if _is_over_segments(new):
             self._results[new] = self._segments(new)
