@@ -232,6 +232,18 @@ def test_lanes_are_layers_and_directions() -> None:
     assert not any(node.lane for node in scene_in_steps(rnn()[0], "all").nodes)
 
 
+def test_what_reads_both_directions_flows_forward() -> None:
+    x = gn.input("x", shape=(3, 2, 3))
+    net = gn.nn.SimpleRNN(3, 4, bidirectional=True, return_sequences=True)
+    y = net(x).named("y")
+    scene = scene_in_steps(gn.Graph((x,), (y,)), "all")
+    lanes = {node.label: node.lane for node in scene.nodes if node.label[0] in "xy"}
+    assert lanes == {
+        **{f"{name}[{step}]": "forward_layer" for name in "xy" for step in range(3)},
+        "y": "",  # of no step: all of them, put together in one box
+    }
+
+
 def test_a_decoder_stands_after_its_encoder() -> None:
     graph, _ = encoder_decoder()
     scene = scene_in_steps(graph, "all")

@@ -5,12 +5,15 @@ The primitive works on arrays with an axis of groups, between reshapes that add 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.geometry import Window
+from graphnn.viz.graph_scene import is_scalar_constant
 from graphnn.viz.quotient import contracted
 from graphnn.viz.scene import Scene, SceneNode
 from graphnn.viz.scopes import image_text, value_of
@@ -27,6 +30,7 @@ def with_whole_convolutions(scene: Scene) -> Scene:
     """
     nodes = [_with_window(node) for node in scene.nodes]
     owner = list(range(len(nodes)))
+    _absorb_means(scene, nodes, owner)
     if any(_is_convolution(node) for node in nodes):
         _absorb_reshapes(scene, nodes, owner)
     nodes = [_with_size(node) for node in nodes]
@@ -59,6 +63,41 @@ def _absorb_reshapes(scene: Scene, nodes: list[SceneNode], owner: list[int]) -> 
                 nodes[behind[0]], label=node.label, tooltip=node.tooltip, signature=node.signature
             )
             _absorb_bias(readers[behind[0]], nodes, sources, readers, owner)
+
+
+def _absorb_means(scene: Scene, nodes: list[SceneNode], owner: list[int]) -> None:
+    """Say in `owner` which sums of windows are but the first half of a mean: ``avg_pool 2×2``."""
+    readers = Counter(edge.source for edge in scene.edges)
+    for edge in scene.edges:
+        total, mean = nodes[edge.source], nodes[edge.target]
+        if readers[edge.source] == 1 and not total.is_output and _is_mean(total, mean):
+            owner[edge.source] = edge.target
+            word = total.label.replace("window_sum", "avg_pool")
+            is_named = "÷" not in mean.label
+            detail = mean.detail.rpartition("  ")[2]
+            nodes[edge.target] = replace(
+                mean,
+                label=mean.label if is_named else word,
+                detail=f"{word}  {detail}" if is_named else detail,
+            )
+
+
+def _is_mean(total: SceneNode, mean: SceneNode) -> bool:
+    """Whether one box divides the sums of windows in the other one by the size of a window."""
+    summed, divided = value_of(total), value_of(mean)
+    if (
+        summed is None
+        or divided is None
+        or total.role != "forward"
+        or summed.op.name != "window_sum"
+    ):
+        return False
+    if divided.op.name != "divide" or divided.inputs[0] is not summed:
+        return False
+    count = divided.inputs[1]
+    return is_scalar_constant(count) and count.attrs["value"].array.item() == prod(
+        summed.attrs["window"].size
+    )
 
 
 def _absorb_bias(

@@ -1,7 +1,8 @@
-"""One box for an element of a sequence, in place of the operators that take it out."""
+"""One box for an element of a sequence, or for a whole one, in place of the operators between."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphnn.viz.quotient import contracted
@@ -14,7 +15,8 @@ def with_elements(scene: Scene) -> Scene:
     """The scene with a box ``x[3]`` for a slice of ``x`` and its reshape at time step 3.
 
     Elements of what is fed are what is fed at their step: where nothing else reads a sequence, its
-    own box goes.
+    own box goes. Steps that are put together again, each reshaped and all concatenated, are one
+    box too.
     """
     readers: list[list[int]] = [[] for _ in scene.nodes]
     sources: list[list[int]] = [[] for _ in scene.nodes]
@@ -28,9 +30,15 @@ def with_elements(scene: Scene) -> Scene:
             is_view = _op(scene.nodes[reader]) == "reshape" and not node.is_output
             if is_view and scene.nodes[reader].step == node.step and len(sources[number]) == 1:
                 taken[reader] = number
-    if not taken:
+    stacks = {
+        number: rows
+        for number, node in enumerate(scene.nodes)
+        if _op(node) == "concatenate" and (rows := _stacked(scene, sources[number], readers))
+    }
+    if not taken and not stacks:
         return scene
     slices = set(taken.values())
+    stacked = {each for rows in stacks.values() for each in rows}
     gone = {
         number
         for number, node in enumerate(scene.nodes)
@@ -42,9 +50,39 @@ def with_elements(scene: Scene) -> Scene:
         if number in taken:
             whole = scene.nodes[sources[taken[number]][0]]
             parts.append((_element(node, whole), (taken[number], number)))
-        elif number not in slices and number not in gone:
+        elif number in stacks:
+            parts.append((_stack(node), (*stacks[number], number)))
+        elif number not in slices and number not in gone and number not in stacked:
             parts.append((node, (number,)))
     return contracted(scene, parts)
+
+
+def _stacked(
+    scene: Scene, sources: Sequence[int], readers: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """The reshapes that make rows of what is put together; none if it is anything else."""
+    are_rows = all(
+        _op(scene.nodes[each]) == "reshape"
+        and len(readers[each]) == 1
+        and not scene.nodes[each].is_output
+        and scene.nodes[each].label == "reshape"
+        and _is_row(scene.nodes[each])
+        for each in sources
+    )
+    return tuple(sources) if are_rows else ()
+
+
+def _is_row(node: SceneNode) -> bool:
+    """Whether a reshape adds an axis of one before all others."""
+    assert node.subject is not None, "a node with an operator"
+    row = node.subject.node
+    return row.shape == (1, *row.inputs[0].shape)
+
+
+def _stack(node: SceneNode) -> SceneNode:
+    """The box of steps that are put together."""
+    label, detail = (text.replace("concatenate", "stack") for text in (node.label, node.detail))
+    return replace(node, label=label, detail=detail)
 
 
 def _op(node: SceneNode) -> str:

@@ -11,6 +11,7 @@ from graphnn.core.provenance import Provenance, provenance
 from graphnn.core.spec import Spec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.core.text import attrs_text, bytes_words
+from graphnn.ops.recomputation import AGAIN
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
 
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
+_FILLED = {"0": "zeros", "1": "ones"}
 
 
 def scene_of_graph(graph: Graph, title: str = "") -> Scene:
@@ -34,9 +36,10 @@ def scene_of_graph(graph: Graph, title: str = "") -> Scene:
         if node in outputs or not is_scalar_constant(node) or not graph.users.get(node)
     ]
     merged = _merged_sums(graph)
-    shown = [node for node in order if node not in merged]
+    shown = [node for node in order if node not in merged and node.op is not AGAIN]
     number = {node: index for index, node in enumerate(shown)}
     number.update((node, number[total]) for node, total in merged.items())
+    number.update((node, number[_seen(node)]) for node in order if node.op is AGAIN)
     members: dict[Node, list[Node]] = {}
     for node, total in merged.items():
         members.setdefault(total, [total]).append(node)
@@ -164,6 +167,8 @@ def label_of(word: str, node: Node) -> str:
         f"{each.attrs['value'].array.item():.6g}" if is_scalar_constant(each) else "•"
         for each in node.inputs
     ]
+    if node.op.name == "broadcast_to" and arguments[0] in _FILLED:
+        return _FILLED[arguments[0]]
     sign = _INFIX.get(node.op.name)
     return f" {sign} ".join(arguments) if sign else f"{word}({', '.join(arguments)})"
 
@@ -210,6 +215,13 @@ def edge_kind(source: Node, target: Node) -> str:
     return "tangent" if after.role == "tangent" and before.role == "tangent" else "data"
 
 
+def _seen(node: Node) -> Node:
+    """What is read through `again`, which computes nothing."""
+    while node.op is AGAIN:
+        (node,) = node.inputs
+    return node
+
+
 def _edges(order: Iterable[Node], number: Mapping[Node, int]) -> list[SceneEdge]:
     """One edge for every pair of boxes; a saved value tells its bytes once."""
     edges: dict[tuple[int, int], SceneEdge] = {}
@@ -221,7 +233,7 @@ def _edges(order: Iterable[Node], number: Mapping[Node, int]) -> list[SceneEdge]
             pair = (number[each], number[node])
             if pair in edges:
                 continue
-            kind, label = edge_kind(each, node), ""
+            kind, label = edge_kind(_seen(each), node), ""
             if kind == "saved" and pair[0] not in told:
                 told.add(pair[0])
                 label = bytes_text(each.spec)

@@ -217,7 +217,8 @@ def _lane_names(scene: Scene) -> list[str]:
     for edge in reversed(scene.edges):  # weights and inputs stand with their readers
         node = scene.nodes[edge.source]
         has_choice = node.step is None or is_leaf[edge.source]
-        if node.role == "forward" and not names[edge.source] and has_choice:
+        is_again = scene.nodes[edge.target].is_recomputed
+        if node.role == "forward" and not names[edge.source] and has_choice and not is_again:
             names[edge.source] = names[edge.target]
     for index, node in enumerate(scene.nodes):
         if node.step is None and node.role != "forward" and node.origin is not None:

@@ -2,12 +2,13 @@
 
 A recurrence is a layer: its name scope is that of the values that it hands from step to step. What
 lies in no such scope goes along with what it reads, or, if that is nothing of a step, with its
-reader; derivatives go along with what they belong to.
+first reader; derivatives go along with what they belong to. What reads both directions flows the
+way time does, with the layer that goes forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from graphnn.viz.scene import Scene, SceneNode
@@ -20,26 +21,35 @@ Path = tuple[str, ...]
 
 def with_lanes(scene: Scene) -> Scene:
     """The scene with a lane for each of several recurrences; as it is if there is but one."""
-    layers = _in_order(scene, _outermost(_recurrent(scene)))
+    handed = list(_handed(scene))
+    layers = _in_order(scene, _outermost(path for path, _ in handed))
     if len(layers) < 2:
         return scene
     names = dict(zip(layers, _short(layers), strict=True))
     order = {layer: number for number, layer in enumerate(layers)}
+    goes_back = {_within(path, layers) for path, is_back in handed if is_back}
+
+    def rank(layer: Path) -> tuple[bool, int]:
+        return layer not in goes_back, order[layer]
+
     found: list[Path | None] = [_within(_path(node), layers) for node in scene.nodes]
     steps = [node.step is not None for node in scene.nodes]
     incoming: list[list[int]] = [[] for _ in scene.nodes]
+    readers: list[list[int]] = [[] for _ in scene.nodes]
     for edge in scene.edges:
         incoming[edge.target].append(edge.source)
+        readers[edge.source].append(edge.target)
     for number, node in enumerate(scene.nodes):
         if found[number] is None and node.origin is not None and node.origin < number:
             found[number] = found[node.origin]
         if found[number] is None and steps[number]:
             read = [found[each] for each in incoming[number] if steps[each]]
             known = [layer for layer in read if layer is not None]
-            found[number] = max(known, key=lambda layer: order[layer], default=None)
-    for edge in reversed(scene.edges):
-        if found[edge.source] is None and steps[edge.source]:
-            found[edge.source] = found[edge.target]
+            found[number] = max(known, key=rank, default=None)
+    for number in reversed(range(len(scene.nodes))):
+        if found[number] is None and steps[number]:
+            known = [layer for each in readers[number] if (layer := found[each]) is not None]
+            found[number] = min(known, key=lambda layer: order[layer], default=None)
     nodes = tuple(
         replace(node, lane=names[layer]) if layer is not None and node.step is not None else node
         for node, layer in zip(scene.nodes, found, strict=True)
@@ -51,12 +61,13 @@ def _path(node: SceneNode) -> Path:
     return tuple(node.scope.split("/")) if node.scope else ()
 
 
-def _recurrent(scene: Scene) -> Iterable[Path]:
-    """The scopes of what is handed from step to step on the way there, in order."""
+def _handed(scene: Scene) -> Iterator[tuple[Path, bool]]:
+    """The scopes of what is handed from step to step on the way there, and if to earlier ones."""
     for edge in scene.edges:
         if edge.kind == "recurrent":
             source, target = scene.nodes[edge.source], scene.nodes[edge.target]
-            yield _shared(_path(source), _path(target))
+            is_back = (target.step or 0) < (source.step or 0)
+            yield _shared(_path(source), _path(target)), is_back
 
 
 def _shared(one: Path, other: Path) -> Path:

@@ -260,7 +260,8 @@ def render(
     steps : {"auto", "all", "rolled"} or int
         Which time steps of recurrences are drawn, scans or unrolled: all; one cell, with what
         goes from step to step; or so many at the beginning and at the end, and one column for
-        those between. By default all if they are few.
+        those between. By default all if they are few. Of a program: its time steps, those that a
+        memory budget makes it compute again dashed; by default its instructions.
     depth : int or "all", optional
         Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
         as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
@@ -311,7 +312,7 @@ def render(
     drawable = as_drawable(thing, inputs)
     if derivatives:
         scene = with_derivatives(drawable.scene(title, steps))
-    elif isinstance(drawable.content, Program):
+    elif isinstance(drawable.content, Program) and steps == "auto":
         scene = with_decisions(
             scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.viz.quotient import contracted, parts_in_order
@@ -22,7 +22,7 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
     axes : sequence of sequence of int
         The time steps that lie along each other, in the order of time.
     """
-    typical = {step: axis[len(axis) // 2] for axis in axes for step in axis}
+    typical = {step: axis[(len(axis) - 1) // 2] for axis in axes for step in axis}
     cell = _cells(scene, typical)
     drawn = [
         place is not None or node.step is None
@@ -38,12 +38,13 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
         edges.append(edge)
     lagged = replace(scene, edges=tuple(edges))
     keys: list[Hashable] = [number if place is None else place for number, place in enumerate(cell)]
+    told = dict(scene.step_labels)
     parts = []
     for members in parts_in_order(lagged, keys):
         first = members[0]
         place = cell[first]
         if place is not None:
-            parts.append((_of_any_step(scene.nodes[place]), members))
+            parts.append((_of_any_step(scene.nodes[place], told), members))
         elif drawn[first]:
             parts.append((scene.nodes[first], members))
     labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
@@ -71,7 +72,8 @@ def _cells(scene: Scene, typical: dict[int, int]) -> list[int | None]:
 def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
     """What tells the nodes of one step from each other, and is equal for all steps.
 
-    Exactly: by what they read within their step; roughly: without that.
+    Exactly: by what they read within their step; roughly: without that. Derivatives of what is
+    roughly equal are roughly equal: the first step reads zeros where others read a carry.
     """
     read: list[list[int]] = [[] for _ in scene.nodes]
     for edge in scene.edges:
@@ -89,14 +91,18 @@ def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
     rough: list[Hashable] = []
     for number, node in enumerate(scene.nodes):
         is_known = node.origin is not None and node.origin < number
-        origin = exact[node.origin] if is_known and node.origin is not None else None
-        base = (node.role, node.lane, node.kind, node.signature, origin)
-        rough.append(("rough", one_of(node.step, base)))
+        origin = node.origin if is_known else None
+        base = (node.role, node.lane, node.kind, node.signature)
+        like = rough[origin] if origin is not None else None
+        rough.append(("rough", one_of(node.step, (base, like))))
+        same = exact[origin] if origin is not None else None
         sources = tuple(exact[each] for each in read[number] if each < number)
-        exact.append(("exact", one_of(node.step, (base, sources))))
+        exact.append(("exact", one_of(node.step, (base, same, sources))))
     return exact, rough
 
 
-def _of_any_step(node: SceneNode) -> SceneNode:
+def _of_any_step(node: SceneNode, told: Mapping[int, str]) -> SceneNode:
     """A box of a cell: the number of the step goes from its name."""
-    return replace(node, label=node.label.replace(f"[{node.step}]", "[t]"))
+    assert node.step is not None, "a box of a cell"
+    number = told.get(node.step, str(node.step)).removeprefix("t = ")
+    return replace(node, label=node.label.replace(f"[{number}]", "[t]"))

@@ -44,16 +44,19 @@ class Place:
         Its number among all steps of a picture.
     number : int
         Its number, counted from the end and negative where the length is not known.
+    start : int
+        How many steps come before the axis, of which it is a part.
     """
 
     index: Size
     column: int
     number: int
+    start: int = 0
 
     @property
     def label(self) -> str:
         """Its number in words: ``"3"``, ``"T − 1"``."""
-        return minus(self.index)
+        return minus(self.index + self.start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,8 @@ class Axis:
     @property
     def told_between(self) -> str:
         """Which steps are not written out."""
-        return f"t = {self.split} to {minus(self.split + self.between - 1)}"
+        first = self.split + self.places[0].start
+        return f"t = {first} to {minus(first + self.between - 1)}"
 
     @property
     def labels(self) -> dict[int, str]:
@@ -110,23 +114,23 @@ def minus(size: Size) -> str:
     return str(size).replace("-", "−")
 
 
-def axis_from(length: Size, column: int, window: Window | None) -> Axis | None:
-    """An axis that begins at a column; None if its steps cannot be written out."""
+def axis_from(length: Size, column: int, window: Window | None, start: int = 0) -> Axis | None:
+    """An axis that begins at a column, after ``start`` steps; None if it cannot be written out."""
     if isinstance(length, int):
         if length < 1:
             return None
         if window is None or length <= max(window.most, window.first + window.last + 1):
-            full = tuple(Place(index, column + index, index) for index in range(length))
+            full = tuple(Place(index, column + index, index, start) for index in range(length))
             return Axis(length, full, length)
     elif window is None:
         return None
     first, last = window.first, window.last
     begin = length - last if isinstance(length, int) else first + 1
-    places = [Place(index, column + index, index) for index in range(first)]
+    places = [Place(index, column + index, index, start) for index in range(first)]
     for offset in range(last):
         index = length - last + offset
         number = index if isinstance(index, int) else offset - last
-        places.append(Place(index, column + begin + offset, number))
+        places.append(Place(index, column + begin + offset, number, start))
     return Axis(length, tuple(places), first, length - (first + last))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from graphnn.compiler.program import Program
 from graphnn.compiler.scans.rewriting import has_scans, is_scan
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
@@ -16,13 +17,15 @@ from graphnn.ops.control import STOP_GRADIENT
 from graphnn.viz.elements import with_elements
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
+from graphnn.viz.recomputed import apart_if_recomputed, with_recomputed
 from graphnn.viz.rolled import rolled
 from graphnn.viz.rows import Window, minus
 from graphnn.viz.scene import Scene, SceneNode
+from graphnn.viz.segments import kept_by
 from graphnn.viz.unrolled import Unrolled, unrolled
 from graphnn.viz.windows import Gap, windowed, without
 
-__all__ = ["Steps", "check_steps", "scene_in_steps"]
+__all__ = ["Steps", "check_steps", "scene_in_steps", "scene_of_kept"]
 
 Steps: TypeAlias = Literal["auto", "all", "rolled"] | int
 
@@ -31,8 +34,8 @@ MOST_STEPS = 8
 FEW_STEPS = 2
 """At both ends, where there are more."""
 SUM = re.compile(r"Σ \d+ terms")
-ROLLED = Window(2, 1)
-"""Of these every relation between neighbours can be seen."""
+ROLLED = Window(3, 3)
+"""Among these are, at both ends, neighbours that are neither the first nor the last step."""
 
 
 def check_steps(steps: object) -> None:
@@ -51,12 +54,24 @@ def check_steps(steps: object) -> None:
         )
 
 
+def scene_of_kept(program: Program, steps: Steps, title: str = "") -> Scene:
+    """The scene of what a program computes in its time steps; what it computes again is marked."""
+    kept = kept_by(program)
+    title = title or f"{program.arena_nbytes:,} bytes of memory, {program.flops:,} FLOPs"
+    # All is written out: segments have ends where a window over all steps has none.
+    return _some_of(_of_scans(kept.graph, "all", title, kept.recomputed), steps)
+
+
 def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     """The scene of a graph in which time steps are drawn as asked."""
     title = title or repr(graph).strip("<>")
     if has_scans(graph) or any(node.op is STOP_GRADIENT for node in graph.nodes):
         return _of_scans(graph, steps, title)
-    scene = with_lanes(with_elements(scene_of_graph(graph, title)))
+    return _some_of(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
+
+
+def _some_of(scene: Scene, steps: Steps) -> Scene:
+    """What is drawn of a scene with all steps."""
     if steps == "rolled":
         return rolled(scene, [scene.steps])
     if steps == "auto":
@@ -64,7 +79,7 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     return windowed(scene, steps) if isinstance(steps, int) else scene
 
 
-def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
+def _of_scans(graph: Graph, steps: Steps, title: str, recomputed: Set[Node] | None = None) -> Scene:
     """The scene of a graph with scans: what is not drawn is not written out."""
     window = None
     if steps == "auto":
@@ -73,17 +88,21 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
         window = ROLLED
     elif isinstance(steps, int):
         window = Window(steps, steps)
-    made = unrolled(graph, window)
+    made = unrolled(graph, window, in_segments=recomputed is not None)
     _check_known(made.graph, steps)
-    scene = with_elements(_with_cuts(scene_of_graph(made.graph, title), made.cuts))
+    scene = _with_cuts(scene_of_graph(made.graph, title), made.cuts)
+    if recomputed is not None:
+        scene = with_recomputed(scene, made, recomputed)
+    scene = with_elements(scene)
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
     )
-    pairs = zip(_counted(scene.nodes, made), subjects, strict=True)
+    counted = _counted(scene.nodes, made) if recomputed is None else scene.nodes
+    pairs = zip(counted, subjects, strict=True)
     labels = [each for axis in made.axes for each in axis.labels.items()]
     nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
-    scene = with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels)))
+    scene = apart_if_recomputed(with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels))))
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
         for axis in made.axes

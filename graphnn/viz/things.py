@@ -19,7 +19,7 @@ from graphnn.viz.convolutions import with_whole_convolutions
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
 from graphnn.viz.scopes import scoped
-from graphnn.viz.steps import Steps, check_steps, scene_in_steps
+from graphnn.viz.steps import Steps, check_steps, scene_in_steps, scene_of_kept
 from graphnn.viz.style import MOST_CHARACTERS
 from graphnn.viz.tree import tree_text
 
@@ -47,6 +47,8 @@ class Drawable:
         """Everything there is to draw of some time steps, with nothing collapsed."""
         check_steps(steps)
         if isinstance(self.content, Program):
+            if steps != "auto":
+                return scene_of_kept(self.content, steps, title or self.title)
             return scene_of_program(self.content, title or self.title)
         scene = scene_in_steps(self.content, steps, title or self.title)
         return with_whole_convolutions(scoped(scene, self.layers))

@@ -30,8 +30,10 @@ from graphnn.ops.broadcasting import RESHAPE, broadcast_to
 from graphnn.ops.constants import CONSTANT, constant, is_zero
 from graphnn.ops.control import PROJECT, STOP_GRADIENT
 from graphnn.ops.creation import IOTA
+from graphnn.ops.recomputation import AGAIN, again
 from graphnn.viz.rows import Axis, Place, Row, Window, axis_from
 from graphnn.viz.scene import Subject
+from graphnn.viz.segments import BACK, FIRST, piece_of
 from graphnn.viz.written_loops import Loop, loop_of_node, loop_of_scan, loop_of_sum
 
 __all__ = ["Unrolled", "unrolled"]
@@ -62,7 +64,7 @@ class Unrolled:
     cuts: Set[tuple[Node, Node]]
 
 
-def unrolled(graph: Graph, window: Window | None = None) -> Unrolled:
+def unrolled(graph: Graph, window: Window | None = None, *, in_segments: bool = False) -> Unrolled:
     """The graph with every scan written out.
 
     Parameters
@@ -70,9 +72,11 @@ def unrolled(graph: Graph, window: Window | None = None) -> Unrolled:
     graph : Graph
     window : Window, optional
         Which steps are; without it all, and scans whose number of steps is not known stay.
+    in_segments : bool
+        Whether scans go over parts of one sequence: see :mod:`graphnn.viz.segments`.
     """
     with apart():
-        return _Unrolling(graph, window).result()
+        return _Unrolling(graph, window, in_segments=in_segments).result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +90,18 @@ class _Between:
 class _Unrolling:
     """What the nodes of a graph become: nodes, rows, or both where both are asked for."""
 
-    def __init__(self, graph: Graph, window: Window | None) -> None:
+    def __init__(self, graph: Graph, window: Window | None, *, in_segments: bool) -> None:
         self._graph = graph
         self._window = window
+        self._in_segments = in_segments
         self._axes: list[Axis] = []
         self._images: dict[Node, Node] = {}
         self._rows: dict[Node, Row] = {}
         self._results: dict[Node, list[Node | Row]] = {}
         self._copies: dict[Node, list[dict[Node, Node]]] = {}
-        self._axis_of: dict[Node, Axis] = {}
+        self._axis_of: dict[tuple[Node, int], Axis] = {}
+        self._column_of: dict[Node, int] = {}
+        self._end = 0
         self._between_of: dict[Node | None, _Between] = {}
         self._same: dict[Node, Node] = {}
         self._single: dict[Node, Node] = {}
@@ -128,7 +135,7 @@ class _Unrolling:
             self._images[node] = node
         elif node.op is PROJECT and node.inputs[0] in self._results:
             self._become(node, self._results[node.inputs[0]][node.attrs["index"]])
-        elif node.op is STOP_GRADIENT:
+        elif node.op is STOP_GRADIENT or _is_seen_through(node):
             self._become(node, self._rows.get(node.inputs[0]) or self._whole(node.inputs[0]))
         elif not self._is_element(node) and not self._is_loop(node):
             inputs = tuple(map(self._whole, node.inputs))
@@ -210,26 +217,45 @@ class _Unrolling:
         length: Size = scan.attrs["length"]
         wholes = scan.inputs[len(scan.inputs) - scan.attrs["n_xs"] :]
         origin = provenance(scan).origin
+        pieces = [self._piece(each)[:2] for each in wholes]
         found = [self._rows[each].axis for each in wholes if each in self._rows]
-        found += [self._axis_of[each] for each in (origin, *wholes) if each in self._axis_of]
+        found += [
+            self._axis_of[each]
+            for each in ((origin, 0), *pieces)
+            if each[0] is not None and each in self._axis_of
+        ]
         same = [axis for axis in found if axis.length == length]
-        made: Axis | None = None
-        if same:
-            made = same[0]
-        else:
-            made = axis_from(length, self._axes[-1].end if self._axes else 0, self._window)
-            if made is not None:
-                self._axes.append(made)
+        made = same[0] if same else self._new_axis(length, pieces)
         if made is not None:
-            self._axis_of.update(dict.fromkeys((scan, *wholes), made))
+            self._axis_of.update(dict.fromkeys(((scan, 0), *pieces), made))
         return made
+
+    def _new_axis(self, length: Size, pieces: Sequence[tuple[Node, int]]) -> Axis | None:
+        """An axis after all others, or where its part of a sequence belongs."""
+        parts = [piece for piece in pieces if piece[0].shape[0] != length]
+        known = [piece for piece in (*parts, *pieces) if piece[0] in self._column_of]
+        root, start = next(iter((*known, *parts)), (None, 0))
+        begin = self._end if root is None else self._column_of.get(root, self._end)
+        made = axis_from(length, begin + start, self._window, start)
+        if made is not None:
+            self._axes.append(made)
+            for each, first in pieces:
+                self._column_of.setdefault(each, begin + start - first)
+            self._end = max(self._end, made.end)
+        return made
+
+    def _piece(self, node: Node) -> tuple[Node, int, int | None]:
+        return piece_of(node) if self._in_segments else (node, 0, None)
 
     def _whole(self, node: Node) -> Node:
         """A node for all steps."""
         made = self._images.get(node)
         if made is None:
-            with recorded(provenance(node), None):
+            about = provenance(node)
+            with recorded(about, None):
                 made = self._images[node] = self._rows[node].whole()
+            for name in about.names:
+                made.named(name)
             self._subjects[made] = Subject(node)
         return made
 
@@ -245,15 +271,16 @@ class _Unrolling:
         flags = self._flags_of(node, axis)
         if flags is not None:
             return flags[axis.places[position].number]
-        whole, place = self._whole(node), axis.places[position]
-        with recorded(provenance(node)._replace(step=place.column), None):
-            made: Node = whole[place.index]
+        root, start, copy = self._piece(node)
+        whole, place = self._whole(root), axis.places[position]
+        with recorded(provenance(root)._replace(step=place.column), None):
+            made: Node = whole[start + place.index]
         if whole.name is not None:
             made.named(f"{whole.name}[{place.label}]")
         for each in (made, *made.inputs):  # a slice, in the shape of a step
             if each is not whole:
                 self._subjects.setdefault(each, Subject(node, ((node, place.number),)))
-        return made
+        return again(made, BACK) if copy == BACK else made
 
     def _flags_of(self, node: Node, axis: Axis) -> list[Node] | None:
         """What is known of every step before anything is computed, such as where windows end."""
@@ -393,13 +420,25 @@ class _Unrolling:
                 return row.elements[position]
             return self._outer_origin(about)
         origin = provenance(node).origin
-        if about.origin not in self._copies or origin is None:
+        there = self._there(loop.node)
+        if there is None or origin is None:
             return None
-        return self._copies[about.origin][position].get(origin)
+        return self._copies[there][position].get(origin)
+
+    def _there(self, scan: Node) -> Node | None:
+        """The scan that one goes back over: the one it is a derivative of, or reads."""
+        read = (each.inputs[0] for each in scan.inputs if each.op is PROJECT)
+        known = (each for each in (provenance(scan).origin, *read) if each in self._copies)
+        return next(known, None)
 
     def _outer_origin(self, about: Provenance) -> Node | None:
         """What became of the node that one outside of loops is a derivative of."""
         return self._images.get(about.origin) if about.origin is not None else None
+
+
+def _is_seen_through(node: Node) -> bool:
+    """Whether a node is an `again` that tells nothing apart that is drawn."""
+    return node.op is AGAIN and (node.attrs["copy"] == FIRST or provenance(node).role == "backward")
 
 
 def _is_number(leaf: Node) -> bool:

@@ -122,4 +122,5 @@ def _elision(node: SceneNode, gap: Gap) -> SceneNode:
         tooltip=f"{gap.count} time steps that are not drawn: {gap.told}\n{node.role}",
         signature=("elision", node.lane),
         lane=node.lane,
+        is_recomputed=node.is_recomputed,
     )

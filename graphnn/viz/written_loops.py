@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphnn.compiler.scans.per_step import addend_of_step, value_of_step
+from graphnn.compiler.scans.per_step import addend_of_step, has_steps, value_of_step
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.core.graph import Graph, depending_on
 from graphnn.core.node import Node, make_node
@@ -109,6 +109,8 @@ def loop_of_scan(node: Node, axis: Axis, whole: Whole) -> Loop:
 
 def loop_of_node(node: Node, axis: Axis, whole: Whole) -> Loop | None:
     """The loop of a node that treats every step alone; None of another one."""
+    if isinstance(node.spec, TensorSpec) and not has_steps(node, axis.length):
+        return None
     found = _Elements()
     with recorded(provenance(node)._replace(step=None), None):
         value = value_of_step(node, axis.length, found, whole)
