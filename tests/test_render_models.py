@@ -378,7 +378,7 @@ def test_time_steps_are_not_repeats() -> None:
     for step in range(40):
         with gn.time_step(step):
             h = gn.tanh(gn.sin(h))
-    assert len(picture_of(h).scene.nodes) == 81
+    assert len(picture_of(h, steps="all").scene.nodes) == 81
 
 
 def test_repeats_after_collapsing_name_the_first_and_the_last() -> None:

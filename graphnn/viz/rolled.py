@@ -88,12 +88,13 @@ def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
     exact: list[Hashable] = []
     rough: list[Hashable] = []
     for number, node in enumerate(scene.nodes):
-        is_known = node.origin is not None and node.origin < number
-        origin = exact[node.origin] if is_known and node.origin is not None else None
-        base = (node.role, node.lane, node.kind, node.signature, origin)
-        rough.append(("rough", one_of(node.step, base)))
+        base = (node.role, node.lane, node.kind, node.signature)
+        origin = node.origin if node.origin is not None and node.origin < number else None
+        of_what = None if origin is None else rough[origin]
+        rough.append(("rough", one_of(node.step, (base, of_what))))
+        of_what = None if origin is None else exact[origin]
         sources = tuple(exact[each] for each in read[number] if each < number)
-        exact.append(("exact", one_of(node.step, (base, sources))))
+        exact.append(("exact", one_of(node.step, (base, of_what, sources))))
     return exact, rough
 
 

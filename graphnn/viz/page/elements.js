@@ -38,11 +38,11 @@ function dot(colour) {
   return made;
 }
 
-/** A number in few characters, with its unit; bytes in kB, MB or GB. */
+/** A number in few characters, with its unit; bytes in KiB, MiB or GiB. */
 function numberText(value, unit = "") {
   if (typeof value === "string") return { nan: "NaN", inf: "∞", "-inf": "−∞" }[value] ?? value;
   if (unit === "B" || unit === "bytes") {
-    for (const [size, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
+    for (const [size, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
       if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))} ${name}`;
     }
   }

@@ -39,12 +39,12 @@ class Overview {
   arrange() {
     const { camera, graph } = this.app;
     this.canvas.hidden = camera.whole > 0.25 && camera.whole * 1.5 > camera.overall.zoom;
+    find("#curve-row").hidden = !graph.strip;
     find("#view").classList.toggle("upright", graph.height > graph.width);
   }
 
   paint() {
     const { app } = this;
-    find("#curve-row").hidden = !app.graph.strip;
     if (!this.canvas.hidden) this.#paintWhole();
     if (app.graph.strip) this.#paintCurve();
   }
@@ -115,8 +115,7 @@ class Overview {
     if (peak >= 0) mark(peak, theme.edges.gradient.line);
     if (selected !== null) mark(selected, theme.accent);
     find("#curve-text").textContent =
-      `${title}: peak ${peak < 0 ? "–" : numberText(most, unit)}` +
-      (typeof values[selected] === "number" ? `, here ${numberText(values[selected], unit)}` : "");
+      title + (typeof values[selected] === "number" ? `; here ${numberText(values[selected], unit)}` : "");
   }
 }
 
