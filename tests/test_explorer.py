@@ -161,7 +161,10 @@ def test_columns_tell_all_of_a_scene() -> None:
     assert [texts[i] for i in edges["kind"]] == [edge.kind for edge in scene.edges]
     assert 2 * sum(edges["corners"]) == len(edges["points"])
     layout = grid_layout(scene)
-    assert nodes["boxes"][:2] == pytest.approx([layout.boxes[0].x, layout.boxes[0].y], abs=0.051)
+    assert nodes["boxes"][:2] == [round(10 * layout.boxes[0].x), round(10 * layout.boxes[0].y)]
+    lines = [texts[i] for i in nodes["tooltip"]]
+    assert lines == [line for node in scene.nodes for line in node.tooltip.split("\n") if line]
+    assert nodes["tooltipLines"][4] == 3
     assert columns["overlays"][0]["frames"][3]["values"][5] == "nan"
     assert columns["overlays"][1]["frames"][0]["values"][0] is None
 

@@ -277,8 +277,8 @@ def render(
         Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
         as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
         without time steps equal blocks in a row are drawn once, in a frame that says ``× 24``;
-        with ``"all"``, and in ``.html``, they are not either. Of a program: how many frames deep to look into loops,
-        branches and fused instructions.
+        with ``"all"``, and in ``.html``, they are not either. Of a program: how many frames
+        deep to look into loops, branches and fused instructions.
     derivatives : bool, default False
         For a small expression: boxes are equations, and every edge says the local derivative.
     inputs : spec, or tuple, list or dict of specs, optional

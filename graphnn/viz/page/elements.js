@@ -51,7 +51,12 @@ function numberText(value, unit = "") {
   return `${text} ${unit}`.trim().replaceAll("-", "−");
 }
 
+/** "12,345"; what the browser has for it takes a tenth of a second to load. */
+function grouping(count) {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 /** Count with a word: "1 node", "2 nodes". */
 function counted(count, word) {
-  return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+  return `${grouping(count)} ${word}${count === 1 ? "" : "s"}`;
 }

@@ -106,7 +106,7 @@ class Painter {
     canvas.font = `600 ${size}px ${fonts}`;
     canvas.fillText(card.label, x, y, card.width - 16);
     canvas.font = `${0.75 * size}px ${fonts}`;
-    canvas.fillText(`${card.members.length.toLocaleString("en")} nodes`, x, y + 1.2 * size, card.width - 16);
+    canvas.fillText(`${grouping(card.members.length)} nodes`, x, y + 1.2 * size, card.width - 16);
   }
 
   /** Straight pieces, curves and arrowheads of some edges; lit ones are drawn bold. */
