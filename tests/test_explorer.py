@@ -512,12 +512,18 @@ def test_overlays_have_a_menu_a_scale_and_a_slider(visit: Any) -> None:
     assert seen.page.locator("#moments").is_hidden()
     assert seen.text("#high") == "40 ms"
     assert seen.tell("explorer.valueText(4)") == "4 ms"
+    assert "4 ms" in hovered(seen, 4)
     seen.page.select_option("#overlay", label="no overlay")
     assert seen.tell("explorer.fillOf(5)") is None
     assert seen.text("#curve-text") == "live memory"
     seen.tell("explorer.select(5)")
     assert "fusion kernel: one loop" in seen.text("#details")
     assert "here 4.88 KiB" in (seen.settle() or seen.text("#curve-text"))
+
+
+def hovered(seen: Visitor, node: int) -> str:
+    seen.tell(f"explorer.hover({node}, {{x: 30, y: 30}})")
+    return seen.text("#tip") if seen.page.locator("#tip").is_visible() else ""
 
 
 @needs_chromium

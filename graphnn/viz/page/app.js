@@ -230,8 +230,10 @@ class Explorer {
     this.canvas.style.cursor = node === null ? "grab" : "pointer";
     tip.hidden = node === null;
     if (node === null) return;
-    if (this.hovered !== node || tip.textContent === "") {
-      tip.textContent = [this.graph.name(node), ...this.graph.tooltip(node)].map(clipped).join("\n");
+    const value = this.valueText(node);
+    const lines = [this.graph.name(node), ...(value === null ? [] : [`${this.overlays.overlay.title}: ${value}`]), ...this.graph.tooltip(node)];
+    if (this.hovered !== node || value !== null || tip.textContent === "") {
+      tip.textContent = lines.map(clipped).join("\n");
       this.hovered = node;
     }
     tip.style.left = `${Math.max(4, Math.min(at.x + 14, this.camera.width - tip.offsetWidth - 8))}px`;

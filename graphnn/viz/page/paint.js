@@ -246,7 +246,8 @@ class Painter {
     const detail = value ?? graph.text("second", node);
     canvas.fillStyle = fill ? readableOn(fill) : theme.text;
     canvas.textAlign = "center";
-    const hasDetail = detail !== "" && scale >= NEAR.detail;
+    // A low box has room for its name alone; its colour, and a look at it, tell an overlay's number.
+    const hasDetail = detail !== "" && scale >= NEAR.detail && height >= style.labelSize + style.detailSize + 6;
     const label = clipped(graph.text("first", node));
     if (!hasDetail && scale < 1) {
       // A single line may be larger than usual, so that it is read from further away.
