@@ -58,11 +58,12 @@ def recurrent(steps: int = 3) -> Scene:
             inputs.append(gn.input(f"x{t}", shape=(4, 3)))
             h = gn.tanh(inputs[-1] @ Wx + h @ Wh + b).named("h")
     loss = gn.mean(gn.square(h)).named("loss")
-    return picture_of(gn.Graph(tuple(inputs), (loss, *gn.grad(loss, [Wx, Wh, b])))).scene
+    graph = gn.Graph(tuple(inputs), (loss, *gn.grad(loss, [Wx, Wh, b])))
+    return picture_of(graph, steps="all").scene
 
 
-def picture_of(thing: Any) -> Picture:
-    made = gn.render(thing)
+def picture_of(thing: Any, **options: Any) -> Picture:
+    made = gn.render(thing, **options)
     assert isinstance(made, Picture)
     return made
 
@@ -138,6 +139,15 @@ def test_a_picture_is_saved_as_a_page(tmp_path: Path) -> None:
     assert {"x", "y"} <= set(data_of(page)["texts"])
 
 
+def test_a_page_has_every_block_unless_a_depth_is_asked_for() -> None:
+    model = gn.nn.Sequential(*(gn.nn.Dense(4, 4) for _ in range(30)))
+    picture = picture_of(model, inputs=("batch", 4))
+    assert len(picture.scene.nodes) < 30
+    for depth, count in ((None, 121), ("all", 121), (0, 2)):
+        page = picture_of(model, inputs=("batch", 4), depth=depth).html
+        assert len(data_of(page)["stages"][0]["scene"]["nodes"]["label"]) == count, depth
+
+
 def test_columns_tell_all_of_a_scene() -> None:
     scene = measured(recurrent())
     data = data_of(page_of(scene))
@@ -151,7 +161,10 @@ def test_columns_tell_all_of_a_scene() -> None:
     assert [texts[i] for i in edges["kind"]] == [edge.kind for edge in scene.edges]
     assert 2 * sum(edges["corners"]) == len(edges["points"])
     layout = grid_layout(scene)
-    assert nodes["boxes"][:2] == pytest.approx([layout.boxes[0].x, layout.boxes[0].y], abs=0.051)
+    assert nodes["boxes"][:2] == [round(10 * layout.boxes[0].x), round(10 * layout.boxes[0].y)]
+    lines = [texts[i] for i in nodes["tooltip"]]
+    assert lines == [line for node in scene.nodes for line in node.tooltip.split("\n") if line]
+    assert nodes["tooltipLines"][4] == 3
     assert columns["overlays"][0]["frames"][3]["values"][5] == "nan"
     assert columns["overlays"][1]["frames"][0]["values"][0] is None
 
@@ -499,12 +512,18 @@ def test_overlays_have_a_menu_a_scale_and_a_slider(visit: Any) -> None:
     assert seen.page.locator("#moments").is_hidden()
     assert seen.text("#high") == "40 ms"
     assert seen.tell("explorer.valueText(4)") == "4 ms"
+    assert "4 ms" in hovered(seen, 4)
     seen.page.select_option("#overlay", label="no overlay")
     assert seen.tell("explorer.fillOf(5)") is None
-    assert "live memory: peak 8 kB" in seen.text("#curve-text")
+    assert seen.text("#curve-text") == "live memory"
     seen.tell("explorer.select(5)")
     assert "fusion kernel: one loop" in seen.text("#details")
-    assert "here 5 kB" in (seen.settle() or seen.text("#curve-text"))
+    assert "here 4.88 KiB" in (seen.settle() or seen.text("#curve-text"))
+
+
+def hovered(seen: Visitor, node: int) -> str:
+    seen.tell(f"explorer.hover({node}, {{x: 30, y: 30}})")
+    return seen.text("#tip") if seen.page.locator("#tip").is_visible() else ""
 
 
 @needs_chromium
@@ -650,3 +669,73 @@ def test_from_afar_a_long_recurrence_is_painted_on_tiles(visit: Any) -> None:
     box = seen.page.locator("#overview").bounding_box()
     seen.page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
     assert seen.tell("explorer.camera.x / explorer.graph.width") == pytest.approx(0.75, abs=0.01)
+
+
+def lstm_step() -> gn.compiler.program.Program:
+    x = gn.input("x", shape=(5, 2, 3))
+    net = gn.nn.LSTM(3, 4, rng=np.random.default_rng(0))
+    loss = gn.sum(gn.square(net(x))).named("loss")
+    updates = gn.optim.SGD(0.1).minimize(loss, net.parameters())
+    return gn.compile(x, loss, updates, native="never")
+
+
+def mlp_step() -> gn.compiler.program.Program:
+    x, y = gn.input("x", shape=(8, 5)), gn.input("y", shape=(8,), dtype="int64")
+    net = gn.nn.Sequential(gn.nn.Dense(5, 6), gn.nn.ReLU(), gn.nn.Dense(6, 3))
+    loss = gn.losses.cross_entropy(net(x), y)
+    updates = gn.optim.Adam(1e-3).minimize(loss, net.parameters())
+    return gn.compile([x, y], loss, updates, native="never")
+
+
+@needs_chromium
+@pytest.mark.parametrize("make", [lstm_step, mlp_step])
+def test_a_slider_leads_through_the_passes_of_a_program(
+    visit: Any, tmp_path: Path, make: Any
+) -> None:
+    past = gn.viz.history(make())
+    path = gn.render(past, tmp_path / "history.html")
+    assert isinstance(path, Path)
+    seen = visit(path.read_text("utf-8"))
+    assert seen.tell("explorer.stages.now") == len(past) - 1
+    at = next(i for i, each in enumerate(past) if any(each.changes) and each.leaves)
+    stage = past[at]
+    seen.page.locator("#stage").focus()
+    seen.page.keyboard.press("Home")
+    for _ in range(at):
+        seen.page.keyboard.press("ArrowRight")
+    assert seen.text("#stage-name") == f"{at + 1}/{len(past)}  {stage.summary}".replace("  ", " ")
+    assert seen.tell("explorer.graph.count") == len(stage.scene.nodes)
+    assert seen.text("#stage-key").split("\n") == [
+        *dict.fromkeys(filter(None, stage.changes)),
+        "removed by the next",
+    ]
+    added = next(number for number, change in enumerate(stage.changes) if change)
+    seen.tell(f"explorer.select({stage.leaves[0]}, true)")
+    seen.settle()
+    colours = seen.tell("[explorer.theme.changes.removed, explorer.changeColour('added')]")
+    removed, new = (tuple(bytes.fromhex(each[1:])) for each in colours)
+    assert removed in seen.colours()
+    seen.tell(f"explorer.select({added}, true)")
+    seen.settle()
+    assert new in seen.colours()
+    assert f"{stage.changes[added]} by this pass" in seen.text("#details")
+    seen.page.click("#tab-notes")
+    notes = seen.text("#notes")
+    for note in stage.notes:
+        assert " ".join(note.split()) in notes
+    seen.page.click(f"#notes h3:has-text('removed ({len(stage.removed)})') + ul button >> nth=0")
+    assert seen.tell("[explorer.stages.now, explorer.selected]") == [at - 1, stage.removed[0]]
+
+
+@needs_chromium
+def test_the_view_follows_what_stays(visit: Any) -> None:
+    seen = visit(gn.render(gn.viz.history(mlp_step()), None).html)
+    assert seen.tell("explorer.camera.isHome")
+    seen.page.click("#earlier")
+    assert seen.tell("explorer.camera.isHome")
+    seen.tell("(explorer.showStage(1), explorer.select(9, true))")
+    place = "(() => { const { camera, graph, selected } = explorer, { x, y } = graph.box(selected);"
+    place += " return camera.toScreen(x, y).map(Math.round); })()"
+    before = seen.tell(place)
+    seen.page.click("#later")
+    assert seen.tell(place) == pytest.approx(before, abs=40)

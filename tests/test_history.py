@@ -193,7 +193,7 @@ def test_pictures_of_histories_and_stages(past: History, tmp_path) -> None:
     tones = [band.tone for band in picture.layout.bands]
     assert tones.count("added") == 5
     assert tones.count("leaves") == len(stage_of(past, "join_pads")[1].removed)
-    with pytest.raises(RenderError, match=r"a history is written as \.svg or \.txt"):
+    with pytest.raises(RenderError, match=r"a history is written as \.svg, \.html or \.txt"):
         gn.render(past, tmp_path / "past.png")
 
 

@@ -297,3 +297,12 @@ def test_auto_draws_few_steps_in_full() -> None:
 def test_other_numbers_of_steps_are_refused(steps: Any) -> None:
     with pytest.raises(RenderError, match=r"cannot draw steps=[\s\S]*rolled"):
         render(rnn()[0], steps=steps)
+
+
+def test_both_carries_of_an_lstm_are_cut() -> None:
+    x = gn.input("x", shape=(6, 2, 3))
+    net = gn.nn.LSTM(3, 4, return_sequences=True, truncate=3)
+    loss = gn.mean(net(x) ** 2)
+    scene = scene_in_steps(gn.Graph((x,), (loss, *gn.grad(loss, net.parameters()))), "all")
+    cut = {(scene.nodes[e.source].label, e.kind) for e in scene.edges if e.is_cut}
+    assert cut == {("h[2]", "recurrent"), ("c[2]", "recurrent")}

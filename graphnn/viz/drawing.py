@@ -214,7 +214,7 @@ def _badges(badges: tuple[str, ...], style: str, box: Box) -> list[Pill]:
     for text in reversed(badges):
         width = text_width(text, SMALL_SIZE) + 8
         x -= width
-        pills.append(Pill(Box(x, box.y - PILL / 2 - 2, width, PILL), style, text))
+        pills.append(Pill(Box(x, box.y - PILL + 2, width, PILL), style, text))
         x -= 2
     return pills
 

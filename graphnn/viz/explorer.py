@@ -17,6 +17,7 @@ from typing import Any
 
 from graphnn.viz.explorer_data import Texts, scene_columns
 from graphnn.viz.heat import NOT_FINITE, heat_color
+from graphnn.viz.history import Stage
 from graphnn.viz.layout import Layout
 from graphnn.viz.scene import Scene
 from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODES, shorten
@@ -82,12 +83,12 @@ class PageStage:
     removed: tuple[int, ...] = ()
 
     @staticmethod
-    def of(stage: Any, layout: Layout) -> PageStage:
-        """A stage of the history of a program, which has the same attributes, at positions."""
+    def of(stage: Stage, scene: Scene, layout: Layout) -> PageStage:
+        """A stage of the history of a program: its scene with another title, and positions."""
         return PageStage(
-            stage.name,
+            stage.summary,
             stage.notes,
-            stage.scene,
+            scene,
             layout,
             stage.same,
             stage.changes,

@@ -7,8 +7,11 @@ are rows of coordinates, and what few nodes have is listed for those alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
+
+import numpy as np
 
 from graphnn.viz.layout import Layout
 from graphnn.viz.scene import Overlay, Scene, SceneEdge
@@ -35,6 +38,13 @@ class Texts:
     def number(self, text: str) -> int:
         """Where a text stands in the table."""
         return self._numbers.setdefault(text, len(self._numbers))
+
+    def column(self, texts: Iterable[str]) -> list[int]:
+        """Where each of many texts stands."""
+        texts, numbers = list(texts), self._numbers
+        for text in dict.fromkeys(texts):
+            numbers.setdefault(text, len(numbers))
+        return list(map(numbers.__getitem__, texts))
 
     @property
     def all(self) -> list[str]:
@@ -70,26 +80,29 @@ def scene_columns(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
 
 
 def _nodes(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
-    nodes, number = scene.nodes, texts.number
-    boxes = [_box(box) for box in layout.boxes]
+    nodes = scene.nodes
     written = layout.texts or [(node.label, node.detail) for node in nodes]
+    lines = [
+        [line for line in node.tooltip.split("\n") if not line.isspace() and line] for node in nodes
+    ]
     return {
-        "first": [number(first) for first, _ in written],
-        "second": [number(second) for _, second in written],
+        "first": texts.column(first for first, _ in written),
+        "second": texts.column(second for _, second in written),
         **{
-            name: [number(getattr(node, name)) for node in nodes]
+            name: texts.column(map(attrgetter(name), nodes))
             for name in ("label", "detail", "kind", "role", "style", "scope", "lane")
         },
-        "tooltip": [
-            [number(line) for line in node.tooltip.split("\n") if line.strip()] for node in nodes
-        ],
+        "tooltipLines": list(map(len, lines)),
+        "tooltip": texts.column(line for each in lines for line in each),
         "step": [node.step for node in nodes],
         "origin": [-1 if node.origin is None else node.origin for node in nodes],
         "group": [-1 if node.group is None else node.group for node in nodes],
         "outputs": [index for index, node in enumerate(nodes) if node.is_output],
         "recomputed": [index for index, node in enumerate(nodes) if node.is_recomputed],
         "badges": [[index, *node.badges] for index, node in enumerate(nodes) if node.badges],
-        "boxes": [side for box in boxes for side in box],
+        "boxes": _whole_tenths(
+            [side for box in layout.boxes for side in (box.x, box.y, box.width, box.height)]
+        ),
     }
 
 
@@ -98,7 +111,7 @@ def _edges(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
     return {
         "source": [edge.source for edge in edges],
         "target": [edge.target for edge in edges],
-        "kind": [texts.number(edge.kind) for edge in edges],
+        "kind": texts.column(edge.kind for edge in edges),
         "labels": [
             [index, texts.number(_label(edge)), *map(_tenths, route.label_at)]
             for index, (edge, route) in enumerate(zip(edges, routes, strict=True))
@@ -107,7 +120,9 @@ def _edges(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
         "cuts": [index for index, edge in enumerate(edges) if edge.is_cut],
         "curves": [index for index, route in enumerate(routes) if route.is_curve],
         "corners": [len(route.points) for route in routes],
-        "points": [_tenths(each) for route in routes for point in route.points for each in point],
+        "points": _whole_tenths(
+            [each for route in routes for point in route.points for each in point]
+        ),
     }
 
 
@@ -145,6 +160,12 @@ def _float_or_none(value: float | None) -> float | None:
 
 def _box(box: Any) -> list[float]:
     return [_tenths(each) for each in (box.x, box.y, box.width, box.height)]
+
+
+def _whole_tenths(values: Sequence[float]) -> list[int]:
+    """How many tenths of a point each is: short, and read fast."""
+    tenths: list[int] = np.rint(np.array(values, np.float64) * 10).astype(np.int64).tolist()
+    return tenths
 
 
 def _tenths(value: float) -> float:

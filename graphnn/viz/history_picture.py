@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from graphnn.core.errors import RenderError
 from graphnn.viz.excerpt import excerpts
+from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.history import History, Stage
 from graphnn.viz.layout import Band, Box, Layout
 from graphnn.viz.picture import LayoutName, Picture
@@ -160,12 +161,22 @@ class HistoryPicture(Picture):
             return top - y
         return scale * max(each.drawing.height for each in pictures)
 
+    @property
+    def html(self) -> str:
+        """The explorer's page with all of every stage; a slider leads from one to the next."""
+        stages = []
+        for stage in self.history:
+            scene = replace(stage.scene, title=self._title)
+            layout = Picture(scene, self._layout_name, self._text).layout
+            stages.append(PageStage.of(stage, scene, layout))
+        return explorer_page(stages)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture; its ending is ``.svg`` or ``.txt``."""
+        """Write the picture; its ending is ``.svg``, ``.html`` or ``.txt``."""
         target = Path(path)
-        if target.suffix.lower() not in (".svg", ".txt"):
+        if target.suffix.lower() not in (".svg", ".html", ".txt"):
             raise RenderError(
-                f"a history is written as .svg or .txt, not as {target.name!r}",
+                f"a history is written as .svg, .html or .txt, not as {target.name!r}",
                 hint="one of its stages can be drawn in every format: gn.render(history[-1], path)",
                 where="",
             )

@@ -16,8 +16,8 @@ Point = tuple[float, float]
 
 COLUMN_GAP = 22.0
 """Points between columns."""
-ROW_GAP = 10.0
-"""Points between boxes of a column."""
+ROW_GAP = 12.0
+"""Points between boxes of a column, in which a badge has room."""
 LINE = 4.0
 """Points of height that a line takes that passes a column."""
 SWEEPS = 4

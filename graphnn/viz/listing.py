@@ -32,6 +32,8 @@ PAD = 8.0
 """Points between a frame and what is inside."""
 HEAD = 20.0
 """Points for a frame's label."""
+BADGES = 5.0
+"""Points between a frame's label and badges on the boxes inside."""
 INSET = 14.0
 """Points between a frame's sides and the boxes inside: lines go up and down there."""
 LINE = 4.0
@@ -186,7 +188,8 @@ class _Listing:
         x = self.left
         if line.frame is not None:
             x += INSET
-            y += HEAD + LINE * len(line.entries)
+            has_badges = any(nodes[index].badges for index in line.members)
+            y += HEAD + BADGES * has_badges + LINE * len(line.entries)
         sizes = [_size(nodes[index]) for index in line.members]
         position = {index: place for place, index in enumerate(line.members)}
         edges = [self.scene.edges[number] for number in inner]

@@ -14,7 +14,7 @@ from graphnn.core.errors import RenderError
 from graphnn.core.node import Node
 from graphnn.viz.scene import Frame, Overlay, Scene, Subject
 
-__all__ = ["Key", "Measurement", "Moment", "on_one_scale", "with_overlays"]
+__all__ = ["Key", "Measurement", "Moment", "fits_everywhere", "on_one_scale", "with_overlays"]
 
 Key: TypeAlias = tuple[Node | int, ...]
 """Nodes of a path, or the number of an instruction."""
@@ -212,8 +212,18 @@ def with_overlays(scene: Scene, given: Any) -> Scene:
     """
     if given is None:
         return scene
-    listed = [given] if isinstance(given, Overlay | Measurement) else list(given)
-    return replace(scene, overlays=tuple(_overlay(each, scene) for each in listed))
+    return replace(scene, overlays=tuple(_overlay(each, scene) for each in _listed(given)))
+
+
+def fits_everywhere(given: Any) -> bool:
+    """Whether what users give as ``overlay=`` fits every scene of the same thing."""
+    return all(isinstance(each, Measurement) for each in _listed(given))
+
+
+def _listed(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return [given] if isinstance(given, Overlay | Measurement) else list(given)
 
 
 def _overlay(given: Any, scene: Scene) -> Overlay:

@@ -23,7 +23,7 @@ from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
 from graphnn.viz.listing import listing_layout
 from graphnn.viz.mermaid import mermaid_text
-from graphnn.viz.overlays import Measurement, with_overlays
+from graphnn.viz.overlays import Measurement, fits_everywhere, with_overlays
 from graphnn.viz.painting import overlaid
 from graphnn.viz.partials import with_derivatives
 from graphnn.viz.plot import plotted
@@ -58,10 +58,17 @@ class Picture:
         What is drawn.
     """
 
-    def __init__(self, scene: Scene, layout: LayoutName, text: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        layout: LayoutName,
+        text: Callable[[], str],
+        explored: Scene | None = None,
+    ) -> None:
         self.scene = scene
         self._layout_name = layout
         self._text = text
+        self._explored = scene if explored is None else explored
 
     @cached_property
     def layout(self) -> Layout:
@@ -155,8 +162,13 @@ class Picture:
 
     @property
     def html(self) -> str:
-        """A page in which the picture is explored: one file that needs nothing from outside."""
-        return explorer_page([PageStage("", (), self.scene, self.layout)])
+        """A page in which the picture is explored: one file that needs nothing from outside.
+
+        Repeated blocks are all there if no ``depth`` was asked for: the page folds them.
+        """
+        scene = self._explored
+        picture = self if scene is self.scene else Picture(scene, self._layout_name, self._text)
+        return explorer_page([PageStage("", (), scene, picture.layout)])
 
     @property
     def txt(self) -> str:
@@ -266,8 +278,8 @@ def render(
         Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
         as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
         without time steps equal blocks in a row are drawn once, in a frame that says ``× 24``;
-        with ``"all"`` they are not either. Of a program: how many frames deep to look into loops,
-        branches and fused instructions.
+        with ``"all"``, and in ``.html``, they are not either. Of a program: how many frames
+        deep to look into loops, branches and fused instructions.
     derivatives : bool, default False
         For a small expression: boxes are equations, and every edge says the local derivative.
     inputs : spec, or tuple, list or dict of specs, optional
@@ -311,13 +323,17 @@ def render(
         return past if path is None else past.save(path)
     drawable = as_drawable(thing, inputs)
     if derivatives:
-        scene = with_derivatives(drawable.scene(title, steps))
+        whole = scene = with_derivatives(drawable.scene(title, steps))
     elif isinstance(drawable.content, Program) and steps == "auto":
-        scene = with_decisions(
+        whole = scene = with_decisions(
             scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
         )
     else:
-        scene = at_depth(drawable.scene(title, steps), depth)
-    scene = with_overlays(scene, overlay)
-    picture = Picture(scene, layout, lambda: drawable.text(scene))
+        whole = drawable.scene(title, steps)
+        scene = at_depth(whole, depth)
+    shown = with_overlays(scene, overlay)
+    # Only measurements know the boxes of another picture of the same thing.
+    is_folded = depth is None and scene is not whole and fits_everywhere(overlay)
+    explored = with_overlays(whole, overlay) if is_folded else shown
+    picture = Picture(shown, layout, lambda: drawable.text(shown), explored)
     return picture if path is None else picture.save(path)

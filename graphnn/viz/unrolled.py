@@ -367,7 +367,8 @@ class _Unrolling:
                 continue
             about = loop.about(node, inputs)._replace(step=place.column)
             made = self._copy(node, inputs, about, self._origin(loop, node, position), place)
-            self._note_cuts(made, inputs, (each in stopped for each in node.inputs))
+            if provenance(loop.node).role != "backward":  # which computes values once more
+                self._note_cuts(made, inputs, (each in stopped for each in node.inputs))
             known[node] = made
             whose = node if is_scan(loop.node) else loop.node
             self._subjects.setdefault(made, Subject(whose, ((loop.node, place.number),)))

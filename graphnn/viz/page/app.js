@@ -1,6 +1,12 @@
 /**
  * The explorer: what is shown, what is selected, and when it is painted.
  */
+
+/** Areas that have room for their names at the top. */
+const FRAMES = ["fusion", "loop", "branch"];
+/** Nodes in sight that are looked for in another stage. */
+const MOST_TRIED = 50;
+
 class Explorer {
   /** @param {object} data as explorer.py writes it */
   constructor(data) {
@@ -19,7 +25,7 @@ class Explorer {
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.theme = new Theme(this.style, dark.matches);
-    this.#load(0);
+    this.#load(data.stages.length - 1);
     this.overlays = new Overlays(this);
     this.stages = new Stages(this);
     this.details = new Details(this);
@@ -34,9 +40,9 @@ class Explorer {
     dark.addEventListener("change", () => this.setDark(dark.matches));
     new ResizeObserver(() => this.redraw()).observe(this.canvas);
     this.#measure();
-    this.camera.moveTo(...Object.values(this.camera.overall));
+    this.camera.goHome();
     this.setDark(dark.matches);
-    this.showStage(this.stages.all.length - 1);
+    this.showStage(this.stages.now);
     this.link.read();
   }
 
@@ -57,20 +63,43 @@ class Explorer {
     find("#title").textContent = graph.title;
   }
 
-  /** Show another stage; the selected node stays selected where it is still there. */
+  /**
+   * Show another stage; the selected node stays selected where it is still there. The view follows
+   * it, or else the node in the middle: passes move everything.
+   */
   showStage(number) {
-    const to = Math.min(Math.max(number, 0), this.stages.all.length - 1);
-    const from = this.stages.now;
-    const selected = this.selected === null ? null : this.stages.follow(this.selected, from, to);
+    const { stages, camera } = this;
+    const to = Math.min(Math.max(number, 0), stages.all.length - 1);
+    const from = stages.now;
+    const selected = this.selected === null ? null : stages.follow(this.selected, from, to);
     const title = this.overlays.overlay?.title;
-    if (to !== from) this.#load(to);
-    this.stages.show(to);
+    if (to !== from) {
+      const { isHome } = camera;
+      const [held, place] = this.#held(from, to);
+      this.#load(to);
+      this.#measure();
+      if (isHome) camera.goHome();
+      else if (held !== null) camera.moveTo(camera.x + middle(this.graph.box(held)).x - place.x, camera.y + middle(this.graph.box(held)).y - place.y, camera.zoom);
+    }
+    stages.show(to);
     this.overlays.update(title);
     this.outline.update();
     this.search.update();
     this.#relist();
     this.select(selected);
     this.repaint();
+  }
+
+  /** What the selected node, or that nearest to the middle, is in another stage; and where it was. */
+  #held(from, to) {
+    const { camera, graph } = this;
+    const away = (node) => Math.hypot(middle(graph.box(node)).x - camera.x, middle(graph.box(node)).y - camera.y);
+    const near = this.nodeIndex.within(...camera.seen).sort((a, b) => away(a) - away(b)).slice(0, MOST_TRIED);
+    for (const node of this.selected === null ? near : [this.selected, ...near]) {
+      const there = this.stages.follow(node, from, to);
+      if (there !== null) return [there, middle(graph.box(node))];
+    }
+    return [null, null];
   }
 
   /** Fold or unfold scopes ("scope:a/b"), time steps ("step:3") and groups ("group:0"). */
@@ -201,8 +230,10 @@ class Explorer {
     this.canvas.style.cursor = node === null ? "grab" : "pointer";
     tip.hidden = node === null;
     if (node === null) return;
-    if (this.hovered !== node || tip.textContent === "") {
-      tip.textContent = [this.graph.name(node), ...this.graph.tooltip(node)].map(clipped).join("\n");
+    const value = this.valueText(node);
+    const lines = [this.graph.name(node), ...(value === null ? [] : [`${this.overlays.overlay.title}: ${value}`]), ...this.graph.tooltip(node)];
+    if (this.hovered !== node || value !== null || tip.textContent === "") {
+      tip.textContent = lines.map(clipped).join("\n");
       this.hovered = node;
     }
     tip.style.left = `${Math.max(4, Math.min(at.x + 14, this.camera.width - tip.offsetWidth - 8))}px`;
@@ -355,6 +386,9 @@ class Explorer {
     for (const [node, change] of this.stages.changes) {
       if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), this.changeColour(change), 2.4, false);
     }
+    for (const node of this.stages.leaves) {
+      if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), theme.changes.removed, 2, true);
+    }
     for (const node of this.search.found.length < 5000 ? this.search.found : []) {
       if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), theme.accent, 1.4, true);
     }
@@ -370,6 +404,11 @@ class Explorer {
     canvas.stroke();
     canvas.setLineDash([]);
   }
+}
+
+/** The middle of a box. */
+function middle({ x, y, width, height }) {
+  return { x: x + width / 2, y: y + height / 2 };
 }
 
 /** Frames around the boxes of every group and the frames inside it, the outer ones first. */
@@ -399,7 +438,6 @@ function groupFrames(graph) {
  * while any of what they name is.
  */
 function paintBandNames(canvas, { camera, graph, theme, fonts }) {
-  canvas.font = `11px ${fonts}`;
   canvas.textAlign = "left";
   const steps = graph.bands.filter((band) => band.tone === "step");
   const apart = steps.length > 1 ? (steps[1].x - steps[0].x) * camera.zoom : Infinity;
@@ -412,23 +450,34 @@ function paintBandNames(canvas, { camera, graph, theme, fonts }) {
     canvas.fillStyle = colour;
     canvas.fillText(text, x, y);
   };
+  const written = [];
   graph.bands.forEach((band) => {
     const [left, top] = camera.toScreen(band.x, band.y);
     const [right, bottom] = [left + band.width * camera.zoom, top + band.height * camera.zoom];
     if (right < 0 || bottom < 0 || left > camera.width || top > camera.height || band.label === "") return;
     const isStep = band.tone === "step";
     if (isStep && steps.indexOf(band) % every !== 0) return;
+    // Frames have a row for their name; others lend it some of the room above them.
+    const isFrame = FRAMES.includes(band.tone);
+    const size = isFrame ? Math.min(11, 14 * camera.zoom) : 11;
+    if (size < LEGIBLE) return;
+    canvas.font = `${size}px ${fonts}`;
     const room = (isStep ? every : 1) * (right - left) - 12;
     const label = fitting(canvas, band.label, room);
     if (label === "" || bottom - top < 14) return;
     const width = canvas.measureText(label).width;
     const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
     // From afar, a name of this size would hide the first row of a lane.
-    const isAbove = !isStep && camera.zoom < 0.8;
-    const y = Math.min(Math.max(isAbove ? top - 3 : top + 12, 14), bottom - 4);
+    const isAbove = !isStep && !isFrame && camera.zoom < 0.8;
+    const y = Math.min(Math.max(isAbove ? top - 3 : top + size + 1, 14), bottom - 4);
     // Lanes are named below the row of the time steps, which stays at the top.
     const row = steps.length > 0 && !isStep && left < 0 ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
-    write(label, x, Math.max(y, Math.min(row, bottom - 4)), theme.band(band.tone).line);
+    let line = Math.max(y, Math.min(row, bottom - 4));
+    // Names of frames in frames would all stick to the same place at the edge of the view.
+    const isHidden = (at) => written.some((each) => x < each.right && x + width > each.x && Math.abs(at - each.y) < size);
+    while (isHidden(line) && line < bottom - 4) line += size + 3;
+    written.push({ x, right: x + width, y: line });
+    write(label, x, line, theme.band(band.tone).line);
   });
 }
 

@@ -13,6 +13,8 @@ class Camera {
     /** Of the picture. */
     this.graphWidth = 1;
     this.graphHeight = 1;
+    /** Whether it is where `overall` has brought it. */
+    this.isHome = true;
     this.flight = 0;
   }
 
@@ -43,6 +45,13 @@ class Camera {
     this.zoom = Math.min(Math.max(zoom, Math.min(0.5 * this.whole, 0.1)), 6);
     this.x = Math.min(Math.max(x, 0), this.graphWidth);
     this.y = Math.min(Math.max(y, 0), this.graphHeight);
+    const home = this.overall;
+    this.isHome = x === home.x && y === home.y && zoom === home.zoom;
+  }
+
+  goHome() {
+    const { x, y, zoom } = this.overall;
+    this.moveTo(x, y, zoom);
   }
 
   /** Zoom by a factor around a point of the page, which stays where it is. */

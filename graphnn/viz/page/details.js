@@ -114,8 +114,8 @@ class Details {
     const items = entries.slice(0, MOST_LINKS).map(([other, colour, remark]) =>
       element("li", {}, link(clipped(app.graph.name(other)), () => app.select(other, true), colour), element("small", {}, remark)),
     );
-    if (entries.length > MOST_LINKS) items.push(element("li", {}, `and ${(entries.length - MOST_LINKS).toLocaleString("en")} more`));
-    return element("section", {}, element("h3", {}, `${title} (${entries.length.toLocaleString("en")})`), element("ul", {}, ...items));
+    if (entries.length > MOST_LINKS) items.push(element("li", {}, `and ${grouping(entries.length - MOST_LINKS)} more`));
+    return element("section", {}, element("h3", {}, `${title} (${grouping(entries.length)})`), element("ul", {}, ...items));
   }
 
   #foldButton(node) {

@@ -38,11 +38,11 @@ function dot(colour) {
   return made;
 }
 
-/** A number in few characters, with its unit; bytes in kB, MB or GB. */
+/** A number in few characters, with its unit; bytes in KiB, MiB or GiB. */
 function numberText(value, unit = "") {
   if (typeof value === "string") return { nan: "NaN", inf: "∞", "-inf": "−∞" }[value] ?? value;
   if (unit === "B" || unit === "bytes") {
-    for (const [size, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
+    for (const [size, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
       if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))} ${name}`;
     }
   }
@@ -51,7 +51,12 @@ function numberText(value, unit = "") {
   return `${text} ${unit}`.trim().replaceAll("-", "−");
 }
 
+/** "12,345"; what the browser has for it takes a tenth of a second to load. */
+function grouping(count) {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 /** Count with a word: "1 node", "2 nodes". */
 function counted(count, word) {
-  return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+  return `${grouping(count)} ${word}${count === 1 ? "" : "s"}`;
 }

@@ -18,6 +18,13 @@ function grouped(keys, count) {
   return { start, items };
 }
 
+/** Points from whole tenths of points. */
+function fromTenths(tenths) {
+  const points = Float64Array.from(tenths);
+  for (let i = 0; i < points.length; i++) points[i] /= 10;
+  return points;
+}
+
 /** One scene at its positions. */
 class Graph {
   /**
@@ -33,11 +40,14 @@ class Graph {
     this.count = nodes.label.length;
     this.edgeCount = edges.source.length;
     this.columns = nodes;
-    this.boxes = Float64Array.from(nodes.boxes);
+    this.boxes = fromTenths(nodes.boxes);
     this.step = nodes.step;
     this.origin = Int32Array.from(nodes.origin);
     this.isOutput = new Set(nodes.outputs);
     this.isRecomputed = new Set(nodes.recomputed);
+    /** By node, where its lines begin in the column of tooltips. */
+    this.tooltipStart = new Int32Array(this.count + 1);
+    nodes.tooltipLines.forEach((lines, node) => (this.tooltipStart[node + 1] = this.tooltipStart[node] + lines));
     this.badges = new Map(nodes.badges.map(([node, ...badges]) => [node, badges]));
     this.source = Int32Array.from(edges.source);
     this.target = Int32Array.from(edges.target);
@@ -47,7 +57,7 @@ class Graph {
     this.edgeKind = Int32Array.from(edges.kind, (kind) => numbers.get(texts[kind]));
     this.edgeLabels = new Map(edges.labels.map(([edge, text, x, y]) => [edge, { text: texts[text], x, y }]));
     this.isCurve = new Set(edges.curves);
-    this.points = Float64Array.from(edges.points);
+    this.points = fromTenths(edges.points);
     this.pointStart = new Int32Array(this.edgeCount + 1);
     edges.corners.forEach((corners, edge) => (this.pointStart[edge + 1] = this.pointStart[edge] + 2 * corners));
     this.cuts = edges.cuts.map((edge) => ({ edge, ...this.#middle(edge) }));
@@ -91,7 +101,8 @@ class Graph {
 
   /** @returns {string[]} all that is known of a node, by lines */
   tooltip(node) {
-    return this.columns.tooltip[node].map((line) => this.texts[line]);
+    const lines = this.columns.tooltip.slice(this.tooltipStart[node], this.tooltipStart[node + 1]);
+    return lines.map((line) => this.texts[line]);
   }
 
   /** What a node is called where there is one line for it. */

@@ -20,18 +20,23 @@ class SpatialIndex {
     this.levels = new Map();
     const cells = new Int32Array(count);
     let total = 0;
+    // Neighbours in a list are often neighbours in the picture.
+    let latestSize = 0, latestKey = NaN, latestCell = 0;
     for (let item = 0; item < count; item++) {
       const at = 4 * item;
       const width = rectangles[at + 2], height = rectangles[at + 3];
       let size = LEAST_CELL;
       while (size < width || size < height) size *= 2;
-      let level = this.levels.get(size);
-      if (!level) this.levels.set(size, (level = new Map()));
       const column = Math.floor((rectangles[at] + width / 2) / size);
       const key = SpatialIndex.#key(column, Math.floor((rectangles[at + 1] + height / 2) / size));
-      const known = level.get(key);
-      if (known === undefined) level.set(key, (cells[item] = total++));
-      else cells[item] = known;
+      if (key !== latestKey || size !== latestSize) {
+        let level = this.levels.get(size);
+        if (!level) this.levels.set(size, (level = new Map()));
+        latestCell = level.get(key) ?? total;
+        if (latestCell === total) level.set(key, total++);
+        [latestKey, latestSize] = [key, size];
+      }
+      cells[item] = latestCell;
     }
     this.cells = grouped(cells, total);
   }

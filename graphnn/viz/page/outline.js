@@ -49,7 +49,7 @@ class Outline {
     });
     const items = rows.slice(0, MOST_ROWS).map((row) => this.#item(...row));
     if (rows.length > MOST_ROWS) {
-      items.push(element("li", {}, `and ${(rows.length - MOST_ROWS).toLocaleString("en")} more: fold them from a node, with c`));
+      items.push(element("li", {}, `and ${grouping(rows.length - MOST_ROWS)} more: fold them from a node, with c`));
     }
     if (items.length === 0) items.push(element("li", {}, "no scopes"));
     find("#scopes").replaceChildren(...items);

@@ -39,12 +39,12 @@ class Overview {
   arrange() {
     const { camera, graph } = this.app;
     this.canvas.hidden = camera.whole > 0.25 && camera.whole * 1.5 > camera.overall.zoom;
+    find("#curve-row").hidden = !graph.strip;
     find("#view").classList.toggle("upright", graph.height > graph.width);
   }
 
   paint() {
     const { app } = this;
-    find("#curve-row").hidden = !app.graph.strip;
     if (!this.canvas.hidden) this.#paintWhole();
     if (app.graph.strip) this.#paintCurve();
   }
@@ -73,18 +73,30 @@ class Overview {
     base.width = size.width;
     base.height = size.height;
     const context = base.getContext("2d");
-    context.fillStyle = theme.ground;
-    context.fillRect(0, 0, size.width, size.height);
     const across = size.width / graph.width, down = size.height / graph.height;
-    const block = ({ x, y, width, height }, colour) => {
-      context.fillStyle = colour;
-      context.fillRect(x * across, y * down, Math.max(width * across, 0.7), Math.max(height * down, 0.7));
+    // A hundred thousand calls of the canvas would take a second, so pixels are set one by one.
+    const image = context.createImageData(size.width, size.height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const values = new Map();
+    const valueOf = (colour) => {
+      const [red, green, blue] = channels(colour);
+      return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
     };
+    const block = ({ x, y, width, height }, colour) => {
+      if (!values.has(colour)) values.set(colour, valueOf(colour));
+      const value = values.get(colour);
+      const left = Math.max(Math.floor(x * across), 0), top = Math.max(Math.floor(y * down), 0);
+      const right = Math.min(Math.max(Math.round((x + width) * across), left + 1), size.width);
+      const bottom = Math.min(Math.max(Math.round((y + height) * down), top + 1), size.height);
+      for (let row = top; row < bottom; row++) pixels.fill(value, row * size.width + left, row * size.width + right);
+    };
+    pixels.fill(valueOf(theme.ground));
     for (const band of graph.bands) if (band.tone !== "step") block(band, theme.band(band.tone).fill);
     for (let node = 0; node < graph.count; node++) {
       if (folding.cardOf[node] < 0) block(graph.box(node), app.fillOf(node) ?? theme.nodes[graph.text("style", node)].far);
     }
     for (const card of folding.cards) block(card, theme.nodes[card.style].far);
+    context.putImageData(image, 0, 0);
     this.isStale = false;
   }
 
@@ -115,8 +127,7 @@ class Overview {
     if (peak >= 0) mark(peak, theme.edges.gradient.line);
     if (selected !== null) mark(selected, theme.accent);
     find("#curve-text").textContent =
-      `${title}: peak ${peak < 0 ? "–" : numberText(most, unit)}` +
-      (typeof values[selected] === "number" ? `, here ${numberText(values[selected], unit)}` : "");
+      title + (typeof values[selected] === "number" ? `; here ${numberText(values[selected], unit)}` : "");
   }
 }
 

@@ -106,7 +106,7 @@ class Painter {
     canvas.font = `600 ${size}px ${fonts}`;
     canvas.fillText(card.label, x, y, card.width - 16);
     canvas.font = `${0.75 * size}px ${fonts}`;
-    canvas.fillText(`${card.members.length.toLocaleString("en")} nodes`, x, y + 1.2 * size, card.width - 16);
+    canvas.fillText(`${grouping(card.members.length)} nodes`, x, y + 1.2 * size, card.width - 16);
   }
 
   /** Straight pieces, curves and arrowheads of some edges; lit ones are drawn bold. */
@@ -246,7 +246,8 @@ class Painter {
     const detail = value ?? graph.text("second", node);
     canvas.fillStyle = fill ? readableOn(fill) : theme.text;
     canvas.textAlign = "center";
-    const hasDetail = detail !== "" && scale >= NEAR.detail;
+    // A low box has room for its name alone; its colour, and a look at it, tell an overlay's number.
+    const hasDetail = detail !== "" && scale >= NEAR.detail && height >= style.labelSize + style.detailSize + 6;
     const label = clipped(graph.text("first", node));
     if (!hasDetail && scale < 1) {
       // A single line may be larger than usual, so that it is read from further away.

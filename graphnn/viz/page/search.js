@@ -44,9 +44,13 @@ class Search {
     const { graph } = this.app;
     const has = words.map((word) => Uint8Array.from(graph.texts, (text) => (text.toLowerCase().includes(word) ? 1 : 0)));
     const { label, detail, scope, tooltip } = graph.columns;
+    const isSaid = (is, node) => {
+      for (let at = graph.tooltipStart[node]; at < graph.tooltipStart[node + 1]; at++) if (is[tooltip[at]]) return true;
+      return false;
+    };
     const found = [];
     for (let node = 0; node < graph.count; node++) {
-      const all = has.every((is) => is[label[node]] || is[detail[node]] || is[scope[node]] || tooltip[node].some((line) => is[line]));
+      const all = has.every((is) => is[label[node]] || is[detail[node]] || is[scope[node]] || isSaid(is, node));
       if (all) found.push(node);
     }
     // What is called so comes before what merely says so.
@@ -69,7 +73,7 @@ class Search {
   }
 
   #tell() {
-    const count = this.found.length.toLocaleString("en");
-    find("#count").textContent = this.at < 0 ? `${count} found` : `${(this.at + 1).toLocaleString("en")} of ${count}`;
+    const count = grouping(this.found.length);
+    find("#count").textContent = this.at < 0 ? `${count} found` : `${grouping(this.at + 1)} of ${count}`;
   }
 }

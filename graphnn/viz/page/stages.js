@@ -7,7 +7,7 @@ class Stages {
   constructor(app) {
     this.app = app;
     this.all = app.data.stages;
-    this.now = 0;
+    this.now = this.all.length - 1;
     this.slider = find("#stage");
     this.slider.max = String(this.all.length - 1);
     this.slider.oninput = () => app.showStage(this.slider.valueAsNumber);
@@ -15,7 +15,9 @@ class Stages {
     find("#tab-notes").hidden = this.all.length < 2;
     find("#earlier").onclick = () => app.showStage(this.now - 1);
     find("#later").onclick = () => app.showStage(this.now + 1);
+    /** What became of nodes of this stage, by number; and which of them the next one removes. */
     this.changes = new Map();
+    this.leaves = [];
   }
 
   /** What a node of one stage is in another one, following it from each to the next; or null. */
@@ -36,10 +38,28 @@ class Stages {
     this.now = number;
     const stage = this.all[number];
     this.changes = new Map(stage.changes);
+    this.leaves = this.all[number + 1]?.removed ?? [];
     this.slider.value = String(number);
     this.slider.setAttribute("aria-valuetext", stage.name);
     find("#stage-name").textContent = `${number + 1}/${this.all.length}  ${clipped(stage.name)}`;
     if (this.all.length > 1) this.#tell(stage, this.all[number - 1]);
+    this.#key();
+  }
+
+  /** What the rings mean that are to be seen. */
+  #key() {
+    const { changes } = this.app.theme;
+    const meanings = [...new Set(this.changes.values())].map((change) => [change, this.app.changeColour(change)]);
+    if (this.leaves.length > 0) meanings.push(["removed by the next", changes.removed]);
+    find("#stage-key").replaceChildren(
+      ...meanings.map(([meaning, colour]) => element("span", {}, dot(colour), meaning)),
+    );
+  }
+
+  /** Go back to the stage before, in which a node still was. */
+  #look(node) {
+    this.app.showStage(this.now - 1);
+    this.app.select(node, true);
   }
 
   changeOf(node) {
@@ -60,7 +80,7 @@ class Stages {
     if (stage.removed.length > 0) {
       const { label } = before.scene.nodes;
       const names = stage.removed.slice(0, MOST_LINKS).map((node) =>
-        element("li", {}, dot(app.theme.changes.removed), clipped(app.data.texts[label[node]])),
+        element("li", {}, link(clipped(app.data.texts[label[node]]), () => this.#look(node), app.theme.changes.removed)),
       );
       content.push(element("h3", {}, `removed (${stage.removed.length})`), element("ul", {}, ...names));
     }
