@@ -165,6 +165,17 @@ print(json.dumps([sorted(listed ^ star.keys()), modules, len(star)]))
 """
     differing, modules, count = in_fresh_interpreter(code, tmp_path)
     assert differing == []
-    namespaces = "data init losses metrics nn optim ops random train viz".split()
+    namespaces = [
+        "data",
+        "init",
+        "losses",
+        "metrics",
+        "nn",
+        "optim",
+        "ops",
+        "random",
+        "train",
+        "viz",
+    ]
     assert modules == sorted(namespaces)
     assert count > 300

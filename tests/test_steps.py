@@ -306,3 +306,30 @@ def test_both_carries_of_an_lstm_are_cut() -> None:
     scene = scene_in_steps(gn.Graph((x,), (loss, *gn.grad(loss, net.parameters()))), "all")
     cut = {(scene.nodes[e.source].label, e.kind) for e in scene.edges if e.is_cut}
     assert cut == {("h[2]", "recurrent"), ("c[2]", "recurrent")}
+
+
+def test_rolled_lanes_flow_as_unrolled_ones_and_lags_are_told_once() -> None:
+    gn.seed(0)
+    net = gn.nn.GRU(3, 4, num_layers=2, bidirectional=True)
+    loss = gn.sum(net(gn.input("x", shape=(9, 2, 3))))
+    pictures = [
+        gn.render([loss, *gn.grad(loss, net.parameters())], steps=steps) for steps in ("rolled", 1)
+    ]
+    lanes = [
+        [band.label for band in picture.layout.bands if "layers." in band.label]
+        for picture in pictures
+    ]
+    assert lanes[0] == lanes[1]
+    assert lanes[0][:4] == [
+        "layers.0/forward_layer  forward →",
+        "← layers.0/backward_layer  forward",
+        "layers.1/forward_layer  forward →",
+        "← layers.1/backward_layer  forward",
+    ]
+    rolled = pictures[0].drawing
+    told = {(stroke.style, stroke.label) for stroke in rolled.strokes if stroke.label[:1] == "t"}
+    assert told == {
+        *(("recurrent", word) for word in ("t−1", "t+1")),
+        *(("bptt", word) for word in ("t−1", "t+1")),
+        *(("saved", word) for word in ("t−1", "t+1")),
+    }

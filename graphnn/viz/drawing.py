@@ -191,9 +191,7 @@ def drawing_of(scene: Scene, layout: Layout) -> Drawing:
 
 
 def _stroke(edge: SceneEdge, route: Route) -> Stroke:
-    label = edge.label
-    if edge.lag:
-        label = f"t{'+' if edge.kind == 'bptt' else '−'}{edge.lag}"
+    label = edge.comes_from if edge.lag else edge.label
     cut_at = _middle(route) if edge.is_cut else None
     return Stroke(route, edge.kind, label, (edge.source, edge.target), cut_at)
 

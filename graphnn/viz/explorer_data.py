@@ -127,10 +127,8 @@ def _edges(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
 
 
 def _label(edge: SceneEdge) -> str:
-    """Its own; or how many steps earlier the value is from, or later for gradients."""
-    if edge.lag:
-        return f"t{'+' if edge.kind == 'bptt' else '−'}{edge.lag}"
-    return edge.label
+    """Its own; or the step that the value comes from."""
+    return edge.comes_from if edge.lag else edge.label
 
 
 def _overlay(overlay: Overlay) -> dict[str, Any]:

@@ -48,7 +48,9 @@ def scene_of_graph(graph: Graph, title: str = "") -> Scene:
         _scene_node(node, known[node], members.get(node, ()), number, outputs) for node in shown
     ]
     return Scene(
-        shorten(title, 200) or repr(graph).strip("<>"), tuple(nodes), tuple(_edges(order, number))
+        shorten(title, 200) or repr(graph).strip("<>"),
+        tuple(nodes),
+        tuple(_edges(order, number, shown)),
     )
 
 
@@ -222,7 +224,9 @@ def _seen(node: Node) -> Node:
     return node
 
 
-def _edges(order: Iterable[Node], number: Mapping[Node, int]) -> list[SceneEdge]:
+def _edges(
+    order: Iterable[Node], number: Mapping[Node, int], shown: Sequence[Node]
+) -> list[SceneEdge]:
     """One edge for every pair of boxes; a saved value tells its bytes once."""
     edges: dict[tuple[int, int], SceneEdge] = {}
     told: set[int] = set()
@@ -233,7 +237,8 @@ def _edges(order: Iterable[Node], number: Mapping[Node, int]) -> list[SceneEdge]
             pair = (number[each], number[node])
             if pair in edges:
                 continue
-            kind, label = edge_kind(_seen(each), node), ""
+            # Of a sum in one box, the additions may lie in other steps than their total.
+            kind, label = edge_kind(_seen(each), shown[pair[1]]), ""
             if kind == "saved" and pair[0] not in told:
                 told.add(pair[0])
                 label = bytes_text(each.spec)

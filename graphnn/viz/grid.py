@@ -232,8 +232,9 @@ def _flows(
     """By lane: -1 where what steps hand on goes back in time, as in half of a two-way net."""
     balance: dict[str, int] = {}
     for edge in edges:
-        if edge.kind == "recurrent" and names[edge.source] == names[edge.target] and not edge.lag:
-            way = 1 if columns[edge.source] < columns[edge.target] else -1
+        if edge.kind == "recurrent" and names[edge.source] == names[edge.target]:
+            ahead = edge.lag or columns[edge.target] - columns[edge.source]
+            way = 1 if ahead > 0 else -1
             balance[names[edge.source]] = balance.get(names[edge.source], 0) + way
     return {name: -1 if total < 0 else 1 for name, total in balance.items()}
 

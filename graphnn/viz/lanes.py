@@ -8,7 +8,7 @@ way time does, with the layer that goes forward.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from graphnn.viz.scene import Scene, SceneNode
@@ -22,12 +22,13 @@ Path = tuple[str, ...]
 def with_lanes(scene: Scene) -> Scene:
     """The scene with a lane for each of several recurrences; as it is if there is but one."""
     handed = list(_handed(scene))
-    layers = _in_order(scene, _outermost(path for path, _ in handed))
+    layers = _outermost(path for path, _ in handed)
     if len(layers) < 2:
         return scene
+    goes_back = {_within(path, layers) for path, is_back in handed if is_back}
+    layers = _in_order(scene, layers, goes_back)
     names = dict(zip(layers, _short(layers), strict=True))
     order = {layer: number for number, layer in enumerate(layers)}
-    goes_back = {_within(path, layers) for path, is_back in handed if is_back}
 
     def rank(layer: Path) -> tuple[bool, int]:
         return layer not in goes_back, order[layer]
@@ -93,8 +94,10 @@ def _within(path: Path, layers: Sequence[Path]) -> Path | None:
     return inside[0] if len(inside) == 1 else None
 
 
-def _in_order(scene: Scene, layers: Sequence[Path]) -> list[Path]:
-    """Layers in the order in which they were built."""
+def _in_order(
+    scene: Scene, layers: Sequence[Path], goes_back: Collection[Path | None]
+) -> list[Path]:
+    """Layers in the order in which they were built; of one net's directions, forward first."""
     built: dict[Path, int] = {}
     for node in scene.nodes:
         layer = _within(_path(node), layers)
@@ -102,7 +105,14 @@ def _in_order(scene: Scene, layers: Sequence[Path]) -> list[Path]:
             loops = [scan for scan, _ in node.subject.steps]
             serial = (loops or [node.subject.node])[0].serial
             built[layer] = min(built.get(layer, serial), serial)
-    return sorted(layers, key=lambda layer: built.get(layer, 0))
+    first: dict[Path, int] = {}
+    for layer in layers:
+        around, serial = layer[:-1], built.get(layer, 0)
+        first[around] = min(first.get(around, serial), serial)
+    return sorted(
+        layers,
+        key=lambda layer: (first[layer[:-1]], layer in goes_back, built.get(layer, 0)),
+    )
 
 
 def _short(layers: Sequence[Path]) -> list[str]:

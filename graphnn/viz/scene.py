@@ -116,7 +116,8 @@ class SceneEdge:
     label : str
         Bytes, for what is saved for the backward pass; a derivative, in small expressions.
     lag : int
-        How many time steps later the value arrives, where steps are folded into one.
+        How many time steps later the value arrives, where steps are folded into one; negative
+        where it goes back in time.
     is_cut : bool
         Whether a truncation ends the gradient here.
     """
@@ -127,6 +128,11 @@ class SceneEdge:
     label: str = ""
     lag: int = 0
     is_cut: bool = False
+
+    @property
+    def comes_from(self) -> str:
+        """The step that a value with a lag comes from, seen from the one that reads it: ``t−1``."""
+        return f"t{'−' if self.lag > 0 else '+'}{abs(self.lag)}"
 
 
 @dataclass(frozen=True, slots=True)
