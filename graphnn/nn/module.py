@@ -15,26 +15,18 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from graphnn.core.errors import CheckpointError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import name_scope
-from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.state import parameter as make_parameter
 from graphnn.core.structure import flatten
+from graphnn.core.values import Unmatched, set_values
 
 __all__ = ["Module", "Unmatched"]
 
 MOST_SHOWN = 6
 """Parts listed by a module's repr."""
-
-
-class Unmatched(NamedTuple):
-    """Names that :meth:`Module.load_state_dict` passed over."""
-
-    missing: list[str]
-    unexpected: list[str]
 
 
 class _Calling(NamedTuple):
@@ -265,27 +257,7 @@ class Module:
         CheckpointError
             Lists all names that are missing, unexpected, or of another shape or kind of dtype.
         """
-        own = self._saved()
-        missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
-        values = {name: np.asarray(state[name]) for name in own if name in state}
-        wrong = [
-            f"{name}: {shape_text(value.shape)} {value.dtype.name} does not fit "
-            f"{shape_text(own[name].array.shape)} {own[name].dtype.name}"
-            for name, value in values.items()
-            if value.shape != own[name].array.shape
-            or not np.can_cast(value.dtype, own[name].dtype, casting="same_kind")
-        ]
-        lines = [f"missing: {name}" for name in missing] if strict else []
-        lines += [f"unexpected: {name}" for name in unexpected] if strict else []
-        if lines or wrong:
-            raise CheckpointError(
-                "\n  ".join([f"the state does not fit this {type(self).__name__}", *lines, *wrong]),
-                hint=None if wrong else "strict=False passes over names that differ",
-            )
-        for name, value in values.items():
-            own[name].value = value
-        return Unmatched(missing, unexpected)
+        return set_values(type(self).__name__, self._saved(), state, strict)
 
     # ---------------------------------------------------------------------------- how it looks
 

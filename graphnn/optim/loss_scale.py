@@ -15,11 +15,12 @@ from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.reduction import all as every
 from graphnn.optim.clipping import clip_by_global_norm
 from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.remembered import Remembering
 
 __all__ = ["LossScale"]
 
 
-class LossScale:
+class LossScale(Remembering):
     """A factor for the loss that grows while gradients are finite and falls when they overflow.
 
     Gradients are divided by the factor, in float32, before the optimizer takes them. A step
@@ -103,3 +104,8 @@ class LossScale:
             kept[self.scale] = self.scale * cast_to(factor, FLOAT32)
             kept[self.finite_steps] = where(is_time, 0, steps)
         return kept
+
+    def remembered(self) -> dict[str, Parameter]:
+        """The factor, and what the optimizer remembers."""
+        inner = {f"optimizer.{name}": each for name, each in self.optimizer.remembered().items()}
+        return {"scale": self.scale, "finite_steps": self.finite_steps, **inner}

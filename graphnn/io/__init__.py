@@ -1,0 +1,4 @@
+"""Checkpoints and weights in files: ``gn.io``."""
+
+from graphnn.io.checkpoint import *
+from graphnn.io.weights import *
