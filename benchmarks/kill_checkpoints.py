@@ -1,4 +1,4 @@
-"""Kill a training process at random moments, again and again, and see what its checkpoints are worth.
+"""Kill a training process at random moments, again and again, and see what is left of it.
 
 A process trains a small network with dropout, batch normalisation, Adam, a schedule and shuffled
 batches, and saves a checkpoint after every other step, so that many kills fall into saving. It is
