@@ -102,8 +102,11 @@ def train(path: Path, steps: int, *, save: bool = True) -> str:
     return run.digest()
 
 
-def killed(path: Path, steps: int, seconds: float) -> str | None:
-    """Train in a process that is killed so long after its first step; what it says if it ends."""
+def killed(path: Path, steps: int, seconds: float | None) -> str | None:
+    """Train in a process that is killed so long after its first step; what it says if it ends.
+
+    With None it is left alone.
+    """
     command = [sys.executable, "-P", __file__, "--child", str(path), "--steps", str(steps)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -122,7 +125,10 @@ def killed(path: Path, steps: int, seconds: float) -> str | None:
 
 
 def torture(folder: Path, kills: int, steps: int, seed: int, most_seconds: float) -> dict[str, int]:
-    """Kill and resume; what was counted. Fails if a run ends in other bits than it should."""
+    """Kill and resume; what was counted. Fails if a run ends in other bits than it should.
+
+    After the last kill the run under way is left alone, to its end.
+    """
     expected = train(folder / "undisturbed.ckpt", steps, save=False)
     rng = random.Random(seed)
     counted = {"kills": 0, "runs": 0, "kills while saving": 0}
@@ -131,9 +137,11 @@ def torture(folder: Path, kills: int, steps: int, seed: int, most_seconds: float
         said = None
         while said is None:
             partial = len(list(folder.glob(".*.partial")))
-            said = killed(path, steps, rng.uniform(0.0, most_seconds))
+            seconds = rng.uniform(0.0, most_seconds) if counted["kills"] < kills else None
+            said = killed(path, steps, seconds)
             counted["kills"] += said is None
             counted["kills while saving"] += len(list(folder.glob(".*.partial"))) > partial
+            print(f"\r{counted}", end="", file=sys.stderr, flush=True)
         if said != expected:
             raise AssertionError(f"run {counted['runs']} ended with {said}, not with {expected}")
         counted["runs"] += 1
@@ -157,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         counted = torture(
             Path(folder), chosen.kills, chosen.steps, chosen.seed, chosen.most_seconds
         )
+    print(file=sys.stderr)
     words = ", ".join(f"{count} {what}" for what, count in counted.items())
     print(f"{words}: all ended bit for bit as undisturbed, {time.perf_counter() - started:.0f} s")
 
