@@ -235,3 +235,25 @@ def test_a_history_goes_on():
     assert state["metrics"]["loss"] == [0.5]
     with pytest.raises(CheckpointError, match=r"missing: metrics"):
         other.load_state_dict({"interrupted": True})
+
+
+def test_states_that_are_kept_from_call_to_call_are_a_part_of_their_own(tmp_path):
+    def made():
+        gn.seed(0)
+        net = gn.nn.Sequential(gn.nn.LSTM(2, 3, stateful=True))
+        x = gn.input("x", shape=(4, 1, 2))
+        y = net(x)
+        return net, gn.compile(x, y, updates=net.state_updates(), backend="reference")
+
+    x = np.ones((4, 1, 2), np.float32)
+    net, step = made()
+    step(x)
+    gn.io.save(tmp_path / "run.ckpt", net=net, passing=net.passing_state())
+    wanted = step(x)
+    other, resumed = made()
+    gn.io.load(tmp_path / "run.ckpt", net=other)
+    assert not np.array_equal(resumed(x), wanted)
+    gn.io.load(tmp_path / "run.ckpt", net=other, passing=other.passing_state())
+    np.testing.assert_array_equal(resumed(x), wanted)
+    with pytest.raises(CheckpointError, match=r"missing: layers\.0\.layers\.0\.state\.0"):
+        other.passing_state().load_state_dict({})

@@ -18,12 +18,13 @@ import numpy as np
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import name_scope
+from graphnn.core.remembered import Remembering
 from graphnn.core.state import Parameter
 from graphnn.core.state import parameter as make_parameter
 from graphnn.core.structure import flatten
 from graphnn.core.values import Unmatched, set_values
 
-__all__ = ["Module", "Unmatched"]
+__all__ = ["Module", "PassingState", "Unmatched"]
 
 MOST_SHOWN = 6
 """Parts listed by a module's repr."""
@@ -223,6 +224,10 @@ class Module:
             for each in flatten(getattr(module, name))
         }
 
+    def passing_state(self) -> PassingState:
+        """All that belongs to a run, as a part of checkpoints of its own."""
+        return PassingState(self)
+
     # ------------------------------------------------------------------------------ its values
 
     def _saved(self) -> dict[str, Parameter]:
@@ -286,6 +291,21 @@ class Module:
             if not isinstance(value, _Updates):  # they belong to a graph of the original
                 setattr(copied, name, deepcopy(value, memo))
         return copied
+
+
+class PassingState(Remembering):
+    """What a module's ``passing`` names: states that are kept from call to call.
+
+    They are not saved with the module, but a run that is resumed between two calls needs them.
+    """
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def remembered(self) -> dict[str, Parameter]:
+        """See :meth:`Remembering.remembered`."""
+        passing = self.module._passing()
+        return {path: each for path, each in self.module._state() if each in passing}
 
 
 def _below(path: str, container: Any) -> list[tuple[str, Any]]:

@@ -12,9 +12,9 @@ from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
+from graphnn.core.remembered import Remembering, by_name
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.operands import cast_to
-from graphnn.optim.remembered import Remembering, by_name
 
 __all__ = ["Average"]
 

@@ -8,6 +8,7 @@ from graphnn.core.arguments import require_number, require_positive
 from graphnn.core.dtypes import FLOAT32, INT64
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
+from graphnn.core.remembered import Remembering
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.arithmetic import where
 from graphnn.ops.logic import equal, isfinite, logical_and
@@ -15,7 +16,6 @@ from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.reduction import all as every
 from graphnn.optim.clipping import clip_by_global_norm
 from graphnn.optim.optimizer import Optimizer
-from graphnn.optim.remembered import Remembering
 
 __all__ = ["LossScale"]
 

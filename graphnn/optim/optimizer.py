@@ -13,12 +13,12 @@ from graphnn.core.dtypes import FLOAT32, INT64, DType, is_complex, is_floating, 
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
+from graphnn.core.remembered import Remembering, by_name
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.constants import constant
 from graphnn.ops.operands import cast_to
 from graphnn.optim.clipping import clip_by_global_norm
-from graphnn.optim.remembered import Remembering, by_name
 from graphnn.optim.schedules import Schedule, rate_of
 
 __all__ = ["Optimizer"]

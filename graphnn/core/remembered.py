@@ -1,4 +1,4 @@
-"""What optimizers and the like remember between steps, by name: what a checkpoint holds of them."""
+"""What optimizers and the like remember from step to step, by name: their part of a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graphnn.core.op import Array
 from graphnn.core.state import Parameter
 from graphnn.core.values import set_values
 
-__all__ = ["Remembering"]
+__all__ = ["Remembering", "by_name"]
 
 
 class Remembering:
@@ -30,7 +30,7 @@ class Remembering:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; all of it is taken, or nothing if something is wrong.
 
-        Slots are there once ``minimize`` was called: build the step first, then load.
+        Build programs first, then load: slots of optimizers are there once ``minimize`` was called.
 
         Parameters
         ----------
