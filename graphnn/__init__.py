@@ -40,6 +40,7 @@ from graphnn.ops import *
 if TYPE_CHECKING:
     from graphnn import data as data
     from graphnn import init as init
+    from graphnn import io as io
     from graphnn import losses as losses
     from graphnn import metrics as metrics
     from graphnn import nn as nn
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from graphnn.tracing import trace as trace
     from graphnn.viz import render as render
 
-_LAZY = ("data", "init", "losses", "metrics", "nn", "optim", "train", "viz")
+_LAZY = ("data", "init", "io", "losses", "metrics", "nn", "optim", "train", "viz")
 _LAZY_NAMES = {
     "Function": "functions",
     "TracedGraph": "tracing",

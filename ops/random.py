@@ -49,8 +49,10 @@ from graphnn.ops.streams import (
     default_key,
     fold_in,
     key,
+    load_state_dict,
     seed,
     split,
+    state_dict,
 )
 from graphnn.ops.trigonometric import cos
 
@@ -63,11 +65,13 @@ __all__ = [
     "dropout_mask",
     "fold_in",
     "key",
+    "load_state_dict",
     "normal",
     "permutation",
     "randint",
     "seed",
     "split",
+    "state_dict",
     "uniform",
 ]
 

@@ -13,7 +13,7 @@ All of this is exported by :mod:`graphnn.ops.random`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
+from graphnn.core.values import require_entries
 from graphnn.ops.axes import as_shape
 from graphnn.ops.constants import constant
 from graphnn.ops.contract import Arg, Reject, Sample, operation
@@ -35,7 +36,17 @@ from graphnn.ops.logic import bitwise_xor
 from graphnn.ops.operands import as_node, cast_to
 from graphnn.ops.philox import check_key, random_bits, reference_bits
 
-__all__ = ["RNG_COUNTER", "RNG_SEED", "default_key", "fold_in", "key", "seed", "split"]
+__all__ = [
+    "RNG_COUNTER",
+    "RNG_SEED",
+    "default_key",
+    "fold_in",
+    "key",
+    "load_state_dict",
+    "seed",
+    "split",
+    "state_dict",
+]
 
 KEY = Arg((2,), 0, 2**31 - 1, kind="int")
 NO_KEY = (
@@ -281,6 +292,56 @@ def seed(n: int) -> None:
     RNG_SEED.value = _wrapped(n)
     RNG_COUNTER.value = 0
     _places = itertools.count()
+
+
+def state_dict() -> dict[str, int]:
+    """Where the default stream stands; exported as ``gn.random.state_dict``.
+
+    With it, ``gn.random`` is a part of a checkpoint: ``gn.io.save(path, random=gn.random)``.
+
+    Returns
+    -------
+    dict of str to int
+        The seed, how many calls have drawn, and how many places have been numbered.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.seed(3)
+    >>> gn.random.state_dict()
+    {'seed': 3, 'calls': 0, 'places': 0}
+    """
+    global _places
+    places = next(_places)
+    _places = itertools.count(places)
+    return {
+        "seed": int(RNG_SEED.array),
+        "calls": int(RNG_COUNTER.array),
+        "places": places,
+    }
+
+
+def load_state_dict(state: Mapping[str, Any]) -> None:
+    """Let the default stream go on from where it stood; exported as ``gn.random.load_state_dict``.
+
+    Programs that were built in the same order as then, after the same ``gn.seed``, draw the same
+    numbers as then.
+
+    Parameters
+    ----------
+    state : mapping of str to int
+        As :func:`state_dict` gives it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not the state of a stream.
+    """
+    global _places
+    require_entries("stream of random numbers", state_dict(), state)
+    RNG_SEED.value = state["seed"]
+    RNG_COUNTER.value = state["calls"]
+    _places = itertools.count(int(state["places"]))
 
 
 def default_key() -> Node:

@@ -15,29 +15,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from graphnn.core.errors import CheckpointError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.provenance import name_scope
-from graphnn.core.spec import shape_text
+from graphnn.core.remembered import Remembering
 from graphnn.core.state import Parameter
 from graphnn.core.state import parameter as make_parameter
 from graphnn.core.structure import flatten
+from graphnn.core.values import Unmatched, set_values
 
 if TYPE_CHECKING:
     from graphnn.nn.summary import Summary
 
-__all__ = ["Module", "Unmatched"]
+__all__ = ["Module", "PassingState", "Unmatched"]
 
 MOST_SHOWN = 6
 """Parts listed by a module's repr."""
-
-
-class Unmatched(NamedTuple):
-    """Names that :meth:`Module.load_state_dict` passed over."""
-
-    missing: list[str]
-    unexpected: list[str]
 
 
 class _Calling(NamedTuple):
@@ -317,6 +310,10 @@ class Module:
             for each in flatten(getattr(module, name))
         }
 
+    def passing_state(self) -> PassingState:
+        """All that belongs to a run, as a part of checkpoints of its own."""
+        return PassingState(self)
+
     # ------------------------------------------------------------------------------ its values
 
     def saved(self) -> dict[str, Parameter]:
@@ -352,27 +349,7 @@ class Module:
         CheckpointError
             Lists all names that are missing, unexpected, or of another shape or kind of dtype.
         """
-        own = self.saved()
-        missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
-        values = {name: np.asarray(state[name]) for name in own if name in state}
-        wrong = [
-            f"{name}: {shape_text(value.shape)} {value.dtype.name} does not fit "
-            f"{shape_text(own[name].array.shape)} {own[name].dtype.name}"
-            for name, value in values.items()
-            if value.shape != own[name].array.shape
-            or not np.can_cast(value.dtype, own[name].dtype, casting="same_kind")
-        ]
-        lines = [f"missing: {name}" for name in missing] if strict else []
-        lines += [f"unexpected: {name}" for name in unexpected] if strict else []
-        if lines or wrong:
-            raise CheckpointError(
-                "\n  ".join([f"the state does not fit this {type(self).__name__}", *lines, *wrong]),
-                hint=None if wrong else "strict=False passes over names that differ",
-            )
-        for name, value in values.items():
-            own[name].value = value
-        return Unmatched(missing, unexpected)
+        return set_values(type(self).__name__, self.saved(), state, strict)
 
     # ---------------------------------------------------------------------------- how it looks
 
@@ -401,6 +378,21 @@ class Module:
             if not isinstance(value, _Updates):  # they belong to a graph of the original
                 setattr(copied, name, deepcopy(value, memo))
         return copied
+
+
+class PassingState(Remembering):
+    """What a module's ``passing`` names: states that are kept from call to call.
+
+    They are not saved with the module, but a run that is resumed between two calls needs them.
+    """
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def remembered(self) -> dict[str, Parameter]:
+        """See :meth:`Remembering.remembered`."""
+        passing = self.module._passing()
+        return {path: each for path, each in self.module._state() if each in passing}
 
 
 def _below(path: str, container: Any) -> list[tuple[str, Any]]:

@@ -120,6 +120,10 @@ class NAdam(Adam):
         change = (of_gradient * gradient + of_mean * mean) / size
         return value - rate * change, {first: mean, second: mean_square}
 
+    def remembered(self) -> dict[str, Parameter]:
+        """See :meth:`Optimizer.remembered`."""
+        return {**super().remembered(), "momentum_product": self.product}
+
     def _momentum(self, ahead: float) -> Node:
         """``mu`` of one of the next steps."""
         step = cast_to(self.step, FLOAT64) + ahead

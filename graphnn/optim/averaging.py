@@ -12,13 +12,14 @@ from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
+from graphnn.core.remembered import Remembering, by_name
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.operands import cast_to
 
 __all__ = ["Average"]
 
 
-class Average:
+class Average(Remembering):
     """Exponential moving averages of parameters: ``a = decay * a + (1 - decay) * p``.
 
     Parameters
@@ -72,6 +73,10 @@ class Average:
                 new = cast_to(updates.get(each, each), average.dtype)
                 tracked[average] = self.decay * average + (1.0 - self.decay) * new
         return tracked
+
+    def remembered(self) -> dict[str, Parameter]:
+        """The averages, by the names of their parameters."""
+        return {name: self.averages[each] for name, each in by_name(self.averages).items()}
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

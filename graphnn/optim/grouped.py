@@ -71,5 +71,13 @@ class Grouped(Optimizer):
                 updates |= optimizer.apply(own)
         return updates
 
+    def remembered(self) -> dict[str, Parameter]:
+        """What the groups' optimizers remember, each behind its number."""
+        return {
+            f"{number}.{name}": each
+            for number, optimizer in enumerate(self.optimizers)
+            for name, each in optimizer.remembered().items()
+        }
+
     def __repr__(self) -> str:
         return f"Grouped({', '.join(map(repr, self.optimizers))})"

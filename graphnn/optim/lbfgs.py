@@ -100,6 +100,10 @@ class LBFGS(Optimizer):
         self.checked_parameters(gradients)
         return self._updates(gradients, None)
 
+    def remembered(self) -> dict[str, Parameter]:
+        """The step counter, and the history."""
+        return {**super().remembered(), **(self._memory.slots() if self._memory else {})}
+
     def _updates(
         self, gradients: Mapping[Parameter, Node], loss_at: Callable[[Node], Node] | None
     ) -> dict[Parameter, Node]:
@@ -151,6 +155,10 @@ class _Memory:
         self.gradient, self.change = slot("gradient", n), slot("change", n)
         self.scale = slot("scale")
         self.seen = new_parameter(0, name="LBFGS.seen", dtype=INT64, trainable=False)
+
+    def slots(self) -> dict[str, Parameter]:
+        """All of it, by name."""
+        return {name: each for name, each in vars(self).items() if isinstance(each, Parameter)}
 
     def direction(self, gradient: Node) -> tuple[Node, dict[Parameter, Node]]:
         """Where to go from a gradient, and the history with the latest pair."""

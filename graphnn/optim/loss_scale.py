@@ -8,6 +8,7 @@ from graphnn.core.arguments import require_number, require_positive
 from graphnn.core.dtypes import FLOAT32, INT64
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
+from graphnn.core.remembered import Remembering
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.arithmetic import where
 from graphnn.ops.logic import equal, isfinite, logical_and
@@ -19,7 +20,7 @@ from graphnn.optim.optimizer import Optimizer
 __all__ = ["LossScale"]
 
 
-class LossScale:
+class LossScale(Remembering):
     """A factor for the loss that grows while gradients are finite and falls when they overflow.
 
     Gradients are divided by the factor, in float32, before the optimizer takes them. A step
@@ -103,3 +104,8 @@ class LossScale:
             kept[self.scale] = self.scale * cast_to(factor, FLOAT32)
             kept[self.finite_steps] = where(is_time, 0, steps)
         return kept
+
+    def remembered(self) -> dict[str, Parameter]:
+        """The factor, and what the optimizer remembers."""
+        inner = {f"optimizer.{name}": each for name, each in self.optimizer.remembered().items()}
+        return {"scale": self.scale, "finite_steps": self.finite_steps, **inner}

@@ -13,6 +13,7 @@ from graphnn.core.dtypes import FLOAT32, INT64, DType, is_complex, is_floating, 
 from graphnn.core.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.provenance import in_role
+from graphnn.core.remembered import Remembering, by_name
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.constants import constant
@@ -26,7 +27,7 @@ Rate: TypeAlias = float | Schedule | Node
 """What a learning rate may be given as."""
 
 
-class Optimizer:
+class Optimizer(Remembering):
     """The base of optimizers: a subclass gives ``update``.
 
     State belongs to the optimizer: a second call of :meth:`minimize` for the same parameters goes
@@ -163,6 +164,15 @@ class Optimizer:
                 trainable=False,
             )
         return own[name]
+
+    def remembered(self) -> dict[str, Parameter]:
+        """The step counter, all slots, and the learning rate if that is a parameter."""
+        found = {"step": self.step}
+        if isinstance(self.learning_rate, Parameter):
+            found["learning_rate"] = self.learning_rate
+        for name, each in by_name(self.slots).items():
+            found |= {f"{name}.{slot}": kept for slot, kept in self.slots[each].items()}
+        return found
 
     def rate(self, dtype: DType) -> Node:
         """The learning rate as a node of a dtype."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from graphnn.core.arguments import require_known, require_number, require_positive
 from graphnn.core.dtypes import FLOAT32
 from graphnn.core.state import parameter
+from graphnn.core.values import require_entries
 
 __all__ = ["ReduceOnPlateau"]
 
@@ -88,6 +91,33 @@ class ReduceOnPlateau:
         self.rate.value = max(before * self.factor, self.least)
         self._cooling, self._waited = self.cooldown, 0
         return float(self.rate.value) < before
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rate, the best measure, and what is counted since."""
+        return {
+            "rate": self.rate.value,
+            "best": self.best,
+            "waited": self._waited,
+            "cooling": self._cooling,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; all of it is taken, or nothing if something is wrong.
+
+        Parameters
+        ----------
+        state : mapping
+            As :meth:`state_dict` gives it.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not the state of a `ReduceOnPlateau`.
+        """
+        require_entries("ReduceOnPlateau", self.state_dict(), state)
+        self.rate.value = state["rate"]
+        self.best = float(state["best"])
+        self._waited, self._cooling = int(state["waited"]), int(state["cooling"])
 
     def _is_better(self, measure: float) -> bool:
         if math.isinf(self.best):

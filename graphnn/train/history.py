@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphnn.compiler.reports import write_figure
 from graphnn.core.errors import ArgumentError, MissingPackageError, RenderError
+from graphnn.core.values import require_entries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +58,23 @@ class History:
     def latest(self) -> dict[str, float]:
         """The measures of the last epoch."""
         return {name: values[-1] for name, values in self.metrics.items() if values}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was recorded, for checkpoints."""
+        metrics = {name: list(values) for name, values in self.metrics.items()}
+        return {"metrics": metrics, "interrupted": self.interrupted}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what was recorded, in place of what is here.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not the state of a history.
+        """
+        require_entries("History", self.state_dict(), state)
+        self.metrics = {name: list(map(float, v)) for name, v in state["metrics"].items()}
+        self.interrupted = state["interrupted"]
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.metrics:
