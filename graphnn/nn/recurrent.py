@@ -14,7 +14,7 @@ from graphnn.core.provenance import provenance
 from graphnn.core.state import parameter
 from graphnn.core.structure import flatten, flatten_like, form_text, map_leaves, unflatten
 from graphnn.nn.cells import Cell
-from graphnn.nn.padding import beside, last_step
+from graphnn.nn.padding import beside, last_step, or_all_real
 from graphnn.nn.sequence_layer import Direction, Outcome, SequenceLayer
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import broadcast_to
@@ -140,8 +140,9 @@ class Recurrent(SequenceLayer):
             self.remember(dict(zip(flatten(self.state), flatten(state), strict=True)))
         # An output that is a part of the state need not be looked for in the sequence.
         states = flatten(state)
+        counted = or_all_real(real, flatten(xs)[0].shape[0])
         lasts = (
-            _of_real_rows(states[is_state[number]], real)
+            _of_real_rows(states[is_state[number]], counted)
             if number in is_state
             else last_step(y, real, self.reverse)
             for number, y in enumerate(flatten(sequence))
@@ -268,7 +269,7 @@ class Recurrent(SequenceLayer):
 
 
 def _of_real_rows(state: Node, real: Node | None) -> Node:
-    """A last state as the last output: 0 for a row of padding alone, which has no output."""
+    """A last state as the last output: 0 for a row of no real step, which has no output."""
     return state if real is None else where(beside(some(real, 0), state), state, 0)
 
 
