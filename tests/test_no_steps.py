@@ -1,4 +1,4 @@
-"""Loops and recurrent layers over no step: the first carry, empty outputs, and their derivatives."""
+"""Loops and recurrent layers over no step: the first carry, empty outputs, derivatives."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ def test_number_in_the_first_carry_takes_the_dtype_of_a_step(loop: Any) -> None:
 def test_other_axis_and_batches(loop: Any) -> None:
     """Empty outputs lie along the axis of the steps, behind that of examples."""
     x, h = gn.input("x", (ROWS, 0, SIZE), "float64"), gn.input("h", (ROWS, SIZE), "float64")
-    last, ys = loop(lambda h, x: (h * x, h + x), h, x, axis=1)
+    _, ys = loop(lambda h, x: (h * x, h + x), h, x, axis=1)
     assert ys.shape == (ROWS, 0, SIZE)
     many = gn.input("many", (7, ROWS, SIZE), "float64")
     lasts, all_ys = gn.vmap(lambda h: loop(lambda h, x: (h * x, h + x), h, x, axis=1))(many)
