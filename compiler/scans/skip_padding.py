@@ -217,7 +217,9 @@ def _skipping(step: Step, number: int) -> list[Node]:
     with apart() as since:
         if_true = remade(computed, inner)
     if_false = (
-        inner[value] if (value := values[each]) in step.symbols else zeros_like(each)
+        inner[value]
+        if isinstance(value := values[each], Node) and value in step.symbols
+        else zeros_like(each)
         for each in computed
     )
     going = input_like("going", FLAG)

@@ -254,7 +254,8 @@ class WeightedCell(Cell):
         kept = h if mask is None else multiply(h, mask)
         product = self._product(kept, self._gates_of(self.recurrent_weight, part))
         if self.recurrent_norm is not None:
-            return self.recurrent_norm(product, part)
+            normed: Node = self.recurrent_norm(product, part)
+            return normed
         gain = self.recurrent_gain
         return self._normalized(product, gain if gain is None else gain[part])
 
