@@ -26,6 +26,7 @@ from graphnn.compiler.scans.bodies import everywhere, inside_first, outside_firs
 from graphnn.compiler.scans.hoist import hoist
 from graphnn.compiler.scans.merge import merge_scans
 from graphnn.compiler.scans.reroll import reroll
+from graphnn.compiler.scans.skip_padding import skip_padding
 from graphnn.compiler.scans.split_products import split_products
 from graphnn.compiler.scans.trim import trim_scans
 
@@ -58,6 +59,7 @@ AFTER_MERGING: tuple[Pass, ...] = (
     where_scans_are(everywhere(simplify_conditionals)),  # of steps that give less now
     where_scans_are(everywhere(canonicalize)),
     everywhere(join_pads),  # what was cut is put together again, without zeros in between
+    where_scans_are(everywhere(skip_padding)),  # once nothing leaves a step any more
     divide_reductions,  # sums to few values get rows, one for each thread and more
 )
 """What is done to graphs when copies of scans are one."""

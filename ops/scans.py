@@ -345,9 +345,9 @@ def scan(
     Returns
     -------
     carry
-        After the last step (``carry`` itself for no step).
+        After the last step; for no step ``carry`` itself, whose derivatives are its own.
     ys
-        What the steps gave, along a new ``axis``.
+        What the steps gave, along a new ``axis``; for no step empty.
 
     Raises
     ------
@@ -417,7 +417,7 @@ def unroll(
     Parameters
     ----------
     step, carry, xs, length, reverse, axis, truncate
-        See :func:`scan`; ``step`` is called once for every step.
+        See :func:`scan`; ``step`` is called once for every step, and for no step as there.
 
     Returns
     -------
@@ -433,11 +433,13 @@ def unroll(
     (4, 3)
     """
     firsts, wholes, steps = _prepared("unroll", carry, xs, length, axis)
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, int):
         raise ShapeError(
-            f"unroll: the number of steps must be known and at least 1, not {steps}",
+            f"unroll: the number of steps must be known, not {steps}",
             hint="gn.scan takes any number of steps",
         )
+    if steps == 0:  # nothing to write: but what a step would give is known from one that is traced
+        return scan(step, carry, xs, length=0, reverse=reverse, axis=axis, truncate=truncate)
     order = [*reversed(range(steps))] if reverse else [*range(steps)]
     if truncate is not None:
         return _unrolled_in_windows(step, carry, xs, (firsts, wholes), order, axis, truncate)

@@ -30,6 +30,7 @@ from graphnn.ops.creation import iota
 from graphnn.ops.leaves import input_like
 from graphnn.ops.logic import equal, logical_and, logical_or
 from graphnn.ops.movement import flip
+from graphnn.ops.reduction import any as some
 from graphnn.ops.scans import Carry, Step
 
 __all__ = ["Truncation", "scan_in_windows", "unroll_in_windows"]
@@ -97,8 +98,7 @@ def scan_in_windows(step: Step, truncation: Truncation) -> tuple[list[Node], lis
     elements = {**step.elements, **flags.wholes}
     opened = replace(step, carries=tuple(carries), elements=elements, ys=tuple(chosen))
     finals, stacked = opened.build()
-    latest = 0 if step.reverse else -1
-    is_last = [flags.wholes[each][latest] for each in flags.is_own]
+    is_last = [_at_the_end(flags.wholes[each], step.reverse) for each in flags.is_own]
     count = len(symbols)
     lanes = (finals[at : at + count] for at in range(0, len(finals), count))
     return [_chosen(is_last, each) for each in zip(*lanes, strict=True)], stacked
@@ -151,6 +151,13 @@ class _Flags:
         left = minimum(k1 - number % k1, later + 1)
         begins = logical_and(logical_or(equal(left, k2), equal(number % k1, 0)), number > 0)
         return _Flags((element(begins),), own, element(left > k2), wholes)
+
+
+def _at_the_end(flags: Node, is_reverse: bool) -> Node:
+    """A flag of all steps at the last of them; not set if there is no step."""
+    numbers = iota(flags.shape)
+    later = numbers if is_reverse else flip(numbers)
+    return some(logical_and(flags, equal(later, 0)))
 
 
 def _stopped_where(flag: Node | None, node: Node) -> Node:

@@ -11,6 +11,7 @@ from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.kernel import EXPENSIVE, Apply, Contraction, Kernel
 from graphnn.compiler.native.generators import request_for
 from graphnn.compiler.native.library import Loaded, host_library
+from graphnn.compiler.native.moves import Piece
 from graphnn.compiler.native.pointers import address_of
 from graphnn.compiler.native.runtime import Call, Interval, Slot, slot_interval
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
@@ -86,12 +87,12 @@ class NativeCalls:
     def _calls(self, instruction: Instruction) -> Iterator[Call]:
         if instruction.kernel is not None:
             operands = (*instruction.inputs, *instruction.outputs, *instruction.panels)
-            yield from self._parts(instruction, instruction.kernel, operands)
+            yield from self._parts(instruction, instruction.kernel, operands, instruction.nbytes)
         for piece in instruction.pieces:
-            yield from self._parts(instruction, piece.kernel, piece.operands)
+            yield from self._parts(instruction, piece.kernel, piece.operands, _nbytes(piece))
 
     def _parts(
-        self, instruction: Instruction, kernel: Any, operands: Sequence[Any]
+        self, instruction: Instruction, kernel: Any, operands: Sequence[Any], nbytes: int
     ) -> Iterator[Call]:
         loaded = self._loaded[kernel]
         arguments = [self._argument(each) for each in operands]
@@ -106,17 +107,18 @@ class NativeCalls:
             arguments.append(start)
             writes.append((start, start + loaded.scratch_nbytes))
         is_commit = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
+        cost = cost_ns(kernel, nbytes, instruction.flops)
         *preparing, main = loaded.parts
         scratch_ns = 2 * loaded.scratch_nbytes / BYTES_PER_NS
-        costs = [scratch_ns / len(preparing) for _ in preparing] + [cost_ns(instruction, kernel)]
-        for (address, n_chunks), cost in zip((*preparing, main), costs, strict=True):
+        costs = [scratch_ns / len(preparing) for _ in preparing] + [cost]
+        for (address, n_chunks), each_ns in zip((*preparing, main), costs, strict=True):
             yield Call(
                 address=address,
                 n_chunks=n_chunks,
                 arguments=tuple(arguments),
                 reads=tuple(reads),
                 writes=tuple(writes),
-                cost_ns=cost,
+                cost_ns=each_ns,
                 is_commit=is_commit,
                 moves=tuple(each.moves if isinstance(each, View) else () for each in operands),
             )
@@ -158,7 +160,7 @@ def is_quick(unit: Unit) -> bool:
     if any(each.count is None for each in unit.loops):
         return False  # nobody knows
     pairs = zip(unit.instructions, unit.runs, strict=True)
-    costs = (runs * cost_ns(each, k) for each, runs in pairs for k in kernels_of(each))
+    costs = (runs * cost for each, runs in pairs for cost in _costs_ns(each))
     return not any(work_ns >= QUICK_NS for work_ns in accumulate(costs))
 
 
@@ -168,9 +170,22 @@ def kernels_of(instruction: Instruction) -> list[Any]:
     return own + [each.kernel for each in instruction.pieces]
 
 
-def cost_ns(instruction: Instruction, kernel: Any) -> float:
-    """About how long a kernel takes on one thread."""
-    moved = instruction.nbytes / BYTES_PER_NS
+def _nbytes(piece: Piece) -> int:
+    """Bytes that one piece of an instruction, which may have thousands, reads and writes."""
+    return sum(each.nbytes for each in piece.operands if isinstance(each, View))
+
+
+def _costs_ns(instruction: Instruction) -> Iterator[float]:
+    """About how long everything takes that code is generated for, one after the other."""
+    if instruction.kernel is not None:
+        yield cost_ns(instruction.kernel, instruction.nbytes, instruction.flops)
+    for piece in instruction.pieces:
+        yield cost_ns(piece.kernel, _nbytes(piece), instruction.flops)
+
+
+def cost_ns(kernel: Any, nbytes: int, flops: int) -> float:
+    """About how long a kernel takes on one thread, by the bytes and FLOPs of what it does."""
+    moved = nbytes / BYTES_PER_NS
     match kernel:
         case Contraction():
             return max(moved, 2 * prod(kernel.sizes) / FLOPS_PER_NS)
@@ -179,4 +194,4 @@ def cost_ns(instruction: Instruction, kernel: Any) -> float:
             costly = sum(each.op in EXPENSIVE for each in applied)
             return max(moved, prod(kernel.sizes) * (0.05 * len(applied) + 0.6 * costly))
         case _:
-            return max(moved, instruction.flops / FLOPS_PER_NS)
+            return max(moved, flops / FLOPS_PER_NS)

@@ -209,11 +209,25 @@ class _Planner:
 
     def _add_range(self, begin: int, end: int, regions: Sequence[Region], depth: int) -> None:
         """Hand out calls and the regions among them."""
+        last: tuple[Fork, _Touched] | None = None
         for part in parts_of(begin, end, regions):
             if isinstance(part, int):
                 self._add(part, self._calls[part])
+                continue
+            region, inside = part
+            if not isinstance(region, Fork) or region.leaves:
+                self._add_region(region, inside, depth)
+                continue
+            before = self._touched()
+            if last is not None and self._excludes(last[0], region):
+                # Who comes here has not been there.
+                after, before = before, last[1]
+                self._read, self._written = map(_copies, before)
+                self._add_region(region, inside, depth)
+                self._include(after)
             else:
-                self._add_region(*part, depth)
+                self._add_region(region, inside, depth)
+            last = region, before
 
     def _add_region(self, region: Region, inside: Sequence[Region], depth: int) -> None:
         """All threads go the same way together, meeting where it ends; or one goes alone.
@@ -223,6 +237,9 @@ class _Planner:
         calls = self._calls[region.begin : region.end]
         if len(self.programs) == 1 or all(call.cost_ns < 2 * SPLIT_NS for call in calls):
             self._add_lonely(region, inside, depth)
+            return
+        if isinstance(region, Fork) and not region.leaves:
+            self._add_fork(region, inside, depth)
             return
         self._barrier()
         self._note_looks((region,))
@@ -237,6 +254,48 @@ class _Planner:
             program.append(End(region, depth))
         # Who has skipped something has met nobody since he looked.
         self._note_looks((region, *inside))
+
+    def _add_fork(self, fork: Fork, inside: Sequence[Region], depth: int) -> None:
+        """All threads go the same way; they meet only where what they touch asks for it.
+
+        Who skips the calls does not meet the others among them, so what was touched before still
+        counts behind them.
+        """
+        if self._threads_before(fork.test.reads, ()):
+            self._barrier()
+        self._note_looks((fork,))
+        before = self._touched()
+        is_checked = self._is_checked
+        for program in self.programs:
+            program.append(Begin(fork))
+        self._add_range(fork.begin, fork.end, inside, depth)
+        for program in self.programs:
+            program.append(End(fork, depth))
+        self._include(before)
+        self._is_checked = self._is_checked and is_checked
+
+    def _excludes(self, one: Fork, other: Fork) -> bool:
+        """Whether the calls of one of two forks, one behind the other, are made, and not of both.
+
+        They look at one flag, which the first does not change.
+        """
+        writes = (each for call in self._calls[one.begin : one.end] for each in call.writes)
+        return (
+            one.end == other.begin
+            and one.test == other.test
+            and one.when != other.when
+            and not any(_overlap_any(one.test.reads, each) for each in writes)
+        )
+
+    def _touched(self) -> _Touched:
+        """What every thread has read, and what it has written, since all met; copied."""
+        return _copies(self._read), _copies(self._written)
+
+    def _include(self, touched: _Touched) -> None:
+        """Note what may have been touched too."""
+        for mine, others in zip((self._read, self._written), touched, strict=True):
+            for one, other in zip(mine, others, strict=True):
+                one.update(other)
 
     def _note_looks(self, regions: Sequence[Region]) -> None:
         """All threads look at flags: nobody may change one before all have looked."""
@@ -404,8 +463,27 @@ class _Intervals:
         self._starts[first:last] = [start]
         self._stops[first:last] = [stop]
 
+    def copy(self) -> _Intervals:
+        """A set of the same addresses."""
+        copied = _Intervals()
+        copied._starts, copied._stops = [*self._starts], [*self._stops]
+        return copied
+
+    def update(self, other: _Intervals) -> None:
+        """Include the addresses of another set."""
+        for each in zip(other._starts, other._stops, strict=True):
+            self.add(each)
+
     def overlaps(self, interval: Interval) -> bool:
         """Whether any address of an interval is in the set."""
         start, stop = interval
         first = bisect_right(self._stops, start)
         return start < stop and first < len(self._starts) and self._starts[first] < stop
+
+
+_Touched: TypeAlias = tuple[list[_Intervals], list[_Intervals]]
+"""What every thread has read, and what it has written."""
+
+
+def _copies(sets: Iterable[_Intervals]) -> list[_Intervals]:
+    return [each.copy() for each in sets]

@@ -78,20 +78,31 @@ class _Loop:
         stacks = [self._stack(y, places) for y in self.ys]
         begin, n_regions = len(outer.instructions), len(outer.regions)
         inner.reserve(self.carried, self.nexts, [each.written for each in places])
+        given_out = self._given_out(places, stacks)
+        ys, targets = [y for y, _ in given_out], [target for _, target in given_out]
+        inner.reserve(ys, ys, targets)
         inner.lower_all()
-        self._write(places, stacks, begin)
+        self._write(places, given_out, begin)
         if len(outer.instructions) > begin:  # empty arrays need none
             outer.regions.insert(n_regions, Loop(begin, len(outer.instructions), self.length))
         outer.views[self.node] = (*(each.last for each in places), *stacks)
 
-    def _write(self, places: Sequence[_Place], stacks: Sequence[View], begin: int) -> None:
-        """Let a step write its results where they belong."""
+    def _given_out(
+        self, places: Sequence[_Place], stacks: Sequence[View]
+    ) -> list[tuple[Node, View]]:
+        """The ys that lie in no row of a carry, and where a step writes them."""
         lying = [place.written.buffer for place in places]
-        pairs = [
+        return [
             (y, self._element(stack))
             for y, stack in zip(self.ys, stacks, strict=True)
             if stack.buffer not in lying
         ]
+
+    def _write(
+        self, places: Sequence[_Place], given_out: Sequence[tuple[Node, View]], begin: int
+    ) -> None:
+        """Let a step write its results where they belong."""
+        pairs = [*given_out]
         pairs += [(after, place.written) for after, place in zip(self.nexts, places, strict=True)]
         nodes, targets = [node for node, _ in pairs], [target for _, target in pairs]
         self.inner.write(nodes, targets, begin=begin, in_place=True)

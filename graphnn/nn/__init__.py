@@ -22,3 +22,4 @@ from graphnn.nn.seq2seq import *
 from graphnn.nn.sequence_layer import *
 from graphnn.nn.sequence_wrappers import *
 from graphnn.nn.sequential import *
+from graphnn.nn.step_norm import *

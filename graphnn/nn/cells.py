@@ -23,13 +23,14 @@ from graphnn.core.arguments import (
 )
 from graphnn.core.dims import Shape, Size, as_size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
-from graphnn.core.errors import ShapeError
+from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
 from graphnn.core.structure import flatten, form_text
 from graphnn.nn.module import Module
+from graphnn.nn.step_norm import StepNorm
 from graphnn.ops.activation import linear
 from graphnn.ops.arithmetic import multiply
 from graphnn.ops.creation import zeros
@@ -104,6 +105,9 @@ class WeightedCell(Cell):
     layer_norm : bool, default False
         Normalise ``x @ input_weight`` and ``h @ recurrent_weight`` over the columns of all gates,
         each with a gain of its own (J. L. Ba et al., Layer normalization, 2016).
+    batch_norm : int, optional
+        Normalise both over the batch, with running statistics for so many time steps; see
+        :class:`graphnn.nn.StepNorm`.
     recurrent_dropout : float, default 0
         In training mode, the state that ``recurrent_weight`` is multiplied with loses elements at
         this rate, the same ones at all steps of a sequence (Y. Gal and Z. Ghahramani, A
@@ -128,6 +132,7 @@ class WeightedCell(Cell):
     recurrent_weight : Parameter of shape (recurrent_features, gates * hidden_features)
     bias : Parameter of shape (gates * hidden_features,), or None
     input_gain, recurrent_gain : Parameter of the shape of the bias, or None
+    input_norm, recurrent_norm : StepNorm, or None
     """
 
     gates: int = 1
@@ -140,6 +145,7 @@ class WeightedCell(Cell):
         *,
         bias: bool = True,
         layer_norm: bool = False,
+        batch_norm: int | None = None,
         recurrent_dropout: float = 0.0,
         init: initializers.Initializer = initializers.glorot_uniform,
         recurrent_init: initializers.Initializer = initializers.orthogonal,
@@ -167,12 +173,22 @@ class WeightedCell(Cell):
         self.bias = self._parameter(bias_init, columns) if bias else None
         self.input_gain = self._parameter(_ones, columns) if layer_norm else None
         self.recurrent_gain = self._parameter(_ones, columns) if layer_norm else None
+        if layer_norm and batch_norm is not None:
+            raise ArgumentError(
+                f"{what}: what a layer normalises need not be normalised over the batch",
+                hint="layer_norm=True or batch_norm=steps",
+            )
+        self.input_norm = self._step_norm(batch_norm, columns[0])
+        self.recurrent_norm = self._step_norm(batch_norm, columns[0])
 
     # ------------------------------------------------------------------------- its parameters
 
     def _parameter(self, init: initializers.Initializer, shape: tuple[int, ...]) -> Parameter:
         """A parameter of this cell's dtype."""
         return parameter(init(shape, self._rng), dtype=self._dtype)
+
+    def _step_norm(self, steps: int | None, features: int, shift: bool = False) -> StepNorm | None:
+        return None if steps is None else StepNorm(features, steps, shift=shift, dtype=self._dtype)
 
     def _weight(self, init: initializers.Initializer, rows: int) -> Parameter:
         """A weight of all gates side by side; each is initialised as a matrix of its own."""
@@ -227,6 +243,7 @@ class WeightedCell(Cell):
                 "(batch, time, ...)",
             )
         y = self._normalized(self._product(x, self.input_weight), self.input_gain)
+        y = y if self.input_norm is None else self.input_norm(y)
         return y if self.bias is None else self._shifted(y, self.bias)
 
     def _from_state(
@@ -236,6 +253,9 @@ class WeightedCell(Cell):
         part = slice(first * self.hidden_features, last and last * self.hidden_features)
         kept = h if mask is None else multiply(h, mask)
         product = self._product(kept, self._gates_of(self.recurrent_weight, part))
+        if self.recurrent_norm is not None:
+            normed: Node = self.recurrent_norm(product, part)
+            return normed
         gain = self.recurrent_gain
         return self._normalized(product, gain if gain is None else gain[part])
 
@@ -267,6 +287,7 @@ class WeightedCell(Cell):
         sizes = ", ".join(map(str, self._sizes()))
         chosen = {
             "layer_norm=True": self.layer_norm,
+            f"batch_norm={self.input_norm and self.input_norm.steps}": self.input_norm is not None,
             "bias=False": self.bias is None,
             f"recurrent_dropout={self.recurrent_dropout:g}": self.recurrent_dropout != 0,
         }

@@ -52,8 +52,8 @@ class LSTMCell(WeightedCell):
         ``h = (o * tanh(c)) @ projection_weight`` of that size (H. Sak et al., 2014): PyTorch's
         ``proj_size``.
     **options
-        Those of :class:`WeightedCell`. With ``layer_norm``, c is normalised too where it goes to
-        the output.
+        Those of :class:`WeightedCell`. With ``layer_norm`` or ``batch_norm``, c is normalised too
+        where it goes to the output.
 
     Attributes
     ----------
@@ -62,6 +62,7 @@ class LSTMCell(WeightedCell):
     projection_weight : Parameter of shape (hidden_features, projection), or None
     cell_gain, cell_shift : Parameter of shape (hidden_features,), or None
         Of the normalised c.
+    cell_norm : StepNorm, or None
     """
 
     state_names = ("h", "c")
@@ -105,6 +106,8 @@ class LSTMCell(WeightedCell):
         self.projection_weight = self.cell_gain = self.cell_shift = None
         if projection is not None:
             self.projection_weight = self._parameter(self._init, (hidden_features, projection))
+        steps = None if self.input_norm is None else self.input_norm.steps
+        self.cell_norm = self._step_norm(steps, hidden_features, shift=True)
         if self.layer_norm:
             self.cell_gain = self._parameter(one, (hidden_features,))
             self.cell_shift = self._parameter(zero, (hidden_features,))
@@ -139,7 +142,9 @@ class LSTMCell(WeightedCell):
         i = (1.0 - f).named("i") if self.coupled else self._gate(gates, "i", before)
         c = f * before + i * self.activation(gates["g"]).named("g")
         o = self._gate(gates, "o", c)
-        h = o * self.output_activation(self._normalized(c, self.cell_gain, self.cell_shift))
+        seen = self._normalized(c, self.cell_gain, self.cell_shift)
+        seen = seen if self.cell_norm is None else self.cell_norm(seen)
+        h = o * self.output_activation(seen)
         if self.projection_weight is not None:
             h = matmul(h, self.projection_weight)
         return (h, c), h

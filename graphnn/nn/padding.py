@@ -12,15 +12,16 @@ from graphnn.core.errors import ArgumentError, DTypeError, ShapeError
 from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import where
-from graphnn.ops.broadcasting import to_shape
+from graphnn.ops.broadcasting import broadcast_to, to_shape
+from graphnn.ops.broadcasting import sum as total
+from graphnn.ops.constants import constant
 from graphnn.ops.creation import iota
-from graphnn.ops.gathering import take_along_axis
+from graphnn.ops.cumulative import cumsum
+from graphnn.ops.logic import equal, logical_and
 from graphnn.ops.movement import moveaxis
 from graphnn.ops.operands import as_node, cast_to
-from graphnn.ops.reduction import argmax
-from graphnn.ops.reduction import max as greatest
 
-__all__ = ["beside", "last_step", "real_steps"]
+__all__ = ["beside", "last_step", "or_all_real", "real_steps"]
 
 
 def real_steps(
@@ -93,15 +94,21 @@ def _check_range(what: str, lengths: Node, steps: Size) -> None:
         raise ArgumentError(f"{what}: a length is {wrong[0]}, it must be {told}")
 
 
+def or_all_real(real: Node | None, steps: Size) -> Node | None:
+    """Which steps are real, (time, 1) if all are but there may be none of them; else as given."""
+    if real is None and not (isinstance(steps, int) and steps > 0):
+        return broadcast_to(constant(True), (steps, 1))
+    return real
+
+
 def last_step(y: Node, real: Node | None, reverse: bool) -> Node:
-    """The element of a sequence that belongs to the last real step; 0 for a row of padding."""
+    """The element of a sequence that belongs to the last real step; 0 for a row that has none."""
+    real = or_all_real(real, y.shape[0])
     if real is None:
         return y[0 if reverse else -1]
-    if reverse:
-        numbers = argmax(cast_to(real, INT64), 0)  # the first one
-    else:
-        numbers = greatest(where(real, iota(real.shape), 0), 0)
-    return take_along_axis(y, to_shape(numbers, (1, *numbers.shape, *[1] * (y.ndim - 2))), 0)[0]
+    # One element or none is added up: of no step nothing can be taken.
+    is_last = logical_and(real, equal(cumsum(cast_to(real, INT64), 0, reverse=not reverse), 1))
+    return cast_to(total(where(beside(is_last, y), y, 0), 0), y.dtype)
 
 
 def beside(real: Node, leaf: Node) -> Node:

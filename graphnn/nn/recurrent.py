@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from graphnn.core.provenance import provenance
 from graphnn.core.state import parameter
 from graphnn.core.structure import flatten, flatten_like, form_text, map_leaves, unflatten
 from graphnn.nn.cells import Cell
-from graphnn.nn.padding import beside, last_step
+from graphnn.nn.padding import beside, last_step, or_all_real
 from graphnn.nn.sequence_layer import Direction, Outcome, SequenceLayer
+from graphnn.nn.step_norm import StepNorm, joined
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.operands import as_node
@@ -132,16 +134,27 @@ class Recurrent(SequenceLayer):
         batch = flatten(xs)[0].shape[1]
         carry = self._first(initial_state, batch)
         is_state: dict[int, int] = {}
-        step = self._step(batch, is_state, real is not None)
-        elements = xs if real is None else (xs, real)
+        steps = flatten(xs)[0].shape[0]
+        norms = self._norms(real)
+        step = self._step(batch, is_state, real is not None, norms)
+        known = [None if each.training else each.of_steps(steps, self.reverse) for each in norms]
+        elements = (xs, () if real is None else real, known)
         loop: Callable[..., Any] = unroll if self.unroll else scan
-        state, sequence = loop(step, carry, elements, reverse=self.reverse, truncate=self.truncate)
+        state, (sequence, found) = loop(
+            step, carry, elements, reverse=self.reverse, truncate=self.truncate
+        )
+        for norm, statistics in zip(norms, found, strict=True):
+            if norm.training:
+                norm.remember_steps(statistics, self.reverse)
+            else:
+                norm.remember({})
         if self.stateful:
             self.remember(dict(zip(flatten(self.state), flatten(state), strict=True)))
         # An output that is a part of the state need not be looked for in the sequence.
         states = flatten(state)
+        counted = or_all_real(real, steps)
         lasts = (
-            _of_real_rows(states[is_state[number]], real)
+            _of_real_rows(states[is_state[number]], counted)
             if number in is_state
             else last_step(y, real, self.reverse)
             for number, y in enumerate(flatten(sequence))
@@ -149,7 +162,7 @@ class Recurrent(SequenceLayer):
         return Outcome(sequence, unflatten(sequence, lasts), state)
 
     def _step(
-        self, batch: Size, is_state: dict[int, int], masked: bool
+        self, batch: Size, is_state: dict[int, int], masked: bool, norms: Sequence[StepNorm]
     ) -> Callable[[Any, Any], tuple[Any, Any]]:
         """The step to scan; it notes which of its outputs are which part of the carry."""
         cell = self.cell.for_sequence(batch) if isinstance(self.cell, Cell) else self.cell
@@ -158,8 +171,12 @@ class Recurrent(SequenceLayer):
         what = repr(self)
 
         def step(carry: Any, element: Any) -> tuple[Any, Any]:
-            x, real = element if masked else (element, None)
-            made = cell(carry, x)
+            x, real, known = element
+            with ExitStack() as stack:
+                pairs = zip(norms, known, strict=True)
+                noted = [stack.enter_context(norm.at_step(given)) for norm, given in pairs]
+                made = cell(carry, x)
+            found = [joined(each) if each else None for each in noted]
             if not isinstance(made, tuple | list) or len(made) != 2:
                 raise ArgumentError(
                     f"{what}: a step gives the next carry and an output, not {form_text(made)}",
@@ -171,17 +188,29 @@ class Recurrent(SequenceLayer):
             for number, leaf in enumerate(flatten(y)):
                 if any(leaf is each for each in leaves):
                     is_state[number] = next(n for n, each in enumerate(leaves) if each is leaf)
-            if real is None:
-                return after, y
+            if not masked:
+                return after, (y, found)
             kept = (
                 where(beside(real, new), new, old)
                 for new, old in zip(leaves, flatten(carry), strict=True)
             )
-            return unflatten(after, kept), map_leaves(
-                lambda leaf: where(beside(real, leaf), leaf, 0), y
-            )
+            outputs = map_leaves(lambda leaf: where(beside(real, leaf), leaf, 0), y)
+            return unflatten(after, kept), (outputs, found)
 
         return step
+
+    def _norms(self, real: Node | None) -> list[StepNorm]:
+        """The layers within the cell that normalise over the batch."""
+        if not isinstance(self.cell, Cell):
+            return []
+        modules = (module for _, module in self.cell.named_modules())
+        norms = [each for each in modules if isinstance(each, StepNorm)]
+        if real is not None and any(each.training for each in norms):
+            raise ArgumentError(
+                f"{self!r}: statistics of a batch would count its padding",
+                hint="train batch_norm on rows of one length, without lengths or mask",
+            )
+        return norms
 
     # ---------------------------------------------------------------------------- its state
 
@@ -267,7 +296,7 @@ class Recurrent(SequenceLayer):
 
 
 def _of_real_rows(state: Node, real: Node | None) -> Node:
-    """A last state as the last output: 0 for a row of padding alone, which has no output."""
+    """A last state as the last output: 0 for a row of no real step, which has no output."""
     return state if real is None else where(beside(some(real, 0), state), state, 0)
 
 

@@ -79,9 +79,11 @@ class SequenceLayer(Module):
         -------
         y : Node
             The last output, (batch, ...), or all of them with the time axis where ``x`` has it.
-            Outputs of padding are 0. The last output of a row is that of its last real step.
+            Outputs of padding are 0. The last output of a row is that of its last real step, 0 if
+            it has none.
         state : Node or nested structure of Node
-            With ``return_state``, the state after the last real step.
+            With ``return_state``, the state after the last real step, the initial one if there
+            is none.
 
         Raises
         ------
@@ -182,8 +184,6 @@ class SequenceLayer(Module):
             raise ShapeError(
                 f"{self!r}: the input must be {self._layout(*element)}, it is {shape_text(shape)}"
             )
-        if isinstance(steps, int) and steps < 1:
-            raise ShapeError(f"{self!r}: the input has {steps} time steps")
         return steps, batch
 
     def extra_repr(self) -> str:
