@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_image
 import graphnn as gn
 
 SIZE, SIGMA = 5, 1.2
+SHOWN = slice(20, 280), slice(40, 380)  # the part of the photograph that is drawn
 
 
 def padded(kernel: list[list[float]]) -> np.ndarray:
@@ -62,16 +63,16 @@ def edges(found: gn.Node) -> gn.Node:
 
 def draw(results: dict[str, np.ndarray], steepness: np.ndarray, path: Path) -> None:
     """Blurs and the like as they are; what may be negative, around a middle grey."""
-    figure = Figure(figsize=(9.6, 7.0), layout="constrained")
+    figure = Figure(figsize=(9.6, 7.9), layout="constrained")
     panels = figure.subplots(3, 3).flat
     for axes, (name, kernel) in zip(panels, KERNELS.items(), strict=False):
-        colours = np.moveaxis(results[name], 0, -1)
+        colours = np.moveaxis(results[name], 0, -1)[SHOWN]
         middle = 0.5 if abs(kernel.sum()) < 0.5 else 0.0
         axes.imshow(np.clip(colours + middle, 0.0, 1.0))
         axes.set_title(name, fontsize=10)
         axes.set_axis_off()
     axes = figure.axes[-1]
-    axes.imshow(steepness, cmap="gray", vmin=0.0, vmax=np.quantile(steepness, 0.99))
+    axes.imshow(steepness[SHOWN], cmap="gray", vmin=0.0, vmax=np.quantile(steepness, 0.99))
     axes.set_title("length of Sobel's gradient", fontsize=10)
     axes.set_axis_off()
     figure.savefig(path, dpi=80)

@@ -2,7 +2,8 @@
 
 Two convolutions with pooling and three dense layers, after Y. LeCun et al., Gradient-based learning
 applied to document recognition (1998), with rectified units and max pooling in place of scaled tanh
-and learned averages. 4,000 digits to learn from, 1,000 to test.
+and learned averages, and with dropout. 4,000 digits to learn from, 1,000 to test; rates and epochs
+were chosen by a fifth of the 4,000.
 
 Run it: python examples/lenet.py [--quick] [--seed N] [--out folder]
 """
@@ -17,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import graphnn as gn
 
-EPOCHS, BATCH, RATE = 12, 32, 2e-3
+EPOCHS, BATCH, RATE, DROPPED = 15, 32, 3e-3, 0.3
 SHOWN = 3  # pictures of the feature maps are of the first test digit that is a 3
 
 Part = tuple[np.ndarray, ...]
@@ -33,10 +34,13 @@ class LeNet(gn.nn.Module):
         self.pool = gn.nn.MaxPool(2)
         self.head = gn.nn.Sequential(
             gn.nn.Flatten(),
+            gn.nn.Dropout(DROPPED),
             gn.nn.Dense(400, 120, init=he),
             gn.nn.ReLU(),
+            gn.nn.Dropout(DROPPED),
             gn.nn.Dense(120, 84, init=he),
             gn.nn.ReLU(),
+            gn.nn.Dropout(DROPPED),
             gn.nn.Dense(84, 10),
         )
 
@@ -55,15 +59,12 @@ def train(model: LeNet, data: tuple[Part, Part], epochs: int, seed: int) -> gn.t
     train_part, test_part = data
     x = gn.input("x", shape=("batch", 784))
     t = gn.input("t", shape=("batch",), dtype="int64")
-    logits = model(x)
-    measures = {
-        "loss": gn.losses.cross_entropy(logits, t),
-        "accuracy": gn.metrics.accuracy(logits, t),
-    }
+    loss = gn.losses.cross_entropy(model.train()(x), t)
+    accuracy = gn.metrics.accuracy(model.eval()(x), t)
     batches = gn.data.Batches(*train_part, batch_size=BATCH, shuffle=True, seed=seed)
     rate = gn.optim.Cosine(RATE, steps=epochs * len(batches))
-    updates = gn.optim.Adam(rate).minimize(measures["loss"], model.parameters())
-    step, test = gn.compile([x, t], measures, updates), gn.compile([x, t], measures)
+    updates = gn.optim.Adam(rate).minimize(loss, model.parameters())
+    step, test = gn.compile([x, t], loss, updates), gn.compile([x, t], {"accuracy": accuracy})
     tests = gn.data.Batches(*test_part, batch_size=250)
     return gn.train.fit(step, batches, epochs, validation=(test, tests))
 
@@ -75,7 +76,7 @@ def grid(figure: Any, title: str, pictures: np.ndarray, columns: int, **look: An
     panels = figure.subplots(rows, columns)
     for axes, picture in zip(panels.flat, pictures, strict=True):
         axes.imshow(picture, **look)
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])
 
 
 def draw(model: LeNet, pixels: np.ndarray, path: Path) -> None:
@@ -94,7 +95,7 @@ def draw(model: LeNet, pixels: np.ndarray, path: Path) -> None:
 
 def main() -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch, not twelve")
+    parser.add_argument("--quick", action="store_true", help="one epoch, not fifteen")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="for the picture")
     chosen = parser.parse_args()
