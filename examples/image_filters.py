@@ -75,7 +75,7 @@ def draw(results: dict[str, np.ndarray], steepness: np.ndarray, path: Path) -> N
     axes.imshow(steepness[SHOWN], cmap="gray", vmin=0.0, vmax=np.quantile(steepness, 0.99))
     axes.set_title("length of Sobel's gradient", fontsize=10)
     axes.set_axis_off()
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=60)
 
 
 def main() -> dict[str, float]:
