@@ -137,7 +137,11 @@ def measure(title: str, stem: str, examples: Sequence[Example], description: str
             kept[example.beside]["seconds"][example.name] = other["seconds"]["cpu"]
         elif example.name in options.only:
             kept[example.name] = run(example, options.pictures)
-    ordered = {name: kept[name] for name in names if name in kept}
-    result = {"machine": machine(), "examples": ordered}
+        _write(title, path, {name: kept[name] for name in names if name in kept})
+
+
+def _write(title: str, path: Path, examples: dict[str, Any]) -> None:
+    """After every example, so that a run that is ended keeps what it found."""
+    result = {"machine": machine(), "examples": examples}
     path.write_text(json.dumps(result, indent=1) + "\n")
     path.with_suffix(".md").write_text(table(title, result))
