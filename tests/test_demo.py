@@ -74,7 +74,6 @@ def test_a_short_demo_draws_everything_and_says_that_it_missed(tmp_path):
     ("name", "words"),
     [
         ("expression.py", "all equal the derivatives computed by hand"),
-        ("xor.py", "perceptron, XOR: 4 mistakes"),
         ("custom_rule.py", "derivative by a rule of one's own"),
     ],
 )
@@ -83,6 +82,21 @@ def test_small_examples_say_what_they_show_and_write_nothing(name, words, tmp_pa
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("demo_packages")
+@pytest.mark.parametrize(
+    ("name", "words", "pictures"),
+    [
+        ("perceptron_gates.py", "XOR   perceptron, 50 epochs", {"perceptron_gates.png"}),
+        ("image_filters.py", "identity       0.0e+00", {"image_filters.png"}),
+    ],
+)
+def test_examples_with_pictures_say_what_they_show(name, words, pictures, tmp_path):
+    done = run(name, tmp_path, "--out", "pictures")
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert {file.name for file in (tmp_path / "pictures").iterdir()} == pictures
 
 
 @pytest.mark.skipif(importlib.util.find_spec("aeon") is not None, reason="aeon is installed")

@@ -15,6 +15,7 @@ from graphnn.nn.hopfield import *
 from graphnn.nn.module import *
 from graphnn.nn.monte_carlo import *
 from graphnn.nn.normalization import *
+from graphnn.nn.perceptron import *
 from graphnn.nn.pooling import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.recurrent_nets import *
