@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -30,7 +31,11 @@ class Source:
     function: str
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.path)}:{self.line}"
+        return f"{_file_name(self.path)}:{self.line}"
+
+
+_file_name = cache(os.path.basename)
+"""A graph has as many lines of users as nodes, in few files."""
 
 
 def internal_folders() -> tuple[str, ...]:

@@ -188,8 +188,8 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
     place = [known.scope] if known.scope else []
     place += [f"step {known.step}"] if known.step is not None else []
     lines.append(", ".join([*place, known.role]))
-    if known.where:
-        lines.append(known.where)
+    if where := known.where:
+        lines.append(where)
     return "\n".join(shorten(line, 200) for line in lines)
 
 
