@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.dims import Shape, Size
-from graphnn.core.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, DType
+from graphnn.core.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, DType, name_of
 from graphnn.core.errors import ShapeError, SymbolicError, UnsupportedOpError
 from graphnn.core.op import Op
 from graphnn.core.operators import Operators
@@ -219,7 +219,7 @@ class Node(Operators):
             return f"<Node {label} {self.spec}>"
         shape = ", ".join(str(size) for size in self.shape)
         comma = "," if len(self.shape) == 1 else ""
-        return f"<Node {label} ({shape}{comma}) {self.dtype.name}>"
+        return f"<Node {label} ({shape}{comma}) {name_of(self.dtype)}>"
 
 
 _Table = weakref.WeakValueDictionary[Any, Node]
