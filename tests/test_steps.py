@@ -333,3 +333,37 @@ def test_rolled_lanes_flow_as_unrolled_ones_and_lags_are_told_once() -> None:
         *(("bptt", word) for word in ("t−1", "t+1")),
         *(("saved", word) for word in ("t−1", "t+1")),
     }
+
+
+def test_bodies_of_conds_and_while_loops_are_frames() -> None:
+    x, w = gn.input("x", shape=()), gn.parameter(2.0, name="w")
+    is_large = (x > 1.0).named("is_large")
+    y = gn.cond(is_large, lambda: gn.log(x) * w, lambda: gn.square(x) - w)
+    count, _ = gn.while_loop(lambda c: c[1] < 100.0, lambda c: (c[0] + 1, c[1] * w), (0, y))
+    scene = gn.render(count).scene
+    kinds = [(group.kind, group.label) for group in scene.groups]
+    assert kinds == [
+        ("branch", "if is_large"),
+        ("branch", "unless is_large"),
+        ("loop", "while"),
+        ("branch", "as long as"),
+    ]
+    inside = {
+        scene.groups[node.group].label: node.label for node in scene.nodes if node.group is not None
+    }
+    assert inside.keys() == {label for _, label in kinds}
+    assert [edge.lag for edge in scene.edges if edge.kind == "recurrent"] == [1] * 3
+
+
+def test_a_scan_inside_of_a_step_stays_one_box() -> None:
+    w = gn.parameter(0.5, name="w")
+
+    def row(h: gn.Node, elements: gn.Node) -> tuple[gn.Node, gn.Node]:
+        last, _ = gn.scan(lambda c, x: (gn.tanh(c * w + x), ()), h, elements)
+        return last, last
+
+    h, _ = gn.scan(row, gn.zeros((2,)), gn.input("x", shape=(3, 4, 2)))
+    nodes = gn.render([h, gn.grad(gn.sum(h), w)], steps="all").scene.nodes
+    for role, word in (("forward", "scan × 4"), ("backward", "scan × 4 reversed")):
+        steps = [each.step for each in nodes if each.role == role and word in each.label]
+        assert sorted(steps) == [0, 1, 2]

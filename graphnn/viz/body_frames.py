@@ -161,7 +161,7 @@ class _Builder:
             for target in targets:
                 for source in after:
                     kind = "bptt" if self._nodes[source].role == "backward" else "recurrent"
-                    if source > target:  # else it comes from outside, and stays as it is
+                    if source >= target:  # else it comes from outside, and stays as it is
                         edge = SceneEdge(source, target, kind, lag=1)
                         self._edges.setdefault((source, target), edge)
 

@@ -9,11 +9,13 @@ from typing import Literal, TypeAlias
 
 from graphnn.compiler.program import Program
 from graphnn.compiler.scans.rewriting import has_scans, is_scan
+from graphnn.compiler.unit import Unit
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.ops.control import STOP_GRADIENT
+from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.elements import with_elements
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
@@ -67,7 +69,14 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
     title = title or repr(graph).strip("<>")
     if has_scans(graph) or any(node.op is STOP_GRADIENT for node in graph.nodes):
         return _of_scans(graph, steps, title)
+    if any(node.op.body_attrs for node in graph.nodes) and not _has_steps(graph):
+        return scene_with_bodies(Unit(graph), title)
     return _some_of(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
+
+
+def _has_steps(graph: Graph) -> bool:
+    """Whether anything in a graph belongs to a time step."""
+    return any(provenance(node).step is not None for node in graph.nodes)
 
 
 def _some_of(scene: Scene, steps: Steps) -> Scene:
