@@ -44,7 +44,7 @@ Sizes = int | Sequence[int]
 class _Convolution(Module):
     """What the layers share: a weight with a window, a bias, and a look at the input's axes."""
 
-    axes: ClassVar[int]
+    n_spatial: ClassVar[int]
     """Spatial axes."""
 
     def __init__(
@@ -66,9 +66,9 @@ class _Convolution(Module):
     def along_axes(self, name: str, given: Sizes) -> tuple[int, ...]:
         """Positive sizes along all spatial axes."""
         what = type(self).__name__
-        sizes = tuple(given) if isinstance(given, Sequence) else (given,) * self.axes
-        if len(sizes) != self.axes:
-            raise ShapeError(f"{what}: {name} has {self.axes} sizes, not {given}")
+        sizes = tuple(given) if isinstance(given, Sequence) else (given,) * self.n_spatial
+        if len(sizes) != self.n_spatial:
+            raise ShapeError(f"{what}: {name} has {self.n_spatial} sizes, not {given}")
         for each in sizes:
             require_positive(what, **{name: each})
         return sizes
@@ -84,8 +84,8 @@ class _Convolution(Module):
     def checked(self, x: Any) -> Node:
         """The input, if it has the channels and axes that the layer is made for."""
         given = as_node(x)
-        if given.ndim != self.axes + 2 or given.shape[1] != self.in_channels:
-            spatial = ("length", "height, width", "depth, height, width")[self.axes - 1]
+        if given.ndim != self.n_spatial + 2 or given.shape[1] != self.in_channels:
+            spatial = ("length", "height, width", "depth, height, width")[self.n_spatial - 1]
             raise ShapeError(
                 f"{self!r}: the input must be (batch, {self.in_channels}, {spatial}), its shape "
                 f"is {shape_text(given.shape)}",
@@ -128,7 +128,7 @@ class Conv(_Convolution):
 
     Attributes
     ----------
-    weight : Parameter of shape (out_channels, in_channels // groups, *window)
+    weight : Parameter of shape (out_channels, in_channels // groups, window...)
     bias : Parameter of shape (out_channels,), or None
     """
 
@@ -193,7 +193,7 @@ class Conv1d(Conv):
     (Dim(batch), 8, Dim(time))
     """
 
-    axes = 1
+    n_spatial = 1
 
 
 class Conv2d(Conv):
@@ -209,13 +209,13 @@ class Conv2d(Conv):
     (Dim(batch), 20, 24, 24)
     """
 
-    axes = 2
+    n_spatial = 2
 
 
 class Conv3d(Conv):
     """`Conv` of volumes, or of pictures over time: ``(batch, channels, depth, height, width)``."""
 
-    axes = 3
+    n_spatial = 3
 
 
 class DepthwiseConv2d(Conv2d):
@@ -269,7 +269,7 @@ class ConvTranspose(_Convolution):
 
     Attributes
     ----------
-    weight : Parameter of shape (in_channels, out_channels // groups, *window)
+    weight : Parameter of shape (in_channels, out_channels // groups, window...)
     bias : Parameter of shape (out_channels,), or None
     """
 
@@ -319,7 +319,7 @@ class ConvTranspose(_Convolution):
 class ConvTranspose1d(ConvTranspose):
     """`ConvTranspose` of signals: ``(batch, channels, length)``."""
 
-    axes = 1
+    n_spatial = 1
 
 
 class ConvTranspose2d(ConvTranspose):
@@ -333,13 +333,13 @@ class ConvTranspose2d(ConvTranspose):
     (Dim(batch), 3, 32, 32)
     """
 
-    axes = 2
+    n_spatial = 2
 
 
 class ConvTranspose3d(ConvTranspose):
     """`ConvTranspose` of volumes: ``(batch, channels, depth, height, width)``."""
 
-    axes = 3
+    n_spatial = 3
 
 
 class LocallyConnected(_Convolution):
@@ -360,7 +360,7 @@ class LocallyConnected(_Convolution):
 
     Attributes
     ----------
-    weight : Parameter of shape (out_channels, in_channels, *window, *places)
+    weight : Parameter of shape (out_channels, in_channels, window..., places...)
     bias : Parameter of shape (out_channels,), or None
     """
 
@@ -420,7 +420,7 @@ class LocallyConnected(_Convolution):
 class LocallyConnected1d(LocallyConnected):
     """`LocallyConnected` for signals: ``(batch, channels, length)``."""
 
-    axes = 1
+    n_spatial = 1
 
 
 class LocallyConnected2d(LocallyConnected):
@@ -434,7 +434,7 @@ class LocallyConnected2d(LocallyConnected):
     (Dim(batch), 4, 6, 6)
     """
 
-    axes = 2
+    n_spatial = 2
 
 
 def _require_groups(what: str, in_channels: int, out_channels: int, groups: int) -> None:
