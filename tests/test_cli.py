@@ -259,7 +259,7 @@ def test_info_tells_versions_threads_and_caches(
     found = json.loads(capsys.readouterr().out)
     assert found["graphnn"] == gn.__version__
     assert found["threads"] == str(gn.get_num_threads())
-    assert found["cache of native code"] == f"{cache}: 1 files, 1.5 MB"
+    assert found["cache of native code"] == f"{cache}: 1 file, 1.43 MiB"
     assert main(["info"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == list(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from graphnn.core.errors import RenderError
 from graphnn.core.node import Node
+from graphnn.core.text import counted
 from graphnn.viz.scene import Frame, Overlay, Scene, Subject
 
 __all__ = ["Key", "Measurement", "Moment", "on_one_scale", "with_overlays"]
@@ -40,7 +41,7 @@ class Moment:
     values: Mapping[Key, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """What was measured inside of a graph or a program, at one moment or several.
 
@@ -67,6 +68,10 @@ class Measurement:
     high: float | None = None
     is_log: bool = False
     tells_first: bool = False
+
+    def __repr__(self) -> str:
+        values = counted(len(self.moments[-1].values) if self.moments else 0, "value")
+        return f"<Measurement {self.title!r}: {values}, {counted(len(self.moments), 'moment')}>"
 
     def scaled(
         self,
@@ -212,7 +217,9 @@ def with_overlays(scene: Scene, given: Any) -> Scene:
     """
     if given is None:
         return scene
-    listed = [given] if isinstance(given, Overlay | Measurement) else list(given)
+    if isinstance(given, Overlay | Measurement):
+        given = [given]
+    listed = list(given) if isinstance(given, Iterable) else [given]  # refused below
     return replace(scene, overlays=tuple(_overlay(each, scene) for each in listed))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.core.state import Parameter
+from graphnn.core.text import counted
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["image_text", "scoped", "value_of"]
@@ -94,7 +95,7 @@ def parameters_text(scene: Scene, members: Sequence[int]) -> str:
     values = (value_of(scene.nodes[each]) for each in members)
     found = dict.fromkeys(value for value in values if isinstance(value, Parameter))
     count = sum(each.array.size for each in found)
-    return f"{count:,} parameters" if found else ""
+    return counted(count, "parameter") if found else ""
 
 
 def value_of(node: SceneNode) -> Node | None:

@@ -38,12 +38,13 @@ function dot(colour) {
   return made;
 }
 
-/** A number in few characters, with its unit; bytes in kB, MB or GB. */
+/** A number in few characters, with its unit; bytes in KiB, MiB or GiB. */
 function numberText(value, unit = "") {
   if (typeof value === "string") return { nan: "NaN", inf: "∞", "-inf": "−∞" }[value] ?? value;
   if (unit === "B" || unit === "bytes") {
-    for (const [size, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
-      if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))} ${name}`;
+    for (const [size, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
+      const count = Math.abs(value) / size;
+      if (count >= 1) return `${count.toFixed(count < 10 ? 2 : count < 100 ? 1 : 0)} ${name}`;
     }
   }
   const size = Math.abs(value);
