@@ -186,6 +186,41 @@ def test_scripts_that_fail_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert "its folder" in refused(capsys, script(NET), "-o", "nowhere/a.svg")
 
 
+def test_functions_that_fail_are_shown_and_run_as_if_started(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = """
+import sys
+import graphnn as gn
+def fails():
+    return 1 / 0
+def make():
+    assert sys.argv == [__file__], sys.argv
+    return gn.tanh(gn.input("x", shape=(3,)))
+"""
+    told = refused(capsys, script(text) + ":fails")
+    assert "ZeroDivisionError" in told
+    assert told.count("File ") == 1
+    assert 'net.py", line 5, in fails' in told
+    assert main(["render", "net.py:make", "-o", "a.json"]) == 0
+
+
+def test_histories_are_drawn() -> None:
+    text = "import graphnn as gn\nh = gn.viz.history(gn.tanh(gn.input('x', shape=(3,))))\n"
+    assert main(["render", script(text) + ":h", "-o", "a.svg"]) == 0
+    assert Path("a.svg").read_text().startswith("<svg")
+
+
+def test_the_command_line_speaks_of_its_own_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, script("import graphnn as gn; m = gn.nn.Dense(2, 3)"))
+    assert "--inputs" in told
+    told = refused(capsys, script("raise AssertionError('it has run')"), "-o", "a.gif")
+    assert "cannot tell the format" in told
+    with pytest.raises(SystemExit, match="2"):
+        main(["render", "net.py", "--steps", "many"])
+    assert "'many' is none of auto, all and rolled" in capsys.readouterr().err
+
+
 def test_arguments_nobody_knows_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["draw"], ["render"], ["render", "a.py", "--steps", "many"]):
         with pytest.raises(SystemExit, match="2"):

@@ -501,10 +501,10 @@ def test_overlays_have_a_menu_a_scale_and_a_slider(visit: Any) -> None:
     assert seen.tell("explorer.valueText(4)") == "4 ms"
     seen.page.select_option("#overlay", label="no overlay")
     assert seen.tell("explorer.fillOf(5)") is None
-    assert "live memory: peak 8 kB" in seen.text("#curve-text")
+    assert "live memory: peak 7.81 KiB" in seen.text("#curve-text")
     seen.tell("explorer.select(5)")
     assert "fusion kernel: one loop" in seen.text("#details")
-    assert "here 5 kB" in (seen.settle() or seen.text("#curve-text"))
+    assert "here 4.88 KiB" in (seen.settle() or seen.text("#curve-text"))
 
 
 @needs_chromium
