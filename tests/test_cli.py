@@ -206,8 +206,8 @@ def make():
 
 
 def test_histories_are_drawn() -> None:
-    text = "import graphnn as gn\nh = gn.viz.history(gn.tanh(gn.input('x', shape=(3,))))\n"
-    assert main(["render", script(text) + ":h", "-o", "a.svg"]) == 0
+    text = NET.replace('"batch"', "2") + "past = gn.viz.history(gn.Graph((x,), (y,)))"
+    assert main(["render", script(text) + ":past", "-o", "a.svg"]) == 0
     assert Path("a.svg").read_text().startswith("<svg")
 
 

@@ -22,9 +22,9 @@ def test_the_table_of_a_small_net() -> None:
         "layer       kind        output    parameters  parameter memory  activation memory",
         "─────────────────────────────────────────────────────────────────────────────────",
         "Sequential  Sequential  (16, 10)                                            640 B",
-        "  layers.0  Dense       (16, 32)       2,080           8.12 KiB           2.00 KiB",
+        "  layers.0  Dense       (16, 32)       2,080          8.12 KiB           2.00 KiB",
         "  layers.1  ReLU        (16, 32)                                         2.00 KiB",
-        "  layers.2  Dense       (16, 10)         330           1.29 KiB              640 B",
+        "  layers.2  Dense       (16, 10)         330          1.29 KiB              640 B",
         "─────────────────────────────────────────────────────────────────────────────────",
         "parameters: 2,410 (9.41 KiB)",
         "  trainable: 2,410",
@@ -104,7 +104,8 @@ def test_sequences_of_which_the_last_state_is_read_are_no_steps() -> None:
     in_step = {row.path for row in summary.rows if row.in_step}
     assert in_step == {row.path for row in summary.rows if row.path.endswith(".cell")}
     sequences = [row for row in summary.rows if row.kind == "Recurrent"]
-    assert len(sequences) == 4 and all(row.is_leaf for row in sequences)
+    assert len(sequences) == 4
+    assert all(row.is_leaf for row in sequences)
     dropped, classes = 20 * 4 * 16, 4 * 3
     assert summary.output_bytes == 4 * (4 * (20 * 4 * 8) + dropped + classes)
 

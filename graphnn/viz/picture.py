@@ -178,7 +178,9 @@ class Picture:
 
     def __repr__(self) -> str:
         scene = self.scene
-        return f"<Picture of {counted(len(scene.nodes), 'node')}, {counted(len(scene.edges), 'edge')}>"
+        return (
+            f"<Picture of {counted(len(scene.nodes), 'node')}, {counted(len(scene.edges), 'edge')}>"
+        )
 
 
 MOST_NODES_IN_PIXELS = 5_000
@@ -357,12 +359,14 @@ def render(
     return picture if target is None else picture.save(target)
 
 
-def _check(layout: object, title: object, steps: object, depth: object, derivatives: object) -> None:
+def _check(
+    layout: object, title: object, steps: object, depth: object, derivatives: object
+) -> None:
     """Refuse what makes no sense for anything."""
     if layout not in ("auto", "dot", "grid"):
         raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
     if not isinstance(title, str):
-        raise RenderError(f"title={title!r}", hint="a title is a text: title=\"...\"", where="")
+        raise RenderError(f"title={title!r}", hint='a title is a text: title="..."', where="")
     check_steps(steps)
     check_depth(depth)
     if not isinstance(derivatives, bool):
