@@ -67,9 +67,8 @@ def _described(scene: Scene, layers: Mapping[str, str]) -> tuple[tuple[str, str]
     for edge in scene.edges:
         source, target = scene.nodes[edge.source], scene.nodes[edge.target]
         if target.role == "forward" and source.scope != target.scope:
-            left, entered = around[source.scope], around[target.scope]
-            same = _in_common(left, entered)
-            for scope in left[same:]:
+            outwards = around[source.scope]
+            for scope in outwards[_in_common(outwards, around[target.scope]) :]:
                 leaving.setdefault(scope, {})[edge.source] = None
     for index, node in enumerate(scene.nodes):
         if node.is_output and node.role == "forward":
