@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.errors import ArgumentError
+from graphnn.core.text import size_text
 
 __all__ = ["as_nbytes", "size_text"]
 
@@ -53,15 +54,3 @@ def as_nbytes(what: str, value: Any) -> int:
             hint='for example 64 * 2**20, or "64 MiB"',
         )
     return nbytes
-
-
-def size_text(nbytes: int) -> str:
-    """Bytes with three digits and a binary unit."""
-    if nbytes < 1024:
-        return f"{nbytes} B"
-    size, unit = nbytes / 1024, "KiB"
-    for larger in ("MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.{2 if size < 10 else 1 if size < 100 else 0}f} {unit}"

@@ -186,6 +186,41 @@ def test_scripts_that_fail_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert "its folder" in refused(capsys, script(NET), "-o", "nowhere/a.svg")
 
 
+def test_functions_that_fail_are_shown_and_run_as_if_started(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = """
+import sys
+import graphnn as gn
+def fails():
+    return 1 / 0
+def make():
+    assert sys.argv == [__file__], sys.argv
+    return gn.tanh(gn.input("x", shape=(3,)))
+"""
+    told = refused(capsys, script(text) + ":fails")
+    assert "ZeroDivisionError" in told
+    assert told.count("File ") == 1
+    assert 'net.py", line 5, in fails' in told
+    assert main(["render", "net.py:make", "-o", "a.json"]) == 0
+
+
+def test_histories_are_drawn() -> None:
+    text = NET.replace('"batch"', "2") + "past = gn.viz.history(gn.Graph((x,), (y,)))"
+    assert main(["render", script(text) + ":past", "-o", "a.svg"]) == 0
+    assert Path("a.svg").read_text().startswith("<svg")
+
+
+def test_the_command_line_speaks_of_its_own_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, script("import graphnn as gn; m = gn.nn.Dense(2, 3)"))
+    assert "--inputs" in told
+    told = refused(capsys, script("raise AssertionError('it has run')"), "-o", "a.gif")
+    assert "cannot tell the format" in told
+    with pytest.raises(SystemExit, match="2"):
+        main(["render", "net.py", "--steps", "many"])
+    assert "'many' is none of auto, all and rolled" in capsys.readouterr().err
+
+
 def test_arguments_nobody_knows_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["draw"], ["render"], ["render", "a.py", "--steps", "many"]):
         with pytest.raises(SystemExit, match="2"):
@@ -259,7 +294,7 @@ def test_info_tells_versions_threads_and_caches(
     found = json.loads(capsys.readouterr().out)
     assert found["graphnn"] == gn.__version__
     assert found["threads"] == str(gn.get_num_threads())
-    assert found["cache of native code"] == f"{cache}: 1 files, 1.5 MB"
+    assert found["cache of native code"] == f"{cache}: 1 file, 1.43 MiB"
     assert main(["info"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == list(found)

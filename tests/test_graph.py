@@ -96,7 +96,7 @@ def test_graphs_are_frozen_and_hold_nodes_alone(small):
         small.outputs = ()
     with pytest.raises(TypeError, match="holds nodes, not int"):
         gn.Graph((), (1,))
-    assert repr(small) == f"<Graph 1 inputs, {len(small.nodes)} nodes, 2 outputs>"
+    assert repr(small) == f"<Graph 1 input, {len(small.nodes)} nodes, 2 outputs>"
 
 
 def test_inputs_are_found(small):

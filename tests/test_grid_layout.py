@@ -81,7 +81,7 @@ class Cells:
             for number in reversed(range(len(reads))):
                 origin = self.at["forward", lane, step, number]
                 node = self._operation("backward", lane, step, number, origin)
-                self._edge(origin, node, "saved", "1.5 kB")
+                self._edge(origin, node, "saved", "1.50 KiB")
                 for later, sources in enumerate(reads):
                     if number in sources:
                         self._edge(self.at["backward", lane, step, later], node, "gradient")

@@ -380,3 +380,8 @@ def test_mistakes_say_what_to_do() -> None:
     overlay = found.on(gn.render(y).scene)  # type: ignore[union-attr]
     with pytest.raises(RenderError, match="is for 2 boxes, and there are 3"):
         gn.render(gn.sin(y), overlay=overlay)
+
+
+def test_a_measurement_is_told_in_a_line() -> None:
+    (found,) = measure(gn.tanh(gn.input("x", shape=(3,))), [np.ones(3, "float32")], "value norm")
+    assert repr(found) == f"<Measurement {found.title!r}: 2 values, 1 moment>"

@@ -1,5 +1,6 @@
 """Pictures: what is in them, where it stands, and what becomes of odd names."""
 
+import errno
 import json
 import os
 import subprocess
@@ -186,7 +187,7 @@ def test_the_fan_in_of_a_weight_gradient_is_one_box() -> None:
 def test_named_dimensions_in_bytes() -> None:
     x = gn.input("x", shape=("batch", 8))
     assert bytes_text(x.spec) == "32*batch B"
-    assert bytes_text(gn.input("x", shape=(1000, 250)).spec) == "1 MB"
+    assert bytes_text(gn.input("x", shape=(1000, 250)).spec) == "977 KiB"
 
 
 def test_a_program_shows_what_runs() -> None:
@@ -489,3 +490,83 @@ def test_flat_graphs_stay_in_shape(make: Any) -> None:
 )
 def test_large_graphs_are_drawn(graph: Any) -> None:
     assert picture_of(graph(), steps="all").svg.endswith("</svg>\n")
+
+
+def test_arguments_that_do_not_apply_are_refused() -> None:
+    x = gn.input("x", shape=(3,))
+    y = gn.tanh(x)
+    program = gn.compile(x, y, native="never")
+    for options in ({"steps": 2}, {"steps": "all"}, {"derivatives": True}):
+        with pytest.raises(RenderError, match=f"takes no {next(iter(options))}="):
+            render(program, **options)
+    history = gn.viz.history(gn.Graph((x,), (y,)))
+    wrong: dict[str, Any] = {"steps": 2, "depth": 1, "derivatives": True, "inputs": (3,)}
+    for thing in (history, history[-1]):
+        for name, value in {**wrong, "overlay": 3}.items():
+            with pytest.raises(RenderError, match=f"takes no {name}="):
+                render(thing, **{name: value})
+    with pytest.raises(RenderError, match="takes no depth="):
+        render(y, derivatives=True, depth=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 0},
+        {"steps": "some"},
+        {"depth": -1},
+        {"depth": "none"},
+        {"depth": True},
+        {"derivatives": 1},
+        {"derivatives": "yes"},
+        {"overlay": 3},
+        {"title": 3},
+        {"path": 3},
+    ],
+    ids=str,
+)
+def test_values_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    x = gn.input("x", shape=(3,))
+    graph = gn.Graph((x,), (gn.tanh(x),))
+    program = gn.compile(x, gn.tanh(x), native="never")
+    for thing in (graph, program, gn.viz.history(graph)):
+        with pytest.raises(RenderError) as caught:
+            render(thing, **options)
+        assert "hint: " in str(caught.value)
+
+
+def test_where_nothing_can_be_written_nothing_is_drawn(tmp_path: Path) -> None:
+    for path in (tmp_path / "a.gif", tmp_path / "missing" / "a.svg"):
+        with pytest.raises(RenderError, match=r"cannot (tell|write)"):
+            render(3, path)  # which cannot be drawn, but that is not asked
+
+
+def test_files_have_the_mode_of_the_process_and_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = render(gn.input("x", shape=(3,)))
+    (tmp_path / "other").write_text("")
+    mode = (tmp_path / "other").stat().st_mode
+    assert picture.save(tmp_path / "a.svg").stat().st_mode == mode
+
+    def umask(mask: int) -> int:
+        raise AssertionError("it belongs to all threads")
+
+    def replace(source: Any, target: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "umask", umask)
+    picture.save(tmp_path / "a.svg")
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(RenderError, match="No space left"):
+        picture.save(tmp_path / "b.svg")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.svg", "other"]
+
+
+def test_gradients_are_called_by_what_they_are_of() -> None:
+    x = gn.input("x", shape=(3,))
+    y = gn.silu(x * x).named("y")  # whose derivative has a sum, which is no gradient
+    loss = gn.sum(gn.square(y) + gn.exp(y) + x)
+    made = [node.label for node in scene_of_graph(gn.Graph((x,), (gn.grad(loss, x),))).nodes]
+    assert (made.count("∂x"), made.count("∂y")) == (1, 1)
+    assert repr(gn.Graph((x,), (y,))).startswith("<Graph 1 input, ")

@@ -1,6 +1,7 @@
 """Pictures of models and ordinary graphs: scopes, depth, repeats, derivatives, folding, Mermaid."""
 
 import re
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from graphnn.viz.collapse import collapsed
 from graphnn.viz.fold import folded
 from graphnn.viz.graphviz_tool import find_graphviz
 from graphnn.viz.layout import Box, Layout, Route
+from graphnn.viz.nesting import hopeful_levels
 from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.repeats import once_each
 from graphnn.viz.scene import Frame, Overlay, Scene, SceneEdge, SceneNode, Strip
@@ -315,7 +317,7 @@ def test_24_equal_blocks_are_one_with_a_badge() -> None:
         for edge in scene.edges
     )
     assert is_in_order(scene)
-    assert "1 inputs" not in scene.title
+    assert "input" not in scene.title
 
 
 def test_small_graphs_and_depth_all_show_every_block() -> None:
@@ -623,3 +625,30 @@ def test_scopes_within_scopes_collapse_where_they_are_asked_to() -> None:
     inner = labels(collapsed(scene, 1))
     assert {"up", "down"} <= set(inner)
     assert labels(collapsed(scene, 9)) == labels(scene)
+
+
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_deeply_nested_scopes_take_no_pass_for_each(with_gradient: bool) -> None:
+    x = h = gn.input("x", (2, 3))
+    weights = []
+    with ExitStack() as stack:
+        for level in range(60):
+            stack.enter_context(gn.name_scope(f"s{level}"))
+            weights.append(gn.parameter(np.ones((3, 3), np.float32)))
+            h = gn.tanh(h @ weights[-1])
+    graph = gn.Graph((x,), (h, *gn.grad(gn.sum(h), weights)) if with_gradient else (h,))
+    scene = as_drawable(graph).scene("")
+    assert hopeful_levels(scene) == []
+    assert once_each(scene) == scene
+    assert dict(scene.scopes)["s0/s1"] == f"{59 * 9} parameters  → (2, 3)"
+
+
+def test_levels_with_blocks_are_looked_at() -> None:
+    h = gn.input("x", (3,))
+    with gn.name_scope("outer"):
+        for number in range(5):
+            with gn.name_scope(f"block{number}"):
+                h = gn.exp(gn.tanh(h))
+    scene = as_drawable(h).scene("")
+    assert hopeful_levels(scene) == [1]
+    assert [group.label for group in once_each(scene).groups] == ["block0 … block4  × 5"]

@@ -22,14 +22,14 @@ def test_the_table_of_a_small_net() -> None:
         "layer       kind        output    parameters  parameter memory  activation memory",
         "─────────────────────────────────────────────────────────────────────────────────",
         "Sequential  Sequential  (16, 10)                                            640 B",
-        "  layers.0  Dense       (16, 32)       2,080           8.32 kB            2.05 kB",
-        "  layers.1  ReLU        (16, 32)                                          2.05 kB",
-        "  layers.2  Dense       (16, 10)         330           1.32 kB              640 B",
+        "  layers.0  Dense       (16, 32)       2,080          8.12 KiB           2.00 KiB",
+        "  layers.1  ReLU        (16, 32)                                         2.00 KiB",
+        "  layers.2  Dense       (16, 10)         330          1.29 KiB              640 B",
         "─────────────────────────────────────────────────────────────────────────────────",
-        "parameters: 2,410 (9.64 kB)",
+        "parameters: 2,410 (9.41 KiB)",
         "  trainable: 2,410",
         "  not trainable: 0",
-        "activations: 4.74 kB",
+        "activations: 4.62 KiB",
         "for x: f32[16, 64]",
     ]
 
@@ -95,6 +95,33 @@ def test_a_recurrent_net_tells_its_sequences_and_the_state_of_a_step() -> None:
     # The sequence counts, a step of it does not.
     assert rows["layers.0"].is_leaf
     assert not cell.is_leaf
+
+
+def test_sequences_of_which_the_last_state_is_read_are_no_steps() -> None:
+    """The deeper scan gives all its states, though the graph reads the last alone."""
+    net = gn.nn.Sequential(gn.nn.GRU(6, 8, num_layers=2, bidirectional=True), gn.nn.Dense(16, 3))
+    summary = net.summary((20, 4, 6))
+    in_step = {row.path for row in summary.rows if row.in_step}
+    assert in_step == {row.path for row in summary.rows if row.path.endswith(".cell")}
+    sequences = [row for row in summary.rows if row.kind == "Recurrent"]
+    assert len(sequences) == 4
+    assert all(row.is_leaf for row in sequences)
+    dropped, classes = 20 * 4 * 16, 4 * 3
+    assert summary.output_bytes == 4 * (4 * (20 * 4 * 8) + dropped + classes)
+
+
+def test_inputs_that_are_not_read_are_no_steps() -> None:
+    """A layer whose result is thrown away reads an input that the graph does not have."""
+
+    class Wasteful(gn.nn.Module):
+        def __init__(self) -> None:
+            self.unused, self.used = gn.nn.Dense(2, 2), gn.nn.Dense(3, 3)
+
+        def forward(self, x: Any, y: Any) -> gn.Node:
+            self.unused(x)
+            return self.used(y)
+
+    assert not any(row.in_step for row in Wasteful().summary(((1, 2), (1, 3))).rows)
 
 
 def test_depth_gathers_what_lies_deeper() -> None:

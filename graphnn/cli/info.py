@@ -14,6 +14,7 @@ from graphnn._version import __version__
 from graphnn.compiler.native.cache import CACHE_VARIABLE, default_directory
 from graphnn.compiler.native.target import host_target
 from graphnn.compiler.threads import get_num_threads
+from graphnn.core.text import counted, size_text
 from graphnn.viz.graphviz_tool import INSTALL_HINT, find_graphviz
 
 __all__ = ["add_to", "facts", "run"]
@@ -87,7 +88,7 @@ def _cache_words() -> str:
     if folder is None:
         return f"none, as {CACHE_VARIABLE} says"
     sizes = list(_sizes(folder))
-    return f"{folder}: {len(sizes):,} files, {sum(sizes) / 1e6:.1f} MB"
+    return f"{folder}: {counted(len(sizes), 'file')}, {size_text(sum(sizes))}"
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from graphnn.core.dtypes import DTYPES, short_name
 from graphnn.core.errors import ArgumentError
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.axes import as_shape
-from graphnn.viz.picture import FORMATS, Picture, render
+from graphnn.viz.picture import FORMATS, Picture, checked_target, render
 from graphnn.viz.scene_reader import read_picture
 
 __all__ = ["add_to", "run"]
@@ -21,10 +21,11 @@ __all__ = ["add_to", "run"]
 _DTYPES = {short_name(dtype): dtype for dtype in DTYPES}
 
 DESCRIPTION = f"""\
-Draw what a script defines: a graph, a node with all it depends on, a program, a model.
+Draw what a script defines: a graph, a node with all it depends on, a program, a model, a history.
 
 The script runs as a module: what stands behind `if __name__ == "__main__":` does not run. Without
-a NAME, the only program in it is drawn, else the only graph, else all nodes that no other reads.
+a NAME, the only program in it is drawn, else the only history of a program, else the only graph,
+else all nodes that no other reads.
 A NAME may also be that of a function without arguments, which returns what to draw.
 
 A .json file that was written by graphnn is turned into any other form.
@@ -86,17 +87,23 @@ def add_to(commands: Any) -> None:
 
 def _steps(text: str) -> str | int:
     """The argument ``steps`` of :func:`graphnn.render`; argparse words what is wrong."""
-    return text if text in ("auto", "all", "rolled") else int(text)
+    if text not in ("auto", "all", "rolled") and not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is none of auto, all and rolled, and no number")
+    return int(text) if text.isdecimal() else text
 
 
 def _depth(text: str) -> str | int:
     """The argument ``depth`` of :func:`graphnn.render`."""
-    return text if text == "all" else int(text)
+    if text != "all" and not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is neither all nor a number")
+    return int(text) if text.isdecimal() else text
 
 
 def run(arguments: Namespace) -> int:
     """Draw what was asked for, and say where the picture is."""
     script, name = _parted(arguments.what)
+    if arguments.output is not None:
+        checked_target(arguments.output)  # before a script runs for nothing
     options = _options(arguments)
     if script.suffix.lower() == ".json":
         picture = _read(script, name, arguments, options)
@@ -134,12 +141,24 @@ def _options(arguments: Namespace) -> dict[str, Any]:
 
 def _drawn(found: Candidate, options: Mapping[str, Any]) -> Picture:
     if found.kind != "picture":
+        _check_inputs(found, options)
         made = render(found.thing, **options)
         assert isinstance(made, Picture)  # no path was given
         return made
     _refuse(options, f"{found.name!r} is a picture already")
     picture: Picture = found.thing
     return picture
+
+
+def _check_inputs(found: Candidate, options: Mapping[str, Any]) -> None:
+    """What is drawn for what it is called with is given that."""
+    is_called = found.kind == "function" and found.thing.programs
+    if found.kind in ("model", "function") and not is_called and "inputs" not in options:
+        raise ArgumentError(
+            f"{found.name!r} is a {found.kind}, which is drawn for what it is called with",
+            hint='say it: --inputs "f32[batch, 64]", or the name of a node, for each input',
+            where="",
+        )
 
 
 def _read(

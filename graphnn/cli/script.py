@@ -19,6 +19,7 @@ from graphnn.core.node import Node
 from graphnn.core.structure import flatten
 from graphnn.functions import Function
 from graphnn.nn.module import Module
+from graphnn.viz.history import History
 from graphnn.viz.picture import Picture
 from graphnn.viz.style import shorten
 
@@ -30,6 +31,7 @@ MODULE_NAME = "__graphnn__"
 KINDS: tuple[tuple[str, type], ...] = (
     ("picture", Picture),
     ("program", Program),
+    ("history", History),
     ("graph", Graph),
     ("node", Node),
     ("function", Function),
@@ -83,33 +85,32 @@ def run_script(path: Path) -> dict[str, Any]:
     module.__file__ = str(path)
     sys.modules[MODULE_NAME] = module  # where dataclasses look for the script's names
     with _as_if_started(path):
-        try:
-            exec(compile(source, str(path), "exec"), module.__dict__)
-        except SystemExit as stop:
-            if stop.code not in (None, 0):
-                raise ArgumentError(f"{path} stopped: exit status {stop.code}", where="") from None
-        except Exception as error:
-            raise ArgumentError(f"{path} failed\n{_told(error, path)}", where="") from None
+        exec(compile(source, str(path), "exec"), module.__dict__)
     return module.__dict__
 
 
 @contextmanager
 def _as_if_started(path: Path) -> Iterator[None]:
-    """The script sees itself as the program, and finds the modules beside it."""
+    """The script sees itself as the program, and finds the modules beside it; errors are told."""
     arguments, places = sys.argv, sys.path[:]
     sys.argv = [str(path)]
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         yield
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            raise ArgumentError(f"{path} stopped: exit status {stop.code}", where="") from None
+    except Exception as error:
+        raise ArgumentError(f"{path} failed\n{_told(error)}", where="") from None
     finally:
         sys.argv = arguments
         sys.path[:] = places
 
 
-def _told(error: Exception, path: Path) -> str:
-    """An error as Python tells it, from the script's first line on."""
+def _told(error: Exception) -> str:
+    """An error as Python tells it, from the first line that is not of this module on."""
     place = error.__traceback__
-    while place is not None and place.tb_frame.f_code.co_filename != str(path):
+    while place is not None and place.tb_frame.f_code.co_filename == __file__:
         place = place.tb_next
     return "".join(traceback.format_exception(error.with_traceback(place))).rstrip()
 
@@ -143,7 +144,8 @@ def named(name: str, variables: Mapping[str, Any], script: Path) -> Candidate:
     value = variables.get(name)
     kind = _kind_of(value)
     if kind is None and inspect.isfunction(value) and not _required(value):
-        value = value()
+        with _as_if_started(script):
+            value = value()
         kind = _kind_of(value)
     if kind is None:
         about = f"in {script}, {name!r} is of type {type(value).__name__}, which cannot be drawn"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by, provenance
-from graphnn.core.text import graph_text
+from graphnn.core.text import counted, graph_text
 
 if TYPE_CHECKING:
     import networkx
@@ -259,8 +259,8 @@ class Graph:
 
     def __repr__(self) -> str:
         return (
-            f"<Graph {len(self.inputs)} inputs, {len(self.nodes)} nodes, "
-            f"{len(self.outputs)} outputs>"
+            f"<Graph {counted(len(self.inputs), 'input')}, {counted(len(self.nodes), 'node')}, "
+            f"{counted(len(self.outputs), 'output')}>"
         )
 
 

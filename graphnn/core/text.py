@@ -13,7 +13,7 @@ from graphnn.core.provenance import provenance
 if TYPE_CHECKING:
     from graphnn.core.node import Node
 
-__all__ = ["attrs_text", "bytes_words", "graph_text", "node_names"]
+__all__ = ["attrs_text", "counted", "graph_text", "node_names", "size_text"]
 
 MOST_CHARACTERS = 80
 """Of a name; what is longer is shortened in the middle."""
@@ -70,16 +70,21 @@ def attrs_text(node: Node) -> str:
     return ", ".join(f"{name}={attr_text(value)}" for name, value in shown.items())
 
 
-def bytes_words(count: Size) -> str:
-    """Bytes in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
-    if not isinstance(count, int):
-        return f"{count} B"
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 1000:
+def size_text(nbytes: Size) -> str:
+    """Bytes with three digits and a binary unit: ``512 B``, ``1.50 MiB``, ``128*batch B``."""
+    if not isinstance(nbytes, int) or nbytes < 1024:
+        return f"{nbytes} B"
+    size, unit = nbytes / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 1024:
             break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}" if unit != "B" else f"{count} B"
+        size, unit = size / 1024, larger
+    return f"{size:.{2 if size < 10 else 1 if size < 100 else 0}f} {unit}"
+
+
+def counted(count: int, word: str) -> str:
+    """A number with what it counts: ``1 input``, ``2 inputs``."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def graph_text(

@@ -29,12 +29,15 @@ class Call:
     Attributes
     ----------
     graph : Graph
+    given : tuple of Node
+        What it was called with.
     results : tuple of (Module, tuple of Node)
         What each call of a module gave: its own, and those of modules within that it called, in
         the order in which they were done.
     """
 
     graph: Graph
+    given: tuple[Node, ...]
     results: tuple[tuple[Module, tuple[Node, ...]], ...]
 
 
@@ -78,7 +81,7 @@ def call_of(module: Module, inputs: Any) -> Call:
     outputs = found[-1][1]
     if not outputs:
         raise ArgumentError(f"{what} gives no nodes, so there is nothing to show")
-    return Call(as_graph(outputs), found)
+    return Call(as_graph(outputs), _nodes(filled), found)
 
 
 def _nodes(result: Any) -> tuple[Node, ...]:

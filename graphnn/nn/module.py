@@ -261,7 +261,7 @@ class Module:
         >>> model.summary(("batch", 64))
         <Summary of Sequential: 4 layers, 2,410 parameters>
         >>> print(str(model.summary((32, 64))).splitlines()[3])
-          layers.0  Dense       (32, 32)       2,080           8.32 kB             4.1 kB
+          layers.0  Dense       (32, 32)       2,080          8.12 KiB           4.00 KiB
         """
         from graphnn.nn.summary import summary_of
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from graphnn.core.dims import Size
 from graphnn.core.errors import ArgumentError
+from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.state import Parameter
-from graphnn.core.text import bytes_words
+from graphnn.core.text import counted, size_text
 from graphnn.nn.calls import Call, call_of
 from graphnn.nn.module import Module
 
@@ -138,10 +139,10 @@ class Summary:
     def _totals(self) -> list[str]:
         given = ", ".join(f"{name}: {spec}" for name, spec in self.inputs.items())
         return [
-            f"parameters: {self.parameters:,} ({bytes_words(self.parameter_bytes)})",
+            f"parameters: {self.parameters:,} ({size_text(self.parameter_bytes)})",
             f"  trainable: {self.trainable:,}",
             f"  not trainable: {self.frozen:,}",
-            f"activations: {bytes_words(self.output_bytes)}",
+            f"activations: {size_text(self.output_bytes)}",
             f"for {given}",
         ]
 
@@ -155,7 +156,10 @@ class Summary:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{totals}</p>"
 
     def __repr__(self) -> str:
-        return f"<Summary of {self.name}: {len(self.rows)} layers, {self.parameters:,} parameters>"
+        return (
+            f"<Summary of {self.name}: {counted(len(self.rows), 'layer')}, "
+            f"{counted(self.parameters, 'parameter')}>"
+        )
 
 
 NUMBERS_FROM = 3
@@ -188,8 +192,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.kind,
         output,
         count,
-        bytes_words(row.parameter_bytes) if row.parameters else "",
-        bytes_words(row.output_bytes) if row.output else "",
+        size_text(row.parameter_bytes) if row.parameters else "",
+        size_text(row.output_bytes) if row.output else "",
     )
 
 
@@ -215,7 +219,7 @@ def _rows(model: Module, call: Call) -> list[Row]:
     given: dict[int, list[tuple[Node, ...]]] = {}
     for module, nodes in call.results:
         given.setdefault(id(module), []).append(nodes)
-    outside = set(call.graph.nodes)
+    within = _within_steps(call)
     counted: dict[Parameter, str] = {}
     rows: list[Row] = []
     for path, module in model.named_modules():
@@ -228,7 +232,7 @@ def _rows(model: Module, call: Call) -> list[Row]:
                 kind=type(module).__name__,
                 output=tuple(node.spec for node in latest if isinstance(node.spec, TensorSpec)),
                 calls=len(outputs),
-                in_step=bool(latest) and outside.isdisjoint(latest),
+                in_step=not within.isdisjoint(latest),
                 parameters=sum(each.array.size for each in own),
                 frozen=sum(each.array.size for each in own if not each.trainable),
                 parameter_bytes=sum(each.array.nbytes for each in own),
@@ -237,6 +241,17 @@ def _rows(model: Module, call: Call) -> list[Row]:
             )
         )
     return _with_leaves(rows)
+
+
+def _within_steps(call: Call) -> set[Node]:
+    """The nodes that are of one step: they depend on inputs that nobody gave, but a scan made."""
+    known = {*call.graph.inputs, *topological_order(call.given)}
+    within: set[Node] = set()
+    for node in topological_order(each for _, nodes in call.results for each in nodes):
+        stands_for_a_step = node.op.name == "input" and node not in known
+        if stands_for_a_step or not within.isdisjoint(node.inputs):
+            within.add(node)
+    return within
 
 
 def _own_parameters(

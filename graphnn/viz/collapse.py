@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from graphnn.core.text import counted
 from graphnn.viz.graph_scene import label_of
 from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.scene import Scene, SceneNode
@@ -82,13 +83,13 @@ def _box(nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str) ->
     if first.role == "forward":
         label, detail = name, said
     else:
-        label, detail = f"{name} {first.role}", f"{count} operations"
+        label, detail = f"{name} {first.role}", counted(count, "operation")
     listed = ", ".join(f"{word} × {n}" if n > 1 else word for word, n in words.items())
-    lines = [scope, said, f"{count} operations: {listed}"]
+    lines = [scope, said, f"{counted(count, 'operation')}: {listed}"]
     return replace(
         first,
         label=shorten(label),
-        detail=shorten(detail or f"{count} operations", MOST_DETAIL),
+        detail=shorten(detail or counted(count, "operation"), MOST_DETAIL),
         kind="operation",
         scope=around,
         is_output=any(node.is_output for node in nodes),

@@ -37,7 +37,8 @@ def at_depth(scene: Scene, depth: Depth) -> Scene:
 def check_depth(depth: object) -> None:
     """Refuse what is no depth."""
     is_number = isinstance(depth, int) and not isinstance(depth, bool) and depth >= 0
-    if depth not in (None, "all") and not is_number:
+    is_word = isinstance(depth, str) and depth == "all"
+    if depth is not None and not is_number and not is_word:
         raise RenderError(
             f"cannot draw depth={depth!r}",
             hint='0 for the outermost name scopes, 1 for those within, ..., or "all"',

@@ -10,7 +10,7 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import Provenance, provenance
 from graphnn.core.spec import Spec, TupleSpec
 from graphnn.core.state import Parameter
-from graphnn.core.text import attrs_text, bytes_words
+from graphnn.core.text import attrs_text, counted, size_text
 from graphnn.ops.recomputation import AGAIN
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
@@ -111,8 +111,9 @@ def _provenance_here(graph: Graph) -> dict[Node, Provenance]:
         if node in shared and graph.users[node]:
             reader = known[graph.users[node][0]]
             own = known[node]
-            # What a sum for a weight reads is not that weight's gradient.
-            origin = None if isinstance(reader.origin, Parameter) else reader.origin_ref
+            # What a sum for a leaf reads is not that leaf's gradient.
+            is_sum = reader.origin is not None and not reader.origin.inputs
+            origin = None if is_sum else reader.origin_ref
             known[node] = reader._replace(names=own.names, sources=own.sources, origin_ref=origin)
     return known
 
@@ -132,9 +133,7 @@ def _scene_node(
     word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
     detail = str(node.spec)
     origin = known.origin
-    name = known.name
-    if name is None and isinstance(origin, Parameter) and origin.name is not None:
-        name = f"∂{origin.name}"
+    name = known.name if known.name is not None else _gradient_name(node, known)
     if name is not None and node.op.name not in ("input", "parameter"):
         detail = f"{word}  {detail}"
     kind = node.op.name if node.op.name in ("input", "parameter", "constant") else "operation"
@@ -151,6 +150,23 @@ def _scene_node(
         _signature(node, known),
         subject=Subject(node),
     )
+
+
+def _gradient_name(node: Node, known: Provenance) -> str | None:
+    """``∂w`` for what adds up all that reaches ``w``; None if that has no name.
+
+    What belongs to a leaf can be nothing else. The derivative of another node may have additions
+    too, but in them is nothing that was made for the nodes that read it.
+    """
+    origin = known.origin
+    name = provenance(origin).name if origin is not None else None
+    if origin is None or name is None:
+        return None
+    if not origin.inputs:
+        return f"∂{name}"
+    addends = map(provenance, node.inputs) if _is_gradient_sum(node, known) else ()
+    arrives = any(each.role == "backward" and each.origin is not origin for each in addends)
+    return f"∂{name}" if arrives else None
 
 
 def _signature(node: Node, known: Provenance) -> Hashable:
@@ -180,11 +196,11 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
     known = provenance(node)
     lines = [repr(node).strip("<>")]
     if parts:
-        lines.append(f"sum of {len(parts) + 1} terms: {len(parts)} additions in one box")
+        lines.append(f"sum of {len(parts) + 1} terms: {counted(len(parts), 'addition')} in one box")
     if node.attrs and not node.op.is_source and node.op.name != "constant":
         lines.append(attrs_text(node))
     if isinstance(node, Parameter):
-        lines.append(f"{node.array.size:,} parameters, {bytes_text(node.spec)}")
+        lines.append(f"{counted(node.array.size, 'parameter')}, {bytes_text(node.spec)}")
     place = [known.scope] if known.scope else []
     place += [f"step {known.step}"] if known.step is not None else []
     lines.append(", ".join([*place, known.role]))
@@ -194,10 +210,10 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
 
 
 def bytes_text(spec: Spec) -> str:
-    """Bytes of a value in words: ``512 B``, ``1.5 MB``, ``128*batch B``."""
+    """Bytes of a value in words: ``512 B``, ``1.50 MiB``, ``128*batch B``."""
     if isinstance(spec, TupleSpec):
-        return bytes_words(spec.nbytes) if spec.is_known else ""
-    return bytes_words(spec.size * spec.dtype.itemsize)
+        return size_text(spec.nbytes) if spec.is_known else ""
+    return size_text(spec.size * spec.dtype.itemsize)
 
 
 def edge_kind(source: Node, target: Node) -> str:

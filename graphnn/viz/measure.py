@@ -53,7 +53,7 @@ def measure(
     Returns
     -------
     tuple of Measurement
-        In the order of ``what``.
+        In the order of ``what``; of one word, a tuple of one.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from graphnn.core.errors import RenderError
 from graphnn.core.node import Node
+from graphnn.core.text import counted
 from graphnn.viz.scene import Frame, Overlay, Scene, Subject
 
 __all__ = ["Key", "Measurement", "Moment", "fits_everywhere", "on_one_scale", "with_overlays"]
@@ -40,7 +41,7 @@ class Moment:
     values: Mapping[Key, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """What was measured inside of a graph or a program, at one moment or several.
 
@@ -67,6 +68,10 @@ class Measurement:
     high: float | None = None
     is_log: bool = False
     tells_first: bool = False
+
+    def __repr__(self) -> str:
+        values = counted(len(self.moments[-1].values) if self.moments else 0, "value")
+        return f"<Measurement {self.title!r}: {values}, {counted(len(self.moments), 'moment')}>"
 
     def scaled(
         self,
@@ -221,9 +226,11 @@ def fits_everywhere(given: Any) -> bool:
 
 
 def _listed(given: Any) -> list[Any]:
+    """One or several as a list; what is neither is refused where it is used."""
     if given is None:
         return []
-    return [given] if isinstance(given, Overlay | Measurement) else list(given)
+    is_one = isinstance(given, Overlay | Measurement) or not isinstance(given, Iterable)
+    return [given] if is_one else list(given)
 
 
 def _overlay(given: Any, scene: Scene) -> Overlay:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal, TypeAlias
 
 from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
+from graphnn.core.text import counted
 from graphnn.functions import Function
 from graphnn.nn.module import Module
-from graphnn.viz.depth import Depth, at_depth
+from graphnn.viz.depth import Depth, at_depth, check_depth
 from graphnn.viz.drawing import Drawing, drawing_of
 from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
@@ -31,11 +32,11 @@ from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Overlay, Scene
 from graphnn.viz.scene_json import json_text
-from graphnn.viz.steps import Steps
+from graphnn.viz.steps import Steps, check_steps
 from graphnn.viz.svg import svg_text
 from graphnn.viz.things import as_drawable
 
-__all__ = ["Picture", "render"]
+__all__ = ["FORMATS", "Picture", "checked_target", "render"]
 
 LayoutName: TypeAlias = Literal["auto", "dot", "grid"]
 
@@ -177,14 +178,8 @@ class Picture:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture in the format that the file's ending names; see :func:`render`."""
-        target = Path(path)
-        ending = target.suffix.lower().removeprefix(".")
-        if ending not in FORMATS:
-            raise RenderError(
-                f"cannot tell the format from {target.name!r}",
-                hint=f"end it with one of .{', .'.join(FORMATS)}",
-                where="",
-            )
+        target = checked_target(path)
+        ending = _ending(target)
         content: str | bytes = getattr(self, ending)
         _write_whole(target, content.encode() if isinstance(content, str) else content)
         return target
@@ -194,39 +189,71 @@ class Picture:
         return {"image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"<Picture of {len(self.scene.nodes)} nodes, {len(self.scene.edges)} edges>"
+        scene = self.scene
+        return (
+            f"<Picture of {counted(len(scene.nodes), 'node')}, {counted(len(scene.edges), 'edge')}>"
+        )
 
 
 MOST_NODES_IN_PIXELS = 5_000
 """Beyond this Graphviz takes minutes to draw pixels, and no screen could show them."""
 
+WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
 FORMATS = ("svg", "png", "pdf", "html", "dot", "json", "mmd", "txt")
+
+
+def _ending(target: Path) -> str:
+    return target.suffix.lower().removeprefix(".")
+
+
+def checked_target(path: str | os.PathLike[str]) -> Path:
+    """Where a picture is to be written, if that can be: asked before the work is done.
+
+    Raises
+    ------
+    RenderError
+        If the ending names no format, or the folder is not there.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise RenderError(f"path={path!r}", hint="the path of a file, such as a.svg", where="")
+    target = Path(path)
+    if _ending(target) not in FORMATS:
+        raise RenderError(
+            f"cannot tell the format from {target.name!r}",
+            hint=f"end it with one of .{', .'.join(FORMATS)}",
+            where="",
+        )
+    if not target.parent.is_dir():
+        raise RenderError(
+            f"cannot write {str(target)!a}: its folder is not there",
+            hint=f"make {str(target.parent)!a} first, or name another one",
+            where="",
+        )
+    return target
 
 
 def _write_whole(target: Path, content: bytes) -> None:
     """Write a file so that it is never seen half written."""
+    # Not a file of `tempfile`, which nobody else may read.
+    partly = target.parent / f".graphnn-{token_hex(8)}"
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            file.write(content)
+        descriptor = os.open(partly, WRITE_NEW, 0o666)
     except OSError as error:
         raise RenderError(
             f"cannot write {target}: {error.strerror}",
-            hint="is its folder there and yours to write?",
+            hint="is its folder yours to write?",
             where="",
         ) from None
     try:
-        os.chmod(file.name, 0o666 & ~_umask())
-        os.replace(file.name, target)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(partly, target)
     except (OSError, ValueError) as error:  # no file has a name with a null or half a character
-        os.unlink(file.name)
         why = error.strerror if isinstance(error, OSError) else "no file can have this name"
         raise RenderError(f"cannot write {str(target)!a}: {why}", where="") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    finally:
+        partly.unlink(missing_ok=True)
 
 
 def render(
@@ -297,32 +324,43 @@ def render(
     Raises
     ------
     RenderError
-        If the format or the thing is unknown, the file cannot be written, or a program that is
-        needed is missing; the message says what to install.
+        If the format or the thing is unknown, an argument is not for this thing, the file cannot
+        be written, or a program that is needed is missing; the message says what to do.
 
     Examples
     --------
     >>> import graphnn as gn
     >>> x = gn.input("x", shape=(3,))
     >>> gn.render(gn.tanh(x))
-    <Picture of 2 nodes, 1 edges>
+    <Picture of 2 nodes, 1 edge>
     >>> model = gn.nn.Sequential(gn.nn.Dense(64, 32), gn.nn.ReLU(), gn.nn.Dense(32, 10))
     >>> gn.render(model, inputs=("batch", 64), depth=0)
     <Picture of 4 nodes, 3 edges>
     """
-    if layout not in ("auto", "dot", "grid"):
-        raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
+    _check(layout, title, steps, depth, derivatives)
+    target = None if path is None else checked_target(path)
+    given = {
+        "steps": steps != "auto",
+        "depth": depth is not None,
+        "derivatives": derivatives,
+        "inputs": inputs is not None,
+        "overlay": overlay is not None,
+    }
     if isinstance(thing, History | Stage):
         from graphnn.viz.history_picture import HistoryPicture, StagePicture
 
+        _refuse(given, type(thing).__name__, tuple(given))
         past = (
             HistoryPicture(thing, layout, title)
             if isinstance(thing, History)
             else StagePicture.of(thing, layout, title)
         )
-        return past if path is None else past.save(path)
+        return past if target is None else past.save(target)
     drawable = as_drawable(thing, inputs)
+    if isinstance(drawable.content, Program):
+        _refuse(given, "program", ("derivatives",))
     if derivatives:
+        _refuse(given, "picture with derivatives=True", ("depth",))
         whole = scene = with_derivatives(drawable.scene(title, steps))
     elif isinstance(drawable.content, Program) and steps == "auto":
         whole = scene = with_decisions(
@@ -336,4 +374,29 @@ def render(
     is_folded = depth is None and scene is not whole and fits_everywhere(overlay)
     explored = with_overlays(whole, overlay) if is_folded else shown
     picture = Picture(shown, layout, lambda: drawable.text(shown), explored)
-    return picture if path is None else picture.save(path)
+    return picture if target is None else picture.save(target)
+
+
+def _check(
+    layout: object, title: object, steps: object, depth: object, derivatives: object
+) -> None:
+    """Refuse what makes no sense for anything."""
+    if layout not in ("auto", "dot", "grid"):
+        raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
+    if not isinstance(title, str):
+        raise RenderError(f"title={title!r}", hint='a title is a text: title="..."', where="")
+    check_steps(steps)
+    check_depth(depth)
+    if not isinstance(derivatives, bool):
+        raise RenderError(f"derivatives={derivatives!r}", hint="True or False", where="")
+
+
+def _refuse(given: Mapping[str, bool], what: str, names: Sequence[str]) -> None:
+    """Refuse arguments that are given and change nothing in a picture of this kind."""
+    wrong = [f"{name}=" for name in names if given[name]]
+    if wrong:
+        raise RenderError(
+            f"a {what} takes no {' and no '.join(wrong)}",
+            hint="leave it out, or draw a graph that it is for",
+            where="",
+        )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphnn.viz.collapse import content_of
+from graphnn.viz.nesting import hopeful_levels
 from graphnn.viz.quotient import contracted, moved, parts_in_order
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup
 
@@ -38,8 +39,7 @@ def once_each(scene: Scene) -> Scene:
     the same with weights of the same shapes, and read each other, and what is around them, in the
     same way.
     """
-    depth = max((node.scope.count("/") + 1 for node in scene.nodes if node.scope), default=0)
-    for level in range(depth + 1):
+    for level in hopeful_levels(scene):
         scene = _once_each_at(scene, level)
     return scene
 

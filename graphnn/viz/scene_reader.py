@@ -48,7 +48,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     >>> import graphnn as gn
     >>> x = gn.input("x", shape=(3,))
     >>> gn.viz.read_picture(gn.render(gn.tanh(x), "tanh.json"))
-    <Picture of 2 nodes, 1 edges>
+    <Picture of 2 nodes, 1 edge>
     """
     file = Path(path)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.core.state import Parameter
+from graphnn.core.text import counted
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["image_text", "scoped", "value_of"]
@@ -55,21 +57,22 @@ def _shared(scopes: Sequence[str]) -> str:
 
 def _described(scene: Scene, layers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """By scope: what it is, how many parameters it has, and the shape of what leaves it."""
+    around = _Around()
     members: dict[str, list[int]] = {}
     for index, node in enumerate(scene.nodes):
         if node.role == "forward":
-            for scope in _around(node.scope):
+            for scope in around[node.scope]:
                 members.setdefault(scope, []).append(index)
     leaving: dict[str, dict[int, None]] = {}
     for edge in scene.edges:
-        inside = set(_around(scene.nodes[edge.target].scope))
-        if scene.nodes[edge.target].role == "forward":
-            for scope in _around(scene.nodes[edge.source].scope):
-                if scope not in inside:
-                    leaving.setdefault(scope, {})[edge.source] = None
+        source, target = scene.nodes[edge.source], scene.nodes[edge.target]
+        if target.role == "forward" and source.scope != target.scope:
+            outwards = around[source.scope]
+            for scope in outwards[_in_common(outwards, around[target.scope]) :]:
+                leaving.setdefault(scope, {})[edge.source] = None
     for index, node in enumerate(scene.nodes):
         if node.is_output and node.role == "forward":
-            for scope in _around(node.scope):
+            for scope in around[node.scope]:
                 leaving.setdefault(scope, {})[index] = None
     described = []
     for scope, inside_it in members.items():
@@ -83,10 +86,24 @@ def _described(scene: Scene, layers: Mapping[str, str]) -> tuple[tuple[str, str]
     return tuple(described)
 
 
-def _around(scope: str) -> list[str]:
-    """A scope and those around it, the outermost first."""
-    parts = scope.split("/") if scope else []
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+class _Around(dict[str, tuple[str, ...]]):
+    """By scope: those around it and itself, the outermost first; every text is made once."""
+
+    def __missing__(self, scope: str) -> tuple[str, ...]:
+        missing = []
+        while scope and scope not in self:
+            missing.append(scope)
+            scope = scope.rpartition("/")[0]
+        found = self[scope] if scope else ()
+        self[""] = ()
+        for inner in reversed(missing):
+            found = self[inner] = (*found, inner)
+        return found
+
+
+def _in_common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many scopes are around both; those that are stand first."""
+    return bisect_left(range(min(len(one), len(other))), True, key=lambda at: one[at] != other[at])
 
 
 def parameters_text(scene: Scene, members: Sequence[int]) -> str:
@@ -94,7 +111,7 @@ def parameters_text(scene: Scene, members: Sequence[int]) -> str:
     values = (value_of(scene.nodes[each]) for each in members)
     found = dict.fromkeys(value for value in values if isinstance(value, Parameter))
     count = sum(each.array.size for each in found)
-    return f"{count:,} parameters" if found else ""
+    return counted(count, "parameter") if found else ""
 
 
 def value_of(node: SceneNode) -> Node | None:

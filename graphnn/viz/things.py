@@ -12,6 +12,7 @@ from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.core.structure import flatten
+from graphnn.core.text import counted
 from graphnn.functions import Function
 from graphnn.nn.calls import call_of
 from graphnn.nn.module import Module
@@ -129,7 +130,7 @@ def _model(model: Module, inputs: Any) -> Drawable:
     layers = {path: _described(module) for path, module in model.named_modules() if path}
     parameters = (node for node in graph.nodes if isinstance(node, Parameter))
     count = sum(each.array.size for each in parameters)
-    return Drawable(graph, layers, f"{name}: {count:,} parameters")
+    return Drawable(graph, layers, f"{name}: {counted(count, 'parameter')}")
 
 
 def _described(module: Module) -> str:

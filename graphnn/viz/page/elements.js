@@ -43,7 +43,8 @@ function numberText(value, unit = "") {
   if (typeof value === "string") return { nan: "NaN", inf: "∞", "-inf": "−∞" }[value] ?? value;
   if (unit === "B" || unit === "bytes") {
     for (const [size, name] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
-      if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))} ${name}`;
+      const count = Math.abs(value) / size;
+      if (count >= 1) return `${count.toFixed(count < 10 ? 2 : count < 100 ? 1 : 0)} ${name}`;
     }
   }
   const size = Math.abs(value);
