@@ -251,8 +251,8 @@ def test_every_step_is_the_same_cell(made: Cells) -> None:
     for (role, lane, step, number), index in made.at.items():
         box = layout.boxes[index]
         corner = start.setdefault(step, box.x)
-        place = first.setdefault((role, lane, number), (round(box.x - corner, 3), box.y))
-        assert place == (round(box.x - corner, 3), box.y)
+        place = first.setdefault((role, lane, number), (box.x - corner, box.y))
+        assert place == pytest.approx((box.x - corner, box.y), abs=1e-6)
 
 
 def test_what_is_carried_runs_straight() -> None:
