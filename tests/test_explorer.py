@@ -31,6 +31,10 @@ OPTIONS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Pages that Chromium takes for hidden get no frames.
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling",
 ]
 HOSTILE = '</script><img src=x onerror="window.harm=1"><!--\u2028"\'`${window.harm=1}'
 
@@ -230,6 +234,7 @@ class Visitor:
             self.page.wait_for_timeout(20)
 
     def settle(self) -> None:
+        self.page.bring_to_front()
         self.until("!explorer.isWaiting")
 
 

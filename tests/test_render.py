@@ -496,9 +496,8 @@ def test_arguments_that_do_not_apply_are_refused() -> None:
     x = gn.input("x", shape=(3,))
     y = gn.tanh(x)
     program = gn.compile(x, y, native="never")
-    for options in ({"steps": 2}, {"steps": "all"}, {"derivatives": True}):
-        with pytest.raises(RenderError, match=f"takes no {next(iter(options))}="):
-            render(program, **options)
+    with pytest.raises(RenderError, match="takes no derivatives="):
+        render(program, derivatives=True)
     history = gn.viz.history(gn.Graph((x,), (y,)))
     wrong: dict[str, Any] = {"steps": 2, "depth": 1, "derivatives": True, "inputs": (3,)}
     for thing in (history, history[-1]):

@@ -87,6 +87,7 @@ OPTIMIZERS = {
     "Grouped": lambda p: gn.optim.Grouped(
         (gn.optim.Adam(0.1), p[:1]), (gn.optim.SGD(0.1, momentum=0.5), p[1:])
     ),
+    "Accumulated": lambda p: gn.optim.Accumulated(gn.optim.Adam(0.1), 2),
     "rate that is a parameter": plateau_rate,
 }
 

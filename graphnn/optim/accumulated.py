@@ -79,5 +79,10 @@ class Accumulated(Optimizer):
             kept = {each: where(is_time, new, each) for each, new in updates.items()}
             return {**kept, **sums, self.step: self.step + 1}
 
+    def remembered(self) -> dict[str, Parameter]:
+        """The sums so far and the counter, and what the optimizer remembers."""
+        inner = {f"optimizer.{name}": each for name, each in self.optimizer.remembered().items()}
+        return {**super().remembered(), **inner}
+
     def __repr__(self) -> str:
         return f"Accumulated({self.optimizer!r}, {self.every})"
