@@ -38,7 +38,9 @@ class Overview {
   /** Stand below wide pictures and beside tall ones; small ones need none. */
   arrange() {
     const { camera, graph } = this.app;
-    this.canvas.hidden = camera.whole > 0.25 && camera.whole * 1.5 > camera.overall.zoom;
+    // The strip takes room, which changes what it is decided by: once shown, it stays.
+    this.isShown ||= camera.whole <= 0.25 || camera.whole * 1.5 <= camera.overall.zoom;
+    this.canvas.hidden = !this.isShown;
     find("#curve-row").hidden = !graph.strip;
     find("#view").classList.toggle("upright", graph.height > graph.width);
   }
