@@ -169,7 +169,7 @@ def test_costs_are_those_of_the_profile() -> None:
 
 def test_costs_are_of_programs() -> None:
     with pytest.raises(RenderError, match=r"costs of Node(?s:.*)compile it"):
-        gn.viz.costs(chain())  # type: ignore[arg-type]
+        gn.viz.costs(chain())
 
 
 # ------------------------------------------------------------------------------------- recording

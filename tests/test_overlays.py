@@ -44,7 +44,7 @@ def rnn_by_hand(x: Array, W: Array, U: Array, b: Array) -> dict[str, Array]:
         dh = dz @ U.T
     found = {name: np.array([norm(each) for each in row]) for name, row in rows.items()}
     for name in ("dW", "dU"):
-        found[name] = 100 * found[name] / norm(sum(rows[name]))  # type: ignore[arg-type]
+        found[name] = 100 * found[name] / norm(sum(rows[name]))
     return found
 
 
@@ -106,7 +106,7 @@ class Net:
         """It, the picture of all steps, and the numbers in the picture."""
         (found,) = measure(self.graph, [self.feed], what)
         picture = gn.render(self.graph, overlay=found, steps="all")
-        scene = picture.scene  # type: ignore[union-attr]
+        scene = picture.scene
         return found, scene, list(scene.overlays[0].frames[0].values)
 
 
@@ -149,7 +149,7 @@ def test_gradients_of_a_simple_net_are_those_by_hand(unroll: bool) -> None:
     for step in range(STEPS):
         assert boxes(scene, numbers, step, "tanh") == pytest.approx([net.expected["h"][step]])
         # What is added up to z has the gradient of z; the state before it, that of h.
-        assert set(np.round(boxes(scene, numbers, step, "add"), 12)) == {  # type: ignore[arg-type]
+        assert set(np.round(boxes(scene, numbers, step, "add"), 12)) == {
             np.round(net.expected["z"][step], 12)
         }
 
@@ -185,7 +185,7 @@ def test_parts_of_the_gradient_of_a_weight_are_those_by_hand(kind: str, unroll: 
         assert net.expected["dW"][step] == pytest.approx(forward[0])
         pairs = zip(scene.nodes, numbers, strict=True)
         backward = [v for n, v in pairs if n.step == step and _op(n) == "matmul_tn"]
-        assert sorted(forward) == pytest.approx(sorted(backward))  # type: ignore[type-var]
+        assert sorted(forward) == pytest.approx(sorted(backward))
         if kind == "rnn":
             assert forward[1] == pytest.approx(net.expected["dU"][step])
 
@@ -228,7 +228,7 @@ def test_numbers_are_the_same_whichever_steps_are_drawn() -> None:
     (found,) = measure(net.graph, [net.feed], "value norm")
     by_box: list[dict[Subject | None, float | None]] = []
     for steps in ("all", 2):
-        scene = gn.render(net.graph, overlay=found, steps=steps).scene  # type: ignore[arg-type, union-attr]
+        scene = gn.render(net.graph, overlay=found, steps=steps).scene
         numbers = scene.overlays[0].frames[0].values
         by_box.append(dict(zip((n.subject for n in scene.nodes), numbers, strict=True)))
     whole, window = by_box
@@ -275,7 +275,7 @@ def test_values_in_a_scan_within_a_scan() -> None:
         parts.insert(0, dz * states[number])
         dh = dz * w.value
     assert gradients.of(after, scan, within)[0] == pytest.approx(np.array(norms).reshape(3, 5))
-    expected = 100 * np.array([norm(each) for each in parts]) / norm(sum(parts))  # type: ignore[arg-type]
+    expected = 100 * np.array([norm(each) for each in parts]) / norm(sum(parts))
     assert shares.of(times, scan, within)[0] == pytest.approx(expected.reshape(3, 5))
 
 
@@ -306,7 +306,7 @@ def test_the_first_nan_is_named() -> None:
     graph = gn.Graph((x,), (last,))
     (found,) = measure(graph, [feed], "non-finite")
     picture = gn.render(graph, overlay=found, steps="all")
-    scene = picture.scene  # type: ignore[union-attr]
+    scene = picture.scene
     numbers = scene.overlays[0].frames[0].values
     assert scene.overlays[0].frames[0].label == "first in log, step 7"
     bad = {node.step for node, number in zip(scene.nodes, numbers, strict=True) if number}
@@ -314,7 +314,7 @@ def test_the_first_nan_is_named() -> None:
     assert boxes(scene, list(numbers), 7, "log") == [50.0]
     assert boxes(scene, list(numbers), 6, "log") == [None]
     (fine,) = measure(graph, [np.full((STEPS, 2), 30.0, "float32")], "non-finite")
-    assert gn.render(graph, overlay=fine).scene.overlays[0].frames[0].label == "none"  # type: ignore[union-attr]
+    assert gn.render(graph, overlay=fine).scene.overlays[0].frames[0].label == "none"
 
 
 # ------------------------------------------------------------------------------- how it is called
@@ -376,8 +376,8 @@ def test_mistakes_say_what_to_do() -> None:
     ):
         gn.render(other, overlay=found)
     with pytest.raises(RenderError, match="str is no overlay"):
-        gn.render(y, overlay=["gradient norm"])  # type: ignore[list-item]
-    overlay = found.on(gn.render(y).scene)  # type: ignore[union-attr]
+        gn.render(y, overlay=["gradient norm"])
+    overlay = found.on(gn.render(y).scene)
     with pytest.raises(RenderError, match="is for 2 boxes, and there are 3"):
         gn.render(gn.sin(y), overlay=overlay)
 

@@ -63,7 +63,7 @@ def frames(scene: Scene, kind: str) -> list[str]:
 
 
 def picture_of(thing: Program, **options: object) -> Picture:
-    made = gn.render(thing, **options)  # type: ignore[arg-type]
+    made = gn.render(thing, **options)
     assert isinstance(made, Picture)
     return made
 
