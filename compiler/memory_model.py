@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from graphnn.compiler.passes.lower import contiguous, look
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
+from graphnn.compiler.views import contiguous, look
 from graphnn.core.node import Node
 from graphnn.core.op import output_size
 from graphnn.core.spec import TensorSpec, TupleSpec

@@ -24,7 +24,7 @@ from graphnn.ops.control import TUPLE
 from graphnn.ops.leaves import input_like
 from graphnn.ops.reduction import all as all_of
 from graphnn.ops.reduction import any as any_of
-from graphnn.ops.scans import Carry
+from graphnn.ops.scan_primitive import Carry
 from graphnn.ops.while_loops import Rounds
 
 __all__ = ["batch_cond", "batch_while"]

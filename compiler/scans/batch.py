@@ -13,7 +13,7 @@ from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.control import TUPLE
 from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["batch_scan"]
 

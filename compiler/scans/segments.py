@@ -26,7 +26,7 @@ from graphnn.ops.control import PROJECT
 from graphnn.ops.joining import concatenate
 from graphnn.ops.leaves import input_like
 from graphnn.ops.recomputation import SEGMENT, again
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["Pair", "find_lonely", "find_pairs", "in_segments"]
 

@@ -34,7 +34,7 @@ from graphnn.ops.arithmetic import add
 from graphnn.ops.contraction import DOT_GENERAL, dot_of, free_axes
 from graphnn.ops.joining import CONCATENATE, SLICE, concatenate, slice_axis
 from graphnn.ops.recomputation import AGAIN
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = ["split_products"]
 

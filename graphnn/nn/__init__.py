@@ -23,4 +23,5 @@ from graphnn.nn.seq2seq import *
 from graphnn.nn.sequence_layer import *
 from graphnn.nn.sequence_wrappers import *
 from graphnn.nn.sequential import *
+from graphnn.nn.simple_cells import *
 from graphnn.nn.step_norm import *
