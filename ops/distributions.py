@@ -33,12 +33,12 @@ from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.creation import ones, zeros
 from graphnn.ops.exponential import log, sqrt
 from graphnn.ops.logic import bitwise_and, less, right_shift
-from graphnn.ops.operands import as_node, operands
+from graphnn.ops.operands import as_node, is_number, operands
 from graphnn.ops.philox import random_bits, reference_bits
 from graphnn.ops.streams import KEY, NO_KEY, as_key
 from graphnn.ops.trigonometric import cos
 
-__all__ = ["bernoulli", "dropout_mask", "is_number", "normal", "require_broadcast", "uniform"]
+__all__ = ["bernoulli", "dropout_mask", "normal", "require_broadcast", "uniform"]
 
 _FRACTION_BITS = {FLOAT16: 11, BFLOAT16: 8, FLOAT32: 24, FLOAT64: 53}
 """How many bits of a number below 1 a dtype holds without rounding."""
@@ -77,11 +77,6 @@ def require_broadcast(what: str, parameters: Shape, shape: Shape) -> None:
             f"to the shape {shape_text(shape)}",
             hint="every element of the result needs a random number of its own",
         )
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is known now: a Python number."""
-    return isinstance(value, int | float)
 
 
 def _reference_unit(of: Any, shape: Any) -> Any:

@@ -17,12 +17,12 @@ from graphnn.core.spec import broadcast_shapes
 from graphnn.ops.arithmetic import cast, mod
 from graphnn.ops.axes import as_shape, normalize_axis
 from graphnn.ops.contract import Arg, Reject, Sample, operation
-from graphnn.ops.distributions import is_number, require_broadcast
+from graphnn.ops.distributions import require_broadcast
 from graphnn.ops.exponential import log
 from graphnn.ops.indexing import take
 from graphnn.ops.logic import bitwise_and, right_shift
 from graphnn.ops.movement import moveaxis
-from graphnn.ops.operands import as_node, cast_to, operands, require_floating
+from graphnn.ops.operands import as_node, cast_to, is_number, operands, require_floating
 from graphnn.ops.philox import RANDOM_PERMUTATION, random_bits, reference_bits
 from graphnn.ops.reduction import argmax
 from graphnn.ops.streams import KEY, NO_KEY, as_key

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graphnn.compiler.memory_model import aligned
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.scans.schedules import Recurrence, Schedule
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
+from graphnn.core.state import aligned
 from graphnn.ops.broadcasting import reshape
 from graphnn.ops.control import PROJECT
 from graphnn.ops.joining import concatenate
