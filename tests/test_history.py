@@ -163,7 +163,7 @@ def test_a_history_is_the_same_every_time(past: History) -> None:
     again = gn.viz.history(lstm())
     first, second = gn.render(past), gn.render(again)
     assert first.svg == second.svg
-    assert "test_history.py" in first.svg
+    assert "training_steps.py" in first.svg
 
 
 def test_excerpts_show_changes_with_their_surroundings(past: History) -> None:

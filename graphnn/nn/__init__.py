@@ -12,6 +12,7 @@ from graphnn.nn.dropout import *
 from graphnn.nn.embedding import *
 from graphnn.nn.gated_cells import *
 from graphnn.nn.hopfield import *
+from graphnn.nn.locally_connected import *
 from graphnn.nn.module import *
 from graphnn.nn.monte_carlo import *
 from graphnn.nn.normalization import *
