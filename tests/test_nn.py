@@ -182,6 +182,48 @@ def test_sequential_refuses_what_is_no_layer():
         gn.nn.Sequential(gn.nn.ReLU)
 
 
+def test_a_residual_block_adds_what_its_layers_make_to_its_shortcut():
+    def dense(inputs, outputs):
+        return gn.nn.Dense(inputs, outputs, bias_init=gn.init.normal, dtype="float64")
+
+    fed, x = rows(5, 3), gn.input("x", ("batch", 3), "float64")
+    plain = gn.nn.ResidualBlock(dense(3, 4), gn.tanh, dense(4, 3))
+    widened = gn.nn.ResidualBlock(dense(3, 4), gn.nn.Tanh(), shortcut=dense(3, 4))
+    first, second = plain.layers[0], plain.layers[2]
+    hidden = np.tanh(fed @ first.weight.value + first.bias.value)
+    expected = fed + hidden @ second.weight.value + second.bias.value
+    np.testing.assert_allclose(gn.evaluate(plain(x), {x: fed}), expected, rtol=1e-12)
+    layer, short = widened.layers[0], widened.shortcut
+    expected = fed @ short.weight.value + short.bias.value
+    expected += np.tanh(fed @ layer.weight.value + layer.bias.value)
+    np.testing.assert_allclose(gn.evaluate(widened(x), {x: fed}), expected, rtol=1e-12)
+    paths = ["layers.0.weight", "layers.0.bias", "shortcut.weight", "shortcut.bias"]
+    assert [path for path, _ in widened.named_parameters()] == paths
+    assert repr(widened) == "ResidualBlock(Dense(3, 4), Tanh(), shortcut=Dense(3, 4))"
+    with pytest.raises(ShapeError, match=r"make \(batch, 4\) of \(batch, 3\), which is not added"):
+        gn.nn.ResidualBlock(dense(3, 4))(x)
+    with pytest.raises(ShapeError, match="is not added"):  # it would broadcast
+        gn.nn.ResidualBlock(dense(3, 1))(x)
+    with pytest.raises(ArgumentError, match="no layers"):
+        gn.nn.ResidualBlock()
+
+
+def test_shared_parameters_get_the_sum_of_their_gradients():
+    """An auto-encoder whose decoder is its encoder turned round, applied twice."""
+    torch = pytest.importorskip("torch")
+    encoder, fed = gn.nn.Dense(4, 2, bias=False, dtype="float64"), rows(5, 4)
+
+    def loss_of(encode, weight, x):
+        once = encode(x) @ weight.T
+        return ((encode(once) @ weight.T - x) ** 2).sum()
+
+    x = gn.input("x", ("batch", 4), "float64")
+    (gradient,) = gn.grad(loss_of(encoder, encoder.weight, x), encoder.parameters())
+    w = torch.tensor(encoder.weight.value, requires_grad=True)
+    loss_of(lambda x: x @ w, w, torch.tensor(fed)).backward()
+    np.testing.assert_allclose(gn.evaluate(gradient, {x: fed}), w.grad.numpy(), rtol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("layer", "function"),
     [
