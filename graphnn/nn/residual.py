@@ -56,7 +56,8 @@ class ResidualBlock(Sequential):
     def forward(self, x: Any, **options: Any) -> Node:
         """Apply the layers, and add."""
         x = as_node(x)
-        change, kept = super().forward(x, **options), self.shortcut(x)
+        change: Node = super().forward(x, **options)
+        kept: Node = self.shortcut(x)
         if change.shape != kept.shape:
             raise ShapeError(
                 f"{self!r}: the layers make {shape_text(change.shape)} of {shape_text(x.shape)}, "

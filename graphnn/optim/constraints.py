@@ -7,7 +7,7 @@ classes here, or any other. ``Constrained`` puts it into the step, behind an opt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from graphnn.core.arguments import require_number
 from graphnn.core.errors import ArgumentError, ShapeError
@@ -235,7 +235,7 @@ class Orthogonal:
 
 def _require_same_spec(constraint: Constraint, parameter: Parameter) -> None:
     """Check that a constraint gives values like those of a parameter."""
-    result = constraint(parameter)
+    result: Any = constraint(parameter)  # a user's function may give anything
     if not isinstance(result, Node) or result.spec != parameter.spec:
         raise ArgumentError(
             f"Constrained: {constraint!r} gives {result!r} for {parameter!r}",
