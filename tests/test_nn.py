@@ -242,6 +242,32 @@ def test_an_activation_layer_builds_the_node_of_its_function(layer, function):
     assert not layer.parameters()
 
 
+def test_every_activation_layer_is_pytorchs_of_that_name():
+    torch = pytest.importorskip("torch")
+    names = "ELU GELU Identity LeakyReLU LogSigmoid Mish ReLU ReLU6 SELU SiLU Sigmoid Softplus Tanh"
+    theirs = {
+        **{name: getattr(torch.nn, name)() for name in names.split()},
+        "HardSigmoid": torch.nn.Hardsigmoid(),
+        "HardTanh": torch.nn.Hardtanh(),
+        "LogSoftmax": torch.nn.LogSoftmax(-1),
+        "Sign": torch.sign,
+        "Softmax": torch.nn.Softmax(-1),
+        "Step": lambda x: torch.heaviside(x, torch.ones((), dtype=x.dtype)),
+        "Swish": torch.nn.SiLU(),
+    }
+    ours = {name for name in vars(gn.nn) if getattr(gn.nn, name) in activation_layers()}
+    assert ours - {"Activation"} == theirs.keys()
+    fed = 4.0 * rows(3, 5)
+    found = gn.evaluate({name: getattr(gn.nn, name)()(gn.constant(fed)) for name in theirs})
+    for name, peer in theirs.items():
+        expected = peer(torch.tensor(fed)).numpy()
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def activation_layers():
+    return [gn.nn.Activation, *gn.nn.Activation.__subclasses__()]
+
+
 def test_an_activation_refuses_options_its_function_does_not_have():
     with pytest.raises(ArgumentError, match=r"ReLU: .*slope"):
         gn.nn.ReLU(slope=1.0)
