@@ -173,18 +173,24 @@ def test_layers_of_transformers_are_pytorchs(kind, norm_first):
 
 
 def test_padding_may_be_nan_and_gets_no_gradient():
-    layer = gn.nn.TransformerLayer(FEATURES, HEADS, HIDDEN, dropout=0.0, dtype="float64")
+    layer = gn.nn.TransformerLayer(
+        FEATURES, HEADS, HIDDEN, memory_features=KEY, dropout=0.0, dtype="float64"
+    )
     attention = gn.nn.MultiHeadAttention(FEATURES, HEADS, dtype="float64")
-    x = gn.input("x", X.shape, "float64")
-    y = layer(x, lengths=LENGTHS) + attention(x, mask=REAL)[0]
-    program = gn.compile(x, [y, *gn.grad(gn.sum(gn.sin(y)), [x, layer.attention.key.weight])])
-    clean, wild = program(X), program(np.where(REAL[..., None], X, np.nan))
+    x, memory = gn.input("x", X.shape, "float64"), gn.input("memory", K.shape, "float64")
+    y = layer(x, memory, lengths=LENGTHS, memory_lengths=LENGTHS) + attention(x, mask=REAL)[0]
+    wanted = [x, memory, layer.attention.key.weight, layer.memory_attention.value.weight]
+    program = gn.compile([x, memory], [y, *gn.grad(gn.sum(gn.sin(y)), wanted)])
+    known = np.arange(STEPS)[:, None] < LENGTHS
+    clean = program(X, K)
+    wild = program(*(np.where(of[..., None], a, np.nan) for of, a in ((REAL, X), (known, K))))
     for one, other in zip(clean, wild, strict=True):
         assert np.isfinite(one).all()
         np.testing.assert_array_equal(one, other)
     assert (clean[0][~REAL] == 0).all()
     assert (clean[1][~REAL] == 0).all()
     assert (clean[1][REAL] != 0).all()
+    assert (clean[2][~known] == 0).all()
 
 
 def test_a_query_that_sees_no_key_gets_the_bias_of_the_output():
