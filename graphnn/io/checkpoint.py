@@ -140,6 +140,14 @@ def load(path: str | PathLike[str], /, **parts: Part) -> Checkpoint:
     CheckpointError
         If no whole file is there, or if it does not fit: with all that is missing, unexpected or
         of another shape, in all parts.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> model = gn.nn.Dense(3, 2)
+    >>> gn.io.save("run.ckpt", model=model, epoch=7)
+    >>> gn.io.load("run.ckpt", model=model).parts["epoch"]
+    7
     """
     for name, part in parts.items():
         if not isinstance(part, Part):

@@ -78,6 +78,13 @@ class Monitor:
         such as ``accuracy``.
     min_delta : float, default 0
         By how much a value must be better than the best one.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> monitor = gn.train.Monitor("val_accuracy", "max")
+    >>> [monitor.improves(value) for value in (0.5, 0.7, 0.6)]
+    [True, True, False]
     """
 
     def __init__(self, name: str, mode: str = "auto", min_delta: float = 0.0) -> None:
@@ -206,6 +213,15 @@ class OnPlateau(Callback):
     ----------
     plateau : ReduceOnPlateau
     monitor : str, default "val_loss"
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> plateau = gn.optim.ReduceOnPlateau(0.5, patience=0, factor=0.5)
+    >>> callback = gn.train.OnPlateau(plateau, monitor="loss")
+    >>> _ = gn.train.fit(lambda: 1.0, [()], 3, callbacks=[callback], verbose=0)
+    >>> print(plateau.rate.value)
+    0.125
     """
 
     def __init__(self, plateau: ReduceOnPlateau, monitor: str = "val_loss") -> None:

@@ -123,6 +123,18 @@ class JSONLinesLogger(_FileLogger):
     ----------
     path : path
         Made with its folders; lines are appended to a file that is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import graphnn as gn
+    >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> logger = gn.train.JSONLinesLogger(path)
+    >>> _ = gn.train.fit(lambda: 0.5, [()], 2, callbacks=[logger], verbose=0)
+    >>> print(path.read_text().strip())
+    {"epoch": 0, "loss": 0.5}
+    {"epoch": 1, "loss": 0.5}
     """
 
     def known(self) -> int:
