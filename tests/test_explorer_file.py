@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from explorer_pages import HOSTILE, hostile, measured, page_of, picture_of, recurrent
+from drawn_models import picture_of
+from explorer_pages import HOSTILE, hostile, measured, page_of, recurrent
 
 import graphnn as gn
 from graphnn.viz.route import grid_layout

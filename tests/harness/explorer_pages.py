@@ -3,13 +3,12 @@
 import math
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
+from drawn_models import picture_of
 
 import graphnn as gn
 from graphnn.viz.explorer import PageStage, explorer_page
-from graphnn.viz.picture import Picture
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Frame, Overlay, Scene, SceneEdge, SceneGroup, SceneNode, Strip
 
@@ -33,12 +32,6 @@ def recurrent(steps: int = 3) -> Scene:
     loss = gn.mean(gn.square(h)).named("loss")
     graph = gn.Graph(tuple(inputs), (loss, *gn.grad(loss, [Wx, Wh, b])))
     return picture_of(graph, steps="all").scene
-
-
-def picture_of(thing: Any, **options: Any) -> Picture:
-    made = gn.render(thing, **options)
-    assert isinstance(made, Picture)
-    return made
 
 
 def measured(scene: Scene) -> Scene:
