@@ -1,7 +1,8 @@
 """Executors: each takes a planned unit and gives something that can be run.
 
 This is the seam for code generators: a backend sees the same flat instruction list over the
-same planned arena, and decides only how an instruction is carried out.
+same planned arena, and decides only how an instruction is carried out. The reference interpreter
+alone takes a unit that is scheduled and no more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from graphnn.compiler.backends.verifying import VerifyingExecutable
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
-__all__ = ["BACKENDS", "Executable", "emit"]
+__all__ = ["BACKENDS", "WITHOUT_INSTRUCTIONS", "Executable", "emit"]
 
 
 class Executable(Protocol):
@@ -50,6 +51,9 @@ BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "numpy": native_or_interpreted,
 }
 """Every backend by the word that users choose it with."""
+
+WITHOUT_INSTRUCTIONS = frozenset({"reference"})
+"""Those that evaluate nodes in their order and look at neither instructions nor memory plan."""
 
 
 def emit(unit: Unit) -> Executable:
