@@ -8,12 +8,16 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from graphnn.compiler.autocasting import autocast
 from graphnn.compiler.compilation import compile as compile_program
 from graphnn.compiler.program import Program
+from graphnn.core.arguments import require_known
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.nn.module import Module
+from graphnn.optim.loss_scale import LossScale
+from graphnn.optim.optimizer import Optimizer
 from graphnn.ops.leaves import input as make_input
 from graphnn.train.callbacks import Callback
 from graphnn.train.history import History
@@ -56,6 +60,10 @@ class Trainer:
         What else is measured, like the loss: ``{"accuracy": gn.metrics.accuracy}``.
     max_norm : float, optional
         Gradients that are longer together are made that long.
+    precision : {"float32", "bfloat16", "float16"}
+        With a half float, :func:`graphnn.autocast` makes the model's graph: parameters, outputs,
+        loss and updates stay float32. With "float16" the optimizer gets a
+        :class:`graphnn.optim.LossScale` around it, unless it is one.
     **options
         Of :func:`graphnn.compile`, such as ``backend``.
 
@@ -88,9 +96,14 @@ class Trainer:
         *,
         metrics: Mapping[str, Callable[[Any, Any], Node]] | None = None,
         max_norm: float | None = None,
+        precision: str = "float32",
         **options: Any,
     ) -> None:
+        require_known("Trainer", "precision", precision, ("float32", "bfloat16", "float16"))
+        if precision == "float16" and isinstance(optimizer, Optimizer):
+            optimizer = LossScale(optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.precision = precision
         self.metrics = dict(metrics or {})
         if "loss" in self.metrics:
             raise ArgumentError("Trainer: 'loss' is measured already; call the metric otherwise")
@@ -182,30 +195,41 @@ class Trainer:
 
     def _step_program(self, nodes: list[Node]) -> Program:
         with self.model.in_mode(training=True):
-            measures = self._measures(nodes)
+            measures, states = self._measures(nodes)
             updates = self.optimizer.minimize(
                 measures["loss"], self.model.parameters(), max_norm=self.max_norm
             )
-            updates |= self.model.state_updates()
+        updates |= states
         return compile_program(nodes, measures, updates=updates, **self.options)
 
     def _measures_program(self, nodes: list[Node]) -> Program:
         with self.model.in_mode(training=False):
-            return compile_program(nodes, self._measures(nodes), **self.options)
+            return compile_program(nodes, self._measures(nodes)[0], **self.options)
 
     def _outputs_program(self, nodes: list[Node]) -> Program:
         with self.model.in_mode(training=False):
-            return compile_program(nodes, self.model(*nodes), **self.options)
+            return compile_program(nodes, self._outputs(nodes)[0], **self.options)
 
-    def _measures(self, nodes: list[Node]) -> dict[str, Node]:
+    def _measures(self, nodes: list[Node]) -> tuple[dict[str, Node], dict[Parameter, Node]]:
+        """What is measured, and updates of running statistics and kept states."""
         if len(nodes) < 2:
             raise ArgumentError(
                 f"Trainer: a batch holds inputs and then targets, not {len(nodes)} array",
                 hint="gn.data.Batches(x, targets)",
             )
-        outputs, targets = self.model(*nodes[:-1]), nodes[-1]
+        targets = nodes[-1]
+        outputs, states = self._outputs(nodes[:-1])
         measures = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
-        return {"loss": self.loss(outputs, targets), **measures}
+        return {"loss": self.loss(outputs, targets), **measures}, states
+
+    def _outputs(self, nodes: list[Node]) -> tuple[Any, dict[Parameter, Node]]:
+        """The model's outputs and state updates, in its precision."""
+        outputs = self.model(*nodes)
+        states = self.model.state_updates()
+        if self.precision == "float32":
+            return outputs, states
+        outputs, made = autocast((outputs, list(states.values())), self.precision)
+        return outputs, dict(zip(states, made, strict=True))
 
 
 class _Programs:
