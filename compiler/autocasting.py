@@ -1,4 +1,4 @@
-"""``gn.autocast``: the same computation with its products, and what follows them, in half floats."""
+"""``gn.autocast``: a computation whose products, and what follows them, are of half floats."""
 
 from __future__ import annotations
 
@@ -21,14 +21,48 @@ _PRODUCTS = frozenset({"dot_general", "conv"})
 """Computed in half floats always."""
 
 _FOLLOWERS = frozenset(
-    "broadcast_to reshape transpose flip slice pad concatenate split shift diagonal gather "
-    "max min stop_gradient".split()
+    {
+        "broadcast_to",
+        "reshape",
+        "transpose",
+        "flip",
+        "slice",
+        "pad",
+        "concatenate",
+        "split",
+        "shift",
+        "diagonal",
+        "gather",
+        "max",
+        "min",
+        "stop_gradient",
+    }
 )
 """Besides elementwise ones: computed in half floats where what they read is."""
 
 _SENSITIVE = frozenset(
-    "exp exp2 expm1 log log1p log2 log10 logaddexp log_sigmoid softplus power square reciprocal "
-    "rsqrt sinh cosh tan erfinv lgamma digamma".split()
+    {
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log1p",
+        "log2",
+        "log10",
+        "logaddexp",
+        "log_sigmoid",
+        "softplus",
+        "power",
+        "square",
+        "reciprocal",
+        "rsqrt",
+        "sinh",
+        "cosh",
+        "tan",
+        "erfinv",
+        "lgamma",
+        "digamma",
+    }
 )
 """Elementwise ones whose results half floats may not hold, or not well enough."""
 
