@@ -140,10 +140,9 @@ def fit(folder: Path, steps: int, *, save: bool = True) -> str:
     trainer = gn.train.Trainer(
         model, gn.losses.cross_entropy, rates, metrics={"accuracy": gn.metrics.accuracy}
     )
-    watching = gn.train.GradientStatistics(every=3)
     log = gn.train.CSVLogger(folder / "log.csv")
     stopping = gn.train.EarlyStopping(model, patience=steps)
-    callbacks: list[gn.train.Callback] = [watching, stopping, log]
+    callbacks: list[gn.train.Callback] = [stopping, log]
     if save:
         checkpoint = gn.train.Checkpoint(folder, every_steps=SAVE_EVERY, monitor="val_loss")
         callbacks += [checkpoint, Ready()]

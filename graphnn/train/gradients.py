@@ -152,7 +152,7 @@ class GradientStatistics(Callback):
             If it is not the state of a `GradientStatistics` of these parameters.
         """
         require_entries("GradientStatistics", self.state_dict(), state)
-        if self.names and self.names != state["names"]:
+        if self.names and state["names"] and self.names != state["names"]:
             raise CheckpointError(f"it is of other parameters: {', '.join(state['names'])}")
         self._step, self._in_epoch = int(state["step"]), int(state["in_epoch"])
         self.names, self.steps = list(state["names"]), list(state["steps"])
