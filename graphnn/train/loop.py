@@ -150,7 +150,7 @@ def _steps(
             )
         for call in at_step_end:
             call(batch, measured)
-        bar.step()
+        bar.step(run.means)
         run.history.interrupted = interrupted()
         for save in at_save_point:
             save(run)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sized
 from types import TracebackType
 from typing import Any, Self
 
+from graphnn.train.means import Means
+
 __all__ = ["Progress"]
 
 _SECONDS = 0.1
@@ -40,23 +42,25 @@ class Progress:
             disable=None if verbose else True,
         )
         self.is_shown = not self._bar.disable
+        self._told: dict[str, str] = {}
         self._waiting = 0
         self._next = 0.0
 
-    def step(self) -> None:
-        """One more step was made."""
+    def step(self, means: Means | None = None) -> None:
+        """One more step was made, with these means so far."""
         if self.is_shown:
             self._waiting += 1
             if time.perf_counter() >= self._next:
-                self._show()
+                self.tell({} if means is None else means.result())
 
     def tell(self, measured: Mapping[str, float]) -> None:
-        """Show measures beside the bar."""
+        """Show measures beside the bar, in place of those of the same names."""
         if self.is_shown:
-            self._bar.set_postfix({name: f"{value:.4g}" for name, value in measured.items()})
+            self._told |= {name: f"{value:.4g}" for name, value in measured.items()}
             self._show()
 
     def _show(self) -> None:
+        self._bar.set_postfix(self._told, refresh=False)
         self._bar.update(self._waiting)
         self._waiting = 0
         self._next = time.perf_counter() + _SECONDS
