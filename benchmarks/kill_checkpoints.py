@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,19 +190,27 @@ def killed(way: str, path: Path, steps: int, seconds: float | None) -> str | Non
     return said.splitlines()[-1]
 
 
-def torture(folder: Path, kills: int, steps: int, seed: int, most_seconds: float) -> dict[str, int]:
+def torture(
+    folder: Path,
+    kills: int,
+    steps: int,
+    seed: int,
+    most_seconds: float,
+    ways: Sequence[str] = tuple(WAYS),
+) -> dict[str, int]:
     """Kill and resume; what was counted. Fails if a run ends in other bits than it should.
 
-    After the last kill the run under way is left alone, to its end.
+    Runs take turns in the ways of training. After the last kill the run under way is left alone,
+    to its end.
     """
     expected = {}
-    for way, run in WAYS.items():
+    for way in ways:
         (folder / f"undisturbed {way}").mkdir()
-        expected[way] = run(folder / f"undisturbed {way}", steps, save=False)
+        expected[way] = WAYS[way](folder / f"undisturbed {way}", steps, save=False)
     rng = random.Random(seed)
     counted = {"kills": 0, "runs": 0, "kills while saving": 0, "kills of trainers": 0}
     while counted["kills"] < kills:
-        way = list(WAYS)[counted["runs"] % len(WAYS)]
+        way = ways[counted["runs"] % len(ways)]
         path = folder / f"run{counted['runs']}"
         path.mkdir()
         said = None

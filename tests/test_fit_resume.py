@@ -103,7 +103,6 @@ def undisturbed(tmp_path_factory):
     [
         (1, {}),
         (4, {"every_steps": 1}),
-        (5, {"every_steps": 1}),
         (9, {"every_steps": 3, "every_epochs": None}),
         (14, {"every_epochs": 2}),
     ],
