@@ -6,17 +6,31 @@ arguments it takes, and sets ``run``, which does the work and returns the exit s
 
 from __future__ import annotations
 
+import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from graphnn._version import __version__
-from graphnn.cli import info, render
+from graphnn.cli import demo, info, render
 from graphnn.core.errors import GraphnnError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = (info, render)
+COMMANDS = (demo, info, render)
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
+EPILOG = """\
+`graphnn COMMAND --help` explains a command, with examples.
+
+exit status:
+  0    all went well
+  1    it cannot be done, or a target was missed; standard error says why
+  2    the arguments are not understood
+  130  Ctrl-C; training that was stopped so can go on
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 if all went well, 1 if what was asked for cannot be done. Arguments
-        that nobody understands end the process with 2, as is usual.
+        The exit status: 0 if all went well, 1 if what was asked for cannot be done, 130 after
+        Ctrl-C. Arguments that nobody understands end the process with 2, as is usual.
 
     Examples
     --------
@@ -42,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(
         prog="graphnn",
         description="Automatic differentiation on graphs, with static compilation.",
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"graphnn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -50,7 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         status: int = chosen.run(chosen)
+        sys.stdout.flush()
     except GraphnnError as error:
         print(f"graphnn: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever reads has seen enough, such as `head`. Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"graphnn: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("graphnn: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return status
