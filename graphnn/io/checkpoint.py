@@ -220,9 +220,13 @@ def _decoded(path: Path, content: bytes) -> Checkpoint:
 
 def _restore(checkpoint: Checkpoint, parts: Mapping[str, Part]) -> None:
     """Let all parts take their states; if one does not, none has."""
-    before = [(part, part.state_dict()) for part in parts.values()]
+    before: list[tuple[Part, Mapping[str, Any]]] = []
+    lines: list[str] = []
     try:
-        lines = [line for name, part in parts.items() for line in _misfits(checkpoint, name, part)]
+        for name, part in parts.items():
+            # Not earlier: a part before it may have built what it is the state of.
+            before.append((part, part.state_dict()))
+            lines += _misfits(checkpoint, name, part)
         if lines:
             raise CheckpointError(
                 "\n  ".join([f"{checkpoint.path} does not fit", *lines]),

@@ -62,7 +62,7 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded, for checkpoints."""
         metrics = {name: list(values) for name, values in self.metrics.items()}
-        return {"metrics": metrics, "interrupted": self.interrupted}
+        return {"metrics": metrics, "interrupted": self.interrupted, "stopped": self.stopped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what was recorded, in place of what is here.
@@ -74,7 +74,7 @@ class History:
         """
         require_entries("History", self.state_dict(), state)
         self.metrics = {name: list(map(float, v)) for name, v in state["metrics"].items()}
-        self.interrupted = state["interrupted"]
+        self.interrupted, self.stopped = state["interrupted"], state["stopped"]
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.metrics:

@@ -45,7 +45,7 @@ def predict(program: Callable[..., Any], batches: Iterable[Batch], *, verbose: i
     """
     outputs: list[list[Any]] = []
     form: Any = None
-    with progress(batches, 1, verbose) as bar:
+    with progress(batches, None, verbose) as bar:
         for batch in batches:
             form = program(*batch)
             outputs.append([np.asarray(each) for each in flatten(form)])

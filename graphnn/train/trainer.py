@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from os import PathLike
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from graphnn.train.loop import Batch, evaluate, fit
 from graphnn.train.prediction import predict
 
 __all__ = ["Trainer"]
+
+
+Spec: TypeAlias = tuple[tuple[int, ...], str]
+"""Shape of a sample, and dtype."""
 
 
 class Minimizes(Protocol):
@@ -92,6 +97,7 @@ class Trainer:
         self.max_norm, self.options = max_norm, options
         self.history = History()
         self._programs: dict[str, Program] = {}
+        self._inputs: dict[str, list[Spec]] = {}
 
     def fit(
         self,
@@ -100,6 +106,7 @@ class Trainer:
         *,
         validation: Iterable[Batch] | None = None,
         callbacks: Sequence[Callback] = (),
+        resume: str | PathLike[str] | None = None,
         verbose: int = 1,
     ) -> History:
         """Train; see :func:`graphnn.train.fit`. A second call goes on.
@@ -109,9 +116,13 @@ class Trainer:
         batches : iterable of tuple of array
             Gone through once per epoch.
         epochs : int, default 1
+            With ``resume`` the number to reach, in all; else how many more.
         validation : iterable of tuple of array, optional
             Evaluated after every epoch, with the prefix ``val_``.
         callbacks : sequence of Callback, optional
+        resume : path, optional
+            A checkpoint, or the folder of a :class:`Checkpoint`, to go on from bit for bit. The
+            model and the batches have to be made as they were then, after the same ``gn.seed``.
         verbose : int, default 1
 
         Returns
@@ -125,6 +136,8 @@ class Trainer:
             validation=None if validation is None else (self._measure, validation),
             history=self.history,
             callbacks=callbacks,
+            parts=self._parts(),
+            resume=resume,
             verbose=verbose,
         )
 
@@ -138,6 +151,15 @@ class Trainer:
             lambda *inputs: self._program("outputs", inputs)(*inputs), batches, verbose=verbose
         )
 
+    def _parts(self) -> dict[str, Any]:
+        """What a checkpoint holds of it; programs come first, for they make optimizers' slots."""
+        return {
+            "programs": _Programs(self._inputs, self._build),
+            "model": self.model,
+            "passing": self.model.passing_state(),
+            "optimizer": self.optimizer,
+        }
+
     def _measure(self, *batch: Any) -> dict[str, Any]:
         measured: dict[str, Any] = self._program("measures", batch)(*batch)
         return measured
@@ -145,9 +167,18 @@ class Trainer:
     def _program(self, kind: str, batch: Batch) -> Program:
         """One of the three programs, made of the first batch that it is needed for."""
         if kind not in self._programs:
-            nodes = [_input_for(number, each) for number, each in enumerate(batch)]
-            self._programs[kind] = getattr(self, f"_{kind}_program")(nodes)
+            self._build(kind, [_spec_of(each) for each in batch])
         return self._programs[kind]
+
+    def _build(self, kind: str, specs: list[Spec]) -> None:
+        """Make a program, if it is not there, for arrays like those of one batch."""
+        if kind not in self._programs:
+            nodes = [
+                make_input(f"batch[{number}]", ("batch", *shape), dtype)
+                for number, (shape, dtype) in enumerate(specs)
+            ]
+            self._programs[kind] = getattr(self, f"_{kind}_program")(nodes)
+            self._inputs[kind] = specs
 
     def _step_program(self, nodes: list[Node]) -> Program:
         with self.model.in_mode(training=True):
@@ -177,9 +208,29 @@ class Trainer:
         return {"loss": self.loss(outputs, targets), **measures}
 
 
-def _input_for(number: int, array: Any) -> Node:
-    """An input for arrays like one of a batch, for any number of samples."""
+class _Programs:
+    """Which programs a trainer has built, in their order, and of what inputs.
+
+    Who goes on builds the same ones in the same order, so that random numbers have their places
+    and optimizers their slots.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, list[Spec]], build: Callable[[str, list[Spec]], None]
+    ) -> None:
+        self.inputs, self.build = inputs, build
+
+    def state_dict(self) -> dict[str, Any]:
+        return {kind: [list(each) for each in specs] for kind, specs in self.inputs.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for kind, specs in state.items():
+            self.build(kind, [(tuple(shape), dtype) for shape, dtype in specs])
+
+
+def _spec_of(array: Any) -> Spec:
+    """An array of a batch, without its samples."""
     given = np.asarray(array)
     if given.ndim == 0:
         raise ArgumentError("Trainer: an array of a batch has an axis of samples first")
-    return make_input(f"batch[{number}]", ("batch", *given.shape[1:]), given.dtype)
+    return given.shape[1:], given.dtype.name
