@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from typing import Any
 
 from graphnn._version import __version__
-from graphnn.cli import demo, info, render
+from graphnn.cli import demo, info, predict, render, train
+from graphnn.cli.train import INTERRUPTED
 from graphnn.core.errors import GraphnnError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = (demo, info, render)
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
+COMMANDS = (demo, train, predict, info, render)
 
 EPILOG = """\
 `graphnn COMMAND --help` explains a command, with examples.
@@ -65,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
     try:
-        status: int = chosen.run(chosen)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            status: int = chosen.run(chosen)
         sys.stdout.flush()
     except GraphnnError as error:
         print(f"graphnn: {error}", file=sys.stderr)
@@ -81,3 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("graphnn: interrupted", file=sys.stderr)
         return INTERRUPTED
     return status
+
+
+def _show(message: Warning | str, *_: Any) -> None:
+    """A warning without the line of ours that it came from."""
+    print(f"graphnn: warning: {message}", file=sys.stderr)

@@ -124,9 +124,7 @@ def _recurrent(
 ) -> Module:
     both = options["bidirectional"]
     hidden = options["hidden"]
-    net = kind(
-        shape[1], hidden, num_layers=options["layers"], bidirectional=both, batch_first=True
-    )
+    net = kind(shape[1], hidden, num_layers=options["layers"], bidirectional=both, batch_first=True)
     head = Dense(2 * hidden if both else hidden, outputs)
     return SequenceNet(net, Sequential(*_dropout(options), head))
 

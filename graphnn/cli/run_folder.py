@@ -18,20 +18,19 @@ from typing import Any
 from graphnn.cli.networks import NETWORKS
 from graphnn.cli.preparation import Preparation
 from graphnn.cli.sample_files import Source
-from graphnn.cli.samples import Samples
 from graphnn.core.errors import ArgumentError
 from graphnn.io.environment import environment
 from graphnn.io.files import write
 from graphnn.io.weights import load_weights, save_weights
 from graphnn.nn.module import Module
 
-__all__ = ["Run", "RunFolder", "chosen_folder"]
+__all__ = ["RunFolder", "Settings", "chosen_folder"]
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Run:
+class Settings:
     """All that a training run depends on; ``run.json`` holds it.
 
     Attributes
@@ -95,10 +94,6 @@ class Run:
         outputs = len(self.classes or self.values)
         return NETWORKS[self.network].build(self.input_shape, outputs, self.options)
 
-    def prepared(self, known: Samples) -> Preparation:
-        """The scale of the training part."""
-        return Preparation.fitted(self.network, NETWORKS[self.network].takes, known)
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -156,7 +151,7 @@ class RunFolder:
                 f"{self.path} is not empty", hint="--out names another folder", where=""
             )
 
-    def save(self, run: Run) -> None:
+    def save(self, run: Settings) -> None:
         """Write what the run depends on, and the versions that it began with."""
         about = {
             "format": FORMAT,
@@ -167,9 +162,11 @@ class RunFolder:
             before = self._read()
             about = {name: before[name] for name in about}
         content = about | asdict(run)
-        write(self.run_file, (json.dumps(content, indent=1) + "\n").encode(), keep_previous=False)
+        lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+        write(self.run_file, text.encode(), keep_previous=False)
 
-    def load(self) -> Run:
+    def load(self) -> Settings:
         """What the run depends on.
 
         Raises
@@ -179,8 +176,11 @@ class RunFolder:
         """
         content = self._read()
         try:
-            run = Run(**{name: _frozen(content[name]) for name in Run.__annotations__})
-            known = run.network in NETWORKS and run.options.keys() == NETWORKS[run.network].options.keys()
+            run = Settings(**{name: _frozen(content[name]) for name in Settings.__annotations__})
+            known = (
+                run.network in NETWORKS
+                and run.options.keys() == NETWORKS[run.network].options.keys()
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from None
         if not known:
@@ -209,7 +209,7 @@ class RunFolder:
         """Write means and deviations."""
         save_weights(self.scale_file, scale.state())
 
-    def load_scale(self, run: Run) -> Preparation:
+    def load_scale(self, run: Settings) -> Preparation:
         """Means and deviations of the training part."""
         takes = NETWORKS[run.network].takes
         return Preparation.from_state(run.network, takes, load_weights(self.scale_file))

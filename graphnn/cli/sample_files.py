@@ -114,7 +114,8 @@ def _known(source: Source) -> Samples:
 def _table(path: Path, source: Source) -> Samples:
     table = read_table(path, source.columns or ())
     if source.columns is not None:
-        return Samples(numbers_of(path, table, source.columns))
+        # Of a network that was not trained on a table, no names are known: all columns, in order.
+        return Samples(numbers_of(path, table, source.columns or columns_of(path, table, ())))
     target = source.target or list(table)[-1]
     require_known(str(path), "column", target, table)
     columns = columns_of(path, table, {target, *source.drop})
@@ -138,7 +139,8 @@ def _npz(paths: Sequence[Path], with_targets: bool) -> Raw:
         fit = lengths.dtype.kind in "iu" and lengths.shape == x.shape[:1] and x.ndim > 1
         if not fit or lengths.min(initial=1) < 1 or lengths.max(initial=0) > x.shape[1]:
             raise ArgumentError(
-                f"{paths[0]}: lengths are one integer for each sample, from 1 to its steps", where=""
+                f"{paths[0]}: lengths are one integer for each sample, from 1 to its steps",
+                where="",
             )
         lengths = lengths.astype(np.int64)
     return x, arrays.get("y"), lengths
@@ -190,15 +192,11 @@ def _shaped(path: Path, x: Array, shape: tuple[int, ...]) -> Array:
     return x.reshape(-1, *shape)
 
 
-def _with_targets(
-    path: Path, samples: Samples, given: Any, task: str | None, name: str
-) -> Samples:
+def _with_targets(path: Path, samples: Samples, given: Any, task: str | None, name: str) -> Samples:
     """Samples with what is to be predicted, as classes or as values."""
     targets = np.asarray(given)
     if len(targets) != len(samples):
-        raise ArgumentError(
-            f"{path}: {len(targets)} targets for {len(samples)} samples", where=""
-        )
+        raise ArgumentError(f"{path}: {len(targets)} targets for {len(samples)} samples", where="")
     is_number = targets.dtype.kind in "biuf"
     default = "regression" if targets.dtype.kind == "f" else "classification"
     if (task or default) == "classification":

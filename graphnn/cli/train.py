@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,12 @@ import numpy as np
 import graphnn as gn
 from graphnn.cli.networks import NETWORKS, OPTIMIZERS, option_text, options_from, optimizer_named
 from graphnn.cli.preparation import Preparation
-from graphnn.cli.run_folder import Run, RunFolder, chosen_folder
+from graphnn.cli.results import reached, write_plot, write_summary
+from graphnn.cli.run_folder import RunFolder, Settings, chosen_folder
 from graphnn.cli.sample_files import Source, read_samples
 from graphnn.cli.samples import DATA_SETS, Samples, held_out
 from graphnn.compiler.backends import BACKENDS
 from graphnn.core.text import counted
-from graphnn.io.files import write
 
 __all__ = ["INTERRUPTED", "add_to", "run"]
 
@@ -47,8 +45,8 @@ after every epoch. All that belongs to the run lies in one folder:
   history.csv    what was measured, epoch by epoch; history.png is its picture
   summary.txt    the network, layer by layer, and what was reached
 
-Ctrl-C, a crash or a power cut lose one epoch at most: graphnn train --resume FOLDER goes on, and ends
-with the same numbers, to the last bit, as a run that nothing has stopped.
+Ctrl-C loses nothing, a crash or a power cut a minute at most: graphnn train --resume FOLDER goes
+on, and ends with the same numbers, to the last bit, as a run that nothing has stopped.
 
 MODEL is one of
 {_listing({name: each.about for name, each in NETWORKS.items()})}
@@ -162,12 +160,12 @@ def run(chosen: Namespace) -> int:
     """Train, or go on; returns the exit status."""
     folder, run, samples = _resumed(chosen) if chosen.resume else _begun(chosen)
     known, unknown = held_out(samples, run.validation, run.seed)
-    scale = run.prepared(known)
+    scale = Preparation.fitted(run.network, NETWORKS[run.network].takes, known)
     folder.save_scale(scale)
     return _trained(folder, run, scale, known, unknown)
 
 
-def _begun(chosen: Namespace) -> tuple[RunFolder, Run, Samples]:
+def _begun(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
     """A new run: its folder, with what it depends on."""
     missing = [name for name in ("model", "data") if not getattr(chosen, name)]
     if missing:
@@ -188,8 +186,12 @@ def _begun(chosen: Namespace) -> tuple[RunFolder, Run, Samples]:
     optimizer = chosen.optimizer or OPTIMIZER
     network = NETWORKS[chosen.model]
     scale = Preparation.fitted(chosen.model, network.takes, known)
-    files = source.files if source.is_known else tuple(str(Path(each).resolve()) for each in source.files)
-    run = Run(
+    files = (
+        source.files
+        if source.is_known
+        else tuple(str(Path(each).resolve()) for each in source.files)
+    )
+    run = Settings(
         network=chosen.model,
         options=options_from(chosen.model, chosen.option or ()),
         input_shape=scale.arrays(known)[0].shape[1:],
@@ -218,7 +220,7 @@ FIXED = ("model", "batch_size", "lr", "optimizer", "seed", "backend", "option", 
 FIXED_OF_FILES = ("target", "drop", "task", "shape")
 
 
-def _resumed(chosen: Namespace) -> tuple[RunFolder, Run, Samples]:
+def _resumed(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
     """A run to go on with, and its data, which must be the same."""
     folder = RunFolder(chosen.resume)
     run = folder.load()
@@ -249,39 +251,51 @@ def _resumed(chosen: Namespace) -> tuple[RunFolder, Run, Samples]:
 
 
 def _trained(
-    folder: RunFolder, run: Run, scale: Preparation, known: Samples, unknown: Samples
+    folder: RunFolder, run: Settings, scale: Preparation, known: Samples, unknown: Samples
 ) -> int:
     """Train to the epoch that is to be reached, from wherever the run is."""
     gn.seed(run.seed)
     model = run.built()
-    cost = gn.losses.cross_entropy if run.classes else gn.losses.mse
     trainer = gn.train.Trainer(
         model,
-        cost,
+        gn.losses.cross_entropy if run.classes else gn.losses.mse,
         optimizer_named(run.optimizer, run.learning_rate),
-        metrics=_metrics(run, scale),
+        metrics={"accuracy": gn.metrics.accuracy} if run.classes else {"mae": _error_of(scale)},
         backend=run.backend,
     )
-    batches = gn.data.Batches(
-        *scale.arrays(known), batch_size=run.batch_size, shuffle=True, seed=run.seed
-    )
-    tests = gn.data.Batches(
-        *scale.arrays(unknown), batch_size=min(MOST_AT_ONCE, len(unknown))
-    )
-    parameters = sum(each.array.size for each in model.parameters())
-    print(f"network  {run.network}, {counted(parameters, 'parameter')}")
-    what = counted(len(run.classes), "class").replace("classs", "classes") if run.classes else ", ".join(run.values)
-    print(f"data     {shlex.join(run.source.files)}: {len(known):,} samples to learn from, {len(unknown):,} held out; {what}")
-    print(f"folder   {folder.path}", flush=True)
+    arrays, tests = scale.arrays(known), scale.arrays(unknown)
+    _tell(folder, run, model)
     history = trainer.fit(
-        batches,
+        gn.data.Batches(*arrays, batch_size=run.batch_size, shuffle=True, seed=run.seed),
         run.epochs,
-        validation=tests,
+        validation=gn.data.Batches(*tests, batch_size=min(MOST_AT_ONCE, len(unknown))),
         callbacks=[
             gn.train.CSVLogger(folder.history_file),
-            gn.train.Checkpoint(folder.checkpoints, monitor=run.monitor),
+            gn.train.Checkpoint(folder.checkpoints, every_seconds=60, monitor=run.monitor),
         ],
         resume=folder.checkpoints,
     )
-    _write_results(folder, run, trainer)
+    told = reached(folder, run, history, known, unknown)
+    write_summary(folder, run, model, arrays[:-1], told)
+    write_plot(folder, run, history)
+    print(told)
     return INTERRUPTED if history.interrupted else 0
+
+
+def _error_of(scale: Preparation) -> Callable[[Any, Any], gn.Node]:
+    """The mean absolute error, in the unit of the values."""
+    assert scale.values is not None
+    unit = np.float32(scale.values.std)
+    return lambda outputs, targets: gn.losses.mae(outputs * unit, targets * unit)
+
+
+def _tell(folder: RunFolder, run: Settings, model: gn.nn.Module) -> None:
+    """What is about to be trained, on what, and where to."""
+    parameters = sum(each.array.size for each in model.parameters())
+    wanted = f"{len(run.classes)} classes" if run.classes else ", ".join(run.values)
+    print(f"network  {run.network}, {counted(parameters, 'parameter')}")
+    print(
+        f"data     {shlex.join(run.source.files)}: {run.samples:,} samples to learn from, "
+        f"{run.held_out:,} held out; {wanted}"
+    )
+    print(f"folder   {folder.path}", flush=True)
