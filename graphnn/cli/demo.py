@@ -66,7 +66,7 @@ def train_digits(epochs: int, backend: str, out: Path) -> float:
     print(f"digits: {model}, {len(x_train)} images for training, {len(x_test)} for testing")
     history = gn.train.fit(step, batches, epochs, validation=(test, test_batches))
     history.plot(out / "loss_curve.png", title="Digits: multilayer perceptron 64-32-10")
-    draw(gn.Graph([x, t], [loss]), out / "model")
+    draw(gn.Graph((x, t), (loss,)), out / "model")
     return gn.train.evaluate(test, test_batches)["accuracy"]
 
 
@@ -87,7 +87,8 @@ class SunspotNet(gn.nn.Module):
 
     def forward(self, past: gn.Node) -> gn.Node:
         """The value that follows each stretch of the past."""
-        return self.head(self.rnn(past))
+        following: gn.Node = self.head(self.rnn(past))
+        return following
 
 
 def forecast_sunspots(epochs: int, backend: str, out: Path) -> Forecast:
@@ -150,7 +151,7 @@ def unrolled_bptt(steps: int) -> gn.Graph:
             model.named_parameters(), gn.grad(loss, model.parameters()), strict=True
         )
     ]
-    return gn.Graph([x, y], [loss, *gradients])
+    return gn.Graph((x, y), (loss, *gradients))
 
 
 def draw(graph: gn.Graph, path: Path) -> None:

@@ -11,16 +11,17 @@ import sys
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import Any
+from typing import TextIO
 
 from graphnn._version import __version__
-from graphnn.cli import demo, info, predict, render, train
+from graphnn.cli import bench, demo, info, predict, render, train
 from graphnn.cli.train import INTERRUPTED
 from graphnn.core.errors import GraphnnError
+from graphnn.core.source import caller
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = (demo, train, predict, info, render)
+COMMANDS = (demo, train, predict, render, bench, info)
 
 EPILOG = """\
 `graphnn COMMAND --help` explains a command, with examples.
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = chosen.run(chosen)
         sys.stdout.flush()
     except GraphnnError as error:
-        print(f"graphnn: {error}", file=sys.stderr)
+        # Which line called this tells nobody anything; that of a script which is drawn does.
+        told = str(error).replace(f"\n  built at {caller()}", "")
+        print(f"graphnn: {told}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever reads has seen enough, such as `head`. Python would complain at its end.
@@ -85,6 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show(message: Warning | str, *_: Any) -> None:
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """A warning without the line of ours that it came from."""
     print(f"graphnn: warning: {message}", file=sys.stderr)

@@ -30,7 +30,7 @@ from graphnn.optim.optimizer import Optimizer
 from graphnn.optim.sgd import SGD
 from graphnn.optim.sign import Lion
 
-__all__ = ["NETWORKS", "OPTIMIZERS", "Network", "Takes", "options_from", "optimizer_named"]
+__all__ = ["NETWORKS", "OPTIMIZERS", "Network", "Takes", "optimizer_named", "options_from"]
 
 Takes = Literal["rows", "pictures", "sequences"]
 """Samples as numbers in a row; as channels, height and width; as time steps of channels."""

@@ -129,7 +129,7 @@ def _vowels() -> Samples:
 
 def _forecast(series: Array, steps: int, name: str) -> Samples:
     """All stretches of so many steps, each with the value that follows."""
-    past, following = data.windows(np.float32(series)[:, None], steps)
+    past, following = data.windows(series.astype(np.float32)[:, None], steps)
     return Samples(past, following, values=(name,), in_time=True)
 
 

@@ -107,4 +107,5 @@ def _one_of(path: Path, name: str, values: Any, words: Sequence[str]) -> Array:
             hint=f"there it had {', '.join(map(repr, words))}",
             where="",
         )
-    return found.astype(np.float32)
+    numbers: Array = found.astype(np.float32)
+    return numbers

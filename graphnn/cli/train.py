@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import graphnn as gn
-from graphnn.cli.networks import NETWORKS, OPTIMIZERS, option_text, options_from, optimizer_named
+from graphnn.cli.arguments import count, positive, shape, share
+from graphnn.cli.networks import NETWORKS, OPTIMIZERS, optimizer_named, option_text, options_from
 from graphnn.cli.preparation import Preparation
 from graphnn.cli.results import reached, write_plot, write_summary
 from graphnn.cli.run_folder import RunFolder, Settings, chosen_folder
@@ -88,9 +89,9 @@ def add_to(commands: Any) -> None:
     folder.add_argument("--out", metavar="FOLDER", type=Path, help="default: runs/MODEL-DATA")
     folder.add_argument("--resume", metavar="FOLDER", type=Path, help="go on with this run")
     add_option = parser.add_argument
-    add_option("--epochs", metavar="N", type=_count, help=f"to reach in all; default: {EPOCHS}")
-    add_option("--batch-size", metavar="N", type=_count, help=f"default: {BATCH_SIZE}")
-    add_option("--lr", metavar="RATE", type=_positive, help="learning rate; each optimizer has one")
+    add_option("--epochs", metavar="N", type=count, help=f"to reach in all; default: {EPOCHS}")
+    add_option("--batch-size", metavar="N", type=count, help=f"default: {BATCH_SIZE}")
+    add_option("--lr", metavar="RATE", type=positive, help="learning rate; each optimizer has one")
     add_option(
         "--optimizer",
         metavar="NAME",
@@ -105,7 +106,7 @@ def add_to(commands: Any) -> None:
     add_option(
         "--validation",
         metavar="SHARE",
-        type=_share,
+        type=share,
         help=f"of the samples that is held out; default: {VALIDATION}",
     )
     files = parser.add_argument_group("for data in files")
@@ -113,7 +114,7 @@ def add_to(commands: Any) -> None:
     files.add_argument("--drop", metavar="COLUMN", action="append", help="leave out, such as an id")
     files.add_argument("--task", choices=("classification", "regression"), help="classes or values")
     files.add_argument(
-        "--shape", metavar="N,N", type=_shape, help="of one sample: 28,28 for pictures in rows"
+        "--shape", metavar="N,N", type=shape, help="of one sample: 28,28 for pictures in rows"
     )
     parser.set_defaults(run=run)
 
@@ -124,33 +125,6 @@ def _options_told() -> str:
         for name, each in NETWORKS.items()
     }
     return f"\noptions of the networks, with their defaults:\n{_listing(told)}\n"
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _positive(text)
-    if value >= 1.0:
-        raise ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return value
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    return tuple(map(_count, text.split(",")))
 
 
 # ------------------------------------------------------------------------------ beginning, going on
