@@ -184,21 +184,29 @@ def _begun(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
         seed=seed,
         backend=chosen.backend or "numpy",
     )
-    run.built()  # what it refuses is said before there is a folder
+    # What these refuse is said before there is a folder.
+    run.built()
+    gn.data.Batches(known.x, batch_size=run.batch_size)
     folder.create()
     folder.save(run)
     return folder, run, samples
 
 
-FIXED = ("model", "batch_size", "lr", "optimizer", "seed", "backend", "option", "validation")
-FIXED_OF_FILES = ("target", "drop", "task", "shape")
+FIXED = {"MODEL": "model"} | {
+    f"--{name.replace('_', '-')}": name
+    for name in (
+        *("batch_size", "lr", "optimizer", "seed", "backend", "option", "validation"),
+        *("target", "drop", "task", "shape"),
+    )
+}
+"""What a run begins with and keeps, and the name that argparse gives it."""
 
 
 def _resumed(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
     """A run to go on with, and its data, which must be the same."""
     folder = RunFolder(chosen.resume)
     run = folder.load()
-    given = [name for name in FIXED + FIXED_OF_FILES if getattr(chosen, name) is not None]
+    given = [option for option, name in FIXED.items() if getattr(chosen, name) is not None]
     if given:
         raise gn.ArgumentError(
             f"a run goes on as it began, so --resume takes no {', '.join(given)}",
