@@ -27,7 +27,7 @@ def test_networks_are_measured_beside_the_limit(capsys):
     before = gn.get_num_threads()
     assert main(["bench", "mlp", "--seconds", "0.001", "--threads", "1", "--no-torch"]) == 0
     head, columns, row = capsys.readouterr().out.splitlines()
-    assert "1 threads" in head
+    assert "1 thread on" in head
     assert "at most 1 GFLOP/s" in head
     assert columns.split("  ")[0] == "network"
     assert row.startswith("MLP")

@@ -24,6 +24,7 @@ from graphnn.cli.torch_networks import torch_step
 from graphnn.compiler.native.limits import measured_limits
 from graphnn.core.arguments import require_known
 from graphnn.core.op import Array
+from graphnn.core.text import counted
 from graphnn.io.environment import environment
 
 __all__ = ["CASES", "Case", "Row", "add_to", "measured", "run"]
@@ -131,7 +132,7 @@ def run(chosen: Namespace) -> int:
     with _threads(chosen.threads or gn.get_num_threads()) as threads:
         rows = measured(names, chosen.seconds, threads if with_torch else 0)
         limit = measured_limits(threads).flops
-    versions = environment() | ({"PyTorch": metadata.version("torch")} if with_torch else {})
+        versions = environment() | ({"PyTorch": metadata.version("torch")} if with_torch else {})
     if chosen.json:
         content = {"environment": versions, "limit_flops_per_second": limit}
         print(json.dumps(content | {"networks": [asdict(row) for row in rows]}, indent=1))
@@ -232,8 +233,9 @@ def _median_seconds(step: Callable[[], object], seconds: float) -> float:
 def _table(rows: Sequence[Row], limit: float, versions: Mapping[str, object]) -> Iterator[str]:
     """Lines of text."""
     with_torch = "PyTorch" in versions
+    threads = counted(int(str(versions["threads"])), "thread")
     yield (
-        f"graphnn {versions['graphnn']}, {versions['threads']} threads on "
+        f"graphnn {versions['graphnn']}, {threads} on "
         f"{versions['processor']}; at most {limit / 1e9:.0f} GFLOP/s of float32 were measured"
     )
     heads: tuple[str, ...] = (
