@@ -12,8 +12,7 @@ STEPS = 23
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    path = tmp_path_factory.mktemp("undisturbed") / "run.ckpt"
-    return kill_checkpoints.train(path, STEPS, save=False)
+    return kill_checkpoints.train(tmp_path_factory.mktemp("undisturbed"), STEPS, save=False)
 
 
 @pytest.mark.parametrize("stop", [1, 5, 7, 22])

@@ -3,6 +3,7 @@
 from graphnn.train.callbacks import *
 from graphnn.train.checkpoints import *
 from graphnn.train.finder import *
+from graphnn.train.gradients import *
 from graphnn.train.history import *
 from graphnn.train.loggers import *
 from graphnn.train.loop import *

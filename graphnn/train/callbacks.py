@@ -51,13 +51,14 @@ class Callback:
             What it gave.
         """
 
-    def on_epoch_end(self, measured: Mapping[str, float]) -> str | None:
+    def on_epoch_end(self, measured: dict[str, float]) -> str | None:
         """After every epoch.
 
         Parameters
         ----------
-        measured : mapping of str to float
-            The means over the epoch's samples, and those of the validation.
+        measured : dict of str to float
+            The means over the epoch's samples, and those of the validation, which the history
+            has already. What is added here is seen by callbacks that come later, such as loggers.
 
         Returns
         -------

@@ -29,6 +29,8 @@ class History:
         Whether Ctrl-C ended the run. The epoch it fell into is not recorded.
     stopped : str
         Why a callback ended the run; empty if none did.
+    report : str
+        What there is to say of the latest run, in a few lines.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class History:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
     stopped: str = ""
+    report: str = field(default="", compare=False)
 
     def record(self, measured: Mapping[str, float]) -> None:
         """Append the measures of one epoch."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from types import FrameType
@@ -17,6 +19,8 @@ from graphnn.io.checkpoint import Part
 from graphnn.train.callbacks import Callback, overridden
 from graphnn.train.history import History
 from graphnn.train.means import Means
+from graphnn.train.progress import Progress
+from graphnn.train.report import report
 from graphnn.train.run import Run, checkpoint_at
 
 __all__ = ["evaluate", "fit"]
@@ -66,7 +70,8 @@ def fit(
         A checkpoint, or the folder of a :class:`Checkpoint`: go on from it, to the same bits.
         In a folder without checkpoints a run begins, so that the same call does for both.
     verbose : int, default 1
-        0 for no progress bar. There is none either where stderr is not a terminal.
+        0 for no progress bar, and no report at the end. There are none either where stderr is not
+        a terminal; ``history.report`` has it always.
 
     Returns
     -------
@@ -104,22 +109,32 @@ def fit(
     run = Run(batches, data, epochs, history, callbacks, parts or {})
     for callback in callbacks:
         callback.on_train_begin()
+    begun = time.perf_counter()
     try:
         found = None if resume is None else checkpoint_at(resume)
         if found is not None:
             run.resume(found, epochs)
-        with _interruption() as interrupted, progress(batches, run, verbose) as bar:
+        done = history.epochs, run.means.steps
+        bar = Progress(batches, run.epochs, done, verbose)
+        with _interruption() as interrupted, bar:
             while not run.is_over:
                 if _steps(step, run, callbacks, interrupted, bar):
                     _end_epoch(run, validation, callbacks, interrupted, bar)
     finally:
         for callback in reversed(callbacks):
             callback.on_train_end()
+    history.report = report(run, callbacks, time.perf_counter() - begun)
+    if bar.is_shown:
+        print(history.report, file=sys.stderr)
     return history
 
 
 def _steps(
-    step: Step, run: Run, callbacks: Sequence[Callback], interrupted: Callable[[], bool], bar: Any
+    step: Step,
+    run: Run,
+    callbacks: Sequence[Callback],
+    interrupted: Callable[[], bool],
+    bar: Progress,
 ) -> bool:
     """Make the steps that are left of an epoch; whether it came to its end."""
     at_step_end = overridden(callbacks, "on_step_end")
@@ -135,7 +150,7 @@ def _steps(
             )
         for call in at_step_end:
             call(batch, measured)
-        bar.update()
+        bar.step()
         run.history.interrupted = interrupted()
         for save in at_save_point:
             save(run)
@@ -149,16 +164,15 @@ def _end_epoch(
     validation: tuple[Step, Iterable[Batch]] | None,
     callbacks: Sequence[Callback],
     interrupted: Callable[[], bool],
-    bar: Any,
+    bar: Progress,
 ) -> None:
     """Validate, record, and let callbacks see what an epoch measured."""
     measured = run.means.result()
     if validation is not None:
         results = evaluate(*validation)
         measured |= {f"val_{name}": value for name, value in results.items()}
-    run.history.record(measured)
-    run.means.begin()
-    bar.set_postfix({name: f"{value:.4g}" for name, value in measured.items()})
+    run.end_epoch(measured)
+    bar.tell(measured)
     reasons = [callback.on_epoch_end(measured) for callback in callbacks]
     run.history.stopped = next((reason for reason in reasons if reason), "")
     run.history.interrupted = interrupted()
@@ -199,17 +213,6 @@ def evaluate(program: Step, batches: Iterable[Batch]) -> dict[str, float]:
     for batch in batches:
         means.add(program(*batch), batch)
     return means.result()
-
-
-def progress(batches: Iterable[Batch], run: Run | None, verbose: int) -> Any:
-    """A bar over all steps of a run, or over batches once; silent where nobody would see it."""
-    from tqdm import tqdm
-
-    epochs, made = (1, 0) if run is None else (run.epochs, run.history.epochs)
-    steps = len(batches) if isinstance(batches, Sized) else None
-    done = made * (steps or 0) + (0 if run is None else run.means.steps)
-    total = None if steps is None else epochs * steps
-    return tqdm(total=total, initial=done, unit="step", disable=None if verbose else True)
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class Run:
         self.epochs = history.epochs + epochs
         self.means = Means("fit")
         self.resumed: Path | None = None
+        self._steps = self._samples = 0
         own: dict[str, Part] = {
             "random": random,
             "history": history,
@@ -69,6 +70,22 @@ class Run:
                 f"fit: the part {sorted(taken)[0]!r} is there already", hint="call it otherwise"
             )
         self.parts = {**parts, **own}
+
+    @property
+    def steps(self) -> int:
+        """How many steps were made in this process."""
+        return self._steps + self.means.steps
+
+    @property
+    def samples(self) -> int:
+        """How many samples they were given."""
+        return self._samples + self.means.samples
+
+    def end_epoch(self, measured: Mapping[str, float]) -> None:
+        """Record an epoch; the next one begins."""
+        self._steps, self._samples = self.steps, self.samples
+        self.history.record(measured)
+        self.means.begin()
 
     @property
     def is_between_epochs(self) -> bool:
@@ -95,11 +112,12 @@ class Run:
         """
         load(path, **self.parts)
         self.resumed, self.epochs = path, epochs
+        self._steps, self._samples = -self.means.steps, -self.means.samples
         self.history.interrupted = False
 
     def rest_of_epoch(self) -> Iterator[Sequence[Any]]:
         """The batches that are left of the epoch under way."""
-        if isinstance(self.batches, Part):  # which know for themselves
+        if "batches" in self.parts:  # which know for themselves
             return iter(self.batches)
         return islice(self.batches, self.means.steps, None)
 

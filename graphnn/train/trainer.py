@@ -8,14 +8,19 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from graphnn.compiler.autocasting import autocast
 from graphnn.compiler.compilation import compile as compile_program
 from graphnn.compiler.program import Program
+from graphnn.core.arguments import require_known
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.nn.module import Module
 from graphnn.ops.leaves import input as make_input
+from graphnn.optim.loss_scale import LossScale
+from graphnn.optim.optimizer import Optimizer
 from graphnn.train.callbacks import Callback
+from graphnn.train.gradients import GradientStatistics, gradient_table
 from graphnn.train.history import History
 from graphnn.train.loop import Batch, evaluate, fit
 from graphnn.train.prediction import predict
@@ -27,6 +32,9 @@ Spec: TypeAlias = tuple[tuple[int, ...], str]
 """Shape of a sample, and dtype."""
 
 
+StepGraph: TypeAlias = tuple[list[Node], dict[str, Node], dict[Parameter, Node]]
+
+
 class Minimizes(Protocol):
     """What a trainer needs of an optimizer."""
 
@@ -34,12 +42,17 @@ class Minimizes(Protocol):
         self, loss: Node, parameters: Iterable[Parameter], *, max_norm: float | None = None
     ) -> dict[Parameter, Node]:
         """The updates of one step."""
+        ...
+
+    def gradients(self, loss: Node, parameters: Iterable[Parameter], /) -> Mapping[Parameter, Node]:
+        """The gradients that they are made of, for those who watch them."""
+        ...
 
 
 class Trainer:
     """Trains a model on batches ``(*inputs, targets)``, evaluates it and predicts with it.
 
-    It builds three graphs of the model's first batch, whose first axis is a named dimension, and
+    It builds graphs of the model's first batch, whose first axis is a named dimension, and
     compiles each when it is first needed: the step in training mode, and in evaluation mode the
     measures and the outputs. What it does is a few lines; write them yourself where you need
     something else (see the tutorial).
@@ -56,6 +69,10 @@ class Trainer:
         What else is measured, like the loss: ``{"accuracy": gn.metrics.accuracy}``.
     max_norm : float, optional
         Gradients that are longer together are made that long.
+    precision : {"float32", "bfloat16", "float16"}
+        With a half float, :func:`graphnn.autocast` makes the model's graph: parameters, outputs,
+        loss and updates stay float32. With "float16" the optimizer gets a
+        :class:`graphnn.optim.LossScale` around it, unless it is one.
     **options
         Of :func:`graphnn.compile`, such as ``backend``.
 
@@ -88,9 +105,14 @@ class Trainer:
         *,
         metrics: Mapping[str, Callable[[Any, Any], Node]] | None = None,
         max_norm: float | None = None,
+        precision: str = "float32",
         **options: Any,
     ) -> None:
+        require_known("Trainer", "precision", precision, ("float32", "bfloat16", "float16"))
+        if precision == "float16" and isinstance(optimizer, Optimizer):
+            optimizer = LossScale(optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.precision = precision
         self.metrics = dict(metrics or {})
         if "loss" in self.metrics:
             raise ArgumentError("Trainer: 'loss' is measured already; call the metric otherwise")
@@ -98,6 +120,7 @@ class Trainer:
         self.history = History()
         self._programs: dict[str, Program] = {}
         self._inputs: dict[str, list[Spec]] = {}
+        self._made: StepGraph | None = None
 
     def fit(
         self,
@@ -130,7 +153,7 @@ class Trainer:
         History
         """
         return fit(
-            lambda *batch: self._program("step", batch)(*batch),
+            self._stepping(callbacks),
             batches,
             epochs,
             validation=None if validation is None else (self._measure, validation),
@@ -151,6 +174,21 @@ class Trainer:
             lambda *inputs: self._program("outputs", inputs)(*inputs), batches, verbose=verbose
         )
 
+    def _stepping(self, callbacks: Sequence[Callback]) -> Callable[..., Any]:
+        """What makes one step; gradients are watched where somebody wants it."""
+        watching = [each for each in callbacks if isinstance(each, GradientStatistics)]
+
+        def step(*batch: Any) -> Any:
+            due = [each for each in watching if each.is_due]
+            if not due:
+                return self._program("step", batch)(*batch)
+            measured, table = self._program("watched step", batch)(*batch)
+            for each in due:
+                each.observe([name for name, _ in self.model.named_parameters()], table)
+            return measured
+
+        return step
+
     def _parts(self) -> dict[str, Any]:
         """What a checkpoint holds of it; programs come first, for they make optimizers' slots."""
         return {
@@ -165,7 +203,7 @@ class Trainer:
         return measured
 
     def _program(self, kind: str, batch: Batch) -> Program:
-        """One of the three programs, made of the first batch that it is needed for."""
+        """One of the programs, made of the first batch that it is needed for."""
         if kind not in self._programs:
             self._build(kind, [_spec_of(each) for each in batch])
         return self._programs[kind]
@@ -177,35 +215,61 @@ class Trainer:
                 make_input(f"batch[{number}]", ("batch", *shape), dtype)
                 for number, (shape, dtype) in enumerate(specs)
             ]
-            self._programs[kind] = getattr(self, f"_{kind}_program")(nodes)
+            self._programs[kind] = getattr(self, f"_{kind.replace(' ', '_')}_program")(nodes)
             self._inputs[kind] = specs
 
-    def _step_program(self, nodes: list[Node]) -> Program:
-        with self.model.in_mode(training=True):
-            measures = self._measures(nodes)
-            updates = self.optimizer.minimize(
-                measures["loss"], self.model.parameters(), max_norm=self.max_norm
-            )
-            updates |= self.model.state_updates()
+    def _step_program(self, given: list[Node]) -> Program:
+        nodes, measures, updates = self._step_graph(given)
         return compile_program(nodes, measures, updates=updates, **self.options)
+
+    def _watched_step_program(self, given: list[Node]) -> Program:
+        nodes, measures, updates = self._step_graph(given)
+        gradients = self.optimizer.gradients(measures["loss"], self.model.parameters())
+        outputs = measures, gradient_table(gradients.values())
+        return compile_program(nodes, outputs, updates=updates, **self.options)
+
+    def _step_graph(self, nodes: list[Node]) -> StepGraph:
+        """Inputs, measures and updates: those that were made first, for all programs of a step.
+
+        Their nodes are the same ones then, and so are the random numbers that they draw.
+        """
+        if self._made is None:
+            with self.model.in_mode(training=True):
+                measures, states = self._measures(nodes)
+                updates = self.optimizer.minimize(
+                    measures["loss"], self.model.parameters(), max_norm=self.max_norm
+                )
+            self._made = nodes, measures, {**updates, **states}
+        return self._made
 
     def _measures_program(self, nodes: list[Node]) -> Program:
         with self.model.in_mode(training=False):
-            return compile_program(nodes, self._measures(nodes), **self.options)
+            return compile_program(nodes, self._measures(nodes)[0], **self.options)
 
     def _outputs_program(self, nodes: list[Node]) -> Program:
         with self.model.in_mode(training=False):
-            return compile_program(nodes, self.model(*nodes), **self.options)
+            return compile_program(nodes, self._outputs(nodes)[0], **self.options)
 
-    def _measures(self, nodes: list[Node]) -> dict[str, Node]:
+    def _measures(self, nodes: list[Node]) -> tuple[dict[str, Node], dict[Parameter, Node]]:
+        """What is measured, and updates of running statistics and kept states."""
         if len(nodes) < 2:
             raise ArgumentError(
                 f"Trainer: a batch holds inputs and then targets, not {len(nodes)} array",
                 hint="gn.data.Batches(x, targets)",
             )
-        outputs, targets = self.model(*nodes[:-1]), nodes[-1]
+        targets = nodes[-1]
+        outputs, states = self._outputs(nodes[:-1])
         measures = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
-        return {"loss": self.loss(outputs, targets), **measures}
+        return {"loss": self.loss(outputs, targets), **measures}, states
+
+    def _outputs(self, nodes: list[Node]) -> tuple[Any, dict[Parameter, Node]]:
+        """The model's outputs and state updates, in its precision."""
+        outputs = self.model(*nodes)
+        states = self.model.state_updates()
+        if self.precision == "float32":
+            return outputs, states
+        outputs, made = autocast((outputs, list(states.values())), self.precision)
+        return outputs, dict(zip(states, made, strict=True))
 
 
 class _Programs:
