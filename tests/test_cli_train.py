@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 
 import graphnn as gn
 from graphnn.cli import results
-from graphnn.cli.main import main
-from graphnn.cli.networks import NETWORKS, OPTIMIZERS, optimizer_named, options_from
+from graphnn.cli.main import COMMANDS, main, parser
+from graphnn.cli.networks import NETWORKS, OPTIMIZERS, optimizer_named, option_text, options_from
 from graphnn.cli.preparation import Preparation
 from graphnn.cli.run_folder import RunFolder, chosen_folder
 from graphnn.cli.sample_files import Source, read_samples
@@ -406,6 +407,30 @@ def test_arguments_nobody_understands_end_with_2(arguments, said, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", *arguments])
     assert said in capsys.readouterr().err
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "bench"])
+def test_commands_that_are_shown_are_understood(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    shown = [line.strip() for line in (PAGE + capsys.readouterr().out).splitlines()]
+    shown = [line for line in shown if line.startswith(f"graphnn {command} ")]
+    assert shown
+    for line in shown:
+        arguments = shlex.split(line.partition("|")[0])[1:]
+        assert parser().parse_args(arguments).run
+
+
+def test_the_page_names_all_there_is():
+    for name in (*NETWORKS, *DATA_SETS, *(each.__name__.split(".")[-1] for each in COMMANDS)):
+        assert f"`{name}`" in PAGE or f"`graphnn {name}`" in PAGE, name
+    for network in NETWORKS.values():
+        for option in network.options.items():
+            assert f"`{option_text(*option)}`" in PAGE, option
 
 
 # ------------------------------------------------------------------------------------ its parts

@@ -54,17 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["render", "missing.py"])
     1
     """
-    parser = ArgumentParser(
-        prog="graphnn",
-        description="Automatic differentiation on graphs, with static compilation.",
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"graphnn {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_to(commands)
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
@@ -86,6 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("graphnn: interrupted", file=sys.stderr)
         return INTERRUPTED
     return status
+
+
+def parser() -> ArgumentParser:
+    """What understands the arguments of all commands."""
+    made = ArgumentParser(
+        prog="graphnn",
+        description="Automatic differentiation on graphs, with static compilation.",
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"graphnn {__version__}")
+    commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    return made
 
 
 def _show(

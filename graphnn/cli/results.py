@@ -66,14 +66,14 @@ def _guess(run: Settings, known: Samples, unknown: Samples) -> str:
 
 
 def write_summary(
-    folder: RunFolder, run: Settings, model: Module, batch: Sequence[Array], told: str
+    folder: RunFolder, model: Module, batch: Sequence[Array], history: History, told: str
 ) -> None:
-    """The network, layer by layer, and what is told of the run."""
+    """The network, layer by layer, how it was trained, and what is told of it."""
     inputs = tuple(
         gn.input(name, ("batch", *each.shape[1:]), each.dtype)
         for name, each in zip(("x", "lengths"), batch, strict=False)
     )
-    text = f"{run.network}\n\n{model.summary(inputs)}\n\n{told}\n"
+    text = "\n\n".join([str(model.summary(inputs)), history.report, told]) + "\n"
     write(folder.summary_file, text.encode(), keep_previous=False)
 
 

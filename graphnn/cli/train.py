@@ -258,7 +258,7 @@ def _trained(
         resume=folder.checkpoints,
     )
     told = reached(folder, run, history, known, unknown)
-    write_summary(folder, run, model, arrays[:-1], told)
+    write_summary(folder, model, arrays[:-1], history, told)
     write_plot(folder, run, history)
     print(told)
     return INTERRUPTED if history.interrupted else 0
