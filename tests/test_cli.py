@@ -326,3 +326,18 @@ def test_info_names_the_gpus_that_cupy_sees(
     assert told(text.format(2, one)) == "a fast one, a fast one"
     assert told(text.format("1 / 0", one)) == "none that CuPy can use: division by zero"
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
+
+
+# ------------------------------------------------------------------------------------------ demo
+
+
+def test_the_demo_says_at_once_what_is_not_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"scikit-learn": "json", "statsmodels": "no_such_module", "matplotlib": "nor_this"}
+    monkeypatch.setattr("graphnn.cli.demo.PACKAGES", there)
+    assert main(["demo"]) == 1
+    told = capsys.readouterr().err
+    assert "needs statsmodels, matplotlib, which are not installed" in told
+    assert "pip install 'graphnn[viz,data]'" in told
+    assert not any(Path().iterdir())

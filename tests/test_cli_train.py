@@ -275,6 +275,9 @@ def test_a_run_goes_on_with_its_own_data_and_options_only(run, trained, capsys):
     assert "no file" in refused(capsys, "train", "--resume", "a")
     assert main(["train", "--resume", "a", "--data", "moved.csv", "--epochs", "3"]) == 0
     assert len(Path("a/history.csv").read_text().splitlines()) == 4
+    assert json.loads(Path("a/run.json").read_text())["data"]["files"] == [
+        str(Path("moved.csv").resolve())
+    ]
     text = Path("moved.csv").read_text(encoding="utf-8")
     Path("moved.csv").write_text(text.replace("h7,", "h7,1"), encoding="utf-8")
     assert "the data are not those" in refused(capsys, "train", "--resume", "a")

@@ -131,13 +131,12 @@ class RunFolder:
         """The network, layer by layer, and what was reached."""
         return self.path / "summary.txt"
 
-    def create(self) -> None:
-        """Make the folder.
+    def require_free(self) -> None:
+        """Check that nothing is in the folder, so that nothing is overwritten.
 
         Raises
         ------
         ArgumentError
-            If there is something in it, so that nothing is overwritten.
         """
         if self.run_file.exists():
             raise ArgumentError(
@@ -145,14 +144,16 @@ class RunFolder:
                 hint=f"graphnn train --resume {self.path} goes on; --out names another folder",
                 where="",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        if any(not each.name.startswith(".") for each in self.path.iterdir()):
+        if self.path.is_dir() and any(
+            not each.name.startswith(".") for each in self.path.iterdir()
+        ):
             raise ArgumentError(
                 f"{self.path} is not empty", hint="--out names another folder", where=""
             )
 
     def save(self, run: Settings) -> None:
         """Write what the run depends on, and the versions that it began with."""
+        self.path.mkdir(parents=True, exist_ok=True)
         about = {
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -62,6 +62,12 @@ class Source:
         """Whether it is a data set by name."""
         return len(self.files) == 1 and self.files[0] in DATA_SETS
 
+    def absolute(self) -> Source:
+        """The same, found from any folder."""
+        if self.is_known:
+            return self
+        return replace(self, files=tuple(str(Path(each).resolve()) for each in self.files))
+
     @property
     def with_targets(self) -> bool:
         """Whether it is learned from, and not predicted."""

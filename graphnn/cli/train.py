@@ -148,30 +148,33 @@ def _begun(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
             hint="graphnn train mlp --data digits, for example; or --resume FOLDER",
             where="",
         )
+    folder = RunFolder(chosen.out or chosen_folder(chosen.model, chosen.data[0]))
+    folder.require_free()
     source = Source(
         tuple(chosen.data), chosen.target, chosen.task, tuple(chosen.drop or ()), chosen.shape
     )
-    folder = RunFolder(chosen.out or chosen_folder(chosen.model, chosen.data[0]))
-    if folder.run_file.exists():
-        folder.create()  # refuses, before anything is read
     samples = read_samples(source)
+    run = _settings(chosen, source, samples)
+    # What these refuse is said before there is a folder.
+    run.built()
+    gn.data.Batches(np.empty(run.samples), batch_size=run.batch_size)
+    folder.save(run)
+    return folder, run, samples
+
+
+def _settings(chosen: Namespace, source: Source, samples: Samples) -> Settings:
+    """What the arguments and the data say, and the defaults of the rest."""
     validation, seed = chosen.validation or VALIDATION, chosen.seed or 0
     known, unknown = held_out(samples, validation, seed)
+    scale = Preparation.fitted(chosen.model, NETWORKS[chosen.model].takes, known)
     optimizer = chosen.optimizer or OPTIMIZER
-    network = NETWORKS[chosen.model]
-    scale = Preparation.fitted(chosen.model, network.takes, known)
-    files = (
-        source.files
-        if source.is_known
-        else tuple(str(Path(each).resolve()) for each in source.files)
-    )
-    run = Settings(
+    return Settings(
         network=chosen.model,
         options=options_from(chosen.model, chosen.option or ()),
         input_shape=scale.arrays(known)[0].shape[1:],
         classes=samples.classes,
         values=samples.values,
-        data=asdict(replace(source, files=files)),
+        data=asdict(source.absolute()),
         columns=samples.columns,
         samples=len(known),
         held_out=len(unknown),
@@ -184,12 +187,6 @@ def _begun(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
         seed=seed,
         backend=chosen.backend or "numpy",
     )
-    # What these refuse is said before there is a folder.
-    run.built()
-    gn.data.Batches(known.x, batch_size=run.batch_size)
-    folder.create()
-    folder.save(run)
-    return folder, run, samples
 
 
 FIXED = {"MODEL": "model"} | {
@@ -215,7 +212,8 @@ def _resumed(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
             where="",
         )
     if chosen.data:
-        run = replace(run, data=run.data | {"files": tuple(chosen.data)})
+        moved = replace(run.source, files=tuple(chosen.data)).absolute()
+        run = replace(run, data=asdict(moved))
     samples = read_samples(run.source)
     if samples.checksum() != run.checksum:
         raise gn.ArgumentError(
