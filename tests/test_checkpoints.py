@@ -271,8 +271,16 @@ def test_sizes_are_checked_before_memory_is_asked_for(path, content):
 
 def test_plain_weights_are_no_checkpoint(path):
     gn.io.save_weights(path, model().state_dict())
-    with pytest.raises(CheckpointError, match="no manifest"):
+    with pytest.raises(CheckpointError, match=r"no manifest.*\n.*gn.io.load_weights reads"):
         gn.io.load(path)
+    net = model()
+    for misused in (
+        lambda: gn.io.save_weights(path, net),
+        lambda: net.load_state_dict(str(path)),
+        lambda: gn.io.from_torch(net, net),
+    ):
+        with pytest.raises(ArgumentError, match=r"holds arrays by name.*\n.*\n.*state_dict\(\)"):
+            misused()
     save_file({"w": np.ones(2)}, path)
     with pytest.raises(CheckpointError, match="no manifest, or no checksums"):
         gn.io.read_checkpoint(path)

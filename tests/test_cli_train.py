@@ -271,6 +271,9 @@ def test_a_run_goes_on_with_its_own_data_and_options_only(run, trained, capsys):
     assert "a holds a run already" in refused(
         capsys, "train", "mlp", "--data", "houses.csv", "--out", "a"
     )
+    told = refused(capsys, "train", "--resume", "a", "--epochs", "1")
+    assert "a has made 2 epochs already, more than 1" in told
+    assert json.loads(Path("a/run.json").read_text())["epochs"] == 2
     Path("houses.csv").rename("moved.csv")
     assert "no file" in refused(capsys, "train", "--resume", "a")
     assert main(["train", "--resume", "a", "--data", "moved.csv", "--epochs", "3"]) == 0
@@ -347,6 +350,7 @@ def test_runs_without_a_folder_get_a_new_one_each():
         (("mlp", "--data", "gaps.csv"), ["'a' has no number in 1 of 3 rows", "row 2"]),
         (("mlp", "--data", "ids.csv"), ["150 different integers", "--task regression"]),
         (("mlp", "--data", "ids.csv", "--task", "regression", "--drop", "a"), ["no column to"]),
+        (("mlp", "--data", "semicolons.csv"), ["the file has 'a;y'", "parted by commas"]),
         (("mlp", "--data", "words.csv", "--task", "regression"), ["finite numbers"]),
         (("mlp", "--data", "one.npz"), ["no array 'y', only 'x'"]),
         (("mlp", "--data", "pixels-idx"), ["two IDX files are needed"]),
@@ -357,6 +361,7 @@ def test_what_cannot_be_trained_is_told(arguments, said, capsys):
     Path("big.csv").write_text("name,y\n" + "".join(f"n{i},0\n" for i in range(101)))
     Path("gaps.csv").write_text("a,y\n1,u\n,u\n2,v\n")
     Path("ids.csv").write_text("a,y\n" + "".join(f"1.5,{i}\n" for i in range(150)))
+    Path("semicolons.csv").write_text("a;y\n1;u\n2;v\n")
     Path("words.csv").write_text("a,y\n1,u\n2,v\n")
     np.savez("one.npz", x=np.zeros((3, 2)))
     Path("pixels-idx").write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7]))

@@ -145,6 +145,12 @@ def test_constraints_refuse():
             r"w = parameter.*is not updated",
         ),
         (
+            lambda: gn.optim.Constrained(gn.optim.SGD(0.1), gn.optim.NonNegative()),
+            ArgumentError,
+            r"NonNegative\(\) is no pair",
+        ),
+        (lambda: gn.optim.Constrained(gn.optim.SGD), ArgumentError, "SGD'> is no optimizer"),
+        (
             lambda: gn.optim.Constrained(gn.optim.LBFGS(), (gn.optim.NonNegative(), [w])),
             ArgumentError,
             "LBFGS learns from whole steps",

@@ -89,6 +89,9 @@ OPTIMIZERS = {
         (gn.optim.Adam(0.1), p[:1]), (gn.optim.SGD(0.1, momentum=0.5), p[1:])
     ),
     "Accumulated": lambda p: gn.optim.Accumulated(gn.optim.Adam(0.1), 2),
+    "Constrained": lambda p: gn.optim.Constrained(
+        gn.optim.Adam(0.1), (gn.optim.MaxNorm(0.9), p[:1])
+    ),
     "rate that is a parameter": plateau_rate,
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphnn as gn
-from graphnn.core.errors import ArgumentError, NonFiniteError, ShapeError
+from graphnn.core.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype("float32")
@@ -79,6 +79,18 @@ def test_trainers_refuse():
         trainer_of(model_of()).fit([(X, np.int64(3))], verbose=0)
     with pytest.raises(ShapeError, match="there are no batches"):
         trainer_of(model_of()).predict([])
+    with pytest.raises(ArgumentError, match=r"2 inputs, which .* does not take: too many"):
+        trainer_of(model_of()).predict(batches_of())
+    with pytest.raises(DTypeError, match=r"give batches of x.astype\('float32'\)"):
+        trainer_of(model_of()).fit([(X.astype("float64"), T)], verbose=0)
+    with pytest.raises(ArgumentError, match=r"Adam'> is no optimizer"):
+        gn.train.Trainer(model_of(), gn.losses.mse, gn.optim.Adam)
+    with pytest.raises(ArgumentError, match="top must be a function of outputs and targets"):
+        gn.train.Trainer(model_of(), gn.losses.mse, gn.optim.SGD(), metrics={"top": "accuracy"})
+    with pytest.raises(ArgumentError, match=r"Timing'> is no callback"):
+        trainer_of(model_of()).fit(batches_of(), callbacks=[gn.train.Timing], verbose=0)
+    with pytest.raises(ArgumentError, match="patience is -1, it must be 0 or more"):
+        gn.train.EarlyStopping(model_of(), patience=-1)
 
 
 def test_predictions_keep_structure():
@@ -248,6 +260,21 @@ def test_gradients_are_watched_in_the_step_itself(precision, tmp_path):
     np.testing.assert_allclose(logged, norms, rtol=1e-6)  # steps 1, 5 and 10: one in each epoch
 
 
+def test_statistics_need_a_step_that_hands_gradients():
+    watching = gn.train.GradientStatistics(every=2)
+    with pytest.raises(ArgumentError, match=r"step 1 gave no gradients.*\n.*\n.*gradient_table"):
+        gn.train.fit(lambda: 1.0, [()], callbacks=[watching], verbose=0)
+
+    def step():
+        if watching.is_due:
+            watching.observe(["w"], np.ones((1, 4)))
+        return 1.0
+
+    watching = gn.train.GradientStatistics(every=2)
+    gn.train.fit(step, [()] * 5, callbacks=[watching], verbose=0)
+    assert watching.steps == [1, 2, 4]
+
+
 def test_statistics_of_gradients_are_right():
     gradients = [RNG.normal(size=(3, 4)), np.array([0.0, -2.0, 0.0, 1.0]), np.array(3.0)]
     table = gn.evaluate(gn.train.gradient_table([gn.constant(each) for each in gradients]))
@@ -321,8 +348,21 @@ def test_the_search_goes_through_the_rates_and_back(tmp_path):
     assert figure.axes[0].get_xscale() == "log"
 
 
+def test_the_search_is_not_misled_by_noise_before_the_loss_falls():
+    rates = np.geomspace(1e-4, 10.0, 101)
+    falls = np.clip(np.log10(rates) + 2.0, 0.0, 2.0)  # from 1e-2 to 1
+    losses = 0.5 - 0.2 * falls
+    losses[21:] -= 0.03  # one lucky batch, steeper than the fall
+    found = gn.train.LearningRates(rates, losses)
+    assert rates[int(np.argmin(np.gradient(losses)))] < 2e-3
+    assert 2e-2 < found.suggestion < 0.5
+    assert repr(found) == "<LearningRates 101 steps, 0.0001 to 10>"
+
+
 def test_the_search_refuses():
     rate = gn.parameter(0.1, trainable=False)
+    with pytest.raises(ArgumentError, match=r"the rate must be a parameter, not 0\.1"):
+        gn.train.find_learning_rate(lambda: 1.0, 0.1, [()], [])
     with pytest.raises(ArgumentError, match="must be above low"):
         gn.train.find_learning_rate(lambda: 1.0, rate, [()], [], low=1.0, high=1.0)
     with pytest.raises(ShapeError, match="no batches"):
@@ -356,3 +396,6 @@ def test_accumulated_steps_are_those_of_large_batches(max_norm):
     np.testing.assert_array_equal(small[3], small[2])
     with pytest.raises(ArgumentError, match="every must be"):
         gn.optim.Accumulated(gn.optim.SGD(), 0)
+    for wrap in (gn.optim.LossScale, lambda given: gn.optim.Accumulated(given, 2)):
+        with pytest.raises(ArgumentError, match=r"0\.1 is no optimizer\n.*\n.*gn.optim.Adam"):
+            wrap(0.1)

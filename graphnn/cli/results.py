@@ -6,6 +6,7 @@ import io
 import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -82,6 +83,6 @@ def write_plot(folder: RunFolder, run: Settings, history: History) -> None:
     if not history.epochs or find_spec("matplotlib") is None:
         return
     content = io.BytesIO()
-    title = f"{run.network}: {', '.join(run.source.files)}"
+    title = f"{run.network}: {', '.join(Path(each).name for each in run.source.files)}"
     history.plot(title=title).savefig(content, format="png")
     write(folder.plot_file, content.getvalue(), keep_previous=False)

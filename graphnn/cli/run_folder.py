@@ -122,6 +122,13 @@ class RunFolder:
         return self.path / "history.csv"
 
     @property
+    def epochs(self) -> int:
+        """How many were made: rows of the history, below its header."""
+        if not self.history_file.is_file():
+            return 0
+        return max(0, len(self.history_file.read_text(encoding="utf-8").splitlines()) - 1)
+
+    @property
     def plot_file(self) -> Path:
         """The same as a picture."""
         return self.path / "history.png"

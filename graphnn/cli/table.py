@@ -36,8 +36,8 @@ def read_table(path: Path, columns: Sequence[Column] = ()) -> Table:
     lacking = [name for name in dtypes if name not in there]
     if lacking:
         raise ArgumentError(
-            f"{path}: the columns {', '.join(map(repr, lacking))}, which the network was trained "
-            "on, are missing",
+            f"{path}: the network was trained on columns that are missing: "
+            f"{', '.join(map(repr, lacking))}",
             hint=f"the file has {', '.join(map(repr, sorted(there)))}",
             where="",
         )
@@ -52,7 +52,11 @@ def columns_of(path: Path, table: Table, leave_out: Collection[str]) -> tuple[Co
         _column(path, name, values) for name, values in table.items() if name not in leave_out
     )
     if not chosen:
-        raise ArgumentError(f"{path}: there is no column to learn from", where="")
+        raise ArgumentError(
+            f"{path}: there is no column to learn from; the file has {', '.join(map(repr, table))}",
+            hint="fields are parted by commas" if len(table) == 1 else "drop fewer of them",
+            where="",
+        )
     return chosen
 
 

@@ -222,6 +222,12 @@ def _resumed(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
             where="",
         )
     if chosen.epochs:
+        if chosen.epochs < folder.epochs:
+            raise gn.ArgumentError(
+                f"{folder.path} has made {folder.epochs} epochs already, more than {chosen.epochs}",
+                hint="--epochs is the number to reach, in all",
+                where="",
+            )
         run = replace(run, epochs=chosen.epochs)
     folder.save(run)
     return folder, run, samples

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphnn.core.arrays import require_fit
-from graphnn.core.errors import CheckpointError, DTypeError
+from graphnn.core.errors import ArgumentError, CheckpointError, DTypeError
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
 
-__all__ = ["Unmatched", "require_entries", "set_values"]
+__all__ = ["Unmatched", "require_entries", "require_state", "set_values"]
 
 
 class Unmatched(NamedTuple):
@@ -20,6 +20,21 @@ class Unmatched(NamedTuple):
 
     missing: list[str]
     unexpected: list[str]
+
+
+def require_state(what: str, given: Any) -> None:
+    """Check that values by name were given, and not a model or a path.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"{what}: a state holds arrays by name, and is no {type(given).__name__}",
+            hint="model.state_dict() gives that of a model, gn.io.load_weights(path) that of a "
+            "file; gn.io.load(path, model=model) loads a checkpoint",
+        )
 
 
 def require_entries(what: str, own: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -68,6 +83,7 @@ def set_values(
     state, strict
         See :meth:`graphnn.nn.Module.load_state_dict`, as for what is returned and raised.
     """
+    require_state(what, state)
     unmatched = Unmatched(
         [name for name in own if name not in state], [name for name in state if name not in own]
     )

@@ -206,7 +206,12 @@ def _read(path: Path) -> tuple[Checkpoint, list[str]]:
             continue
         older = f"; the one before it is used, of {found.created}"
         return found, [each + older for each in problems]
-    raise CheckpointError("there is no checkpoint: " + "; ".join(problems), where="")
+    raise CheckpointError(
+        "there is no checkpoint: " + "; ".join(problems),
+        hint="gn.io.save and gn.train.Checkpoint write them; gn.io.load_weights reads a file of "
+        "weights alone",
+        where="",
+    )
 
 
 def _decoded(path: Path, content: bytes) -> Checkpoint:

@@ -19,6 +19,7 @@ from graphnn.core.errors import CheckpointError
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
+from graphnn.core.values import require_state
 from graphnn.nn.cells import WeightedCell
 from graphnn.nn.convolution import Conv, ConvTranspose
 from graphnn.nn.dense import Dense
@@ -189,6 +190,7 @@ def from_torch(model: Module, state: Mapping[str, Any]) -> None:
     >>> layer.weight.value.shape
     (3, 2)
     """
+    require_state("from_torch", state)
     arrays = {name: _array(value) for name, value in state.items()}
     values: dict[str, Array] = {}
     for path, prefix, link in _paired(model, arrays):
@@ -226,6 +228,7 @@ def to_torch(model: Module, like: Mapping[str, Any]) -> dict[str, Any]:
     >>> gn.io.to_torch(layer, like)["weight"].shape
     (2, 3)
     """
+    require_state("to_torch", like)
     arrays = {name: _array(value) for name, value in like.items()}
     values: dict[str, Array] = {}
     for _, prefix, link in _paired(model, arrays):
@@ -291,6 +294,7 @@ def _paired(model: Module, theirs: Mapping[str, Array]) -> list[tuple[str, str, 
     if lines:
         raise CheckpointError(
             "\n  ".join([f"the PyTorch state does not fit this {type(model).__name__}", *lines]),
+            hint="both models need layers of the same kinds and sizes, in the same order",
             where="",
         )
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphnn.core.op import Array
+from graphnn.core.values import require_state
 from graphnn.io.files import read, write
 from graphnn.io.tensors import decode, encode, storable
 
@@ -40,6 +41,7 @@ def save_weights(path: str | PathLike[str], state: Mapping[str, Any]) -> None:
     >>> model.load_state_dict(gn.io.load_weights("model.safetensors"))
     Unmatched(missing=[], unexpected=[])
     """
+    require_state("save_weights", state)
     tensors = {name: storable(name, value) for name, value in state.items()}
     write(Path(path), encode(tensors, {}), keep_previous=False)
 

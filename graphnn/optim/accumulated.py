@@ -12,7 +12,7 @@ from graphnn.ops.arithmetic import where
 from graphnn.ops.logic import equal
 from graphnn.ops.operands import cast_to
 from graphnn.optim.clipping import clip_by_global_norm
-from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.optimizer import Optimizer, require_optimizer
 
 __all__ = ["Accumulated"]
 
@@ -43,6 +43,7 @@ class Accumulated(Optimizer):
 
     def __init__(self, optimizer: Optimizer, every: int) -> None:
         super().__init__(0.0)
+        require_optimizer("Accumulated", optimizer)
         require_positive("Accumulated", every=every)
         self.optimizer, self.every = optimizer, every
 

@@ -21,7 +21,7 @@ from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.products import matmul
 from graphnn.ops.spectral import svd
 from graphnn.optim.lbfgs import LBFGS
-from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.optimizer import Optimizer, require_optimizer
 
 __all__ = ["Constrained", "MaxNorm", "NonNegative", "Orthogonal", "UnitNorm"]
 
@@ -73,11 +73,19 @@ class Constrained(Optimizer):
         *constraints: tuple[Constraint, Parameter | Iterable[Parameter]],
     ) -> None:
         super().__init__(0.0)
+        require_optimizer("Constrained", optimizer)
         if isinstance(optimizer, LBFGS):
             raise ArgumentError(
                 "Constrained: LBFGS learns from whole steps, which a constraint cuts short",
                 hint="use another optimizer, or a penalty such as gn.losses.l2_penalty",
             )
+        pairs: tuple[Any, ...] = constraints  # a user may give anything
+        for pair in pairs:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise ArgumentError(
+                    f"Constrained: {pair!r} is no pair of a constraint and parameters",
+                    hint="Constrained(optimizer, (gn.optim.MaxNorm(1.0), [layer.weight]))",
+                )
         self.optimizer = optimizer
         self.constraints = [
             (constraint, optimizer.checked_parameters(parameters))

@@ -15,7 +15,7 @@ from graphnn.ops.logic import equal, isfinite, logical_and
 from graphnn.ops.operands import cast_to, widened
 from graphnn.ops.reduction import all as every
 from graphnn.optim.clipping import clip_by_global_norm
-from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.optimizer import Optimizer, require_optimizer
 
 __all__ = ["LossScale"]
 
@@ -63,6 +63,7 @@ class LossScale(Remembering):
         shrink: float = 0.5,
         every: int = 2000,
     ) -> None:
+        require_optimizer("LossScale", optimizer)
         self.optimizer = optimizer
         initial = require_number("LossScale", "initial", initial, positive=True)
         self.grow = require_number("LossScale", "grow", grow, positive=True)
@@ -113,3 +114,6 @@ class LossScale(Remembering):
         """The factor, and what the optimizer remembers."""
         inner = {f"optimizer.{name}": each for name, each in self.optimizer.remembered().items()}
         return {"scale": self.scale, "finite_steps": self.finite_steps, **inner}
+
+    def __repr__(self) -> str:
+        return f"LossScale({self.optimizer!r})"

@@ -226,6 +226,19 @@ class Optimizer(Remembering):
         return f"{type(self).__name__}({rate if isinstance(rate, float) else repr(rate)})"
 
 
+def require_optimizer(what: str, given: Any) -> None:
+    """Check that an optimizer was given, and not its class, its name or its rate.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if not isinstance(given, Optimizer):
+        raise ArgumentError(
+            f"{what}: {given!r} is no optimizer", hint="such as gn.optim.Adam(1e-3)"
+        )
+
+
 def with_decay(gradient: Node, value: Node, weight_decay: float) -> Node:
     """The gradient of the loss plus half of ``weight_decay`` times the squared weights."""
     return gradient + weight_decay * value if weight_decay else gradient

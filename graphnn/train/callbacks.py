@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphnn.core.arguments import require_known, require_number, require_positive
+from graphnn.core.arguments import require_known, require_number
 from graphnn.core.errors import ArgumentError, CheckpointError
 from graphnn.core.op import Array
 from graphnn.core.state import Parameter
@@ -192,7 +192,7 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = True,
         start_from_epoch: int = 0,
     ) -> None:
-        require_positive("EarlyStopping", **{"patience + 1": patience + 1})
+        require_number("EarlyStopping", "patience", patience)
         self.state = state_of(model)
         self.monitor = Monitor(monitor, mode, min_delta)
         self.patience = patience

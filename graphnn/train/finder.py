@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from graphnn.compiler.reports import write_figure
 from graphnn.core.arguments import require_number, require_positive
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["LearningRates", "find_learning_rate"]
 
 SMOOTHING = 0.9
+SHARE = 0.2
+"""Of the steps: over so many at once the loss is looked at, for it is noisy from step to step."""
+
 DIVERGED = 4.0
 """The run ends when the smoothed loss is so many times the best one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRates:
     """What :func:`find_learning_rate` saw.
 
@@ -44,11 +48,22 @@ class LearningRates:
 
     @property
     def suggestion(self) -> float:
-        """The rate at which the loss falls most steeply, by the logarithm of the rate."""
+        """The rate at which the loss falls most steeply, by the logarithm of the rate.
+
+        Slopes are those of straight lines, by least squares, over a fifth of the steps at a time.
+        """
         if len(self.rates) < 3:
             raise ArgumentError("the run ended after fewer than three steps", hint="begin lower")
-        slopes = np.gradient(self.losses, np.log(self.rates))
-        return float(self.rates[int(np.argmin(slopes))])
+        width = max(3, round(SHARE * len(self.rates)))
+        logs = sliding_window_view(np.log(self.rates), width)
+        losses = sliding_window_view(self.losses, width)
+        away = logs - logs.mean(axis=1, keepdims=True)
+        slopes = (away * losses).sum(axis=1) / (away**2).sum(axis=1)
+        return float(self.rates[int(np.argmin(slopes)) + width // 2])
+
+    def __repr__(self) -> str:
+        ends = f", {self.rates[0]:.2g} to {self.rates[-1]:.2g}" if len(self.rates) else ""
+        return f"<LearningRates {len(self.rates)} steps{ends}>"
 
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:
         """Draw the loss over the rate, with the suggestion.
@@ -120,7 +135,7 @@ def find_learning_rate(
     Raises
     ------
     ArgumentError
-        If the rates do not grow, or ``steps`` is not positive.
+        If ``rate`` is no parameter, the rates do not grow, or ``steps`` is not positive.
     ShapeError
         If there are no batches.
 
@@ -136,6 +151,11 @@ def find_learning_rate(
     >>> 0.01 < found.suggestion < 1.0, w.value
     (True, array([ 3., -2.], dtype=float32))
     """
+    if not isinstance(rate, Parameter):
+        raise ArgumentError(
+            f"find_learning_rate: the rate must be a parameter, not {rate!r}",
+            hint="rate = gn.parameter(1e-3, trainable=False), and give it to the optimizer",
+        )
     low = require_number("find_learning_rate", "low", low, positive=True)
     high = require_number("find_learning_rate", "high", high, positive=True)
     require_positive("find_learning_rate", steps=steps)

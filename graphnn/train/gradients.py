@@ -120,7 +120,19 @@ class GradientStatistics(Callback):
         self._in_epoch += 1
 
     def on_step_end(self, batch: Sequence[Any], measured: Mapping[str, float]) -> None:
-        """Count."""
+        """Count.
+
+        Raises
+        ------
+        ArgumentError
+            If the step was to be watched, and was not.
+        """
+        if self.is_due and self._step + 1 not in self.steps[-1:]:
+            raise ArgumentError(
+                f"GradientStatistics: step {self._step + 1} gave no gradients to watch",
+                hint="gn.train.Trainer watches them; in a step of your own, hand what "
+                "gn.train.gradient_table gave to observe(names, table) while is_due",
+            )
         self._step += 1
 
     def on_epoch_end(self, measured: dict[str, float]) -> None:

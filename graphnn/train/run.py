@@ -6,17 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphnn.core.errors import ArgumentError, CheckpointError
 from graphnn.io.checkpoint import Part, load, save
 from graphnn.io.files import previous_of
 from graphnn.ops import random
+from graphnn.train.callbacks import Callback
 from graphnn.train.history import History
 from graphnn.train.means import Means
-
-if TYPE_CHECKING:
-    from graphnn.train.callbacks import Callback
 
 __all__ = ["LAST", "Run", "checkpoint_at"]
 
@@ -50,6 +48,12 @@ class Run:
         callbacks: Sequence[Callback],
         parts: Mapping[str, Part],
     ) -> None:
+        for each in callbacks:
+            if not isinstance(each, Callback):
+                raise ArgumentError(
+                    f"fit: {each!r} is no callback",
+                    hint="make one of the class: gn.train.Timing(), say",
+                )
         self.batches = batches
         self.history = history
         self.epochs = history.epochs + epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from os import PathLike
 from typing import Any, Protocol, TypeAlias
 
@@ -12,9 +13,11 @@ from graphnn.compiler.autocasting import autocast
 from graphnn.compiler.compilation import compile as compile_program
 from graphnn.compiler.program import Program
 from graphnn.core.arguments import require_known
-from graphnn.core.errors import ArgumentError
+from graphnn.core.dtypes import FLOAT64
+from graphnn.core.errors import ArgumentError, DTypeError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
+from graphnn.core.text import counted
 from graphnn.nn.module import Module
 from graphnn.ops.leaves import input as make_input
 from graphnn.optim.loss_scale import LossScale
@@ -109,6 +112,16 @@ class Trainer:
         **options: Any,
     ) -> None:
         require_known("Trainer", "precision", precision, ("float32", "bfloat16", "float16"))
+        if isinstance(optimizer, type) or not hasattr(optimizer, "minimize"):
+            raise ArgumentError(
+                f"Trainer: {optimizer!r} is no optimizer", hint="such as gn.optim.Adam(1e-3)"
+            )
+        for name, function in {"loss": loss, **(metrics or {})}.items():
+            if not callable(function):
+                raise ArgumentError(
+                    f"Trainer: {name} must be a function of outputs and targets, not {function!r}",
+                    hint="such as gn.losses.mse, or gn.metrics.accuracy",
+                )
         if precision == "float16" and isinstance(optimizer, Optimizer):
             optimizer = LossScale(optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
@@ -262,9 +275,31 @@ class Trainer:
         measures = {name: metric(outputs, targets) for name, metric in self.metrics.items()}
         return {"loss": self.loss(outputs, targets), **measures}, states
 
+    def _called(self, nodes: list[Node]) -> Any:
+        """The model, with as many inputs as it takes, of its dtype."""
+        try:
+            signature(self.model.forward).bind(*nodes)
+        except TypeError as error:
+            raise ArgumentError(
+                f"Trainer: a batch has {counted(len(nodes), 'input')}, which "
+                f"{type(self.model).__name__}.forward does not take: {error}",
+                hint="batches are tuples: (*inputs, targets) to train and evaluate, inputs alone "
+                "to predict; gn.data.Batches makes them of arrays",
+            ) from None
+        try:
+            return self.model(*nodes)
+        except DTypeError as error:
+            if not any(each.dtype == FLOAT64 for each in nodes):
+                raise
+            raise DTypeError(
+                error.what,
+                hint="NumPy makes float64 arrays, layers have float32 weights: give batches of "
+                "x.astype('float32')",
+            ) from error
+
     def _outputs(self, nodes: list[Node]) -> tuple[Any, dict[Parameter, Node]]:
         """The model's outputs and state updates, in its precision."""
-        outputs = self.model(*nodes)
+        outputs = self._called(nodes)
         states = self.model.state_updates()
         if self.precision == "float32":
             return outputs, states
@@ -296,5 +331,8 @@ def _spec_of(array: Any) -> Spec:
     """An array of a batch, without its samples."""
     given = np.asarray(array)
     if given.ndim == 0:
-        raise ArgumentError("Trainer: an array of a batch has an axis of samples first")
+        raise ArgumentError(
+            "Trainer: an array of a batch has an axis of samples first, and one is a number",
+            hint="batches are tuples of arrays: gn.data.Batches(x, targets), or [(x, targets)]",
+        )
     return given.shape[1:], given.dtype.name
