@@ -10,7 +10,7 @@ import numpy as np
 
 from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.memory_size import as_nbytes
-from graphnn.compiler.pipeline import LEVELS, SKIPPABLE
+from graphnn.compiler.pipeline import FOR_PROCESSORS, LEVELS, SKIPPABLE
 from graphnn.compiler.program import Program
 from graphnn.compiler.unit import Options
 from graphnn.core.arguments import require_known
@@ -55,7 +55,8 @@ def compile(
         What a call gives, in this structure; None or ``()`` for a program that only updates.
     updates : mapping of Parameter to Node, optional
         New values, all computed from the old ones, then written in place.
-    backend : {"numpy", "reference"}
+    backend : {"numpy", "cupy", "reference"}
+        Native code for the processor, CUDA kernels for a GPU, or NumPy node by node.
     optimize : {"O0", "O1", "O2"}
         No rewrites; exact ones; reassociating ones too.
     value_unsafe : bool, default False
@@ -117,7 +118,7 @@ def compile(
             )
     verify = VERIFY_BY_DEFAULT if verify is None else verify
     budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
-    left_out = _pass_names(skip)
+    left_out = _pass_names(skip) | (FOR_PROCESSORS if backend == "cupy" else frozenset())
     _check_fuel(fuel)
     options = Options(
         backend,

@@ -12,6 +12,7 @@ from typing import Protocol
 from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
+from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.backends.verifying import VerifyingExecutable
 from graphnn.compiler.unit import Unit
@@ -45,9 +46,17 @@ def native_or_interpreted(unit: Unit) -> Executable:
     return NativeExecutable(unit)
 
 
+def on_gpu(unit: Unit) -> Executable:
+    """CUDA kernels on the current GPU. CuPy is imported here, and nowhere before."""
+    from graphnn.compiler.cuda.cupy_device import current_device
+
+    return DeviceExecutable(unit, current_device())
+
+
 BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "reference": ReferenceExecutable,
     "numpy": native_or_interpreted,
+    "cupy": on_gpu,
 }
 """Every backend by the word that users choose it with."""
 

@@ -24,6 +24,7 @@ from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
 from graphnn.compiler.joined import parts_along, parts_of_joins
+from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
 from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite
@@ -147,7 +148,9 @@ class Lowering:
 
     def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
         """Memory for the kernels of one instruction, which run one after the other."""
-        nbytes = max(map(scratch_nbytes, kernels), default=0)
+        is_for_device = self.unit.options.backend == "cupy"
+        nbytes_of = device_scratch_nbytes if is_for_device else scratch_nbytes
+        nbytes = max(map(nbytes_of, kernels), default=0)
         return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
     def state(self, parameter: Parameter) -> View:

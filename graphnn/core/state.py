@@ -7,9 +7,10 @@ program see the same memory, and updates happen in place.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from graphnn.core.op import Array, Op, register
 from graphnn.core.provenance import note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, shape_text
 
-__all__ = ["Parameter", "aligned_empty", "parameter"]
+__all__ = ["Home", "Parameter", "aligned_empty", "bring_home", "parameter"]
 
 ALIGNMENT = 64
 """Bytes: one cache line, and the widest vector there is."""
@@ -52,21 +53,34 @@ PARAMETER = ParameterOp()
 register(PARAMETER)
 
 
+class Home(Protocol):
+    """Where the value of a parameter is while it is not in the host's memory."""
+
+    def fetch(self, into: Array) -> None:
+        """Copy the value to the host."""
+        ...
+
+
+_away: weakref.WeakSet[Parameter] = weakref.WeakSet()
+"""Parameters whose values are not in the host's memory."""
+
+
 class Parameter(Node):
     """A node with a value that programs read, and update in place.
 
     Attributes
     ----------
-    array : numpy.ndarray
-        The memory that programs work on. Reading it is fine; to write, set :attr:`value`.
     trainable : bool
         Whether an optimizer should change it; optimizer slots and counters are not trainable.
+    home : Home or None
+        Where the value is, if it is not in the host's memory.
     """
 
-    __slots__ = ("array", "trainable")
+    __slots__ = ("_memory", "home", "trainable")
 
-    array: Array
+    _memory: Array
     trainable: bool
+    home: Home | None
 
     def __init__(self, array: Array, *, trainable: bool) -> None:
         spec = TensorSpec(array.shape, array.dtype)
@@ -76,8 +90,9 @@ class Parameter(Node):
         super().__init__(PARAMETER, (), attrs, spec)
         memory = aligned_empty(spec)
         memory[...] = array
-        object.__setattr__(self, "array", memory)
+        object.__setattr__(self, "_memory", memory)
         object.__setattr__(self, "trainable", trainable)
+        object.__setattr__(self, "home", None)
         note_creation(self, is_new=True)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -88,9 +103,28 @@ class Parameter(Node):
             super().__setattr__(name, value)
 
     @property
+    def array(self) -> Array:
+        """The host's memory that programs work on: the value comes there from wherever it is.
+
+        Reading it is fine; to write, set :attr:`value`.
+        """
+        if self.home is not None:
+            self.home.fetch(self._memory)
+            self.move_to(None)
+        return self._memory
+
+    def move_to(self, home: Home | None) -> None:
+        """Note where the value is from now on; None for the host's memory."""
+        object.__setattr__(self, "home", home)
+        (_away.discard if home is None else _away.add)(self)
+
+    @property
     def value(self) -> Array:
         """A copy of the current value; setting it writes in place, for every program."""
-        return self.array.copy()
+        copy = self._memory.copy()
+        if self.home is not None:
+            self.home.fetch(copy)
+        return copy
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -110,6 +144,13 @@ class Parameter(Node):
             )
         require_fit(given, self.dtype)
         self.array[...] = given
+
+
+def bring_home(parameters: Iterable[Parameter]) -> None:
+    """Bring values to the host's memory, for programs that have its address."""
+    if _away:
+        for each in _away.intersection(parameters):
+            _ = each.array
 
 
 def parameter(

@@ -1,0 +1,26 @@
+"""Which CUDA generator prints which kernel."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+from graphnn.compiler.cuda import loops
+from graphnn.compiler.cuda.code import Code
+from graphnn.compiler.kernel import Kernel
+
+__all__ = ["generate", "scratch_nbytes"]
+
+
+@singledispatch
+def generate(kernel: Any, name: str) -> Code:
+    """Print a kernel, a contraction or a move; functions have names that begin with ``name``."""
+    raise NotImplementedError(f"there is no CUDA code for {type(kernel).__name__}")
+
+
+generate.register(Kernel)(loops.generate)
+
+
+def scratch_nbytes(kernel: Any) -> int:
+    """Bytes of memory that a kernel needs while it runs."""
+    return 0 if isinstance(kernel, Kernel) else generate(kernel, "").scratch_nbytes

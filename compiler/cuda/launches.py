@@ -1,0 +1,92 @@
+"""A unit's instructions as launches: functions and products with places of memory.
+
+It is known without a device; a device only makes functions of the code, and addresses of places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.device import Matrices
+from graphnn.compiler.cuda.generators import generate
+from graphnn.compiler.unit import Buffer, Instruction, Unit, View
+
+__all__ = ["Launch", "Place", "Step", "launches_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an operand begins.
+
+    Attributes
+    ----------
+    buffer : Buffer or None
+        None for the status word.
+    offset : int
+    moves : tuple of int
+        Bytes that it moves by with every round of the loops around it, outermost first.
+    """
+
+    buffer: Buffer | None
+    offset: int = 0
+    moves: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A function, or a product, and where its operands lie."""
+
+    does: Part | Matrices
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an instruction is on a device: launches, or a call of the device's library if none."""
+
+    instruction: Instruction
+    launches: tuple[Launch, ...]
+
+
+Codes: TypeAlias = dict[Any, Code]
+
+
+def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
+    """The steps of a unit, one for each instruction, and the code of all their functions.
+
+    Equal kernels are one function.
+    """
+    codes: Codes = {}
+    steps = [Step(each, tuple(_launches(each, codes))) for each in unit.instructions]
+    return steps, list(codes.values())
+
+
+def _launches(instruction: Instruction, codes: Codes) -> Iterator[Launch]:
+    if instruction.kernel is not None:
+        operands = (*instruction.inputs, *instruction.outputs)
+        yield from _parts(instruction, instruction.kernel, operands, codes)
+    for piece in instruction.pieces:
+        yield from _parts(instruction, piece.kernel, piece.operands, codes)
+
+
+def _parts(
+    instruction: Instruction, kernel: Any, operands: Sequence[Any], codes: Codes
+) -> Iterator[Launch]:
+    if kernel not in codes:
+        codes[kernel] = generate(kernel, f"kernel{len(codes)}")
+    code = codes[kernel]
+    places = [_place(each) for each in operands]
+    if code.scratch_nbytes:
+        assert instruction.scratch is not None
+        places.append(Place(instruction.scratch))
+    for part in code.parts:
+        yield Launch(part, tuple(places))
+
+
+def _place(operand: Any) -> Place:
+    if not isinstance(operand, View):
+        return Place(None)
+    return Place(operand.buffer, operand.offset, operand.moves)
