@@ -1,7 +1,7 @@
 """The executor of devices: a unit's launches on one arena of the device.
 
-A program without branches is recorded at its first run, and one launch of the recording after
-that; others are launched one by one.
+The first run launches one by one, which lets libraries load what they need. A program without
+branches is recorded at the second run, and one launch of the recording from then on.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
-from graphnn.compiler.cuda.device import Device, Function, Recording
+from graphnn.compiler.cuda.device import Device, Function, Matrices, Recording
 from graphnn.compiler.cuda.device_state import bring_here
-from graphnn.compiler.cuda.launches import Launch, Place, launches_of
-from graphnn.compiler.unit import Branch, Buffer, Storage, Unit, View
-from graphnn.core.errors import UnsupportedOpError, VerifyError
+from graphnn.compiler.cuda.launches import STATUS, Launch, Place, launches_of
+from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
+from graphnn.core.errors import ArgumentError, UnsupportedOpError, VerifyError
 from graphnn.core.op import Array
 from graphnn.core.provenance import provenance
 
@@ -33,13 +34,9 @@ class DeviceExecutable:
     ----------
     unit : Unit
     device : Device
-    records : bool
-        Whether all launches of a run are recorded and made as one, where nothing hinders it.
     """
 
-    n_threads = 1
-
-    def __init__(self, unit: Unit, device: Device, *, records: bool = True) -> None:
+    def __init__(self, unit: Unit, device: Device) -> None:
         assert unit.plan is not None
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
@@ -47,41 +44,48 @@ class DeviceExecutable:
         for each in self._steps:
             if not each.launches and each.instruction.kind == "host":
                 _refuse(each.instruction)
-        self._arena = device.allocate(unit.plan.nbytes)
-        self._status = device.allocate(8)
-        self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
-        self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
-        functions = device.load(codes)
-        self._actions = [
-            [self._action(launch, functions) for launch in each.launches] for each in self._steps
-        ]
+        if unit.options.debug:
+            raise ArgumentError(
+                f'there is no debug="{unit.options.debug}" on a GPU',
+                hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
+                where="",
+            )
+        launches = [launch for each in self._steps for launch in each.launches]
+        self._may_refuse = any(STATUS in each.places for each in launches)
+        with device.turn():
+            self._arena = device.allocate(unit.plan.nbytes)
+            self._status = device.allocate(8)
+            self._accept()
+            self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
+            self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
+            self._spares = {
+                each: device.allocate(each.nbytes) for each in self._unguarded(launches)
+            }
+            functions = device.load(codes)
+            self._actions = [
+                [self._action(launch, functions) for launch in each.launches]
+                for each in self._steps
+            ]
         self._rounds: list[int] = []
-        self._records = records and not unit.branches
+        self._records = unit.options.launch == "graph" and not unit.branches
+        self._has_run = False
         self._recording: Recording | None = None
-        self._zero = np.zeros(1, np.int64)
-        self._refused = np.zeros(1, np.int64)
-        self._may_refuse = any(
-            place.buffer is None
-            for each in self._steps
-            for launch in each.launches
-            for place in launch.places
-        )
 
-    def run(self, feeds: Sequence[Array]) -> list[Array]:
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
         """See `Executable.run`; results stay on the device."""
-        bring_here(self._unit.states, self._device)
-        for memory, fed in zip(self._feeds, feeds, strict=True):
-            self._feed(memory, fed)
-        if self._may_refuse:
-            self._device.upload(self._zero, self._device.address(self._status))
-        if not self._records:
-            self._launch_all()
-        else:
-            if self._recording is None:
-                self._recording = self._device.record(self._launch_all)
-            self._recording()
-        self._require_accepted(feeds)
-        return [self._result(view) for view in self._unit.results]
+        with self._device.turn():
+            bring_here(self._unit.states, self._device)
+            for memory, fed in zip(self._feeds, feeds, strict=True):
+                self._feed(memory, fed)
+            if self._records and self._has_run:
+                if self._recording is None:
+                    self._recording = self._device.record(self._launch_all)
+                self._recording()
+            else:
+                self._launch_all()
+            self._require_accepted()
+            self._has_run = True
+            return [self._result(view) for view in self._unit.results]
 
     # ------------------------------------------------------------------------------- memory
 
@@ -93,9 +97,11 @@ class DeviceExecutable:
     def _feed(self, memory: Any, fed: Any) -> None:
         """Copy a feed to its place, from the host or from the device."""
         target, source = self._device.address(memory), self._device.address_of(fed)
+        if fed.nbytes == 0:
+            return
         if source is not None:
             self._device.copy(source, target, fed.nbytes)
-        elif fed.nbytes:
+        else:
             self._device.upload(np.ascontiguousarray(fed), target)
 
     def _result(self, view: View) -> Any:
@@ -129,7 +135,7 @@ class DeviceExecutable:
         if launch.does in functions:
             function = functions[launch.does]
         else:
-            product = self._device.product(launch.does)
+            product = self._device.product(launch.does, self._unit.options.precision)
 
             def function(addresses: Sequence[int]) -> None:
                 product(*addresses)
@@ -149,9 +155,22 @@ class DeviceExecutable:
         return self._start(place.buffer) + place.offset
 
     def _launch_all(self) -> None:
+        waits = self._unit.options.launch == "debug"
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._start(buffer), self._device.address(spare), buffer.nbytes)
         for number in self._numbers():
             for action in self._actions[number]:
                 action()
+            if waits:
+                self._wait_for(self._unit.instructions[number])
+
+    def _wait_for(self, instruction: Instruction) -> None:
+        """Wait for what was launched last: what goes wrong is told with the user's line."""
+        try:
+            self._device.wait()
+        except Exception as error:
+            explain(error, instruction.node)
+            raise
 
     def _numbers(self) -> Iterator[int]:
         self._rounds.clear()
@@ -165,21 +184,50 @@ class DeviceExecutable:
         self._device.download(self._address(at) + moved, flag)
         return bool(flag[0]) is branch.when
 
-    def _require_accepted(self, feeds: Sequence[Any]) -> None:
+    # ----------------------------------------------------------------------------- refusals
+
+    def _unguarded(self, launches: Sequence[Launch]) -> set[Buffer]:
+        """State that products write, which do not look at the status word, if it may be set."""
+        written = (each.places[-1].buffer for each in launches if isinstance(each.does, Matrices))
+        return {
+            each
+            for each in written
+            if self._may_refuse and each is not None and each.storage is Storage.STATE
+        }
+
+    def _accept(self) -> None:
+        """Clear the status word."""
+        self._device.upload(np.zeros(1, np.int64), self._device.address(self._status))
+
+    def _require_accepted(self) -> None:
         """Let the operator say in words what it refuses, if a kernel has met such a thing."""
         if not self._may_refuse:
             return
-        self._device.download(self._device.address(self._status), self._refused)
-        if self._refused[0]:
-            InterpretedExecutable(self._unit).run([np.asarray(each) for each in feeds])
-            raise VerifyError(
-                "a kernel refuses what the operators' own kernels take",
-                where="",
-                hint="this is a bug in graphnn; please report it",
-            )
+        refused = np.zeros(1, np.int64)
+        self._device.download(self._device.address(self._status), refused)
+        if not refused[0]:
+            return
+        self._accept()
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._device.address(spare), self._start(buffer), buffer.nbytes)
+        InterpretedExecutable(self._unit).run(self._fed_arrays())
+        raise VerifyError(
+            "a kernel refuses what the operators' own kernels take",
+            where="",
+            hint="this is a bug in graphnn; please report it",
+        )
+
+    def _fed_arrays(self) -> list[Array]:
+        """The feeds of this run, brought to the host."""
+        fed = []
+        for memory, node in zip(self._feeds, self._unit.graph.inputs, strict=True):
+            array = np.empty(tuple(int(size) for size in node.shape), node.dtype)
+            self._device.download(self._device.address(memory), array)
+            fed.append(array)
+        return fed
 
 
-def _refuse(instruction: Any) -> None:
+def _refuse(instruction: Instruction) -> None:
     node = instruction.node
     raise UnsupportedOpError(
         f"{node.op.name} has no code for GPUs",

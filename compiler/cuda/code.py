@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Code", "Part"]
+__all__ = ["Code", "Part", "guarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +42,18 @@ class Code:
     source: str
     parts: tuple[Part, ...]
     scratch_nbytes: int = 0
+
+
+def guarded(code: Code) -> Code:
+    """The same code with one more address behind the others: of a word that forbids it to run.
+
+    Functions return at once where the word is not 0.
+    """
+    source = code.source
+    for part in code.parts:
+        before, head, after = source.partition(f" {part.name}(")
+        parameters, closing, body = after.partition(") {\n")
+        assert head and closing, f"{part.name} is not printed as functions are"
+        guard = "    if (*(const i64*)refused) return;\n"
+        source = f"{before}{head}{parameters}, char* refused{closing}{guard}{body}"
+    return Code(source, code.parts, code.scratch_nbytes)

@@ -7,6 +7,7 @@ writes down what it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,11 +67,22 @@ class Matrices:
 
 
 class Device(Protocol):
-    """A device with one stream of work, in order."""
+    """A device with one stream of work, in order.
+
+    All but `turn` is asked for within a turn, or of what nothing else works on.
+    """
 
     @property
     def name(self) -> str:
         """For people: "NVIDIA H100"."""
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """While this thread gives work: other threads wait.
+
+        The work comes after what the caller's own stream has been given so far, and what that is
+        given later comes after the work.
+        """
         ...
 
     def allocate(self, nbytes: int) -> Any:
@@ -94,7 +106,7 @@ class Device(Protocol):
         ...
 
     def address_of(self, array: Any) -> int | None:
-        """Where a contiguous array lies on this device; None for one that is elsewhere."""
+        """Where a contiguous array lies on this device; None for one of the host."""
         ...
 
     def array(self, memory: Any, offset: int, shape: Sequence[int], dtype: DType) -> Any:
@@ -105,8 +117,11 @@ class Device(Protocol):
         """Compile code, or look it up, and load it."""
         ...
 
-    def product(self, matrices: Matrices) -> Callable[[int, int, int], None]:
-        """What multiplies matrices at the addresses of left, right and out."""
+    def product(self, matrices: Matrices, precision: str) -> Callable[[int, int, int], None]:
+        """What multiplies matrices at the addresses of left, right and out.
+
+        ``precision`` says to what factors in float32 may be rounded: see `Options.precision`.
+        """
         ...
 
     def record(self, work: Callable[[], None]) -> Recording:

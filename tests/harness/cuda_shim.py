@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ class ShimDevice:
 
     def __init__(self, *, is_reversed: bool = False) -> None:
         self.is_reversed = is_reversed
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def allocate(self, nbytes: int) -> Array:
         return np.full(-(-nbytes // 256) * 256 + 256, 0xFF, np.uint8)
@@ -65,7 +69,7 @@ class ShimDevice:
         given = (ctypes.c_void_p * len(addresses))(*addresses)
         function(given, part.blocks, part.threads, self.is_reversed)
 
-    def product(self, matrices: Matrices) -> Callable[[int, int, int], None]:
+    def product(self, matrices: Matrices, precision: str) -> Callable[[int, int, int], None]:
         return partial(_multiply, matrices)
 
     def record(self, work: Callable[[], None]) -> Recording:
