@@ -148,6 +148,7 @@ class Cublas:
 
     def __init__(self, library: Any, stream: int, workspace: int) -> None:
         self._library = library
+        self._library.cublasGetStatusString.restype = ctypes.c_char_p
         self._handle = c_void_p()
         self._call("cublasCreate_v2", byref(self._handle))
         self._call("cublasSetStream_v2", self._handle, c_void_p(stream))
@@ -194,6 +195,5 @@ class Cublas:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
-            self._library.cublasGetStatusString.restype = ctypes.c_char_p
-            words = self._library.cublasGetStatusString(c_int(status))
-            raise RuntimeError(f"{name}: {words.decode() if words else status}")
+            words: bytes = self._library.cublasGetStatusString(c_int(status))
+            raise RuntimeError(f"{name}: {words.decode()}")
