@@ -7,62 +7,20 @@ writes down what it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.code import Code, Matrices, Part
 from graphnn.core.dtypes import DType
 from graphnn.core.op import Array
 
-__all__ = ["Device", "Function", "Matrices", "Matrix", "Recording"]
+__all__ = ["Device", "Function", "Recording"]
 
 Function = Callable[[Sequence[int]], None]
 """A part of a kernel: called with addresses, it is launched."""
 
 Recording = Callable[[], None]
 """Launches that were recorded: called, all are made at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """How one operand of a product lies in memory, in elements.
-
-    Attributes
-    ----------
-    row, column : int
-        From one row, or column, to the next; one of them is 1, if there are several.
-    batch : int
-        From one matrix to the next.
-    """
-
-    row: int
-    column: int
-    batch: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Matrices:
-    """A product ``out = left @ right`` for every matrix of a batch.
-
-    Attributes
-    ----------
-    m, n, k, batch : int
-    dtype : str
-        Of the operands.
-    result : str
-        Of the product; half floats are multiplied and summed in float32.
-    left, right, out : Matrix
-    """
-
-    m: int
-    n: int
-    k: int
-    batch: int
-    dtype: str
-    result: str
-    left: Matrix
-    right: Matrix
-    out: Matrix
 
 
 class Device(Protocol):
@@ -97,15 +55,21 @@ class Device(Protocol):
         """Where a contiguous array lies on this device; None for one that is elsewhere."""
         ...
 
-    def array(self, memory: Any, offset: int, shape: Sequence[int], dtype: DType) -> Any:
-        """Memory as the array of this device that users know."""
+    def view(
+        self, memory: Any, address: int, shape: Sequence[int], strides: Sequence[int], dtype: DType
+    ) -> Any:
+        """A part of some memory as the array of this device that users know."""
+        ...
+
+    def stream(self) -> AbstractContextManager[object]:
+        """Within it, what arrays of this device do is part of the stream."""
         ...
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
-        """Compile code, or look it up, and load it."""
+        """Compile code, or look it up, and load it: a function for every `Part`."""
         ...
 
-    def product(self, matrices: Matrices) -> Callable[[int, int, int], None]:
+    def product(self, matrices: Matrices) -> Function:
         """What multiplies matrices at the addresses of left, right and out."""
         ...
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.device import Matrices
+from graphnn.compiler.cuda.code import Code, Matrices, Part, Product
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.unit import Buffer, Instruction, Unit, View
 
@@ -45,10 +44,16 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an instruction is on a device: launches, or a call of the device's library if none."""
+    """What an instruction is on a device: launches, or a call of the operator's own kernel."""
 
     instruction: Instruction
     launches: tuple[Launch, ...]
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the operator's kernel is called, on arrays of the device."""
+        has_results = any(each.nbytes for each in self.instruction.outputs)
+        return not self.launches and has_results and self.instruction.kind != "move"
 
 
 Codes: TypeAlias = dict[Any, Code]
@@ -83,7 +88,10 @@ def _parts(
         assert instruction.scratch is not None
         places.append(Place(instruction.scratch))
     for part in code.parts:
-        yield Launch(part, tuple(places))
+        if isinstance(part, Product):
+            yield Launch(part.matrices, tuple(places[each] for each in part.operands))
+        else:
+            yield Launch(part, tuple(places))
 
 
 def _place(operand: Any) -> Place:
