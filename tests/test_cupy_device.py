@@ -11,6 +11,7 @@ import graphnn as gn
 from graphnn.compiler import backends
 from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.cuda import staging
+from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.cuda.cupy_device import CupyDevice
 from graphnn.compiler.cuda.requirements import require_gpu
 from graphnn.core.errors import DeviceError, FeedError, MissingPackageError
@@ -85,10 +86,10 @@ def test_state_follows_the_program_that_runs(device):
 def test_a_checkpoint_of_a_gpu_is_read_on_a_processor(device, tmp_path):
     program, fed, (w, n) = training(backend="cupy")
     program(fed)
-    gn.io.save(tmp_path / "c", model={"w": w, "n": n})
+    gn.io.save(tmp_path / "c", w=w, n=n)
     saved = w.value
     program(fed)
-    gn.io.load(tmp_path / "c", model={"w": w, "n": n})
+    gn.io.load(tmp_path / "c", w=w, n=n)
     assert n.value == 1
     np.testing.assert_array_equal(w.value, saved)
     program(fed)
@@ -149,21 +150,17 @@ def test_work_comes_after_what_the_caller_has_launched(device, cupy):
 
 
 def test_products_are_made_by_cublas(device, cupy):
-    x = gn.input("x", (3, 5))
-    y = gn.input("y", (5, 4))
     library = FakeCublas(cupy)
     device._load_cublas = lambda: library
     a, b = np.random.default_rng(0).normal(size=(2, 3, 5)).astype("float32")
     b = np.concatenate([b, b])[:5, :4]
     memory = [device.allocate(each.nbytes) for each in (a, b)]
     out = device.allocate(3 * 4 * 4)
-    from graphnn.compiler.cuda.device import Matrices, Matrix
-
-    matrices = Matrices(3, 4, 5, 1, "float32", "float32", Matrix(5, 1), Matrix(4, 1), Matrix(4, 1))
+    matrices = Matrices(3, 4, 5, 1, "float32", Matrix(5, 1), Matrix(4, 1), Matrix(4, 1))
     addresses = [device.address(each) for each in (*memory, out)]
     device.upload(a, addresses[0])
     device.upload(np.ascontiguousarray(b), addresses[1])
-    device.product(matrices, "tf32")(*addresses)
+    device.product(matrices, "tf32")(addresses)
     found = np.empty((3, 4), "float32")
     device.download(addresses[2], found)
     np.testing.assert_allclose(found, a @ b, rtol=1e-6)

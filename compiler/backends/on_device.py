@@ -1,12 +1,14 @@
 """The executor of devices: a unit's launches on one arena of the device.
 
 The first run launches one by one, which lets libraries load what they need. A program without
-branches is recorded at the second run, and one launch of the recording from then on.
+branches and library calls is recorded at the second run, and one launch of the recording from then
+on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,14 @@ import numpy as np
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
-from graphnn.compiler.cuda.device import Device, Function, Matrices, Recording
+from graphnn.compiler.cuda.code import Matrices, Part
+from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
-from graphnn.compiler.cuda.launches import STATUS, Launch, Place, launches_of
+from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launches_of
+from graphnn.compiler.cuda.library_calls import require_library
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
-from graphnn.core.errors import ArgumentError, UnsupportedOpError, VerifyError
+from graphnn.core.errors import ArgumentError, VerifyError
 from graphnn.core.op import Array
-from graphnn.core.provenance import provenance
 
 __all__ = ["DeviceExecutable"]
 
@@ -38,18 +41,13 @@ class DeviceExecutable:
 
     def __init__(self, unit: Unit, device: Device) -> None:
         assert unit.plan is not None
+        _require_no_debugging(unit)
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
         self._steps, codes = launches_of(unit)
-        for each in self._steps:
-            if not each.launches and each.instruction.kind == "host":
-                _refuse(each.instruction)
-        if unit.options.debug:
-            raise ArgumentError(
-                f'there is no debug="{unit.options.debug}" on a GPU',
-                hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
-                where="",
-            )
+        calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
+        for each in calls:
+            require_library(each.instruction)
         launches = [launch for each in self._steps for launch in each.launches]
         self._may_refuse = any(STATUS in each.places for each in launches)
         with device.turn():
@@ -58,16 +56,13 @@ class DeviceExecutable:
             self._accept()
             self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
             self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
-            self._spares = {
-                each: device.allocate(each.nbytes) for each in self._unguarded(launches)
-            }
+            self._kept: list[Any] = []
+            unguarded = self._unguarded(launches) if self._may_refuse else ()
+            self._spares = {each: device.allocate(each.nbytes) for each in unguarded}
             functions = device.load(codes)
-            self._actions = [
-                [self._action(launch, functions) for launch in each.launches]
-                for each in self._steps
-            ]
+            self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
         self._rounds: list[int] = []
-        self._records = unit.options.launch == "graph" and not unit.branches
+        self._records = unit.options.launch == "graph" and not unit.branches and not calls
         self._has_run = False
         self._recording: Recording | None = None
 
@@ -85,7 +80,8 @@ class DeviceExecutable:
                 self._launch_all()
             self._require_accepted()
             self._has_run = True
-            return [self._result(view) for view in self._unit.results]
+            with self._device.stream():
+                return [self._array(view).copy() for view in self._unit.results]
 
     # ------------------------------------------------------------------------------- memory
 
@@ -104,41 +100,83 @@ class DeviceExecutable:
         else:
             self._device.upload(np.ascontiguousarray(fed), target)
 
-    def _result(self, view: View) -> Any:
-        """A new array of the device with the elements of a view, which is row-major."""
-        memory = self._device.allocate(view.nbytes)
-        if view.nbytes:
-            start = self._start(view.buffer) + view.offset
-            self._device.copy(start, self._device.address(memory), view.nbytes)
-        return self._device.array(memory, 0, view.shape, view.dtype)
+    def _array(self, view: View) -> Any:
+        """The memory of a view as an array of the device, in this round."""
+        address = self._address(_place_of(view), self._rounds)
+        memory = self._memory(view.buffer)
+        return self._device.view(memory, address, view.shape, view.strides, view.dtype)
 
-    def _start(self, buffer: Buffer) -> int:
-        """The address where a buffer begins."""
+    def _memory(self, buffer: Buffer) -> Any:
+        """What a buffer lies in."""
         match buffer.storage:
             case Storage.ARENA:
-                return self._device.address(self._arena) + self._offsets[buffer.index]
+                return self._arena
             case Storage.STATE:
-                return self._device.address(
-                    bring_here([self._unit.states[buffer.index]], self._device)[0]
-                )
+                return bring_here([self._unit.states[buffer.index]], self._device)[0]
             case Storage.CONSTANT:
-                return self._device.address(self._constants[buffer.index])
+                return self._constants[buffer.index]
             case Storage.FEED:
-                return self._device.address(self._feeds[buffer.index])
+                return self._feeds[buffer.index]
+
+    def _address(self, place: Place, rounds: Sequence[int] = ()) -> int:
+        """Where a place is, when so many rounds of the loops around it are done."""
+        if place.buffer is None:
+            return self._device.address(self._status)
+        start = self._device.address(self._memory(place.buffer)) + place.offset
+        if place.buffer.storage is Storage.ARENA:
+            start += self._offsets[place.buffer.index]
+        return start + sum(by * done for by, done in zip(place.moves, rounds, strict=False))
 
     # ----------------------------------------------------------------------------- launches
 
-    def _action(self, launch: Launch, functions: dict[Any, Function]) -> Action:
+    def _actions_of(self, step: Step, functions: dict[Part, Function]) -> Iterator[Action]:
+        """What carries out a step."""
+        if _reads_nothing(step):
+            yield from self._constant_results(step.instruction)
+        elif step.is_call:
+            yield self._call(step.instruction)
+        for launch in step.launches:
+            yield self._action(launch, functions)
+
+    def _constant_results(self, instruction: Instruction) -> Iterator[Action]:
+        """What an operator makes of arrays without elements is known beforehand."""
+        inputs = [np.empty(each.shape, each.dtype) for each in instruction.inputs]
+        assert instruction.op is not None
+        made = instruction.op.evaluate(*inputs, **instruction.attrs)
+        results = made if len(instruction.outputs) > 1 else [made]
+        for view, each in zip(instruction.outputs, results, strict=True):
+            source = self._uploaded(np.asarray(each, view.dtype))
+            starts = self._device.address(source), self._address(_place_of(view))
+            self._kept.append(source)
+            yield partial(self._device.copy, *starts, view.nbytes)
+
+    def _call(self, instruction: Instruction) -> Action:
+        """A call of the operator's own kernel, on arrays of the device."""
+        op, attrs = instruction.op, instruction.attrs
+        assert op is not None
+
+        writes_state = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
+
+        def call() -> None:
+            if writes_state:
+                self._require_accepted()
+            with self._device.stream():
+                inputs = [self._array(each) for each in instruction.inputs]
+                outputs = [self._array(each) for each in instruction.outputs]
+                made = op.evaluate(*inputs, **attrs)
+                for output, each in zip(outputs, made if len(outputs) > 1 else [made], strict=True):
+                    output[...] = each
+
+        return call
+
+    def _action(self, launch: Launch, functions: dict[Part, Function]) -> Action:
         """What makes a launch, at the addresses of this round."""
         starts = [self._address(each) for each in launch.places]
         moves = [each.moves for each in launch.places]
-        if launch.does in functions:
+        if isinstance(launch.does, Part):
             function = functions[launch.does]
         else:
-            product = self._device.product(launch.does, self._unit.options.precision)
-
-            def function(addresses: Sequence[int]) -> None:
-                product(*addresses)
+            function = self._device.product(launch.does, self._unit.options.precision)
 
         if not any(map(any, moves)):
             return lambda: function(starts)
@@ -148,11 +186,6 @@ class DeviceExecutable:
                 for start, by in zip(starts, moves, strict=True)
             ]
         )
-
-    def _address(self, place: Place) -> int:
-        if place.buffer is None:
-            return self._device.address(self._status)
-        return self._start(place.buffer) + place.offset
 
     def _launch_all(self) -> None:
         waits = self._unit.options.launch == "debug"
@@ -179,21 +212,19 @@ class DeviceExecutable:
     def _is_taken(self, branch: Branch) -> bool:
         """Whether a branch is taken: the device is waited for, and asked."""
         flag = np.zeros(1, np.bool_)
-        at = Place(branch.flag.buffer, branch.flag.offset, branch.flag.moves)
-        moved = sum(a * b for a, b in zip(at.moves, self._rounds, strict=False))
-        self._device.download(self._address(at) + moved, flag)
+        self._device.download(self._address(_place_of(branch.flag), self._rounds), flag)
         return bool(flag[0]) is branch.when
 
     # ----------------------------------------------------------------------------- refusals
 
-    def _unguarded(self, launches: Sequence[Launch]) -> set[Buffer]:
-        """State that products write, which do not look at the status word, if it may be set."""
+    @staticmethod
+    def _unguarded(launches: Sequence[Launch]) -> set[Buffer]:
+        """The state that products write, which do not look at the status word."""
         written = (each.places[-1].buffer for each in launches if isinstance(each.does, Matrices))
-        return {
-            each
-            for each in written
-            if self._may_refuse and each is not None and each.storage is Storage.STATE
-        }
+        return {each for each in written if each is not None and each.storage is Storage.STATE}
+
+    def _start(self, buffer: Buffer) -> int:
+        return self._address(Place(buffer))
 
     def _accept(self) -> None:
         """Clear the status word."""
@@ -210,27 +241,36 @@ class DeviceExecutable:
         self._accept()
         for buffer, spare in self._spares.items():
             self._device.copy(self._device.address(spare), self._start(buffer), buffer.nbytes)
-        InterpretedExecutable(self._unit).run(self._fed_arrays())
+        InterpretedExecutable(self._unit).run(self._fed())
         raise VerifyError(
             "a kernel refuses what the operators' own kernels take",
             where="",
             hint="this is a bug in graphnn; please report it",
         )
 
-    def _fed_arrays(self) -> list[Array]:
+    def _fed(self) -> list[Array]:
         """The feeds of this run, brought to the host."""
-        fed = []
+        found = []
         for memory, node in zip(self._feeds, self._unit.graph.inputs, strict=True):
             array = np.empty(tuple(int(size) for size in node.shape), node.dtype)
             self._device.download(self._device.address(memory), array)
-            fed.append(array)
-        return fed
+            found.append(array)
+        return found
 
 
-def _refuse(instruction: Instruction) -> None:
-    node = instruction.node
-    raise UnsupportedOpError(
-        f"{node.op.name} has no code for GPUs",
-        where=provenance(node).where,
-        hint='compile with backend="numpy"',
-    )
+def _require_no_debugging(unit: Unit) -> None:
+    if unit.options.debug:
+        raise ArgumentError(
+            f'there is no debug="{unit.options.debug}" on a GPU',
+            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
+            where="",
+        )
+
+
+def _place_of(view: View) -> Place:
+    return Place(view.buffer, view.offset, view.moves)
+
+
+def _reads_nothing(step: Step) -> bool:
+    """Whether an operator is called on arrays without elements alone."""
+    return step.is_call and not any(each.nbytes for each in step.instruction.inputs)

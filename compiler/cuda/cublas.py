@@ -6,12 +6,13 @@ How a product of strided matrices becomes a call is plain data (`GemmCall`), kno
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Sequence
 from ctypes import byref, c_double, c_float, c_int, c_longlong, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
-from graphnn.compiler.cuda.device import Matrices, Matrix
+from graphnn.compiler.cuda.code import Matrices, Matrix
+from graphnn.compiler.cuda.device import Function
 
 __all__ = ["WORKSPACE_NBYTES", "Cublas", "GemmCall", "call_of"]
 
@@ -49,10 +50,10 @@ class GemmCall:
     first_batch, second_batch, out_batch : int
         Elements from one matrix to the next.
     batch : int
-    dtype, out_dtype : int
-        cudaDataType_t.
+    dtype : int
+        A cudaDataType_t.
     compute : int
-        cublasComputeType_t.
+        A cublasComputeType_t.
     """
 
     is_swapped: bool
@@ -69,7 +70,6 @@ class GemmCall:
     out_batch: int
     batch: int
     dtype: int
-    out_dtype: int
     compute: int
 
 
@@ -101,7 +101,6 @@ def call_of(matrices: Matrices, precision: str) -> GemmCall:
         out.batch,
         matrices.batch,
         _DTYPES[matrices.dtype],
-        _DTYPES[matrices.result],
         _compute(matrices.dtype, precision),
     )
 
@@ -157,7 +156,7 @@ class Cublas:
         self._call("cublasSetWorkspace_v2", self._handle, c_void_p(workspace), size)
         self._call("cublasSetMathMode", self._handle, c_int(_MATH_MODE))
 
-    def product(self, matrices: Matrices, precision: str) -> Callable[[int, int, int], None]:
+    def product(self, matrices: Matrices, precision: str) -> Function:
         """What makes a product of matrices at the addresses of left, right and out."""
         call = call_of(matrices, precision)
         number: type[c_float] | type[c_double]
@@ -178,10 +177,11 @@ class Cublas:
         )
         first_kind = (c_int(call.dtype), c_int(call.first_lead), *between)
         second_kind = (c_int(call.dtype), c_int(call.second_lead), *between_second, byref(zero))
-        out_kind = (c_int(call.out_dtype), c_int(call.out_lead), *between_out)
+        out_kind = (c_int(call.dtype), c_int(call.out_lead), *between_out)
         tail = (c_int(call.compute), c_int(_DEFAULT_ALGORITHM))
 
-        def multiply(left: int, right: int, out: int) -> None:
+        def multiply(addresses: Sequence[int]) -> None:
+            left, right, out = addresses
             first, second = (right, left) if call.is_swapped else (left, right)
             operands = (
                 *(c_void_p(first), *first_kind),

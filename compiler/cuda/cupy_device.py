@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
-from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.code import Code, Matrices, Part
 from graphnn.compiler.cuda.cublas import WORKSPACE_NBYTES, Cublas
 from graphnn.compiler.cuda.cubins import Cubins, architecture_for
-from graphnn.compiler.cuda.device import Function, Matrices, Recording
+from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.libraries import load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc
 from graphnn.compiler.cuda.requirements import require_gpu
@@ -115,9 +115,12 @@ class CupyDevice:
             )
         return int(array.data.ptr)
 
-    def array(self, memory: Any, offset: int, shape: Sequence[int], dtype: DType) -> Any:
-        """See `Device.array`."""
-        return self._cupy.ndarray(tuple(shape), dtype=dtype, memptr=memory + offset)
+    def view(
+        self, memory: Any, address: int, shape: Sequence[int], strides: Sequence[int], dtype: DType
+    ) -> Any:
+        """See `Device.view`."""
+        place = memory + (address - self.address(memory))
+        return self._cupy.ndarray(tuple(shape), dtype, place, strides=tuple(strides))
 
     # --------------------------------------------------------------------------------- work
 
@@ -128,7 +131,8 @@ class CupyDevice:
             for some, cubin in self._build(codes):
                 module = self._cupy.cuda.function.Module()
                 module.load(cubin)
-                for part in (part for code in some for part in code.parts):
+                parts = (part for code in some for part in code.parts)
+                for part in (each for each in parts if isinstance(each, Part)):
                     functions[part] = self._launcher(module.get_function(part.name), part)
         return functions
 
@@ -140,7 +144,11 @@ class CupyDevice:
 
         return launch
 
-    def product(self, matrices: Matrices, precision: str) -> Callable[[int, int, int], None]:
+    def stream(self) -> AbstractContextManager[object]:
+        """See `Device.stream`."""
+        return cast("AbstractContextManager[object]", self._stream)
+
+    def product(self, matrices: Matrices, precision: str) -> Function:
         """See `Device.product`."""
         return self._cublas.product(matrices, precision)
 

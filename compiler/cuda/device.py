@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.code import Code, Matrices, Part
 from graphnn.core.dtypes import DType
 from graphnn.core.op import Array
 
-__all__ = ["Device", "Function", "Matrices", "Matrix", "Recording"]
+__all__ = ["Device", "Function", "Recording"]
 
 Function = Callable[[Sequence[int]], None]
 """A part of a kernel: called with addresses, it is launched."""
@@ -24,52 +23,10 @@ Recording = Callable[[], None]
 """Launches that were recorded: called, all are made at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """How one operand of a product lies in memory, in elements.
-
-    Attributes
-    ----------
-    row, column : int
-        From one row, or column, to the next; one of them is 1, if there are several.
-    batch : int
-        From one matrix to the next.
-    """
-
-    row: int
-    column: int
-    batch: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Matrices:
-    """A product ``out = left @ right`` for every matrix of a batch.
-
-    Attributes
-    ----------
-    m, n, k, batch : int
-    dtype : str
-        Of the operands.
-    result : str
-        Of the product; half floats are multiplied and summed in float32.
-    left, right, out : Matrix
-    """
-
-    m: int
-    n: int
-    k: int
-    batch: int
-    dtype: str
-    result: str
-    left: Matrix
-    right: Matrix
-    out: Matrix
-
-
 class Device(Protocol):
     """A device with one stream of work, in order.
 
-    All but `turn` is asked for within a turn, or of what nothing else works on.
+    Programs give it work in their turn; copies to and from the host may be asked for at any time.
     """
 
     @property
@@ -78,7 +35,7 @@ class Device(Protocol):
         ...
 
     def turn(self) -> AbstractContextManager[None]:
-        """While this thread gives work: other threads wait.
+        """While one program gives work; other threads wait for their turn.
 
         The work comes after what the caller's own stream has been given so far, and what that is
         given later comes after the work.
@@ -109,15 +66,21 @@ class Device(Protocol):
         """Where a contiguous array lies on this device; None for one of the host."""
         ...
 
-    def array(self, memory: Any, offset: int, shape: Sequence[int], dtype: DType) -> Any:
-        """Memory as the array of this device that users know."""
+    def view(
+        self, memory: Any, address: int, shape: Sequence[int], strides: Sequence[int], dtype: DType
+    ) -> Any:
+        """A part of some memory as the array of this device that users know."""
+        ...
+
+    def stream(self) -> AbstractContextManager[object]:
+        """Within it, what arrays of this device do is part of the stream."""
         ...
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
-        """Compile code, or look it up, and load it."""
+        """Compile code, or look it up, and load it: a function for every `Part`."""
         ...
 
-    def product(self, matrices: Matrices, precision: str) -> Callable[[int, int, int], None]:
+    def product(self, matrices: Matrices, precision: str) -> Function:
         """What multiplies matrices at the addresses of left, right and out.
 
         ``precision`` says to what factors in float32 may be rounded: see `Options.precision`.

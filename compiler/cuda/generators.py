@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from graphnn.compiler.cuda import loops
+from graphnn.compiler.cuda import contraction, loops, moves
 from graphnn.compiler.cuda.code import Code
-from graphnn.compiler.kernel import Kernel
+from graphnn.compiler.kernel import Contraction, Kernel
+from graphnn.compiler.native.philox import Philox
+from graphnn.compiler.native.range_check import RangeCheck
+from graphnn.compiler.native.scanning import Scan
+from graphnn.compiler.native.scattering import Scatter
 
 __all__ = ["generate", "scratch_nbytes"]
 
@@ -19,6 +23,11 @@ def generate(kernel: Any, name: str) -> Code:
 
 
 generate.register(Kernel)(loops.generate)
+generate.register(Contraction)(contraction.generate)
+generate.register(Philox)(moves.draw)
+generate.register(RangeCheck)(moves.check_range)
+generate.register(Scan)(moves.scan)
+generate.register(Scatter)(moves.scatter)
 
 
 def scratch_nbytes(kernel: Any) -> int:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Part, guarded
-from graphnn.compiler.cuda.device import Matrices
+from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 
@@ -48,10 +47,16 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an instruction is on a device: launches, or a call of the device's library if none."""
+    """What an instruction is on a device: launches, or a call of the operator's own kernel."""
 
     instruction: Instruction
     launches: tuple[Launch, ...]
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the operator's kernel is called, on arrays of the device."""
+        has_results = any(each.nbytes for each in self.instruction.outputs)
+        return not self.launches and has_results and self.instruction.kind != "move"
 
 
 Codes: TypeAlias = dict[tuple[Any, bool], Code]
@@ -87,7 +92,7 @@ def _parts(
     instruction: Instruction, kernel: Any, operands: Sequence[Any], codes: Codes, refuses: bool
 ) -> Iterator[Launch]:
     places = [_place(each) for each in operands]
-    is_guarded = refuses and STATUS not in places and _commits(instruction, places)
+    is_guarded = refuses and _commits(instruction, places)
     key = kernel, is_guarded
     if key not in codes:
         code = generate(kernel, f"kernel{len(codes)}")
@@ -99,7 +104,10 @@ def _parts(
     if is_guarded:
         places.append(STATUS)
     for part in code.parts:
-        yield Launch(part, tuple(places))
+        if isinstance(part, Product):
+            yield Launch(part.matrices, tuple(places[each] for each in part.operands))
+        else:
+            yield Launch(part, tuple(places))
 
 
 def _commits(instruction: Instruction, places: Sequence[Place]) -> bool:

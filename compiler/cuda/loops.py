@@ -14,7 +14,7 @@ from math import prod
 from graphnn.compiler.cuda.code import Code, Part
 from graphnn.compiler.cuda.layout import THREADS, Layout, layout_of
 from graphnn.compiler.cuda.scalars import apply, combined, identity, literal, load, register, store
-from graphnn.compiler.cuda.writer import Writer
+from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import EXPENSIVE, Apply, Index, Kernel, Literal, Load, Pick, Reduce
 from graphnn.compiler.sweeps import Sweeps
 from graphnn.core.dtypes import as_dtype, is_half, is_inexact
@@ -31,26 +31,38 @@ MOST_KEPT = 8
 """Turns of a lane for which values that several sweeps need are kept in registers."""
 
 
-def generate(kernel: Kernel, name: str) -> Code:
-    """Print a kernel without a `Product` as one function."""
+def generate(kernel: Kernel, name: str, n_before: int = 0) -> Code:
+    """Print a kernel without a `Product` as one function.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    name : str
+    n_before : int
+        How many addresses the function is given before those of its operands.
+    """
     sweeps = Sweeps(kernel)
     if prod(kernel.sizes[axis] for axis in kernel.reduced) > 1 or sweeps.sums:
-        return _Rows(sweeps, name).code()
-    return _Points(sweeps, name).code()
+        return _Rows(sweeps, name, Writer(), n_before).code()
+    return _Points(sweeps, name, Writer(), n_before).code()
 
 
-def signature(name: str, n_operands: int, threads: int) -> str:
-    """The head of a function with an address for every operand."""
-    parameters = ", ".join(f"char* p{number}" for number in range(n_operands))
-    return f'extern "C" __global__ void __launch_bounds__({threads}) {name}({parameters})'
+class Printer:
+    """What all forms share: indices, offsets and values as variables.
 
+    Parameters
+    ----------
+    sweeps : Sweeps
+    name : str
+        Of the function.
+    w : Writer
+    n_before : int
+        How many addresses come before those of the kernel's operands.
+    """
 
-class _Printer:
-    """What both forms share: indices, offsets and values as variables."""
-
-    def __init__(self, sweeps: Sweeps, name: str) -> None:
+    def __init__(self, sweeps: Sweeps, name: str, w: Writer, n_before: int = 0) -> None:
         self.sweeps, self.kernel, self.name = sweeps, sweeps.kernel, name
-        self.w = Writer()
+        self.w, self.n_before = w, n_before
         self.values: dict[int, str] = {}
         self.index_type = "int" if self._is_small() else "i64"
 
@@ -118,7 +130,7 @@ class _Printer:
         self.values[number] = f"v{number}"
 
 
-class _Points(_Printer):
+class _Points(Printer):
     """A kernel without sums."""
 
     def code(self) -> Code:
@@ -129,7 +141,7 @@ class _Points(_Printer):
         axes = [*self.sweeps.row_axes, *self.kernel.reduced]
         if self.sweeps.vector_axis >= 0 and self.sweeps.vector_axis not in axes:
             axes.append(self.sweeps.vector_axis)
-        w, n_operands = self.w, len(self.kernel.operands)
+        w, n_operands = self.w, self.n_before + len(self.kernel.operands)
         with w.block(signature(self.name, n_operands, THREADS)):
             w.line(f"const {self.index_type} first = ({self.index_type})blockIdx.x * "
                    f"{THREADS * unroll} + threadIdx.x;")  # fmt: skip
@@ -152,7 +164,7 @@ class _Points(_Printer):
                 w.line(f"const {self.index_type} i{axis}_{turn} = {index};")
                 indices[axis] = f"i{axis}_{turn}"
             address = {
-                operand: f"p{operand} + ({self.offset(operand, indices)})"
+                operand: f"p{self.n_before + operand} + ({self.offset(operand, indices)})"
                 for operand in range(len(self.kernel.operands))
             }
             made.append((number, indices, address))
@@ -174,11 +186,11 @@ class _Points(_Printer):
                 w.line(written if is_whole else f"if (is_in{turn}) {written}")
 
 
-class _Rows(_Printer):
+class _Rows(Printer):
     """A kernel with sums along its rows."""
 
-    def __init__(self, sweeps: Sweeps, name: str) -> None:
-        super().__init__(sweeps, name)
+    def __init__(self, sweeps: Sweeps, name: str, w: Writer, n_before: int = 0) -> None:
+        super().__init__(sweeps, name, w, n_before)
         self.layout: Layout = layout_of(sweeps)
         self.kept = self._worth_keeping()
         self.known: set[int] = set()
@@ -188,7 +200,7 @@ class _Rows(_Printer):
         """The function."""
         w, layout = self.w, self.layout
         threads = layout.threads
-        with w.block(signature(self.name, len(self.kernel.operands), threads)):
+        with w.block(signature(self.name, self.n_before + len(self.kernel.operands), threads)):
             if layout.lanes > 1:
                 w.line(f"__shared__ double memory[{threads}];")
                 w.line("char* const shared = (char*)memory;")
@@ -223,7 +235,7 @@ class _Rows(_Printer):
             self.row_indices[axis] = f"i{axis}"
         for operand in range(len(self.kernel.operands)):
             w.line(
-                f"char* const q{operand} = p{operand} + ({self.offset(operand, self.row_indices)});"
+                f"char* const q{operand} = p{self.n_before + operand} + ({self.offset(operand, self.row_indices)});"
             )
         self.row_address = {n: f"q{n}" for n in range(len(self.kernel.operands))}
 
@@ -268,9 +280,8 @@ class _Rows(_Printer):
         stores = sweeps.swept_stores if sweep == sweeps.last_stores_sweep else ()
         for each in sums:
             kind = register(self._wide(each))
-            w.line(
-                f"{kind} s{each} = {literal(self._wide(each), identity(self._op(each), self._wide(each)))};"
-            )
+            nothing = literal(self._wide(each), identity(self._op(each), self._wide(each)))
+            w.line(f"{kind} s{each} = {nothing};")
             if self._is_long(each):
                 w.line(f"double t{each} = 0.0;")
         axes = [*sweeps.swept_axes]

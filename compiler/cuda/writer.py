@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "offset_text", "signature"]
+
+
+def signature(name: str, n_operands: int, threads: int) -> str:
+    """The head of a function with an address for every operand."""
+    parameters = ", ".join(f"char* p{number}" for number in range(n_operands))
+    return f'extern "C" __global__ void __launch_bounds__({threads}) {name}({parameters})'
+
+
+def offset_text(number: str, sizes: Sequence[int], strides: Sequence[int]) -> str:
+    """The bytes that element ``number``, counted in row-major order, lies from the first."""
+    terms = []
+    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+        after = prod(sizes[axis + 1 :])
+        index = number if after == 1 else f"{number} / {after}"
+        if size > 1 and stride:
+            terms.append(f"{index}{f' % {size}' if axis else ''} * {stride}")
+    return f"({' + '.join(terms) or '0'})"
 
 
 class Writer:
@@ -24,11 +42,19 @@ class Writer:
         """One line."""
         self._lines.append("    " * self._depth + text)
 
+    def open(self, head: str) -> None:
+        """Begin a block."""
+        self.line(f"{head} {{".lstrip())
+        self._depth += 1
+
+    def close(self) -> None:
+        """End a block."""
+        self._depth -= 1
+        self.line("}")
+
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Lines in braces behind a head."""
-        self.line(head + " {")
-        self._depth += 1
+        self.open(head)
         yield
-        self._depth -= 1
-        self.line("}")
+        self.close()

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.conditionals.lowering import lower_cond, lower_while
+from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
 from graphnn.compiler.joined import parts_along, parts_of_joins
-from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
 from graphnn.compiler.native.generators import scratch_nbytes
 from graphnn.compiler.native.moves import Piece, pieces_of
 from graphnn.compiler.overwriting import may_overwrite

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.device import Function, Matrices, Matrix, Recording
+from graphnn.compiler.cuda.code import Code, Matrices, Matrix, Part
+from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.prelude import PRELUDE
 from graphnn.core.dtypes import DType, as_dtype
 from graphnn.core.op import Array
@@ -54,11 +54,21 @@ class ShimDevice:
     def address_of(self, array: Any) -> None:
         return None
 
-    def array(self, memory: Array, offset: int, shape: Sequence[int], dtype: DType) -> Array:
-        return np.ndarray(shape, dtype, memory, self.address(memory) - memory.ctypes.data + offset)
+    def view(
+        self,
+        memory: Array,
+        address: int,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        dtype: DType,
+    ) -> Array:
+        return np.ndarray(shape, dtype, memory, address - memory.ctypes.data, strides)
+
+    def stream(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
-        parts = [part for code in codes for part in code.parts]
+        parts = [part for code in codes for part in code.parts if isinstance(part, Part)]
         library = ctypes.CDLL(str(built(codes))) if parts else None
         return {
             part: partial(self._launch, getattr(library, f"shim_{part.name}"), part)
@@ -69,7 +79,7 @@ class ShimDevice:
         given = (ctypes.c_void_p * len(addresses))(*addresses)
         function(given, part.blocks, part.threads, self.is_reversed)
 
-    def product(self, matrices: Matrices, precision: str) -> Callable[[int, int, int], None]:
+    def product(self, matrices: Matrices, precision: str) -> Function:
         return partial(_multiply, matrices)
 
     def record(self, work: Callable[[], None]) -> Recording:
@@ -102,23 +112,26 @@ def shim_source(codes: Sequence[Code]) -> str:
     lines = ['#include "cuda_shim.h"', PRELUDE]
     for code in codes:
         lines.append(code.source)
-        for part in code.parts:
+        for part in (each for each in code.parts if isinstance(each, Part)):
             head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
             arguments = ", ".join(f"p[{n}]" for n in range(head.count("char*")))
-            lines.append(
-                f'extern "C" void shim_{part.name}(char** p, int blocks, int threads, bool is_reversed) {{\n'
-                f"    shim::launch([](char** p) {{ {part.name}({arguments}); }}, p, blocks, threads, is_reversed);\n}}"
-            )
+            lines += [
+                f'extern "C" void shim_{part.name}(char** p, int blocks, int threads, bool back) {{',
+                f"    auto kernel = [](char** p) {{ {part.name}({arguments}); }};",
+                "    shim::launch(kernel, p, blocks, threads, back);",
+                "}",
+            ]
     return "\n".join(lines)
 
 
-def _multiply(matrices: Matrices, left: int, right: int, out: int) -> None:
+def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
     """A product by NumPy, on strided views of memory."""
+    left, right, out = addresses
     m, n, k, batch = matrices.m, matrices.n, matrices.k, matrices.batch
     a = _matrix(left, matrices.dtype, (batch, m, k), matrices.left)
     b = _matrix(right, matrices.dtype, (batch, k, n), matrices.right)
-    c = _matrix(out, matrices.result, (batch, m, n), matrices.out)
-    wide = np.result_type(matrices.result, np.float32)
+    c = _matrix(out, matrices.dtype, (batch, m, n), matrices.out)
+    wide = np.float64 if c.dtype == np.float64 else np.float32
     c[...] = (a.astype(wide) @ b.astype(wide)).astype(c.dtype)
 
 

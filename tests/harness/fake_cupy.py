@@ -142,7 +142,8 @@ class FakeCupy:
         class ndarray:  # noqa
             """An array of the GPU."""
 
-            def __init__(self, shape, dtype=float, memptr=None):
+            def __init__(self, shape, dtype=float, memptr=None, strides=None):
+                self.strides = strides
                 self.shape, self.dtype, self.data = shape, np.dtype(dtype), memptr
                 self.device, self.flags = Device(), SimpleNamespace(c_contiguous=True)
                 self.ndim = len(shape)
@@ -156,11 +157,19 @@ class FakeCupy:
             def __array__(self, *_, **__):
                 raise TypeError("implicit conversion to a NumPy array is not allowed")
 
+            def on_host(self):
+                """The memory itself."""
+                memory, start = self.data.memory, self.data.ptr - self.data.memory.ctypes.data
+                return np.ndarray(self.shape, self.dtype, memory, start, self.strides)
+
+            def copy(self):
+                made = ndarray(self.shape, self.dtype, fake._alloc(self.nbytes))
+                fake.streams[-1].give(lambda: np.copyto(made.on_host(), self.on_host()))
+                return made
+
             def get(self):
                 fake.streams[-1].synchronize()
-                made = np.empty(self.shape, self.dtype)
-                ctypes.memmove(made.ctypes.data, self.data.ptr, self.nbytes)
-                return made
+                return self.on_host().copy()
 
             def astype(self, dtype):
                 return fake.asarray(self.get().astype(dtype))
