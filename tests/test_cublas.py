@@ -70,7 +70,7 @@ def of(dtype):
 @pytest.mark.parametrize(
     ("dtype", "precision", "compute"),
     [
-        ("float32", 68),
+        ("float32", "float32", 68),
         ("float32", "tf32", 77),
         ("float32", "bfloat16", 75),
         ("float64", "tf32", 70),
@@ -98,7 +98,7 @@ def test_numbers_are_those_of_cupy():
 def test_matrices_that_cublas_cannot_read():
     spread = Matrix(10, 2)
     with pytest.raises(ValueError, match="cuBLAS cannot read 4 x 4 elements"):
-        call_of(Matrices(4, 4, 4, 1, "float32", spread, Matrix(4, 1), Matrix(4, 1)), "")
+        call_of(Matrices(4, 4, 4, 1, "float32", spread, Matrix(4, 1), Matrix(4, 1)), "float32")
     with pytest.raises(ValueError, match="cuBLAS cannot read"):  # rows that are all the same one
         call_of(
             Matrices(4, 4, 4, 1, "float32", Matrix(0, 1), Matrix(4, 1), Matrix(4, 1)),

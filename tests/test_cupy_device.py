@@ -84,16 +84,44 @@ def test_state_follows_the_program_that_runs(device):
 
 
 def test_a_checkpoint_of_a_gpu_is_read_on_a_processor(device, tmp_path):
-    program, fed, (w, n) = training(backend="cupy")
-    program(fed)
-    gn.io.save(tmp_path / "c", w=w, n=n)
-    saved = w.value
-    program(fed)
-    gn.io.load(tmp_path / "c", w=w, n=n)
-    assert n.value == 1
-    np.testing.assert_array_equal(w.value, saved)
-    program(fed)
-    assert n.value == 2
+    model = gn.nn.Dense(5, 3)
+    x = gn.input("x", (4, 5))
+    updates = gn.optim.SGD(0.1, momentum=0.9).minimize(gn.mean(model(x) ** 2), model.parameters())
+    step = gn.compile(x, (), updates, backend="cupy")
+    fed = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+    step(fed)
+    gn.io.save(tmp_path / "c", model=model)
+    saved = [each.value for each in model.parameters()]
+    step(fed)
+    gn.io.load(tmp_path / "c", model=model)
+    for each, value in zip(model.parameters(), saved, strict=True):
+        np.testing.assert_array_equal(each.value, value)
+    first = step.to("numpy")
+    first(fed)
+    step(fed)
+
+
+@pytest.mark.parametrize("launch", ["graph", "stream"])
+def test_state_is_as_before_a_run_that_is_refused(device, launch):
+    table = gn.parameter(np.linspace(-1, 1, 40, dtype="float32").reshape(10, 4))
+    n = gn.parameter(0, dtype="int64", trainable=False)
+    square = gn.parameter(np.eye(4, dtype="float32"))
+    rows = gn.input("rows", (6,), dtype="int64")
+    x = gn.input("x", (4, 4))
+    loss = gn.sum(gn.embedding(rows, table) ** 2)
+    updates = {table: table - gn.grad(loss, table), n: n + 1, square: x @ (x + 1.0)}
+    step = gn.compile([rows, x], loss, updates, backend="cupy", launch=launch)
+    good, fed = np.arange(6), np.full((4, 4), 0.5, "float32")
+    step(good, fed)
+    for _ in range(2):  # the second one of them is recorded
+        before = [each.value for each in updates]
+        with pytest.raises(gn.GraphnnError, match="10"):
+            step(np.array([0, 1, 2, 3, 4, 10]), fed + 1)
+        for each, value in zip(updates, before, strict=True):
+            np.testing.assert_array_equal(each.value, value)
+        step(good, fed)
+    assert n.value == 3
+    np.testing.assert_allclose(square.value, fed @ (fed + 1), rtol=1e-6)
 
 
 def test_feeds_on_the_gpu_are_taken_from_there(device, cupy):
