@@ -85,7 +85,9 @@ def test_precision_concerns_float32_alone(dtype, precision, compute):
 
 
 def test_numbers_are_those_of_cupy():
-    cublas = pytest.importorskip("cupy_backends.cuda.libs.cublas", reason="CuPy is not installed")
+    reason = "CuPy or cuBLAS is not installed"
+    name = "cupy_backends.cuda.libs.cublas"
+    cublas = pytest.importorskip(name, reason=reason, exc_type=ImportError)
     runtime = pytest.importorskip("cupy.cuda.runtime")
     assert cublas.CUBLAS_COMPUTE_32F == 68
     assert cublas.CUBLAS_COMPUTE_32F_FAST_TF32 == 77

@@ -174,6 +174,7 @@ def test_work_comes_after_what_the_caller_has_launched(device, cupy):
     ready = cupy.asarray(fed)
     cupy.cuda.runtime.memcpyAsync(later.data.ptr, ready.data.ptr, fed.nbytes, 3, 0)
     loss = program(later)  # the caller's stream has not filled it yet
+    device.wait()
     np.testing.assert_array_equal(loss.get(), expected)
 
 
