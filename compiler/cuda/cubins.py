@@ -13,7 +13,7 @@ from graphnn.compiler.cuda.prelude import PRELUDE
 from graphnn.compiler.native.cache import Cache, Entry
 from graphnn.core.errors import DeviceError
 
-__all__ = ["TOGETHER", "Cubins", "architecture_for", "source_of"]
+__all__ = ["ELF", "TOGETHER", "Cubins", "architecture_for", "source_of"]
 
 TOGETHER = 24
 """Kernels of one module: what all need is read again for each, and modules compile side by side."""
