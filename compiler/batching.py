@@ -22,7 +22,7 @@ from graphnn.core.errors import ArgumentError, ShapeError, UnsupportedOpError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by, provenance
-from graphnn.core.spec import TupleSpec
+from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.structure import flatten, leaf_paths, parts, unflatten
 from graphnn.ops.axes import normalize_axis
 from graphnn.ops.broadcasting import broadcast_to
@@ -142,6 +142,11 @@ class BatchedRule(CustomRule):
         nodes = flatten(found)
         examples = dict(zip(symbols, many, strict=True))
         return unflatten(found, batch_nodes(nodes, examples)) if nodes else found
+
+
+def for_all(symbol: Node, size: Size) -> Node:
+    """What stands for a symbol of one example for all of them."""
+    return input_like("examples", TensorSpec((size, *symbol.shape), symbol.dtype))
 
 
 def _symbol(many: Node) -> Node:

@@ -9,6 +9,7 @@ from graphnn.compiler.driver import Report
 from graphnn.compiler.unit import Loop, Note, Unit
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
+from graphnn.core.text import word_of
 
 __all__ = ["explain_decisions", "explain_fusion"]
 
@@ -84,6 +85,6 @@ def _text(note: Note) -> str:
 
 def _words(node: Node) -> str:
     """A node and the user's line that built it."""
-    word = node.name or node.op.label(node)
+    word = word_of(node)
     sources = provenance(node).sources
     return f"{word} ({sources[0]})" if sources else word

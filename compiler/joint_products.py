@@ -17,7 +17,7 @@ from graphnn.ops.arithmetic import add
 from graphnn.ops.contraction import DOT_GENERAL, dot_of, free_axes
 from graphnn.ops.joining import concatenate, slice_axis
 
-__all__ = ["Products", "SharedOperand", "Summed", "adding", "sharing", "terms_of"]
+__all__ = ["Products", "SharedOperand", "Summed", "adding", "is_sum", "sharing", "terms_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,16 +146,13 @@ def adding(
     def is_inner(node: Node) -> bool:
         return len(users.get(node, ())) == 1 and node not in outputs
 
-    def is_term(node: Node) -> bool:
-        return node.op.name == "add" and all(each.shape == node.shape for each in node.inputs)
-
     found: list[Summed] = []
     for total in nodes:
-        if not is_term(total) or is_half(total.dtype):
+        if not is_sum(total) or is_half(total.dtype):
             continue
-        if is_inner(total) and is_term(users[total][0]):
+        if is_inner(total) and is_sum(users[total][0]):
             continue
-        terms = terms_of(total, lambda node: is_term(node) and is_inner(node))
+        terms = terms_of(total, lambda node: is_sum(node) and is_inner(node))
         count = Counter(terms)
         alike: dict[Hashable, list[Node]] = {}
         for term in terms:
@@ -171,6 +168,11 @@ def adding(
             rest = tuple(each for each in terms if each not in most)
             found.append(Summed(_in_order(most), {0: left, 1: right}, total, rest))
     return found
+
+
+def is_sum(node: Node) -> bool:
+    """Whether a node adds up others of its shape."""
+    return node.op.name == "add" and all(each.shape == node.shape for each in node.inputs)
 
 
 def terms_of(total: Node, is_inside: Callable[[Node], bool]) -> list[Node]:

@@ -20,7 +20,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.contraction import DOT_GENERAL
 from graphnn.ops.joining import CONCATENATE
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = ["Level"]
 

@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from graphnn.compiler.passes.lower import contiguous, look
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
+from graphnn.compiler.views import contiguous, look
 from graphnn.core.node import Node
 from graphnn.core.op import output_size
 from graphnn.core.spec import TensorSpec, TupleSpec
-from graphnn.core.state import ALIGNMENT
+from graphnn.core.state import aligned
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 
-__all__ = ["Model", "aligned", "nbytes_of"]
+__all__ = ["Model", "nbytes_of"]
 
 HOST_COST = 16
 """FLOPs per element of an operator on the host that does not say how many it needs."""
@@ -93,11 +93,6 @@ class Model:
     def total_nbytes(self) -> int:
         """Memory if nothing ever shared any."""
         return sum(self.nbytes)
-
-
-def aligned(nbytes: int) -> int:
-    """Bytes that a buffer takes up in the arena."""
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def nbytes_of(node: Node) -> int:

@@ -17,7 +17,7 @@ from graphnn.compiler.reports import PlottedReport, table
 from graphnn.compiler.unit import Storage, Unit
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
-from graphnn.core.state import ALIGNMENT
+from graphnn.core.state import aligned
 
 __all__ = ["BufferReport", "MemoryReport", "holders"]
 
@@ -276,7 +276,7 @@ def _buffers(unit: Unit) -> tuple[BufferReport, ...]:
         first, last = plan.live[index]
         reuses: tuple[int, ...] = ()
         if last >= first and buffer.nbytes:
-            size = -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT
+            size = aligned(buffer.nbytes)
             reuses = owners.take(offset, offset + size, index)
         over = next((each for each in reuses if plan.live[each][1] == first), None)
         maker = made_by.get(index)

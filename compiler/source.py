@@ -31,7 +31,7 @@ from graphnn.core.state import Parameter
 from graphnn.ops.conditionals import COND
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
-from graphnn.ops.scans import apply_steps
+from graphnn.ops.scan_primitive import apply_steps
 from graphnn.ops.while_loops import WHILE, apply_rounds
 
 __all__ = ["source"]

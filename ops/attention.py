@@ -54,10 +54,7 @@ class AttentionWeightsOp(Op):
         is_causal: bool,
         scale: float | None,
     ) -> TensorSpec:
-        scores = _product_shape(query.shape, _transposed(key.shape))
-        for word, each in zip(given, others, strict=True):
-            _check_broadcast(word, each.shape, scores)
-        return TensorSpec(scores, query.dtype)
+        return TensorSpec(_scores_shape(query, key, others, given), query.dtype)
 
     def expand(
         self,
@@ -115,9 +112,7 @@ class AttentionOp(Op):
         is_causal: bool,
         scale: float | None,
     ) -> TensorSpec:
-        scores = _product_shape(query.shape, _transposed(key.shape))
-        for word, each in zip(given, others, strict=True):
-            _check_broadcast(word, each.shape, scores)
+        scores = _scores_shape(query, key, others, given)
         return TensorSpec(_product_shape(scores, value.shape), query.dtype)
 
     def expand(
@@ -143,6 +138,16 @@ class AttentionOp(Op):
 ATTENTION_WEIGHTS, ATTENTION = AttentionWeightsOp(), AttentionOp()
 register(ATTENTION_WEIGHTS)
 register(ATTENTION)
+
+
+def _scores_shape(
+    query: TensorSpec, key: TensorSpec, others: Sequence[TensorSpec], given: Sequence[str]
+) -> Shape:
+    """The shape of the products, which masks, biases and the like must broadcast to."""
+    scores = _product_shape(query.shape, _transposed(key.shape))
+    for word, each in zip(given, others, strict=True):
+        _check_broadcast(word, each.shape, scores)
+    return scores
 
 
 def _scores(query: Node, key: Node, scale: float | None) -> Node:

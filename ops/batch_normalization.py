@@ -148,6 +148,12 @@ def _variance_arg(channels: int) -> Arg:
     return Arg((channels,), 0.5, 2.0)
 
 
+_SAMPLES = [
+    Sample(Arg((3, 4)), Arg((4,)), _variance_arg(4)),
+    Sample(Arg((2, 3, 2, 2)), Arg((3,)), _variance_arg(3), Arg((3,)), Arg((3,))),
+    Sample(Arg((2, 2, 3)), Arg((3,)), _variance_arg(3), Arg((3,)), eps=0.1, axis=-1),
+    Sample(Arg((0, 3, 2)), Arg((3,)), _variance_arg(3), Arg((3,)), Arg((3,))),
+]
 _REJECTS = [
     Reject(ShapeError, "axis 1 is out of range", Arg((4,)), Arg((4,)), _variance_arg(4)),
     Reject(
@@ -173,12 +179,9 @@ _REJECTS = [
 @operation(
     reference=_batch_norm,
     samples=[
-        Sample(Arg((3, 4)), Arg((4,)), _variance_arg(4)),
-        Sample(Arg((2, 3, 2, 2)), Arg((3,)), _variance_arg(3), Arg((3,)), Arg((3,))),
-        Sample(Arg((2, 2, 3)), Arg((3,)), _variance_arg(3), Arg((3,)), eps=0.1, axis=-1),
+        *_SAMPLES,
         Sample(Arg((3, 4)), Arg((4,)), _variance_arg(4), bias=Arg((4,))),
         Sample(Arg((3, 2)), Arg((3,)), _variance_arg(3), axis=0),
-        Sample(Arg((0, 3, 2)), Arg((3,)), _variance_arg(3), Arg((3,)), Arg((3,))),
         Sample(Arg((2, 2)), Arg((2,)), Arg((2,), values=(0.0, 1.0)), eps=1.0),
     ],
     rejects=_REJECTS,
@@ -254,13 +257,10 @@ def _batch_norm_train(
 @operation(
     reference=_batch_norm_train,
     samples=[
-        Sample(Arg((3, 4)), Arg((4,)), _variance_arg(4)),
-        Sample(Arg((2, 3, 2, 2)), Arg((3,)), _variance_arg(3), Arg((3,)), Arg((3,))),
-        Sample(Arg((2, 2, 3)), Arg((3,)), _variance_arg(3), Arg((3,)), eps=0.1, axis=-1),
+        *_SAMPLES,
         Sample(Arg((3, 4)), Arg((4,)), _variance_arg(4), bias=Arg((4,)), momentum=1),
         Sample(Arg((3, 4)), Arg((3,)), _variance_arg(3), momentum=0.5, axis=0),
         Sample(Arg((2, 2), values=(3.0, 1.0, 3.0, 2.0)), Arg((2,)), _variance_arg(2), eps=0.5),
-        Sample(Arg((0, 3, 2)), Arg((3,)), _variance_arg(3), Arg((3,)), Arg((3,))),
     ],
     rejects=[
         *_REJECTS,

@@ -14,7 +14,7 @@ from graphnn.core.dims import Shape, Size, as_size, exact_quotient, is_known, pr
 from graphnn.core.dtypes import INT64, is_half, is_inexact
 from graphnn.core.errors import ShapeError
 from graphnn.core.node import Node, make_node
-from graphnn.core.op import Array, register
+from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, broadcast_shapes, shape_text
 from graphnn.ops.axes import as_shape, listed, normalize_axes
 from graphnn.ops.contract import Arg, Reject, Sample, operation
@@ -115,6 +115,19 @@ def spread(reduced: Node, axes: Sequence[int], shape: Shape) -> Node:
     """A reduced value repeated over the axes that were reduced."""
     kept = to_shape(reduced, keep_axes(shape, axes))
     return kept if kept.shape == shape else make_node(BROADCAST_TO, (kept,), {"shape": shape})
+
+
+def with_kept_axes(result: Node, shape: Shape, axes: Sequence[int], keepdims: bool) -> Node:
+    """What a reduction of a shape gives, with axes of size one where it reduced if ``keepdims``."""
+    return to_shape(result, keep_axes(shape, axes)) if keepdims else result
+
+
+def reduced_by(op: Op, x: Node, axis: Any, keepdims: bool) -> Node:
+    """A node by an operator that reduces the attribute ``axes``; itself over no axes."""
+    axes = normalize_axes(op.name, axis, x.ndim)
+    if not axes:
+        return x
+    return with_kept_axes(make_node(op, (x,), {"axes": axes}), x.shape, axes, keepdims)
 
 
 def to_shape(x: Node, shape: Shape) -> Node:
@@ -297,8 +310,4 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     terms = as_node(x)
     if not is_inexact(terms.dtype):
         terms = cast_to(terms, INT64)
-    axes = normalize_axes("sum", axis, terms.ndim)
-    if not axes:
-        return terms
-    total = make_node(SUM, (terms,), {"axes": axes})
-    return to_shape(total, keep_axes(terms.shape, axes)) if keepdims else total
+    return reduced_by(SUM, terms, axis, keepdims)

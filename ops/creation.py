@@ -20,7 +20,7 @@ from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.constants import constant
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.logic import equal
-from graphnn.ops.operands import as_node, operands
+from graphnn.ops.operands import as_node, is_number, operands
 
 __all__ = [
     "arange",
@@ -276,7 +276,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike | None 
     first, end, step = (
         each.item() if isinstance(each, np.generic) else each for each in (first, end, step)
     )
-    if not (_is_number(first) and _is_number(step) and (_is_number(end) or isinstance(end, Dim))):
+    if not (is_number(first) and is_number(step) and (is_number(end) or isinstance(end, Dim))):
         raise DTypeError(
             f"arange: start, stop and step must be numbers, not {first!r}, {end!r}, {step!r}"
         )
@@ -297,10 +297,6 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike | None 
     if first != 0:
         numbers = numbers + first
     return cast(numbers, INT64 if dtype is None else dtype)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
 
 
 @operation(

@@ -13,7 +13,7 @@ from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import abs, add, square
 from graphnn.ops.axes import listed, normalize_axes, normalize_axis
-from graphnn.ops.broadcasting import keep_axes, sum, to_shape
+from graphnn.ops.broadcasting import sum, with_kept_axes
 from graphnn.ops.complex_numbers import imag, real
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.logic import not_equal
@@ -147,7 +147,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> N
             hint="give one axis for vectors or two for matrices, or ravel the array",
         )
     result = cast_to(result, real_dtype(x.dtype))
-    return to_shape(result, keep_axes(x.shape, axes)) if keepdims else result
+    return with_kept_axes(result, x.shape, axes, keepdims)
 
 
 def _unsupported(ord: Any, of: str, hint: str) -> UnsupportedOpError:

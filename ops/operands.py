@@ -29,6 +29,7 @@ __all__ = [
     "as_real",
     "cast_to",
     "dtype_kind",
+    "is_number",
     "is_weak",
     "operands",
     "require_floating",
@@ -60,6 +61,11 @@ def dtype_kind(dtype: DType) -> str:
 def is_weak(value: Any) -> bool:
     """Whether it is a Python scalar (NumPy's float64 and complex128 scalars are such too)."""
     return isinstance(value, bool | int | float | complex)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a Python number: known now, and of no dtype yet."""
+    return isinstance(value, int | float)
 
 
 def gives_way(value: Any) -> bool:

@@ -23,8 +23,8 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.ops.arithmetic import divide, multiply
-from graphnn.ops.axes import normalize_axes, normalize_axis
-from graphnn.ops.broadcasting import keep_axes, spread, sum, to_shape
+from graphnn.ops.axes import normalize_axis
+from graphnn.ops.broadcasting import keep_axes, reduced_by, spread, sum, to_shape
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.cumulative import cumprod, shifted
 from graphnn.ops.logic import equal, not_equal
@@ -152,14 +152,6 @@ for _op in (MAX, MIN, PROD, ANY, ALL, ARGMAX, ARGMIN):
 # ------------------------------------------------------------------------------- what users call
 
 
-def _reduced(op: Op, x: Node, axis: Any, keepdims: bool) -> Node:
-    axes = normalize_axes(op.name, axis, x.ndim)
-    if not axes:
-        return x
-    reduced = make_node(op, (x,), {"axes": axes})
-    return to_shape(reduced, keep_axes(x.shape, axes)) if keepdims else reduced
-
-
 def _ordered(what: str, x: Any) -> Node:
     """The node, if its elements have an order: complex numbers have none."""
     (node,) = operands(what, (x,), "bif")
@@ -220,7 +212,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     <Node prod (3,) float32>
     """
     x = as_node(x)
-    return _reduced(PROD, x if is_inexact(x.dtype) else cast_to(x, INT64), axis, keepdims)
+    return reduced_by(PROD, x if is_inexact(x.dtype) else cast_to(x, INT64), axis, keepdims)
 
 
 _EXTREMUM_CORNER = "elements that tie share the derivative equally; NaN wins"
@@ -259,7 +251,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     >>> gn.max(gn.input("x", shape=(3, 4)), axis=1)
     <Node max (3,) float32>
     """
-    return _reduced(MAX, _ordered("max", x), axis, keepdims)
+    return reduced_by(MAX, _ordered("max", x), axis, keepdims)
 
 
 @operation(
@@ -271,7 +263,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 )
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     """The smallest element over axes, like :func:`max`."""
-    return _reduced(MIN, _ordered("min", x), axis, keepdims)
+    return reduced_by(MIN, _ordered("min", x), axis, keepdims)
 
 
 def _where_extreme(op: Op, x: Any, axis: Any, keepdims: bool) -> Node:
@@ -372,7 +364,7 @@ _TRUTH_SAMPLES = [
 )
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     """Whether an element over axes is true, that is, not 0; False for none."""
-    return _reduced(ANY, _truth(x), axis, keepdims)
+    return reduced_by(ANY, _truth(x), axis, keepdims)
 
 
 @operation(
@@ -384,7 +376,7 @@ def any(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
 )
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     """Whether all elements over axes are true, that is, not 0; True for none."""
-    return _reduced(ALL, _truth(x), axis, keepdims)
+    return reduced_by(ALL, _truth(x), axis, keepdims)
 
 
 @operation(

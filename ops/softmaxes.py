@@ -13,7 +13,7 @@ from graphnn.core.op import Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import add, divide, multiply, subtract, where
 from graphnn.ops.axes import normalize_axes
-from graphnn.ops.broadcasting import SUM, keep_axes, spread, sum, to_shape
+from graphnn.ops.broadcasting import SUM, reduced_by, spread, sum
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.control import stop_gradient
@@ -263,8 +263,4 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Node:
     <Node logsumexp (batch,) float32>
     """
     given = require_floating("logsumexp", as_node(x))
-    axes = normalize_axes("logsumexp", axis, given.ndim)
-    if not axes:
-        return given
-    result = make_node(LOGSUMEXP, (given,), {"axes": axes})
-    return to_shape(result, keep_axes(given.shape, axes)) if keepdims else result
+    return reduced_by(LOGSUMEXP, given, axis, keepdims)

@@ -15,7 +15,7 @@ from graphnn.core.op import Array, Op, register
 from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import divide, multiply, power, square, subtract, where
 from graphnn.ops.axes import normalize_axes, whole_number
-from graphnn.ops.broadcasting import SUM, keep_axes, sum, to_shape
+from graphnn.ops.broadcasting import SUM, sum, with_kept_axes
 from graphnn.ops.constants import constant
 from graphnn.ops.contract import Arg, Reject, Sample, operation
 from graphnn.ops.elementwise import Partial, elementwise
@@ -194,7 +194,7 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Node
 def _variance(what: str, x: Node, axis: Any, keepdims: bool, ddof: Any) -> Node:
     axes, less = normalize_axes(what, axis, x.ndim), whole_number(what, "ddof", ddof)
     variance = make_node(VAR, (x,), {"axes": axes, "ddof": less})
-    return to_shape(variance, keep_axes(x.shape, axes)) if keepdims else variance
+    return with_kept_axes(variance, x.shape, axes, keepdims)
 
 
 @elementwise(
@@ -210,9 +210,14 @@ def safe_sqrt(x: Node) -> Node:
 
 @safe_sqrt.partials
 def _(x: Node, result: Node) -> Sequence[Partial]:
-    is_zero = equal(result, 0.0)
-    # Two choices: a quotient by 0 in the branch not taken would spoil the second derivative.
-    return (where(is_zero, 0.0, divide(0.5, where(is_zero, 1.0, result))),)
+    return (safe_divide(0.5, result),)
+
+
+def safe_divide(x: Node | float, y: Node) -> Node:
+    """The quotient, 0 where ``y`` is 0; its derivatives are 0 there too, to any order."""
+    is_zero = equal(y, 0.0)
+    # Two choices: a quotient by 0 in the branch not taken would spoil the derivatives.
+    return where(is_zero, 0.0, divide(x, where(is_zero, 1.0, y)))
 
 
 def safe_power(base: Node, exponent: float) -> Node:

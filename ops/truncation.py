@@ -31,7 +31,7 @@ from graphnn.ops.leaves import input_like
 from graphnn.ops.logic import equal, logical_and, logical_or
 from graphnn.ops.movement import flip
 from graphnn.ops.reduction import any as some
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["Truncation", "scan_in_windows", "unroll_in_windows"]
 

@@ -34,7 +34,7 @@ from graphnn.ops.constants import CONSTANT, constant
 from graphnn.ops.control import project
 from graphnn.ops.leaves import input_like
 from graphnn.ops.operands import as_node, cast_to, gives_way, is_weak
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 from graphnn.ops.streams import LoopPlaces
 
 __all__ = ["while_loop"]

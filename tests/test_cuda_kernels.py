@@ -1,13 +1,187 @@
-"""Generated CUDA code, run on the CPU: every operation of the table, in both orders of threads."""
+"""Generated CUDA code, run on the CPU by a shim, in both orders of threads."""
 
-from itertools import batched
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cuda_shim
+import numpy as np
 import pytest
-from checks import check_forward
-from cuda_shim import ShimDevice
-from drawing import Case, drawable
+from checks import check_forward, dtypes_of
+from cuda_shim import ShimDevice, UnbuiltDevice
+from drawing import Case, cases, draw, is_drawable
+from native_oracle import check_training, convolutional, perceptron, some_recipes
+from random_graphs import check_compilation
 
+import graphnn as gn
 from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.backends.on_device import DeviceExecutable
-from graphnn.ops.contract import OPERATIONS
+from graphnn.core.errors import FeedError, UnsupportedOpError
+
+ORDERS = {"forward": False, "reversed": True}
+
+EVERY = {"float32": 1, "float64": 9, "float16": 7, "bfloat16": 7, "int64": 4, "int8": 5, "bool": 2}
+"""Every how many-th sample is run in a dtype."""
+
+TOGETHER = 80
+"""Samples in one program: one call of the compiler."""
+
+# fmt: off
+PARTLY = {
+    "cast", "cholesky_solve", "complex", "conv", "csr_matmul", "det", "digitize", "expm", "fft",
+    "fft2", "fftn", "histogram", "ifft", "ifft2", "ifftn", "interp", "irfft", "irfft2", "irfftn",
+    "nonzero", "polygamma", "random.permutation", "rfft", "rfft2", "rfftn", "searchsorted",
+    "slogdet", "solve_triangular", "top_k", "unique",
+}
+# fmt: on
+"""Operations of which some samples have no code for GPUs."""
+
+
+@pytest.fixture(params=ORDERS)
+def shim(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ShimDevice:
+    """Programs for GPUs run here."""
+    return on_shim(monkeypatch, is_reversed=ORDERS[request.param])
+
+
+def on_shim(monkeypatch: pytest.MonkeyPatch, *, is_reversed: bool = False) -> ShimDevice:
+    device = ShimDevice(is_reversed=is_reversed)
+    monkeypatch.setitem(BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, device))
+    return device
+
+
+# --------------------------------------------------------------------------------- the op table
+
+
+def has_code(case: Case, dtype: str) -> bool:
+    """Whether all operators of a sample have code."""
+    drawn = draw(case.sample, dtype, case.generator())
+    inputs = drawn.inputs()
+    program = gn.compile(inputs, drawn.call(case.operation.function, inputs), backend="cupy")
+    try:
+        DeviceExecutable(program.unit, UnbuiltDevice())
+    except UnsupportedOpError:
+        return False
+    return True
+
+
+def parts_of_table() -> Iterator[Any]:
+    """The table, so many samples at a time."""
+    for dtype, every in EVERY.items():
+        chosen = [
+            each
+            for each in cases()
+            if dtype in dtypes_of(each.operation) and is_drawable(each.sample, dtype)
+        ][::every]
+        for begin in range(0, len(chosen), TOGETHER):
+            part = chosen[begin : begin + TOGETHER]
+            yield pytest.param(part, dtype, id=f"{dtype}-{begin // TOGETHER}")
+
+
+@pytest.mark.parametrize(("part", "dtype"), list(parts_of_table()))
+def test_values_are_those_of_the_reference(part: list[Case], dtype: str, shim: ShimDevice) -> None:
+    known = [each for each in part if each.operation.name not in PARTLY or has_code(each, dtype)]
+    check_forward(known, dtype, "cupy")
+
+
+@pytest.mark.parametrize("name", sorted(PARTLY))
+def test_what_has_no_code_is_refused_when_it_is_compiled(name: str) -> None:
+    dtype = "int64" if name in ("conv", "nonzero") else "float32"
+    found = [each for each in cases() if each.operation.name == name]
+    assert not all(has_code(each, dtype) for each in found if is_drawable(each.sample, dtype))
+
+
+def test_a_refusal_names_the_operator_and_the_line(shim: ShimDevice) -> None:
+    x = gn.input("x", (3, 3))
+    program = gn.compile(x, gn.det(x), backend="cupy")
+    with pytest.raises(UnsupportedOpError, match=r"det has no code for GPUs") as caught:
+        program(np.eye(3, dtype="float32"))
+    assert "test_cuda_kernels.py" in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------- whole graphs
+
+
+def test_random_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_shim(monkeypatch)
+    for recipe in some_recipes(10):
+        check_compilation(recipe, "float32", "cupy", levels=["O2"])
+
+
+def recurrent(dtype: str, backend: str) -> gn.Program:
+    """A step of training an LSTM over an embedding, on integer labels."""
+    gn.seed(3)
+    words, label = gn.input("words", (6, 9), "int64"), gn.input("label", (6,), "int64")
+    embedding, lstm = gn.nn.Embedding(7, 12), gn.nn.LSTM(12, 16)
+    last = gn.nn.Dense(16, 7)
+    for module in (embedding, lstm, last):
+        module.to(dtype)
+    states = lstm(embedding(words))
+    loss = gn.losses.cross_entropy(last(states[:, -1]), label)
+    parameters = [p for m in (embedding, lstm, last) for p in m.parameters()]
+    updates = gn.optim.Adam(1e-2).minimize(loss, parameters, max_norm=1.0)
+    return gn.compile([words, label], loss, updates, backend=backend)
+
+
+@pytest.mark.parametrize("make", [perceptron, convolutional])
+def test_training_is_as_exact_as_without_fusion(
+    make: Callable[..., gn.Program], shim: ShimDevice
+) -> None:
+    check_training(make, "cupy")
+
+
+def test_the_state_is_one_for_both_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_shim(monkeypatch)
+    x, w = gn.input("x", (4,)), gn.parameter(np.ones(4, "float32"), name="w")
+    programs = [
+        gn.compile(x, gn.sum(w * x), {w: w + x}, backend=backend) for backend in ("cupy", "numpy")
+    ]
+    fed = np.arange(4, dtype="float32")
+    found = [float(program(fed)) for _ in range(3) for program in programs]
+    assert found == [6.0, 20.0, 34.0, 48.0, 62.0, 76.0]
+    assert w.value.tolist() == [1.0, 7.0, 13.0, 19.0]
+    w.value = np.zeros(4)
+    assert [float(program(fed)) for program in programs] == [0.0, 14.0]
+
+
+def test_an_index_out_of_range_is_told_in_words(shim: ShimDevice) -> None:
+    x, at = gn.input("x", (5, 2)), gn.input("at", (3,), "int64")
+    program = gn.compile([x, at], gn.gather(x, at), backend="cupy")
+    rows = np.arange(10, dtype="float32").reshape(5, 2)
+    assert program(rows, [4, -5, 0])[0].tolist() == [8.0, 9.0]
+    with pytest.raises(FeedError, match="index 5 is out of range"):
+        program(rows, [0, 5, 1])
+    assert program(rows, [1, 1, 1])[0].tolist() == [2.0, 3.0]
+
+
+# ---------------------------------------------------------------------- what the shim would find
+
+
+def softmax_of(rows: int, columns: int) -> tuple[gn.Program, Any, Any]:
+    x = gn.input("x", (rows, columns))
+    fed = np.random.default_rng(0).normal(size=(rows, columns)).astype("float32")
+    return gn.compile(x, gn.softmax(x), backend="cupy"), fed, gn.evaluate(gn.softmax(x), {x: fed})
+
+
+MISTAKES = {
+    "a barrier is missing": ("        __syncthreads();\n        int first", "        int first"),
+    "the last barrier is missing": ("    __syncthreads();  // before anybody", "    // before"),
+    "a wrong lane is read": ("shared[first + warp]", "shared[first + warp - 1]"),
+    "a wrong thread is asked": ("__shfl_xor_sync(0xffffffffu, x, by)", "__shfl_xor_sync(0u, x, 1)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_prelude_makes_results_wrong(
+    mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong = MISTAKES[mistake]
+    assert right in cuda_shim.PRELUDE
+    differences = []
+    for is_reversed in (False, True):
+        on_shim(monkeypatch, is_reversed=is_reversed)
+        program, fed, expected = softmax_of(3, 2000)
+        np.testing.assert_allclose(program(fed), expected, rtol=1e-5)
+        with monkeypatch.context() as patched:
+            patched.setattr(cuda_shim, "PRELUDE", cuda_shim.PRELUDE.replace(right, wrong))
+            program, fed, expected = softmax_of(3, 2000)
+            differences.append(np.abs(program(fed) - expected).max())
+    assert not max(differences) <= 1e-5

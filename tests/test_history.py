@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
+from training_steps import lstm_step
 
 import graphnn as gn
 from graphnn.compiler.driver import Driver
@@ -21,17 +21,13 @@ from graphnn.viz.matching import matched
 from graphnn.viz.picture import Picture
 
 
-def lstm_step() -> Program:
-    x = gn.input("x", shape=(20, 16, 12))
-    net = gn.nn.LSTM(12, 32, rng=np.random.default_rng(0))
-    loss = gn.sum(gn.square(net(x))).named("loss")
-    updates = gn.optim.SGD(0.1).minimize(loss, net.parameters())
-    return gn.compile(x, loss, updates, native="never")
+def lstm() -> Program:
+    return lstm_step(20, 16, 12, 32)
 
 
 @pytest.fixture(scope="module")
 def step() -> Program:
-    return lstm_step()
+    return lstm()
 
 
 @pytest.fixture(scope="module")
@@ -164,10 +160,10 @@ def test_nothing_is_kept_unless_asked_for(step: Program) -> None:
 
 
 def test_a_history_is_the_same_every_time(past: History) -> None:
-    again = gn.viz.history(lstm_step())
+    again = gn.viz.history(lstm())
     first, second = gn.render(past), gn.render(again)
     assert first.svg == second.svg
-    assert "test_history.py" in first.svg
+    assert "training_steps.py" in first.svg
 
 
 def test_excerpts_show_changes_with_their_surroundings(past: History) -> None:

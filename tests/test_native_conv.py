@@ -6,7 +6,8 @@ from dataclasses import replace
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from native_code import NativeCode
+from native_code import NativeCode, empty
+from native_targets import ELSEWHERE, HOST, TARGETS
 
 from graphnn.compiler.kernel import (
     Apply,
@@ -30,15 +31,7 @@ from graphnn.compiler.native.convolution.windows import (
     taps_at,
     with_bounds,
 )
-from graphnn.compiler.native.target import host_target
 from graphnn.ops.conv_primitive import CONV
-
-HOST = host_target()
-PLAIN = replace(HOST, cpu="x86-64", features="", vector_bytes=16, n_registers=16, has_fma=False)
-TARGETS = [HOST, PLAIN] if HOST.triple.startswith("x86_64") else [HOST]
-ELSEWHERE = replace(
-    HOST, cpu="skylake-avx512", features="", vector_bytes=64, n_registers=32, has_fma=True
-)
 
 
 def native(contraction, target=HOST):
@@ -100,14 +93,6 @@ def drawn(rng, shape, dtype="float32", order=None):
     whole = rng.standard_normal([shape[axis] + gap for axis in order]).astype(dtype)
     inner = whole[tuple(slice(0, shape[axis]) for axis in order)]
     return inner.transpose(np.argsort(order))
-
-
-def empty(rng, shape, dtype="float32"):
-    """Memory for a result in a random order of axes, and the elements around it."""
-    order = rng.permutation(len(shape))
-    whole = np.full([shape[axis] + 1 for axis in order], 77, dtype)
-    inner = whole[tuple(slice(0, shape[axis]) for axis in order)]
-    return whole, inner.transpose(np.argsort(order))
 
 
 def exact_and_bound(x, kernel, attrs, size):

@@ -5,7 +5,8 @@ from math import prod
 
 import numpy as np
 import pytest
-from native_code import NativeCode
+from native_code import NativeCode, empty
+from native_targets import ELSEWHERE, HOST, IS_X86, TARGETS
 
 from graphnn.compiler.kernel import (
     Apply,
@@ -22,16 +23,6 @@ from graphnn.compiler.native.contraction.generate import generate, scratch_nbyte
 from graphnn.compiler.native.contraction.matrices import recognise
 from graphnn.compiler.native.contraction.packing import packings
 from graphnn.compiler.native.objects import compile_object
-from graphnn.compiler.native.target import host_target
-
-HOST = host_target()
-# What this machine can run as well: no fused multiply-add, four lanes, sixteen registers.
-PLAIN = replace(HOST, cpu="x86-64", features="", vector_bytes=16, n_registers=16, has_fma=False)
-IS_X86 = HOST.triple.startswith("x86_64")
-TARGETS = [HOST, PLAIN] if IS_X86 else [HOST]
-ELSEWHERE = replace(
-    HOST, cpu="skylake-avx512", features="", vector_bytes=64, n_registers=32, has_fma=True
-)
 
 
 def native(contraction, target=HOST):
@@ -86,14 +77,6 @@ def drawn(rng, shape, dtype="float32"):
         values = rng.integers(0, 256, whole).astype(dtype)
     inner = values[(*(slice(0, shape[axis]) for axis in order), ...)]
     return inner.transpose(np.argsort(order))
-
-
-def empty(rng, shape, dtype="float32"):
-    """Memory for a result in a random order of axes, and the elements around it."""
-    order = rng.permutation(len(shape))
-    whole = np.full([shape[axis] + 1 for axis in order], 77, dtype)
-    inner = whole[(*(slice(0, shape[axis]) for axis in order), ...)]
-    return whole, inner.transpose(np.argsort(order))
 
 
 def check(subscripts, a, b, out, n_summed):

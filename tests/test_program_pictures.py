@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from training_steps import lstm_step
 
 import graphnn as gn
 from graphnn.compiler.memory_size import size_text
@@ -37,11 +38,7 @@ def mlp() -> Program:
 @cache
 def lstm() -> Program:
     """A training step of an LSTM by scan."""
-    x = gn.input("x", shape=(20, 4, 3))
-    net = gn.nn.LSTM(3, 8, rng=np.random.default_rng(0))
-    loss = gn.sum(gn.square(net(x))).named("loss")
-    updates = gn.optim.SGD(0.1).minimize(loss, net.parameters())
-    return gn.compile(x, loss, updates, native="never")
+    return lstm_step(20, 4, 3, 8)
 
 
 @cache

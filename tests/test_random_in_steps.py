@@ -8,7 +8,7 @@ import pytest
 
 import graphnn as gn
 from graphnn.core.graph import topological_order
-from graphnn.ops.scans import SCAN
+from graphnn.ops.scan_primitive import SCAN
 from graphnn.ops.while_loops import WHILE
 
 STEPS = 5

@@ -8,7 +8,9 @@ import pytest
 from drawing import Array
 
 import graphnn as gn
-from graphnn.compiler.native.partition import Begin, Call, Fork, Loop, partition
+from graphnn.compiler.native.calls import Call, Fork
+from graphnn.compiler.native.partition import Begin, partition
+from graphnn.compiler.regions import Loop
 from graphnn.compiler.unit import Branch
 from graphnn.core.node import Node
 

@@ -7,7 +7,7 @@ from looping import assert_executors_agree, body_of, carries_of, drawn, ops_of, 
 import graphnn as gn
 from graphnn.compiler.scans.trim import build_trimmed, same_carries
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 STEPS, SIZE = 5, 4
 

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from native_function import NativeFunction, code_of, compiled, result_of
+from native_targets import IS_X86, PLAIN
 from scipy import special
 
 import graphnn as gn
@@ -29,10 +30,6 @@ PRIMITIVES = {
     for name, op in REGISTRY.items()
     if isinstance(op, ElementwiseOp) and op.has_kernel and op.result != "complex"
 }
-GENERIC = replace(
-    host_target(), cpu="x86-64", features="", vector_bytes=16, n_registers=16, has_fma=False
-)
-IS_X86 = host_target().triple.startswith("x86_64")
 SPECIAL_REFERENCES = {
     "erf": special.erf,
     "erfc": special.erfc,
@@ -135,7 +132,7 @@ def test_exact_primitives_have_numpys_bits_at_corners(name, dtype):
 def test_exact_primitives_without_fused_instructions(name, dtype):
     dtypes = _dtypes_of(PRIMITIVES[name], dtype)
     arrays = _grid(*dtypes)
-    made = compiled(name, *dtypes, target=GENERIC)(*arrays)
+    made = compiled(name, *dtypes, target=PLAIN)(*arrays)
     _assert_same(made, PRIMITIVES[name].evaluate(*arrays))
 
 
@@ -144,8 +141,8 @@ CASTS = [
     pytest.param(dtype, result, target, id=f"{dtype}-{result}-{label}")
     for dtype in REAL
     for result in REAL
-    for target, label in ((host_target(), "host"), (GENERIC, "generic"))
-    if target is not GENERIC or {dtype, result} & HALVES  # the others have the same code
+    for target, label in ((host_target(), "host"), (PLAIN, "generic"))
+    if target is not PLAIN or {dtype, result} & HALVES  # the others have the same code
 ]
 
 
@@ -172,7 +169,7 @@ def _cast_operands(dtype):
     return np.concatenate([each.astype(dtype) for each in parts])
 
 
-@pytest.mark.parametrize("target", [host_target(), GENERIC], ids=["host", "generic"])
+@pytest.mark.parametrize("target", [host_target(), PLAIN], ids=["host", "generic"])
 def test_all_half_floats_survive_memory(target):
     for dtype in ("float16", "bfloat16"):
         x = np.arange(2**16, dtype="uint16").view(dtype)
@@ -244,10 +241,10 @@ def _ulps(made, exact):
     return np.abs(made.astype(exact.dtype) - exact) / unit
 
 
-@pytest.mark.parametrize("target", [host_target(), GENERIC], ids=["host", "generic"])
+@pytest.mark.parametrize("target", [host_target(), PLAIN], ids=["host", "generic"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors_in_single_precision(name, target):
-    if target is GENERIC and not IS_X86:
+    if target is PLAIN and not IS_X86:
         pytest.skip("generic x86-64 code runs on x86-64 alone")
     operands = _operands(name, "float32", 200_000)
     made = compiled(name, *["float32"] * len(operands), target=target)(*operands)
@@ -258,10 +255,10 @@ def test_errors_in_single_precision(name, target):
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="long double is no better here")
-@pytest.mark.parametrize("target", [host_target(), GENERIC], ids=["host", "generic"])
+@pytest.mark.parametrize("target", [host_target(), PLAIN], ids=["host", "generic"])
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if hasattr(np, name)])
 def test_errors_in_double_precision(name, target):
-    if target is GENERIC and not IS_X86:
+    if target is PLAIN and not IS_X86:
         pytest.skip("generic x86-64 code runs on x86-64 alone")
     operands = _operands(name, "float64", 100_000)
     made = compiled(name, *["float64"] * len(operands), target=target)(*operands)
@@ -355,13 +352,13 @@ def test_the_same_bits_in_every_lane(name, dtype):
 LIBRARY_CALLS = {"sin", "cos", "tan", "fmod", "fmodf"}
 
 
-AVX512 = replace(GENERIC, cpu="skylake-avx512", vector_bytes=64, has_fma=True)
+AVX512 = replace(PLAIN, cpu="skylake-avx512", vector_bytes=64, has_fma=True)
 
 
 @pytest.mark.skipif(not IS_X86, reason="these are x86-64 processors")
 @pytest.mark.parametrize(
     ("dtype", "target"),
-    [("float32", GENERIC), ("float64", GENERIC), ("float32", AVX512)],
+    [("float32", PLAIN), ("float64", PLAIN), ("float32", AVX512)],
     ids=["float32-x86-64", "float64-x86-64", "float32-avx512"],
 )
 def test_no_other_library_function_is_called(dtype, target):
@@ -373,7 +370,7 @@ def test_no_other_library_function_is_called(dtype, target):
 
 
 @pytest.mark.skipif(not IS_X86, reason="these are x86-64 processors")
-@pytest.mark.parametrize("target", [GENERIC, AVX512], ids=["x86-64", "avx512"])
+@pytest.mark.parametrize("target", [PLAIN, AVX512], ids=["x86-64", "avx512"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_half_floats_are_converted_without_a_library(dtype, target):
     for result in HALVES - {dtype}:

@@ -24,6 +24,7 @@ from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.structure import flatten, flatten_like, unflatten
+from graphnn.core.text import word_of
 from graphnn.ops.broadcasting import to_shape
 from graphnn.ops.constants import constant, zeros_like
 from graphnn.ops.control import conjugated
@@ -94,12 +95,12 @@ def grad(loss: Node, wrt: Any, *, allow_unused: bool = False) -> Any:
     _require_inexact("grad", loss)
     if is_complex(loss.dtype):
         raise DTypeError(
-            f"grad: {_describe(loss)} is {loss.spec}; a gradient is that of a real number",
+            f"grad: {word_of(loss)} is {loss.spec}; a gradient is that of a real number",
             hint="take gn.real, gn.abs or another real function of it, or use gn.vjp",
         )
     if loss.shape != ():
         raise ShapeError(
-            f"grad: the gradient of a scalar was asked for, but {_describe(loss)} has shape "
+            f"grad: the gradient of a scalar was asked for, but {word_of(loss)} has shape "
             f"{shape_text(loss.shape)}",
             hint="sum it (gn.sum, gn.mean), or use gn.vjp or gn.jacobian",
         )
@@ -344,16 +345,12 @@ def _no_node(what: str, value: Any) -> GradientError:
     return GradientError(f"{what}: expected a node, not {type(value).__name__}", hint=hint)
 
 
-def _describe(node: Node) -> str:
-    return node.name or node.op.label(node)
-
-
 def _require_inexact(what: str, node: Node) -> None:
     if not isinstance(node, Node):
         raise _no_node(what, node)
     if not isinstance(node.spec, TensorSpec) or not is_inexact(node.spec.dtype):
         raise DTypeError(
-            f"{what}: {_describe(node)} is {node.spec}; derivatives are of floats",
+            f"{what}: {word_of(node)} is {node.spec}; derivatives are of floats",
             hint="cast integer inputs to float32 before they enter the function",
         )
 
@@ -362,7 +359,7 @@ def _require_real(what: str, node: Node) -> None:
     _require_inexact(what, node)
     if is_complex(node.dtype):
         raise DTypeError(
-            f"{what}: {_describe(node)} is {node.spec}; of complex numbers it is not one "
+            f"{what}: {word_of(node)} is {node.spec}; of complex numbers it is not one "
             "matrix unless the function is holomorphic",
             hint="use gn.jvp or gn.vjp, or differentiate real and imaginary parts",
         )
@@ -381,13 +378,13 @@ def _directions(what: str, nodes: Sequence[Node], tree: Any, given: Any, word: s
     for node, value in zip(nodes, values, strict=True):
         if not isinstance(value, Node) and any(isinstance(each, Node) for each in flatten(value)):
             raise ShapeError(
-                f"{what}: the {word} of {_describe(node)} is a {type(value).__name__} of nodes",
+                f"{what}: the {word} of {word_of(node)} is a {type(value).__name__} of nodes",
                 hint=f"give {word}s in the structure of their nodes: x and v, or [x] and [v]",
             )
         direction = as_node(value, node.dtype)
         if direction.spec != node.spec:
             raise ShapeError(
-                f"{what}: the {word} of {_describe(node)} must be {node.spec}, not {direction.spec}"
+                f"{what}: the {word} of {word_of(node)} must be {node.spec}, not {direction.spec}"
             )
         directions.append(direction)
     return directions
@@ -405,10 +402,10 @@ def _require_used(
     if not unused:
         return
     listing = ", ".join(
-        f"{_describe(leaf)} ({where})" if (where := provenance(leaf).where) else _describe(leaf)
+        f"{word_of(leaf)} ({where})" if (where := provenance(leaf).where) else word_of(leaf)
         for leaf in unused
     )
     raise GradientError(
-        f"{', '.join(map(_describe, results))} does not depend on {listing}",
+        f"{', '.join(map(word_of, results))} does not depend on {listing}",
         hint="drop it, or pass allow_unused=True for zeros",
     )

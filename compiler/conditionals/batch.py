@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphnn.compiler.batching import batch_nodes
+from graphnn.compiler.batching import batch_nodes, for_all
 from graphnn.core.dims import Size
 from graphnn.core.graph import depending_on, substitute, topological_order
 from graphnn.core.node import Node, make_node
-from graphnn.core.spec import TensorSpec
 from graphnn.ops.arithmetic import where
 from graphnn.ops.broadcasting import broadcast_to, reshape
 from graphnn.ops.conditionals import Choice
@@ -24,7 +23,7 @@ from graphnn.ops.control import TUPLE
 from graphnn.ops.leaves import input_like
 from graphnn.ops.reduction import all as all_of
 from graphnn.ops.reduction import any as any_of
-from graphnn.ops.scans import Carry
+from graphnn.ops.scan_primitive import Carry
 from graphnn.ops.while_loops import Rounds
 
 __all__ = ["batch_cond", "batch_while"]
@@ -37,7 +36,7 @@ def batch_cond(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
     examples: dict[Node, Node] = {}
     for symbol, each, is_mapped in zip(choice.operands, inputs[1:], mapped[1:], strict=True):
         if is_mapped:
-            examples[symbol] = _for_all(symbol, size)
+            examples[symbol] = for_all(symbol, size)
         given[examples.get(symbol, symbol)] = each
     same = set(choice.operands) - set(examples)
     one, other = (
@@ -73,7 +72,7 @@ def batch_while(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size
     pairs = list(zip((*constants, *rounds.symbols), inputs, mapped, strict=True))
     whole = {one: many for one, many, is_mapped in pairs if is_mapped}
     examples = {
-        one: _for_all(one, size) if one in rounds.symbols else many for one, many in whole.items()
+        one: for_all(one, size) if one in rounds.symbols else many for one, many in whole.items()
     }
     while True:
         depending = depending_on(rounds.outputs, examples)
@@ -85,7 +84,7 @@ def batch_while(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size
         ]
         if not late:
             break
-        examples.update((symbol, _for_all(symbol, size)) for symbol in late)
+        examples.update((symbol, for_all(symbol, size)) for symbol in late)
     same = {*constants, *rounds.symbols} - set(examples)
     condition = rounds.condition
     if are_apart:
@@ -120,11 +119,6 @@ def _batched(
     if examples:
         return batch_nodes(outputs, examples, boundary=same)
     return [broadcast_to(each, (size, *each.shape)) for each in outputs]
-
-
-def _for_all(symbol: Node, size: Size) -> Node:
-    """What stands for a symbol of one example for all of them."""
-    return input_like("examples", TensorSpec((size, *symbol.shape), symbol.dtype))
 
 
 def _chosen(flags: Node, one: Node, other: Node) -> Node:

@@ -36,7 +36,7 @@ from graphnn.ops.conditionals import COND, Choice
 from graphnn.ops.constants import is_zero
 from graphnn.ops.control import PROJECT, project
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 from graphnn.ops.while_loops import WHILE, Rounds
 
 __all__ = ["simplify_conditionals"]

@@ -6,30 +6,15 @@ Results do not depend on it: chunks are independent, and calls that are not keep
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from graphnn.compiler.native.calls import Call, Fork, Region
+from graphnn.compiler.native.intervals import Interval, Intervals, overlap_any
 from graphnn.compiler.regions import Loop, parts_of
 
-__all__ = [
-    "Begin",
-    "Call",
-    "End",
-    "Fork",
-    "Interval",
-    "Region",
-    "Share",
-    "Slot",
-    "Step",
-    "partition",
-    "slot_interval",
-    "work_ns",
-]
-
-Interval: TypeAlias = tuple[int, int]
-"""Addresses from the first up to the second, which is not in it."""
+__all__ = ["Begin", "End", "Share", "Step", "partition", "work_ns"]
 
 SPLIT_NS = 2_000.0
 """Work that is worth a thread of its own: many times what a barrier costs."""
@@ -44,81 +29,8 @@ the other processors free."""
 MEETING_NS = 500.0
 """What it costs that all threads meet, and read what another one has written."""
 
-
 ROUNDS = 64
 """What is reckoned with where nobody knows how often a loop goes round."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """An argument whose address is known when a segment runs: a feed or a fresh result."""
-
-    number: int
-
-
-def slot_interval(number: int, nbytes: int) -> Interval:
-    """What stands for a slot's memory in `Call.reads` and `Call.writes`."""
-    start = -(number + 1) << 48
-    return start, start + nbytes
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function to call with every chunk of a range.
-
-    Attributes
-    ----------
-    address : int
-        Of a ``void f(ptr args, i64 begin, i64 end)``.
-    n_chunks : int
-    arguments : tuple of int or Slot
-        Addresses; those of slots are given anew in every run.
-    reads, writes : tuple of (int, int)
-        Memory it touches, from the first address up to the second; see `slot_interval`.
-    cost_ns : float
-        How long it takes on one thread, roughly.
-    is_commit : bool
-        Whether it must not run once the status word is not 0, because it changes state that
-        outlives the run.
-    moves : tuple of tuple of int
-        For each argument, by how many bytes it moves with every round of the loops around the
-        call, outermost first; what is missing does not move.
-    """
-
-    address: int
-    n_chunks: int
-    arguments: tuple[int | Slot, ...]
-    reads: tuple[Interval, ...] = ()
-    writes: tuple[Interval, ...] = ()
-    cost_ns: float = 0.0
-    is_commit: bool = False
-    moves: tuple[tuple[int, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fork:
-    """Calls that are made or skipped, as a flag says; equal to itself alone.
-
-    Attributes
-    ----------
-    begin, end : int
-        The first of them, and the first behind them.
-    test : Call
-        Its only argument is the address of the flag, a byte; it reads that, and calls nothing.
-    when : bool
-        What the flag must be for the calls to be made.
-    leaves : bool
-        Whether the loop around them, which ends where they do, is left if they are skipped.
-    """
-
-    begin: int
-    end: int
-    test: Call
-    when: bool
-    leaves: bool = False
-
-
-Region: TypeAlias = Loop | Fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +196,7 @@ class _Planner:
             one.end == other.begin
             and one.test == other.test
             and one.when != other.when
-            and not any(_overlap_any(one.test.reads, each) for each in writes)
+            and not any(overlap_any(one.test.reads, each) for each in writes)
         )
 
     def _touched(self) -> _Touched:
@@ -328,7 +240,7 @@ class _Planner:
             ],
         )
         self._note(thread, reads, writes)
-        if self._status and _overlap_any(writes, self._status):
+        if self._status and overlap_any(writes, self._status):
             self._is_checked = False
 
     def _alone(self, region: Region, inside: Sequence[Region], depth: int) -> Iterator[Step]:
@@ -362,7 +274,7 @@ class _Planner:
             self.programs[thread].append(Share(number, begin, end))
             self._loads[thread] += call.cost_ns * (end - begin) / total
             self._note(thread, call.reads, call.writes)
-        if self._status and _overlap_any(call.writes, self._status):
+        if self._status and overlap_any(call.writes, self._status):
             self._is_checked = False
 
     def _shares(self, call: Call, before: set[int]) -> list[tuple[int, int, int]]:
@@ -395,8 +307,8 @@ class _Planner:
         """Forget what happened before: all have seen it."""
         n_threads = len(self.programs)
         self._loads = [0.0] * n_threads
-        self._read = [_Intervals() for _ in range(n_threads)]
-        self._written = [_Intervals() for _ in range(n_threads)]
+        self._read = [Intervals() for _ in range(n_threads)]
+        self._written = [Intervals() for _ in range(n_threads)]
 
     def _note(self, thread: int, reads: Iterable[Interval], writes: Iterable[Interval]) -> None:
         if len(self.programs) == 1:
@@ -439,51 +351,9 @@ def _level(
     return shares
 
 
-def _overlap_any(intervals: Iterable[Interval], other: Interval) -> bool:
-    return any(start < other[1] and other[0] < stop for start, stop in intervals)
-
-
-class _Intervals:
-    """A set of addresses, as intervals that are disjoint and sorted."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-
-    def add(self, interval: Interval) -> None:
-        """Include an interval; it melts with those that it touches."""
-        start, stop = interval
-        if start >= stop:
-            return
-        first = bisect_left(self._stops, start)
-        last = bisect_right(self._starts, stop)
-        if first < last:
-            start = min(start, self._starts[first])
-            stop = max(stop, self._stops[last - 1])
-        self._starts[first:last] = [start]
-        self._stops[first:last] = [stop]
-
-    def copy(self) -> _Intervals:
-        """A set of the same addresses."""
-        copied = _Intervals()
-        copied._starts, copied._stops = [*self._starts], [*self._stops]
-        return copied
-
-    def update(self, other: _Intervals) -> None:
-        """Include the addresses of another set."""
-        for each in zip(other._starts, other._stops, strict=True):
-            self.add(each)
-
-    def overlaps(self, interval: Interval) -> bool:
-        """Whether any address of an interval is in the set."""
-        start, stop = interval
-        first = bisect_right(self._stops, start)
-        return start < stop and first < len(self._starts) and self._starts[first] < stop
-
-
-_Touched: TypeAlias = tuple[list[_Intervals], list[_Intervals]]
+_Touched: TypeAlias = tuple[list[Intervals], list[Intervals]]
 """What every thread has read, and what it has written."""
 
 
-def _copies(sets: Iterable[_Intervals]) -> list[_Intervals]:
+def _copies(sets: Iterable[Intervals]) -> list[Intervals]:
     return [each.copy() for each in sets]

@@ -13,20 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphnn.compiler.native import spmd
-from graphnn.compiler.native.partition import (
-    Begin,
-    Call,
-    End,
-    Fork,
-    Interval,
-    Region,
-    Share,
-    Slot,
-    Step,
-    partition,
-    slot_interval,
-    work_ns,
-)
+from graphnn.compiler.native.calls import Call, Fork, Region, Slot, slot_interval
+from graphnn.compiler.native.intervals import Interval
+from graphnn.compiler.native.partition import Begin, End, Share, Step, partition, work_ns
 from graphnn.compiler.native.pool import MAX_THREADS, pool, runner
 from graphnn.compiler.unit import Loop
 

@@ -94,6 +94,8 @@ def plus(b: Builder, x: Number, y: Number) -> Number:
     """``x + y``, a number where it is known."""
     if isinstance(x, int) and isinstance(y, int):
         return x + y
+    if x == 0:
+        return y
     if y == 0:
         return x
     return b.binary("add", as_value(b, x), as_value(b, y))

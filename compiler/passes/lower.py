@@ -13,36 +13,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any
-
-import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from graphnn.compiler.conditionals.lowering import lower_cond, lower_while
 from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
+from graphnn.compiler.in_place import moved_view, with_moved, written_in_place
 from graphnn.compiler.joined import parts_along, parts_of_joins
 from graphnn.compiler.native.generators import scratch_nbytes
-from graphnn.compiler.native.moves import Piece, pieces_of
-from graphnn.compiler.overwriting import may_overwrite
+from graphnn.compiler.native.moves import pieces_of
 from graphnn.compiler.scans.lowering import lower_scan
 from graphnn.compiler.scans.rewriting import may_raise
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Region, Storage, Unit, View
+from graphnn.compiler.views import contiguous, look
 from graphnn.core.dtypes import UINT8
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
-from graphnn.ops.broadcasting import RESHAPE
 from graphnn.ops.conditionals import COND
 from graphnn.ops.constants import CONSTANT
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.joining import CONCATENATE
 
-__all__ = ["Lowering", "contiguous", "lower"]
+__all__ = ["Lowering", "lower"]
 
 Views = tuple[View, ...]
 
@@ -69,16 +65,6 @@ def lower(unit: Unit, driver: Driver) -> Unit:
         feeds=tuple(lowering.views[node][0] for node in unit.graph.inputs),
         results=tuple(results),
     )
-
-
-def contiguous(buffer: Buffer, spec: TensorSpec) -> View:
-    """The whole buffer as a row-major array."""
-    shape = tuple(int(size) for size in spec.shape)
-    strides, stride = [], spec.dtype.itemsize
-    for size in reversed(shape):
-        strides.append(stride)
-        stride *= size
-    return View(buffer, 0, shape, tuple(reversed(strides)), spec.dtype)
 
 
 class Lowering:
@@ -301,7 +287,7 @@ class Lowering:
         targets = [self.state(parameter) for parameter in parameters]
         views = self.read_before(outputs[:n_results], targets)
         moved = self.write(outputs[n_results:], targets, begin=0, in_place=in_place)
-        return list(_move(views, moved))
+        return [moved_view(each, moved) for each in views]
 
     def read_before(self, nodes: Sequence[Node], targets: Sequence[View]) -> list[View]:
         """Views of nodes that stay as they are when targets are written: copies, if need be."""
@@ -337,77 +323,22 @@ class Lowering:
             if view != target and any(map(view.overlaps, targets)):
                 view = self.copy(view, node)  # an old value that is asked for: save it first
             values.append(view)
-        moved = self._write_in_place(values, targets, begin) if in_place else {}
+        moved: dict[Buffer, View] = {}
+        if in_place:
+            moved = written_in_place(self.instructions, self.regions, values, targets, begin)
         for node, value, target in zip(nodes, values, targets, strict=True):
             if value != target and moved.get(value.buffer) != target:
                 self.copy(value, node, into=target)
         if moved:
             self.instructions[begin:] = [
-                replace(
-                    each,
-                    inputs=_move(each.inputs, moved),
-                    outputs=_move(each.outputs, moved),
-                    reads=tuple((node, _moved(view, moved)) for node, view in each.reads),
-                    pieces=tuple(_moved_piece(piece, moved) for piece in each.pieces),
-                )
-                for each in self.instructions[begin:]
+                with_moved(each, moved) for each in self.instructions[begin:]
             ]
             self.regions[:] = [
-                replace(each, flag=_moved(each.flag, moved))
+                replace(each, flag=moved_view(each.flag, moved))
                 if isinstance(each, Branch) and each.begin >= begin
                 else each
                 for each in self.regions
             ]
-        return moved
-
-    def _write_in_place(
-        self, values: Sequence[View], targets: Sequence[View], begin: int
-    ) -> dict[Buffer, View]:
-        """For buffers of new values that may lie where they are wanted, that place.
-
-        A kernel may write there if nothing reads the old value after it, it reads the old value
-        itself only at the position it writes, and nothing after it can fail.
-        """
-        writers: dict[Buffer, list[int]] = {}
-        last_read: dict[Buffer, int] = {}
-        last_risk = -1
-        for index, instruction in enumerate(self.instructions[begin:], start=begin):
-            if instruction.op is not None and may_raise(instruction.node):
-                last_risk = index
-            for buffer in {view.buffer for view in instruction.outputs}:
-                writers.setdefault(buffer, []).append(index)
-            last_read.update((view.buffer, index) for view in instruction.inputs)
-        in_regions: set[int] = set()
-        for region in self.regions:
-            if region.begin >= begin:
-                in_regions.update(range(region.begin, region.end))
-                if isinstance(region, Branch):
-                    read = max(region.begin, last_read.get(region.flag.buffer, -1))
-                    last_read[region.flag.buffer] = read
-        moved: dict[Buffer, View] = {}
-        for value, target in zip(values, targets, strict=True):
-            written = writers.get(value.buffer, [])
-            if value.buffer in moved or not value.is_whole or not in_regions.isdisjoint(written):
-                continue
-            if not written or (written[0] <= last_risk and target.buffer.storage is Storage.STATE):
-                continue
-            first = written[0]  # of several, if parts of it are written one by one
-            instruction = self.instructions[first]
-            output = next(
-                number
-                for number, view in enumerate(instruction.outputs)
-                if view.buffer == value.buffer
-            )
-            # What moves is written at another place than anything is read.
-            if (
-                any(target.moves)
-                or last_read.get(target.buffer, -1) < first
-                or (
-                    last_read[target.buffer] == first
-                    and may_overwrite(instruction, output, target.buffer)
-                )
-            ):
-                moved[value.buffer] = target
         return moved
 
 
@@ -429,49 +360,9 @@ def _looked_at(node: Node) -> tuple[Node, ...]:
     return node.inputs if node.op.is_view or node.op in (TUPLE, PROJECT) else ()
 
 
-def _move(views: Sequence[View], moved: Mapping[Buffer, View]) -> Views:
-    """The views with places in other memory for some buffers."""
-    return tuple(_moved(view, moved) for view in views)
-
-
-def _moved_piece(piece: Piece, moved: Mapping[Buffer, View]) -> Piece:
-    operands = (_moved(each, moved) if isinstance(each, View) else each for each in piece.operands)
-    return replace(piece, operands=tuple(operands))
-
-
-def _moved(view: View, moved: Mapping[Buffer, View]) -> View:
-    target = moved.get(view.buffer)
-    if target is None:
-        return view
-    moves = tuple(map(sum, zip_longest(target.moves, view.moves, fillvalue=0)))
-    return replace(view, buffer=target.buffer, offset=target.offset + view.offset, moves=moves)
-
-
 LOWERINGS: Mapping[str, Callable[[Lowering, Node], bool]] = {
     "scan": lower_scan,
     "cond": lower_cond,
     "while_loop": lower_while,
 }
 """How operators with bodies become regions of instructions; False if one is left to the host."""
-
-
-def look(node: Node, view: View) -> View | None:
-    """The strided view that a view operator makes; None if a reshape cannot be one.
-
-    NumPy itself says what the view is: the operator's kernel is asked on memory that is never
-    touched.
-    """
-    ghost = as_strided(np.empty(1, view.dtype), view.shape, view.strides, writeable=False)
-    try:
-        if node.op is RESHAPE:
-            seen = np.reshape(ghost, node.attrs["shape"], copy=False)
-        else:
-            seen = node.op.evaluate(ghost, **node.attrs)
-    except ValueError:
-        if node.op is RESHAPE:
-            return None
-        raise
-    if seen.size == 0:
-        return replace(view, shape=seen.shape, strides=seen.strides)
-    offset = seen.__array_interface__["data"][0] - ghost.__array_interface__["data"][0]
-    return replace(view, offset=view.offset + offset, shape=seen.shape, strides=seen.strides)

@@ -31,7 +31,7 @@ from graphnn.core.graph import Graph, topological_order, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import carry, made_by
 from graphnn.ops.control import PROJECT
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = ["merge_products"]
 

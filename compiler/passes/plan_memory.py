@@ -13,7 +13,7 @@ from dataclasses import replace
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.overwriting import may_overwrite
 from graphnn.compiler.unit import Buffer, Instruction, Loop, MemoryPlan, Storage, Unit
-from graphnn.core.state import ALIGNMENT
+from graphnn.core.state import aligned
 
 __all__ = ["live_ranges", "plan_memory"]
 
@@ -39,10 +39,10 @@ def plan_memory(unit: Unit, driver: Driver) -> Unit:
                 inherited.add(heir)
                 offsets[buffer.index] = offsets[heir.index]
             else:
-                offsets[buffer.index] = gaps.take(_aligned(buffer.nbytes))
+                offsets[buffer.index] = gaps.take(aligned(buffer.nbytes))
         for buffer in dying:
             if buffer not in inherited:
-                gaps.give(offsets[buffer.index], _aligned(buffer.nbytes))
+                gaps.give(offsets[buffer.index], aligned(buffer.nbytes))
     return replace(unit, plan=MemoryPlan(tuple(offsets), gaps.end, live))
 
 
@@ -104,10 +104,6 @@ def _overwritten(
         if heir in dying and heir not in taken and may_overwrite(instruction, number, heir):
             return heir
     return None
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 class _Gaps:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphnn.compiler.batching import batch_nodes
+from graphnn.compiler.batching import batch_nodes, for_all
 from graphnn.core.dims import Size
 from graphnn.core.graph import depending_on
 from graphnn.core.node import Node, make_node
-from graphnn.core.spec import TensorSpec
 from graphnn.ops.broadcasting import broadcast_to
 from graphnn.ops.control import TUPLE
-from graphnn.ops.leaves import input_like
 from graphnn.ops.movement import moveaxis
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["batch_scan"]
 
@@ -28,7 +26,7 @@ def batch_scan(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
     pairs = zip((*node.inputs[:n_constants], *step.symbols), inputs, mapped, strict=True)
     whole = {one: many for one, many, is_mapped in pairs if is_mapped}
     examples = {
-        one: _for_all(one, size) if one in step.symbols else many for one, many in whole.items()
+        one: for_all(one, size) if one in step.symbols else many for one, many in whole.items()
     }
     while True:
         depending = depending_on(step.outputs, examples)
@@ -36,7 +34,7 @@ def batch_scan(node: Node, inputs: Sequence[Node], mapped: Sequence[bool], size:
         late = [each for each in late if each.symbol not in examples]
         if not late:
             break
-        examples.update((each.symbol, _for_all(each.symbol, size)) for each in late)
+        examples.update((each.symbol, for_all(each.symbol, size)) for each in late)
     same = {*node.inputs[:n_constants], *step.symbols} - set(examples)
     made = batch_nodes(step.outputs, examples, boundary=same)
     carries = [
@@ -65,8 +63,3 @@ def _batched_carry(
     if first is None:
         first = broadcast_to(carry.first, (size, *carry.first.shape))
     return Carry(examples[carry.symbol], first, after)
-
-
-def _for_all(symbol: Node, size: Size) -> Node:
-    """What stands for a symbol of one example for all of them."""
-    return input_like("examples", TensorSpec((size, *symbol.shape), symbol.dtype))

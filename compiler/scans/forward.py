@@ -13,7 +13,7 @@ from graphnn.compiler.autodiff.forward import push_forward
 from graphnn.core.node import Node
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["carries_of_tangents", "jvp_of_scan", "or_zeros", "push_carries"]
 

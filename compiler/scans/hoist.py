@@ -32,7 +32,7 @@ from graphnn.ops.control import PROJECT
 from graphnn.ops.joining import CONCATENATE, slice_axis
 from graphnn.ops.leaves import input_like
 from graphnn.ops.recomputation import AGAIN
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["hoist", "leaving_products", "needed_in_loop"]
 

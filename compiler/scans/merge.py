@@ -18,7 +18,7 @@ from graphnn.compiler.scans.trim import build_trimmed, same_carries
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, depending_on
 from graphnn.core.node import Node
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = ["merge_scans"]
 

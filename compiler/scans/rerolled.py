@@ -25,7 +25,7 @@ from graphnn.core.provenance import carry, made_by, stand_for_all_steps
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.joining import CONCATENATE
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["Rebuilding"]
 

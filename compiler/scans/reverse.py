@@ -19,7 +19,7 @@ from graphnn.core.provenance import derived_from, move_origins
 from graphnn.ops.arithmetic import add
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step, places_in_body
+from graphnn.ops.scan_primitive import Carry, Step, places_in_body
 
 __all__ = ["vjp_of_scan"]
 

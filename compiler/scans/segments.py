@@ -14,19 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graphnn.compiler.memory_model import aligned
 from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.scans.schedules import Recurrence, Schedule
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node
 from graphnn.core.provenance import made_by
 from graphnn.core.spec import TensorSpec
+from graphnn.core.state import aligned
 from graphnn.ops.broadcasting import reshape
 from graphnn.ops.control import PROJECT
 from graphnn.ops.joining import concatenate
 from graphnn.ops.leaves import input_like
 from graphnn.ops.recomputation import SEGMENT, again
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["Pair", "find_lonely", "find_pairs", "in_segments"]
 

@@ -23,7 +23,7 @@ from graphnn.ops.arithmetic import add
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.control import PROJECT
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["sink"]
 

@@ -34,7 +34,7 @@ from graphnn.ops.contraction import DOT_GENERAL
 from graphnn.ops.control import PROJECT
 from graphnn.ops.leaves import input_like
 from graphnn.ops.reduction import any as some
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = ["skip_padding"]
 

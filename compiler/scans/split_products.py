@@ -21,7 +21,7 @@ from functools import reduce
 from itertools import pairwise
 
 from graphnn.compiler.driver import Driver, expression
-from graphnn.compiler.joint_products import terms_of
+from graphnn.compiler.joint_products import is_sum, terms_of
 from graphnn.compiler.levels import Level
 from graphnn.compiler.rules.movement import slice_of_slice
 from graphnn.compiler.scans.hoist import needed_in_loop
@@ -34,7 +34,7 @@ from graphnn.ops.arithmetic import add
 from graphnn.ops.contraction import DOT_GENERAL, dot_of, free_axes
 from graphnn.ops.joining import CONCATENATE, SLICE, concatenate, slice_axis
 from graphnn.ops.recomputation import AGAIN
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = ["split_products"]
 
@@ -204,9 +204,6 @@ class _Splitting:
 
     def _terms(self, whole: Node) -> list[Node]:
         """The node, or what is added to make it."""
-
-        def is_sum(node: Node) -> bool:
-            return node.op.name == "add" and all(each.shape == node.shape for each in node.inputs)
 
         def is_inside(node: Node) -> bool:
             return is_sum(node) and self._is_read_once(node)

@@ -23,7 +23,7 @@ from graphnn.core.graph import Graph, depending_on, substitute, topological_orde
 from graphnn.core.node import Node
 from graphnn.ops.conditionals import COND, Choice
 from graphnn.ops.control import PROJECT
-from graphnn.ops.scans import Carry, Step
+from graphnn.ops.scan_primitive import Carry, Step
 
 __all__ = ["build_trimmed", "same_carries", "trim_scans"]
 

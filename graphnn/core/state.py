@@ -22,12 +22,17 @@ from graphnn.core.op import Array, Op, register
 from graphnn.core.provenance import note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, shape_text
 
-__all__ = ["Home", "Parameter", "aligned_empty", "bring_home", "parameter"]
+__all__ = ["Home", "Parameter", "aligned", "aligned_empty", "bring_home", "parameter"]
 
 ALIGNMENT = 64
 """Bytes: one cache line, and the widest vector there is."""
 
 _numbers = itertools.count()
+
+
+def aligned(nbytes: int) -> int:
+    """Bytes that so many take up where everything is aligned."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def aligned_empty(spec: TensorSpec) -> Array:

@@ -13,10 +13,15 @@ from graphnn.core.provenance import provenance
 if TYPE_CHECKING:
     from graphnn.core.node import Node
 
-__all__ = ["attrs_text", "counted", "graph_text", "node_names", "size_text"]
+__all__ = ["attrs_text", "counted", "graph_text", "node_names", "size_text", "word_of"]
 
 MOST_CHARACTERS = 80
 """Of a name; what is longer is shortened in the middle."""
+
+
+def word_of(node: Node) -> str:
+    """A node in a sentence: its name, or what its operator does."""
+    return node.name or node.op.label(node)
 
 
 def node_names(nodes: Iterable[Node]) -> dict[Node, str]:

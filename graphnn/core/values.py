@@ -65,19 +65,8 @@ def set_values(
     what : str
         Whose state it is, for the error.
     own : mapping of str to Parameter
-    state : mapping of str to array_like
-    strict : bool, default True
-        Whether every name must be there on both sides.
-
-    Returns
-    -------
-    Unmatched
-        Names that were missing or unexpected; empty if strict.
-
-    Raises
-    ------
-    CheckpointError
-        Lists all names that are missing, unexpected, or of another shape or kind of dtype.
+    state, strict
+        See :meth:`graphnn.nn.Module.load_state_dict`, as for what is returned and raised.
     """
     unmatched = Unmatched(
         [name for name in own if name not in state], [name for name in state if name not in own]

@@ -18,7 +18,7 @@ from graphnn.core.errors import CheckpointError
 from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter
-from graphnn.nn.cells import SimpleRNNCell, WeightedCell
+from graphnn.nn.cells import WeightedCell
 from graphnn.nn.convolution import Conv, ConvTranspose
 from graphnn.nn.dense import Dense
 from graphnn.nn.embedding import Embedding
@@ -28,6 +28,7 @@ from graphnn.nn.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNo
 from graphnn.nn.recurrent import Recurrent
 from graphnn.nn.recurrent_nets import GRU, LSTM, RecurrentNet, SimpleRNN
 from graphnn.nn.sequence_wrappers import Bidirectional
+from graphnn.nn.simple_cells import SimpleRNNCell
 
 __all__ = ["from_torch", "to_torch"]
 

@@ -8,8 +8,9 @@ from graphnn.core.node import Node
 from graphnn.losses.reduction import as_pair, reduced
 from graphnn.ops.arithmetic import square, where
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.exponential import log, sqrt
+from graphnn.ops.exponential import log
 from graphnn.ops.logic import equal
+from graphnn.ops.statistics import safe_sqrt
 
 __all__ = ["hellinger", "kl_divergence", "squared_hellinger"]
 
@@ -89,16 +90,10 @@ def hellinger(
 
     Where two rows are equal, the derivative counts as 0.
     """
-    rows = _safe_sqrt(_squared_distances("hellinger", probabilities, targets, mask))
+    rows = safe_sqrt(_squared_distances("hellinger", probabilities, targets, mask))
     return reduced("hellinger", rows, reduction, mask, weights)
 
 
 def _squared_distances(what: str, probabilities: Any, targets: Any, mask: Any) -> Node:
     p, t = as_pair(what, probabilities, targets, mask, rows=True)
-    return 0.5 * sum(square(_safe_sqrt(p) - _safe_sqrt(t)), axis=-1)
-
-
-def _safe_sqrt(x: Node) -> Node:
-    """The root, with derivative 0 at 0."""
-    is_zero = equal(x, 0.0)
-    return where(is_zero, 0.0, sqrt(where(is_zero, 1.0, x)))
+    return 0.5 * sum(square(safe_sqrt(p) - safe_sqrt(t)), axis=-1)

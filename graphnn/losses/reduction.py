@@ -10,10 +10,9 @@ from graphnn.core.node import Node
 from graphnn.core.spec import shape_text
 from graphnn.ops.arithmetic import maximum, where
 from graphnn.ops.broadcasting import broadcast_to, sum
-from graphnn.ops.logic import equal
 from graphnn.ops.movement import expand_dims
 from graphnn.ops.operands import as_node, cast_to, operands
-from graphnn.ops.statistics import mean
+from graphnn.ops.statistics import mean, safe_divide
 
 __all__ = ["as_pair", "as_weights", "only", "reduced", "require_same_shape"]
 
@@ -56,8 +55,7 @@ def reduced(what: str, terms: Node, reduction: str, mask: Any = None, weights: A
     total = sum(counted)
     if weights is None:
         return sum(terms) / maximum(total, 1.0)
-    is_empty = equal(total, 0.0)
-    return where(is_empty, 0.0, sum(terms) / where(is_empty, 1.0, total))
+    return safe_divide(sum(terms), total)
 
 
 def _spread(what: str, word: str, given: Node, terms: Node) -> Node:

@@ -7,12 +7,10 @@ from typing import Any
 from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.losses.reduction import as_pair, reduced
-from graphnn.ops.arithmetic import abs, minimum, square, where
+from graphnn.ops.arithmetic import abs, minimum, square
 from graphnn.ops.broadcasting import sum
-from graphnn.ops.exponential import sqrt
-from graphnn.ops.logic import equal
 from graphnn.ops.norms import norm
-from graphnn.ops.statistics import size_of
+from graphnn.ops.statistics import safe_divide, safe_sqrt, size_of
 
 __all__ = ["cosine", "huber", "mae", "mse", "quadratic", "rmse"]
 
@@ -38,9 +36,7 @@ def rmse(predictions: Any, targets: Any, *, mask: Any = None, weights: Any = Non
 
     Where the error is 0, its derivative is 0.
     """
-    squared = mse(predictions, targets, mask=mask, weights=weights)
-    is_zero = equal(squared, 0.0)
-    return where(is_zero, 0.0, sqrt(where(is_zero, 1.0, squared)))
+    return safe_sqrt(mse(predictions, targets, mask=mask, weights=weights))
 
 
 def mae(
@@ -109,6 +105,5 @@ def cosine(
     """
     y, t = as_pair("cosine", predictions, targets, mask, rows=True)
     lengths = norm(y, axis=-1) * norm(t, axis=-1)
-    is_zero = equal(lengths, 0.0)
-    cosines = where(is_zero, 0.0, sum(y * t, axis=-1) / where(is_zero, 1.0, lengths))
+    cosines = safe_divide(sum(y * t, axis=-1), lengths)
     return reduced("cosine", 1.0 - cosines, reduction, mask, weights)

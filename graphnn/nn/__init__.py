@@ -12,6 +12,7 @@ from graphnn.nn.dropout import *
 from graphnn.nn.embedding import *
 from graphnn.nn.gated_cells import *
 from graphnn.nn.hopfield import *
+from graphnn.nn.locally_connected import *
 from graphnn.nn.module import *
 from graphnn.nn.monte_carlo import *
 from graphnn.nn.normalization import *
@@ -23,4 +24,5 @@ from graphnn.nn.seq2seq import *
 from graphnn.nn.sequence_layer import *
 from graphnn.nn.sequence_wrappers import *
 from graphnn.nn.sequential import *
+from graphnn.nn.simple_cells import *
 from graphnn.nn.step_norm import *

@@ -1,25 +1,21 @@
-"""Convolutional layers: plain, transposed, depthwise and locally connected."""
+"""Convolutional layers: plain, transposed and depthwise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 import graphnn.init as initializers
-from graphnn.core.arguments import require_positive
-from graphnn.core.dims import Size
+from graphnn.core.arguments import options_of, require_positive
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
-from graphnn.core.op import Array
 from graphnn.core.spec import shape_text
 from graphnn.core.state import parameter
 from graphnn.nn.module import Module
 from graphnn.ops.convolution import conv
-from graphnn.ops.local import locally_connected
 from graphnn.ops.operands import as_node
 from graphnn.ops.transposed_convolution import conv_transpose
 
@@ -33,32 +29,31 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "DepthwiseConv2d",
-    "LocallyConnected",
-    "LocallyConnected1d",
-    "LocallyConnected2d",
 ]
 
 Sizes = int | Sequence[int]
 
 
-class _Convolution(Module):
+class Convolutional(Module):
     """What the layers share: a weight with a window, a bias, and a look at the input's axes."""
 
     n_spatial: ClassVar[int]
     """Spatial axes."""
+    options: ClassVar[tuple[str, ...]]
+    """Names of what is told in the repr where it is not the default; they are attributes."""
 
     def __init__(
         self,
         in_channels: int,
-        shape: tuple[int, ...],
         out_channels: int,
+        shape: tuple[int, ...],
         bias: bool,
         init: initializers.Initializer,
         bias_init: initializers.Initializer,
         rng: np.random.Generator | None,
         dtype: DTypeLike,
     ) -> None:
-        self.in_channels = in_channels
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = shape[2:]
         self.weight = parameter(init(shape, rng), dtype=dtype)
         self.bias = parameter(bias_init((out_channels,), rng), dtype=dtype) if bias else None
@@ -73,14 +68,6 @@ class _Convolution(Module):
             require_positive(what, **{name: each})
         return sizes
 
-    def described(self, out_channels: Size, usual: Mapping[str, Any]) -> str:
-        """Channels and window, and options that differ from the usual ones."""
-        window = self.kernel_size
-        size = window[0] if len(set(window)) == 1 else window
-        parts = [f"{self.in_channels}, {out_channels}, {size}"]
-        parts += [f"{k}={getattr(self, k)!r}" for k, v in usual.items() if getattr(self, k) != v]
-        return ", ".join(parts + (["bias=False"] if self.bias is None else []))
-
     def checked(self, x: Any) -> Node:
         """The input, if it has the channels and axes that the layer is made for."""
         given = as_node(x)
@@ -93,8 +80,29 @@ class _Convolution(Module):
             )
         return given
 
+    def extra_repr(self) -> str:
+        """Channels, window, and what is not the default."""
+        window = self.kernel_size
+        size = window[0] if len(set(window)) == 1 else window
+        parts = [f"{self.in_channels}, {self.out_channels}, {size}"]
+        usual = options_of(type(self))
+        given = {name: getattr(self, name) for name in self.options}
+        parts += [f"{name}={each!r}" for name, each in given.items() if each != usual[name]]
+        return ", ".join(parts + (["bias=False"] if self.bias is None else []))
 
-class Conv(_Convolution):
+
+class _Sliding(Convolutional):
+    """A layer of one kernel for all places: its operator takes the weight and all options."""
+
+    operator: ClassVar[Callable[..., Node]]
+
+    def forward(self, x: Any) -> Node:
+        """Apply the layer to nodes of shape ``(batch, in_channels, *spatial)``."""
+        options = {name: getattr(self, name) for name in self.options}
+        return self.operator(self.checked(x), self.weight, self.bias, **options)
+
+
+class Conv(_Sliding):
     """Cross-correlation with learned kernels: what networks call convolution.
 
     It is used as `Conv1d`, `Conv2d` or `Conv3d`.
@@ -132,6 +140,9 @@ class Conv(_Convolution):
     bias : Parameter of shape (out_channels,), or None
     """
 
+    operator = staticmethod(conv)
+    options = ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
+
     def __init__(
         self,
         in_channels: int,
@@ -154,33 +165,7 @@ class Conv(_Convolution):
         shape = (out_channels, in_channels // groups, *self.along_axes("kernel_size", kernel_size))
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.groups, self.padding_mode, self.flip = groups, padding_mode, flip
-        super().__init__(in_channels, shape, out_channels, bias, init, bias_init, rng, dtype)
-
-    def forward(self, x: Any) -> Node:
-        """Apply the layer to nodes of shape ``(batch, in_channels, *spatial)``."""
-        return conv(
-            self.checked(x),
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-            padding_mode=self.padding_mode,
-            flip=self.flip,
-        )
-
-    def extra_repr(self) -> str:
-        """Channels, window, and what is not the default."""
-        usual = {
-            "stride": 1,
-            "padding": "valid",
-            "dilation": 1,
-            "groups": 1,
-            "padding_mode": "constant",
-            "flip": False,
-        }
-        return self.described(self.weight.shape[0], usual)
+        super().__init__(in_channels, out_channels, shape, bias, init, bias_init, rng, dtype)
 
 
 class Conv1d(Conv):
@@ -246,7 +231,7 @@ class DepthwiseConv2d(Conv2d):
         super().__init__(channels, channels * multiplier, kernel_size, groups=channels, **options)
 
 
-class ConvTranspose(_Convolution):
+class ConvTranspose(_Sliding):
     """The transpose of a convolution, which makes signals, pictures and volumes larger.
 
     It is used as `ConvTranspose1d`, `ConvTranspose2d` or `ConvTranspose3d`; see
@@ -273,6 +258,9 @@ class ConvTranspose(_Convolution):
     bias : Parameter of shape (out_channels,), or None
     """
 
+    operator = staticmethod(conv_transpose)
+    options = ("stride", "padding", "output_padding", "dilation", "groups")
+
     def __init__(
         self,
         in_channels: int,
@@ -292,28 +280,9 @@ class ConvTranspose(_Convolution):
     ) -> None:
         _require_groups(type(self).__name__, in_channels, out_channels, groups)
         shape = (in_channels, out_channels // groups, *self.along_axes("kernel_size", kernel_size))
-        self.out_channels = out_channels
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.groups, self.output_padding = groups, output_padding
-        super().__init__(in_channels, shape, out_channels, bias, init, bias_init, rng, dtype)
-
-    def forward(self, x: Any) -> Node:
-        """Apply the layer to nodes of shape ``(batch, in_channels, *spatial)``."""
-        return conv_transpose(
-            self.checked(x),
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-
-    def extra_repr(self) -> str:
-        """Channels, window, and what is not the default."""
-        usual = {"stride": 1, "padding": "valid", "output_padding": 0, "dilation": 1, "groups": 1}
-        return self.described(self.out_channels, usual)
+        super().__init__(in_channels, out_channels, shape, bias, init, bias_init, rng, dtype)
 
 
 class ConvTranspose1d(ConvTranspose):
@@ -340,101 +309,6 @@ class ConvTranspose3d(ConvTranspose):
     """`ConvTranspose` of volumes: ``(batch, channels, depth, height, width)``."""
 
     n_spatial = 3
-
-
-class LocallyConnected(_Convolution):
-    """A convolution that does not share its weights: every place has a kernel of its own.
-
-    It is used as `LocallyConnected1d` or `LocallyConnected2d`; see
-    :func:`graphnn.locally_connected`.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-    size : int or sequence of int
-        Of the input along its spatial axes, which the weights depend on.
-    kernel_size : int or sequence of int
-    stride : int or sequence of int, default 1
-    bias, init, bias_init, rng, dtype
-        See `Conv`; the bias belongs to a filter, not to its places.
-
-    Attributes
-    ----------
-    weight : Parameter of shape (out_channels, in_channels, window..., places...)
-    bias : Parameter of shape (out_channels,), or None
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        size: Sizes,
-        kernel_size: Sizes,
-        *,
-        stride: Sizes = 1,
-        bias: bool = True,
-        init: initializers.Initializer = initializers.glorot_uniform,
-        bias_init: initializers.Initializer = initializers.zeros,
-        rng: np.random.Generator | None = None,
-        dtype: DTypeLike = FLOAT32,
-    ) -> None:
-        what = type(self).__name__
-        require_positive(what, in_channels=in_channels, out_channels=out_channels)
-        self.size = self.along_axes("size", size)
-        window, steps = (
-            self.along_axes("kernel_size", kernel_size),
-            self.along_axes("stride", stride),
-        )
-        if any(n < w for n, w in zip(self.size, window, strict=True)):
-            raise ShapeError(f"{what}: a window of {window} does not fit into {self.size}")
-        places = tuple(
-            (n - w) // step + 1 for n, w, step in zip(self.size, window, steps, strict=True)
-        )
-        self.stride = stride
-
-        def at_every_place(shape: tuple[int, ...], rng: np.random.Generator | None) -> Array:
-            kernels = [init(shape, rng) for _ in range(prod(places))]
-            return np.stack(kernels, axis=-1).reshape(*shape, *places)
-
-        shape = (out_channels, in_channels, *window)
-        super().__init__(
-            in_channels, shape, out_channels, bias, at_every_place, bias_init, rng, dtype
-        )
-
-    def forward(self, x: Any) -> Node:
-        """Apply the layer to nodes of shape ``(batch, in_channels, *size)``."""
-        x = self.checked(x)
-        if x.shape[2:] != self.size:
-            raise ShapeError(
-                f"{self!r}: space must have size {shape_text(self.size)}, not "
-                f"{shape_text(x.shape[2:])}",
-                hint="every place has weights of its own",
-            )
-        return locally_connected(x, self.weight, self.bias, stride=self.stride)
-
-    def extra_repr(self) -> str:
-        """Channels, window, and what is not the default."""
-        return self.described(self.weight.shape[0], {"size": None, "stride": 1})
-
-
-class LocallyConnected1d(LocallyConnected):
-    """`LocallyConnected` for signals: ``(batch, channels, length)``."""
-
-    n_spatial = 1
-
-
-class LocallyConnected2d(LocallyConnected):
-    """`LocallyConnected` for pictures: ``(batch, channels, height, width)``.
-
-    Examples
-    --------
-    >>> import graphnn as gn
-    >>> layer = gn.nn.LocallyConnected2d(1, 4, (8, 8), 3)
-    >>> layer(gn.input("x", shape=("batch", 1, 8, 8))).shape
-    (Dim(batch), 4, 6, 6)
-    """
-
-    n_spatial = 2
 
 
 def _require_groups(what: str, in_channels: int, out_channels: int, groups: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import graphnn.init as initializers
-from graphnn.core.arguments import require_positive
+from graphnn.core.arguments import options_of, require_positive
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter, parameter
@@ -22,21 +22,29 @@ __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponse
 class _Scaled(Module):
     """A learned scale, and a learned shift, for every channel or feature."""
 
+    has_shift: ClassVar[bool] = True
     weight: Parameter | None
     bias: Parameter | None
 
     def __init__(
-        self, features: int, eps: float, *, affine: bool, shift: bool, dtype: DTypeLike
+        self,
+        features: int,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: DTypeLike = FLOAT32,
     ) -> None:
         require_positive(type(self).__name__, features=features)
         self.features, self.eps = features, eps
-        shape = (features,)
+        shape, has_bias = (features,), affine and self.has_shift
         self.weight = parameter(initializers.ones(shape), dtype=dtype) if affine else None
-        self.bias = parameter(initializers.zeros(shape), dtype=dtype) if affine and shift else None
+        self.bias = parameter(initializers.zeros(shape), dtype=dtype) if has_bias else None
 
     def extra_repr(self) -> str:
-        """The features, and whether there is nothing to learn."""
-        return f"{self.features}" + (", affine=False" if self.weight is None else "")
+        """The features, and whether there is something to learn where that is not the default."""
+        affine = self.weight is not None
+        is_usual = affine == options_of(type(self))["affine"]
+        return f"{self.features}" + ("" if is_usual else f", affine={affine}")
 
 
 class BatchNorm(_Scaled):
@@ -87,7 +95,7 @@ class BatchNorm(_Scaled):
         affine: bool = True,
         dtype: DTypeLike = FLOAT32,
     ) -> None:
-        super().__init__(features, eps, affine=affine, shift=True, dtype=dtype)
+        super().__init__(features, eps=eps, affine=affine, dtype=dtype)
         self.momentum = momentum
         zeros, ones = np.zeros(features), np.ones(features)
         self.running_mean = parameter(zeros, dtype=dtype, trainable=False)
@@ -120,16 +128,6 @@ class LayerNorm(_Scaled):
         Default float32.
     """
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        eps: float = 1e-5,
-        affine: bool = True,
-        dtype: DTypeLike = FLOAT32,
-    ) -> None:
-        super().__init__(features, eps, affine=affine, shift=True, dtype=dtype)
-
     def forward(self, x: Any) -> Node:
         """Apply the layer to nodes of shape ``(..., features)``."""
         return layer_norm(x, self.weight, self.bias, eps=self.eps)
@@ -150,6 +148,8 @@ class RMSNorm(_Scaled):
         Default float32.
     """
 
+    has_shift = False
+
     def __init__(
         self,
         features: int,
@@ -158,7 +158,7 @@ class RMSNorm(_Scaled):
         affine: bool = True,
         dtype: DTypeLike = FLOAT32,
     ) -> None:
-        super().__init__(features, eps, affine=affine, shift=False, dtype=dtype)
+        super().__init__(features, eps=eps, affine=affine, dtype=dtype)
 
     def forward(self, x: Any) -> Node:
         """Apply the layer to nodes of shape ``(..., features)``."""
@@ -188,15 +188,11 @@ class InstanceNorm(_Scaled):
         affine: bool = False,
         dtype: DTypeLike = FLOAT32,
     ) -> None:
-        super().__init__(features, eps, affine=affine, shift=True, dtype=dtype)
+        super().__init__(features, eps=eps, affine=affine, dtype=dtype)
 
     def forward(self, x: Any) -> Node:
         """Apply the layer to nodes of shape ``(batch, features, *spatial)``."""
         return instance_norm(x, self.weight, self.bias, eps=self.eps)
-
-    def extra_repr(self) -> str:
-        """The features, and whether there is something to learn."""
-        return f"{self.features}" + (", affine=True" if self.weight is not None else "")
 
 
 class GroupNorm(_Scaled):
@@ -226,7 +222,7 @@ class GroupNorm(_Scaled):
         dtype: DTypeLike = FLOAT32,
     ) -> None:
         require_positive("GroupNorm", groups=groups)
-        super().__init__(features, eps, affine=affine, shift=True, dtype=dtype)
+        super().__init__(features, eps=eps, affine=affine, dtype=dtype)
         self.groups = groups
 
     def forward(self, x: Any) -> Node:

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from graphnn.core.arguments import options_of, require_known, require_positive
 from graphnn.core.errors import ArgumentError
-from graphnn.nn.cells import Cell, JordanCell, SimpleRNNCell, WeightedCell
+from graphnn.nn.cells import Cell, WeightedCell
 from graphnn.nn.conv_lstm import ConvLSTMCell
 from graphnn.nn.gated_cells import GRUCell, LSTMCell, MinimalGatedCell
 from graphnn.nn.recurrent import Recurrent
 from graphnn.nn.sequence_layer import SequenceLayer
 from graphnn.nn.sequence_wrappers import Bidirectional, Residual, Stacked
+from graphnn.nn.simple_cells import JordanCell, SimpleRNNCell
 
 __all__ = [
     "GRU",

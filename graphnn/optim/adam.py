@@ -11,7 +11,7 @@ from graphnn.core.state import Parameter
 from graphnn.ops.arithmetic import maximum, square
 from graphnn.ops.exponential import expm1, sqrt
 from graphnn.ops.operands import cast_to
-from graphnn.optim.optimizer import Optimizer, Rate, with_decay
+from graphnn.optim.optimizer import Optimizer, Rate, running_mean, with_decay
 
 __all__ = ["Adam", "AdamW"]
 
@@ -75,17 +75,27 @@ class Adam(Optimizer):
         """See :meth:`Optimizer.update`."""
         rate = self.rate(value.dtype)
         value, gradient = self.decayed(value, gradient, rate)
-        first = self.slot(parameter, "first_moment")
-        second = self.slot(parameter, "second_moment")
-        mean = self.beta1 * first + (1.0 - self.beta1) * gradient
-        mean_square = self.beta2 * second + (1.0 - self.beta2) * square(gradient)
-        slots = {first: mean, second: mean_square}
+        mean, mean_square, slots = self.moments(parameter, gradient)
         if self.amsgrad:
             largest = self.slot(parameter, "largest_second_moment")
             slots[largest] = mean_square = maximum(largest, mean_square)
-        size = sqrt(mean_square / self.weight_so_far(self.beta2, value.dtype)) + self.epsilon
-        change = rate / self.weight_so_far(self.beta1, value.dtype) * mean / size
-        return value - change, slots
+        change = rate / self.weight_so_far(self.beta1, value.dtype) * mean
+        return value - change / self.size(mean_square), slots
+
+    def moments(
+        self, parameter: Parameter, gradient: Node
+    ) -> tuple[Node, Node, dict[Parameter, Node]]:
+        """The running means of gradients and of their squares, and both as slots."""
+        first = self.slot(parameter, "first_moment")
+        second = self.slot(parameter, "second_moment")
+        mean = running_mean(first, gradient, self.beta1)
+        mean_square = running_mean(second, square(gradient), self.beta2)
+        return mean, mean_square, {first: mean, second: mean_square}
+
+    def size(self, mean_square: Node) -> Node:
+        """How large gradients are: what steps are divided by."""
+        unbiased = mean_square / self.weight_so_far(self.beta2, mean_square.dtype)
+        return sqrt(unbiased) + self.epsilon
 
     def decayed(self, value: Node, gradient: Node, rate: Node) -> tuple[Node, Node]:
         """The value and the gradient after weight decay, which changes one of them."""

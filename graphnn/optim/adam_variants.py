@@ -13,11 +13,11 @@ from graphnn.core.provenance import in_role
 from graphnn.core.state import Parameter
 from graphnn.core.state import parameter as new_parameter
 from graphnn.ops.arithmetic import abs as magnitude
-from graphnn.ops.arithmetic import maximum, square
-from graphnn.ops.exponential import exp, sqrt
+from graphnn.ops.arithmetic import maximum
+from graphnn.ops.exponential import exp
 from graphnn.ops.operands import cast_to
 from graphnn.optim.adam import Adam
-from graphnn.optim.optimizer import Rate, with_decay
+from graphnn.optim.optimizer import Rate, running_mean, with_decay
 
 __all__ = ["Adamax", "NAdam"]
 
@@ -53,7 +53,7 @@ class Adamax(Adam):
         """See :meth:`Optimizer.update`."""
         gradient = with_decay(gradient, value, self.weight_decay)
         first, largest = self.slot(parameter, "first_moment"), self.slot(parameter, "largest")
-        mean = self.beta1 * first + (1.0 - self.beta1) * gradient
+        mean = running_mean(first, gradient, self.beta1)
         size = maximum(self.beta2 * largest, magnitude(gradient) + self.epsilon)
         rate = self.rate(value.dtype) / self.weight_so_far(self.beta1, value.dtype)
         return value - rate * mean / size, {first: mean, largest: size}
@@ -109,16 +109,13 @@ class NAdam(Adam):
         """See :meth:`Optimizer.update`."""
         rate, dtype = self.rate(value.dtype), value.dtype
         value, gradient = self.decayed(value, gradient, rate)
-        first, second = self.slot(parameter, "first_moment"), self.slot(parameter, "second_moment")
-        mean = self.beta1 * first + (1.0 - self.beta1) * gradient
-        mean_square = self.beta2 * second + (1.0 - self.beta2) * square(gradient)
-        size = sqrt(mean_square / self.weight_so_far(self.beta2, dtype)) + self.epsilon
+        mean, mean_square, slots = self.moments(parameter, gradient)
         now, after = self._momentum(1.0), self._momentum(2.0)
         product = self.product * now
         of_gradient = cast_to((1.0 - now) / (1.0 - product), dtype)
         of_mean = cast_to(after / (1.0 - product * after), dtype)
-        change = (of_gradient * gradient + of_mean * mean) / size
-        return value - rate * change, {first: mean, second: mean_square}
+        change = (of_gradient * gradient + of_mean * mean) / self.size(mean_square)
+        return value - rate * change, slots
 
     def remembered(self) -> dict[str, Parameter]:
         """See :meth:`Optimizer.remembered`."""

@@ -7,7 +7,7 @@ from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.ops.arithmetic import square
 from graphnn.ops.exponential import sqrt
-from graphnn.optim.optimizer import Optimizer, Rate, with_decay
+from graphnn.optim.optimizer import Optimizer, Rate, running_mean, with_decay
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
@@ -95,9 +95,9 @@ class Adadelta(Optimizer):
         gradient = with_decay(gradient, value, self.weight_decay)
         squares = self.slot(parameter, "mean_square")
         steps = self.slot(parameter, "mean_square_step")
-        mean_square = self.rho * squares + (1.0 - self.rho) * square(gradient)
+        mean_square = running_mean(squares, square(gradient), self.rho)
         change = sqrt(steps + self.epsilon) / sqrt(mean_square + self.epsilon) * gradient
-        new = {squares: mean_square, steps: self.rho * steps + (1.0 - self.rho) * square(change)}
+        new = {squares: mean_square, steps: running_mean(steps, square(change), self.rho)}
         return value - self.rate(value.dtype) * change, new
 
 
@@ -145,11 +145,11 @@ class RMSprop(Optimizer):
         """See :meth:`Optimizer.update`."""
         gradient = with_decay(gradient, value, self.weight_decay)
         squares = self.slot(parameter, "mean_square")
-        new = {squares: self.rho * squares + (1.0 - self.rho) * square(gradient)}
+        new = {squares: running_mean(squares, square(gradient), self.rho)}
         variance = new[squares]
         if self.centered:
             mean = self.slot(parameter, "mean")
-            new[mean] = self.rho * mean + (1.0 - self.rho) * gradient
+            new[mean] = running_mean(mean, gradient, self.rho)
             variance = variance - square(new[mean])
         direction = gradient / (sqrt(variance) + self.epsilon)
         if self.momentum:

@@ -15,6 +15,7 @@ from graphnn.core.provenance import in_role
 from graphnn.core.remembered import Remembering, by_name
 from graphnn.core.state import Parameter, parameter
 from graphnn.ops.operands import cast_to
+from graphnn.optim.optimizer import running_mean
 
 __all__ = ["Average"]
 
@@ -71,7 +72,7 @@ class Average(Remembering):
         with in_role("update"):
             for each, average in self.averages.items():
                 new = cast_to(updates.get(each, each), average.dtype)
-                tracked[average] = self.decay * average + (1.0 - self.decay) * new
+                tracked[average] = running_mean(average, new, self.decay)
         return tracked
 
     def remembered(self) -> dict[str, Parameter]:

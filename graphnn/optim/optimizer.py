@@ -219,6 +219,11 @@ def with_decay(gradient: Node, value: Node, weight_decay: float) -> Node:
     return gradient + weight_decay * value if weight_decay else gradient
 
 
+def running_mean(before: Node, new: Node, keep: float) -> Node:
+    """The mean of values so far, in which older ones fade: a step keeps so much of them."""
+    return keep * before + (1.0 - keep) * new
+
+
 def _wide(dtype: DType) -> DType:
     """The dtype that updates are computed in."""
     return FLOAT32 if is_half(dtype) else dtype

@@ -7,7 +7,7 @@ from graphnn.core.errors import ArgumentError
 from graphnn.core.node import Node
 from graphnn.core.state import Parameter
 from graphnn.ops.arithmetic import clip, sign, where
-from graphnn.optim.optimizer import Optimizer, Rate
+from graphnn.optim.optimizer import Optimizer, Rate, running_mean
 
 __all__ = ["Lion", "Rprop"]
 
@@ -45,10 +45,10 @@ class Lion(Optimizer):
     ) -> tuple[Node, dict[Parameter, Node]]:
         """See :meth:`Optimizer.update`."""
         mean = self.slot(parameter, "momentum")
-        change = sign(self.beta1 * mean + (1.0 - self.beta1) * gradient)
+        change = sign(running_mean(mean, gradient, self.beta1))
         if self.weight_decay:
             change = change + self.weight_decay * value
-        new = self.beta2 * mean + (1.0 - self.beta2) * gradient
+        new = running_mean(mean, gradient, self.beta2)
         return value - self.rate(value.dtype) * change, {mean: new}
 
 

@@ -267,30 +267,33 @@ def _pin_stroke(graph: Digraph, name: str, stroke: Stroke, bottom: float) -> Non
         *ends, pos=f"e,{tip[0]:.2f},{bottom - tip[1]:.2f} {curve}", **_edge_attrs(stroke.style)
     )
     if stroke.cut_at is not None:
-        x, y = stroke.cut_at
-        graph.node(
-            f"{name}cut",
-            "//",
-            pos=f"{x:.2f},{bottom - y:.2f}",
-            shape="plain",
-            style="filled",
-            fillcolor="#ffffff",
-            fontcolor=EDGES[stroke.style].line,
-            fontsize=f"{CUT_SIZE:g}",
-        )
+        _pin_text(graph, f"{name}cut", "//", stroke, stroke.cut_at, bottom, CUT_SIZE)
     if stroke.label and stroke.route.label_at is not None:
-        # A node of its own: labels of edges would be painted below later edges.
-        x, y = stroke.route.label_at
-        graph.node(
-            f"{name}label",
-            escape(stroke.label),
-            pos=f"{x:.2f},{bottom - y:.2f}",
-            shape="plain",
-            style="filled",
-            fillcolor="#ffffff",
-            fontcolor=EDGES[stroke.style].line,
-            fontsize=f"{SMALL_SIZE:g}",
-        )
+        at, text = stroke.route.label_at, escape(stroke.label)
+        _pin_text(graph, f"{name}label", text, stroke, at, bottom, SMALL_SIZE)
+
+
+def _pin_text(
+    graph: Digraph,
+    name: str,
+    text: str,
+    stroke: Stroke,
+    at: tuple[float, float],
+    bottom: float,
+    size: float,
+) -> None:
+    """A text on a line: a node of its own, for labels of edges are painted below later edges."""
+    x, y = at
+    graph.node(
+        name,
+        text,
+        pos=f"{x:.2f},{bottom - y:.2f}",
+        shape="plain",
+        style="filled",
+        fillcolor="#ffffff",
+        fontcolor=EDGES[stroke.style].line,
+        fontsize=f"{size:g}",
+    )
 
 
 def _as_curve(points: Sequence[Point]) -> Sequence[Point]:

@@ -21,8 +21,8 @@ from graphnn.compiler.unit import Options, Unit
 from graphnn.core.dims import is_known
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph
-from graphnn.core.node import Node
 from graphnn.core.provenance import without_lines
+from graphnn.core.text import word_of
 from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.matching import matched
 from graphnn.viz.program_scene import scene_of_unit
@@ -281,7 +281,7 @@ def _notes(snapshot: Snapshot) -> Iterator[str]:
         several = sum(len(each.nodes) > 1 for each in unit.groups)
         yield f"kernels of several operators: {several} of {len(unit.groups)}"
         told += [
-            f"not fused: {_word(each.producer)} with {_word(each.consumer)}: {each.reason}"
+            f"not fused: {word_of(each.producer)} with {word_of(each.consumer)}: {each.reason}"
             for each in unit.notes
         ]
     elif record.name == "lower":
@@ -298,7 +298,3 @@ def _notes(snapshot: Snapshot) -> Iterator[str]:
     yield from told[:MOST_NOTES]
     if len(told) > MOST_NOTES:
         yield f"and {len(told) - MOST_NOTES} more"
-
-
-def _word(node: Node) -> str:
-    return node.name or node.op.label(node)

@@ -30,7 +30,7 @@ from graphnn.ops.creation import zeros
 from graphnn.ops.exponential import sqrt
 from graphnn.ops.leaves import input_like
 from graphnn.ops.operands import cast_to
-from graphnn.ops.scans import Step
+from graphnn.ops.scan_primitive import Step
 
 __all__ = [
     "Gradients",

@@ -31,9 +31,10 @@ from graphnn.ops.constants import CONSTANT, constant, is_zero
 from graphnn.ops.control import PROJECT, STOP_GRADIENT
 from graphnn.ops.creation import IOTA
 from graphnn.ops.recomputation import AGAIN, again
-from graphnn.viz.rows import Axis, Place, Row, Window, axis_from
+from graphnn.viz.axes import Axes
+from graphnn.viz.rows import Axis, Place, Row, Window
 from graphnn.viz.scene import Subject
-from graphnn.viz.segments import BACK, FIRST, piece_of
+from graphnn.viz.segments import BACK, FIRST
 from graphnn.viz.written_loops import Loop, loop_of_node, loop_of_scan, loop_of_sum
 
 __all__ = ["Unrolled", "unrolled"]
@@ -92,16 +93,11 @@ class _Unrolling:
 
     def __init__(self, graph: Graph, window: Window | None, *, in_segments: bool) -> None:
         self._graph = graph
-        self._window = window
-        self._in_segments = in_segments
-        self._axes: list[Axis] = []
+        self._axes = Axes(window, in_segments=in_segments)
         self._images: dict[Node, Node] = {}
         self._rows: dict[Node, Row] = {}
         self._results: dict[Node, list[Node | Row]] = {}
         self._copies: dict[Node, list[dict[Node, Node]]] = {}
-        self._axis_of: dict[tuple[Node, int], Axis] = {}
-        self._column_of: dict[Node, int] = {}
-        self._end = 0
         self._between_of: dict[Node | None, _Between] = {}
         self._same: dict[Node, Node] = {}
         self._single: dict[Node, Node] = {}
@@ -126,7 +122,7 @@ class _Unrolling:
         inputs = tuple(self._images.get(each, each) for each in self._graph.inputs)
         graph = Graph(inputs, tuple(map(self._whole, self._graph.outputs)))
         cuts = self._cut - self._uncut
-        return Unrolled(graph, tuple(self._axes), self._subjects, self._totals, cuts)
+        return Unrolled(graph, tuple(self._axes.all), self._subjects, self._totals, cuts)
 
     # ---------------------------------------------------------------------- what a node becomes
 
@@ -183,7 +179,9 @@ class _Unrolling:
 
     def _loop(self, node: Node) -> Loop | None:
         if is_scan(node):
-            axis = self._axis(node)
+            wholes = node.inputs[len(node.inputs) - node.attrs["n_xs"] :]
+            beside = [self._rows[each].axis for each in wholes if each in self._rows]
+            axis = self._axes.of(node, wholes, beside)
             return loop_of_scan(node, axis, self._whole) if axis is not None else None
         self._note_if_same(node)
         if node in self._same:
@@ -198,54 +196,19 @@ class _Unrolling:
         """The axes of rows that a node reads, or of what is the same at all of their steps."""
         found = [self._rows[each].axis for each in node.inputs if each in self._rows]
         lengths = [each.shape[0] for each in node.inputs if each in self._same]
-        found += [axis for axis in self._axes if axis.length in lengths]
+        found += [axis for axis in self._axes.all if axis.length in lengths]
         return list(dict.fromkeys(found))
 
     def _note_if_same(self, node: Node) -> None:
         """Remember what a node is at every step, where that is the same."""
-        for length in dict.fromkeys(axis.length for axis in self._axes):
+        for length in dict.fromkeys(axis.length for axis in self._axes.all):
             if has_steps(node, length):
                 with recorded(provenance(node), self._outer_origin(provenance(node))):
                     made = value_of_step(node, length, self._same.get, self._whole)
                 if made is not None:
                     self._same[node] = made
 
-    # ----------------------------------------------------------------------------------- axes
-
-    def _axis(self, scan: Node) -> Axis | None:
-        """The axis of a scan: that of what it goes along with, or a new one after all others."""
-        length: Size = scan.attrs["length"]
-        wholes = scan.inputs[len(scan.inputs) - scan.attrs["n_xs"] :]
-        origin = provenance(scan).origin
-        pieces = [self._piece(each)[:2] for each in wholes]
-        found = [self._rows[each].axis for each in wholes if each in self._rows]
-        found += [
-            self._axis_of[each]
-            for each in ((origin, 0), *pieces)
-            if each[0] is not None and each in self._axis_of
-        ]
-        same = [axis for axis in found if axis.length == length]
-        made = same[0] if same else self._new_axis(length, pieces)
-        if made is not None:
-            self._axis_of.update(dict.fromkeys(((scan, 0), *pieces), made))
-        return made
-
-    def _new_axis(self, length: Size, pieces: Sequence[tuple[Node, int]]) -> Axis | None:
-        """An axis after all others, or where its part of a sequence belongs."""
-        parts = [piece for piece in pieces if piece[0].shape[0] != length]
-        known = [piece for piece in (*parts, *pieces) if piece[0] in self._column_of]
-        root, start = next(iter((*known, *parts)), (None, 0))
-        begin = self._end if root is None else self._column_of.get(root, self._end)
-        made = axis_from(length, begin + start, self._window, start)
-        if made is not None:
-            self._axes.append(made)
-            for each, first in pieces:
-                self._column_of.setdefault(each, begin + start - first)
-            self._end = max(self._end, made.end)
-        return made
-
-    def _piece(self, node: Node) -> tuple[Node, int, int | None]:
-        return piece_of(node) if self._in_segments else (node, 0, None)
+    # ------------------------------------------------------------------------- rows and elements
 
     def _whole(self, node: Node) -> Node:
         """A node for all steps."""
@@ -271,7 +234,7 @@ class _Unrolling:
         flags = self._flags_of(node, axis)
         if flags is not None:
             return flags[axis.places[position].number]
-        root, start, copy = self._piece(node)
+        root, start, copy = self._axes.piece(node)
         whole, place = self._whole(root), axis.places[position]
         with recorded(provenance(root)._replace(step=place.column), None):
             made: Node = whole[start + place.index]

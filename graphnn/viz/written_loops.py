@@ -15,7 +15,7 @@ from graphnn.ops.arithmetic import add
 from graphnn.ops.constants import zeros_like
 from graphnn.ops.control import project
 from graphnn.ops.leaves import input_like
-from graphnn.ops.scans import SCAN, Carry, Step
+from graphnn.ops.scan_primitive import SCAN, Carry, Step
 from graphnn.viz.rows import Axis
 
 __all__ = ["Loop", "loop_of_node", "loop_of_scan", "loop_of_sum"]

@@ -92,6 +92,21 @@ static bool release(int first, int last, int whom) {
     return true;
 }
 
+// Let every thread of a warp run until it waits; whether any could.
+static bool run_warp(int first, int last, bool is_reversed, int& left) {
+    bool has_moved = false;
+    for (int turn = 0; turn < last - first; ++turn) {
+        current = is_reversed ? last - 1 - turn : first + turn;
+        Fiber& fiber = fibers[current];
+        if (fiber.is_done || fiber.waits_for != NOBODY) continue;
+        threadIdx.x = current;
+        swapcontext(&scheduler, &fiber.context);
+        has_moved = true;
+        left -= fiber.is_done;
+    }
+    return release(first, last, WARP) || has_moved;
+}
+
 static void run_block(bool is_reversed) {
     for (int n = 0; n < count; ++n) {
         Fiber& fiber = fibers[n];
@@ -104,20 +119,14 @@ static void run_block(bool is_reversed) {
         fiber.waits_for = NOBODY;
         makecontext(&fiber.context, run_fiber, 0);
     }
+    // One warp runs as far as it can before the next: it finds what others have not done yet.
+    int warps = (count + 31) / 32;
     for (int left = count; left;) {
         bool has_moved = false;
-        for (int turn = 0; turn < count; ++turn) {
-            current = is_reversed ? count - 1 - turn : turn;
-            Fiber& fiber = fibers[current];
-            if (fiber.is_done || fiber.waits_for != NOBODY) continue;
-            threadIdx.x = current;
-            swapcontext(&scheduler, &fiber.context);
-            has_moved = true;
-            left -= fiber.is_done;
-        }
-        for (int first = 0; first < count; first += 32) {
-            int last = first + 32 < count ? first + 32 : count;
-            has_moved |= release(first, last, WARP);
+        for (int turn = 0; turn < warps; ++turn) {
+            int warp = is_reversed ? warps - 1 - turn : turn;
+            int first = warp * 32, last = first + 32 < count ? first + 32 : count;
+            while (run_warp(first, last, is_reversed, left)) has_moved = true;
         }
         has_moved |= release(0, count, BLOCK);
         if (!has_moved && left) fail("threads wait for each other at different places");

@@ -89,6 +89,13 @@ class ShimDevice:
         pass
 
 
+class UnbuiltDevice(ShimDevice):
+    """Takes code, but does not compile it."""
+
+    def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
+        return dict.fromkeys(part for code in codes for part in code.parts)
+
+
 def built(codes: Sequence[Code]) -> Path:
     """The library of some code, compiled when it is first asked for."""
     text = shim_source(codes)
@@ -116,9 +123,10 @@ def shim_source(codes: Sequence[Code]) -> str:
             head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
             arguments = ", ".join(f"p[{n}]" for n in range(head.count("char*")))
             lines += [
-                f'extern "C" void shim_{part.name}(char** p, int blocks, int threads, bool back) {{',
+                'extern "C" void '
+                f"shim_{part.name}(char** p, int blocks, int threads, bool is_reversed) {{",
                 f"    auto kernel = [](char** p) {{ {part.name}({arguments}); }};",
-                "    shim::launch(kernel, p, blocks, threads, back);",
+                "    shim::launch(kernel, p, blocks, threads, is_reversed);",
                 "}",
             ]
     return "\n".join(lines)

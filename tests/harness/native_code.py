@@ -45,3 +45,11 @@ def ranges(count, splits):
     """So many ranges of chunks, about as long as each other."""
     splits = min(splits, count)
     return list(pairwise(sorted({count * i // splits for i in range(splits + 1)})))
+
+
+def empty(rng, shape, dtype="float32"):
+    """Memory for a result in a random order of axes, and the elements around it."""
+    order = rng.permutation(len(shape))
+    whole = np.full([shape[axis] + 1 for axis in order], 77, dtype)
+    inner = whole[(*(slice(0, shape[axis]) for axis in order), ...)]
+    return whole, inner.transpose(np.argsort(order))

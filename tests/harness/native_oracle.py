@@ -95,11 +95,11 @@ def rmse(truth: Array, given: Array) -> float:
     return float(np.sqrt(np.mean((truth - given.astype("float64")) ** 2)))
 
 
-def check_training(make) -> None:
+def check_training(make, backend="numpy") -> None:
     """``rmse(fp64, fused) <= 2 * rmse(fp64, unfused) + tol / 10`` for all that a step gives."""
     truth = train(make("float64", "reference"))
     plain = train(make("float32", "reference"))
-    found = train(make("float32"))
+    found = train(make("float32", backend))
     assert len(truth) == len(found) > 8
     for exact, simple, fast in zip(truth, plain, found, strict=True):
         tolerance = 64 * 2.0**-23 * max(1.0, float(np.abs(exact).max()))

@@ -10,8 +10,8 @@ from graphnn.compiler.kernel import Kernel
 from graphnn.compiler.native.loops import generate
 from graphnn.compiler.native.moves import STATUS, pieces_of
 from graphnn.compiler.native.target import host_target
-from graphnn.compiler.passes.lower import contiguous
 from graphnn.compiler.unit import Buffer, Storage, View
+from graphnn.compiler.views import contiguous
 from graphnn.core.node import make_node
 from graphnn.core.op import REGISTRY
 from graphnn.core.spec import TensorSpec

@@ -22,6 +22,7 @@ from graphnn.compiler.native.convolution.windows import Phased, is_tabled, progr
 from graphnn.compiler.native.memory import Strip, load_strip
 from graphnn.compiler.native.scalars import register_type
 from graphnn.compiler.native.target import Target
+from graphnn.compiler.native.walk import as_value, plus
 
 __all__ = ["ChunkWriter"]
 
@@ -176,7 +177,7 @@ class ChunkWriter:
     ) -> None:
         """Sum up one register block."""
         b, plan = self.b, self.plan
-        positions = {axis: _sum(b, starts[axis], at.get(axis, 0)) for axis in self.free} | turns
+        positions = {axis: plus(b, starts[axis], at.get(axis, 0)) for axis in self.free} | turns
         left = self._address(self.memory.left, positions)
         right = self._address(self.memory.right, positions)
         loops: list[_Loop] = []
@@ -230,7 +231,7 @@ class ChunkWriter:
         size, turn = self.plan.n_steps(self.contraction, axis), dict(self.plan.hoisted).get(axis)
         if turn is None or size % turn == 0:
             return turn or size
-        left = self.b.binary("sub", self.b.integer(size), _value(self.b, turns[axis]))
+        left = self.b.binary("sub", self.b.integer(size), as_value(self.b, turns[axis]))
         return self.b.intrinsic("smin", left, self.b.integer(turn))
 
     def _unless_done(self, place: V, within: dict[int, int], done: dict[int, V]) -> V:
@@ -244,7 +245,7 @@ class ChunkWriter:
     def _taps(self, number: int, place: V | int) -> tuple[V, V, V]:
         b = self.b
         table = V(f"@{self.name}_taps{number}", "ptr")
-        row = b.at(table, b.binary("mul", _value(b, place), b.integer(24)))
+        row = b.at(table, b.binary("mul", as_value(b, place), b.integer(24)))
         first, count, element = (b.load(b.at(row, 8 * n), "i64", 8) for n in range(3))
         return first, count, element
 
@@ -254,7 +255,7 @@ class ChunkWriter:
         for axis, position in positions.items():
             if access.strides[axis] and position != 0:
                 stride = b.integer(access.strides[axis])
-                address = b.at(address, b.binary("mul", _value(b, position), stride))
+                address = b.at(address, b.binary("mul", as_value(b, position), stride))
         return address
 
     def _summation(
@@ -307,17 +308,3 @@ class ChunkWriter:
         strip = Strip(plan.lanes, plan.lanes)
         stride = self.item if is_vector else 0
         return load_strip(self.b, access.dtype, self.b.at(base, offset), stride, strip)
-
-
-def _value(b: Builder, number: V | int) -> V:
-    return b.integer(number) if isinstance(number, int) else number
-
-
-def _sum(b: Builder, x: V | int, y: V | int) -> V | int:
-    if isinstance(x, int) and isinstance(y, int):
-        return x + y
-    if x == 0:
-        return y
-    if y == 0:
-        return x
-    return b.binary("add", _value(b, x), _value(b, y))

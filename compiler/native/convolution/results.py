@@ -15,6 +15,7 @@ from graphnn.compiler.native.convolution.windows import phases_of
 from graphnn.compiler.native.memory import ITEMSIZE, Strip
 from graphnn.compiler.native.scalars import from_storage, register_type, to_storage
 from graphnn.compiler.native.tile import evaluate
+from graphnn.compiler.native.walk import as_value
 
 __all__ = ["ResultWriter"]
 
@@ -103,10 +104,10 @@ class ResultWriter:
         for phase, bound in phases_of(self.contraction).items():
             if bound.n_complete < len(bound.begins):
                 count = self.contraction.sizes[bound.place]
-                here = _value(b, starts[phase])
+                here = as_value(b, starts[phase])
                 is_complete = b.compare("icmp slt", here, b.integer(bound.n_complete))
                 size = b.select(is_complete, b.integer(count), b.integer(count - 1))
-                left = b.binary("sub", size, _value(b, starts[bound.place]))
+                left = b.binary("sub", size, as_value(b, starts[bound.place]))
                 chunk = b.integer(self.plan.chunks[bound.place])
                 ends[bound.place] = b.intrinsic("smin", left, chunk)
         return ends
@@ -152,7 +153,7 @@ class ResultWriter:
         b, plan = self.b, self.plan
         lanes, size = plan.lanes, self.contraction.sizes[plan.vector]
         position = self._absolute(starts, at)
-        first = b.binary("mul", _value(b, starts[plan.vector]), b.integer(plan.width))
+        first = b.binary("mul", as_value(b, starts[plan.vector]), b.integer(plan.width))
         address = self.place(at)
         with b.loop(0, plan.width, lanes) as lane:
             here = b.binary("add", first, lane)
@@ -174,7 +175,7 @@ class ResultWriter:
         steps = plan.n_steps(self.contraction, strip)
         rests = {count % lanes, (steps % count) % lanes}
         has_vector = self.contraction.sizes[plan.vector]
-        first = b.binary("mul", _value(b, starts[plan.vector]), b.integer(plan.width))
+        first = b.binary("mul", as_value(b, starts[plan.vector]), b.integer(plan.width))
         assert self.square is not None
         with b.loop(fresh[strip], count, lanes) as along:
             row = self.place({**at, strip: along})
@@ -210,7 +211,7 @@ class ResultWriter:
             elif start == 0:
                 found[axis] = at[axis]
             else:
-                found[axis] = b.binary("add", _value(b, start), at[axis])
+                found[axis] = b.binary("add", as_value(b, start), at[axis])
         return found
 
     def _evaluate(
@@ -222,7 +223,7 @@ class ResultWriter:
             address, step = pointer, ITEMSIZE[operand.dtype]
             for axis, stride in zip(self.free, operand.strides, strict=True):
                 if stride and positions[axis] != 0:
-                    position = _value(b, positions[axis])
+                    position = as_value(b, positions[axis])
                     address = b.at(address, b.binary("mul", position, b.integer(stride)))
                 if axis == along:
                     step = stride
@@ -230,7 +231,7 @@ class ResultWriter:
             strides.append(step)
 
         def index(number: int) -> V:
-            position = b.splat(_value(b, positions[self.free[number]]), strip.lanes)
+            position = b.splat(as_value(b, positions[self.free[number]]), strip.lanes)
             if self.free[number] != along or strip.lanes == 1:
                 return position
             return b.binary("add", position, b.numbered(strip.lanes))
@@ -251,7 +252,3 @@ def _lengths(
     rest_lengths = sorted(rests - {0})
     found += [(b.compare("icmp eq", left, b.integer(rest)), rest) for rest in rest_lengths]
     return found
-
-
-def _value(b: Builder, number: V | int) -> V:
-    return b.integer(number) if isinstance(number, int) else number
