@@ -10,7 +10,7 @@ from fake_cupy import FakeCublas, FakeCupy, build
 import graphnn as gn
 from graphnn.compiler import backends
 from graphnn.compiler.backends.on_device import DeviceExecutable
-from graphnn.compiler.cuda import staging
+from graphnn.compiler.cuda import requirements, staging
 from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.cuda.cupy_device import CupyDevice
 from graphnn.compiler.cuda.requirements import require_gpu
@@ -99,6 +99,21 @@ def test_a_checkpoint_of_a_gpu_is_read_on_a_processor(device, tmp_path):
     first = step.to("numpy")
     first(fed)
     step(fed)
+
+
+def test_a_trainer_fits_evaluates_and_predicts(device):
+    x = np.linspace(-1, 1, 16, dtype="float32")[:, None]
+    data = gn.data.Batches(x, 2 * x, batch_size=8)
+    losses = []
+    for backend in ("cupy", "numpy"):
+        gn.seed(0)
+        model = gn.nn.Dense(1, 1)
+        trainer = gn.train.Trainer(model, gn.losses.mse, gn.optim.SGD(0.1), backend=backend)
+        trainer.fit(data, epochs=2, verbose=0)
+        losses.append(trainer.evaluate(data, verbose=0)["loss"])
+        predicted = trainer.predict([(x[:2],)], verbose=0)
+        np.testing.assert_allclose(predicted, x[:2] @ model.weight.value + model.bias.value)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("launch", ["graph", "stream"])
@@ -226,6 +241,16 @@ def test_what_is_missing_is_said(monkeypatch, found, words):
     with pytest.raises(DeviceError, match=words):
         gn.set_backend("cupy")
     assert gn.get_backend() == "numpy"
+
+
+def test_what_there_is_in_words(monkeypatch):
+    monkeypatch.setattr(requirements, "Nvrtc", lambda: SimpleNamespace(version=(13, 0)))
+    monkeypatch.setattr(requirements, "load_library", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
+    words = "a fake GPU, 1.00 GiB; driver for CUDA 13.0, NVRTC 13.0"
+    assert requirements.gpu_words() == words
+    monkeypatch.setitem(sys.modules, "cupy", FakeCupy(driver=0))
+    assert requirements.gpu_words() == 'none: backend="cupy" needs an NVIDIA driver, and there is none'
 
 
 def test_no_cupy_or_an_old_one(monkeypatch):

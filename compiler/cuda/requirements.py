@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from graphnn.compiler.cuda.libraries import HOW_TO_INSTALL
+from graphnn.compiler.cuda.libraries import HOW_TO_INSTALL, load_library
+from graphnn.compiler.cuda.nvrtc import Nvrtc
 from graphnn.core.errors import DeviceError, MissingPackageError
+from graphnn.core.text import size_text
 
-__all__ = ["import_cupy", "require_gpu"]
+__all__ = ["gpu_words", "import_cupy", "require_gpu"]
 
 OLDEST = 14
 """The first major version of CuPy whose interfaces are used."""
@@ -85,6 +87,21 @@ def require_gpu() -> Any:
             where="",
         )
     return cupy
+
+
+def gpu_words() -> str:
+    """The GPU that programs would run on, or why there is none."""
+    try:
+        cupy = require_gpu()
+        version = ".".join(map(str, Nvrtc().version))
+        load_library("cublas")
+    except (MissingPackageError, DeviceError) as error:
+        return f"none: {error.what}"
+    runtime, device = cupy.cuda.runtime, cupy.cuda.Device()
+    name = runtime.getDeviceProperties(device.id)["name"].decode()
+    _, total = runtime.memGetInfo()
+    driver = _version(runtime.driverGetVersion())
+    return f"{name}, {size_text(total)}; driver for CUDA {driver}, NVRTC {version}"
 
 
 def _version(number: int) -> str:

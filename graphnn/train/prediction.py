@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.arrays import to_host
 from graphnn.core.errors import ShapeError
 from graphnn.core.structure import flatten, unflatten
 from graphnn.train.loop import Batch, progress
@@ -48,7 +49,7 @@ def predict(program: Callable[..., Any], batches: Iterable[Batch], *, verbose: i
     with progress(batches, 1, verbose) as bar:
         for batch in batches:
             form = program(*batch)
-            outputs.append([np.asarray(each) for each in flatten(form)])
+            outputs.append([to_host(each) for each in flatten(form)])
             bar.update()
     if not outputs:
         raise ShapeError(

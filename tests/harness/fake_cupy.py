@@ -171,6 +171,9 @@ class FakeCupy:
                 fake.streams[-1].synchronize()
                 return self.on_host().copy()
 
+            def __float__(self):
+                return float(self.get())
+
             def astype(self, dtype):
                 return fake.asarray(self.get().astype(dtype))
 
