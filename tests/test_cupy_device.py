@@ -110,8 +110,8 @@ def test_a_trainer_fits_evaluates_and_predicts(device):
         model = gn.nn.Dense(1, 1)
         trainer = gn.train.Trainer(model, gn.losses.mse, gn.optim.SGD(0.1), backend=backend)
         trainer.fit(data, epochs=2, verbose=0)
-        losses.append(trainer.evaluate(data, verbose=0)["loss"])
-        predicted = trainer.predict([(x[:2],)], verbose=0)
+        losses.append(trainer.evaluate(data)["loss"])
+        predicted = trainer.predict([(x[:2],)])
         np.testing.assert_allclose(predicted, x[:2] @ model.weight.value + model.bias.value)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
