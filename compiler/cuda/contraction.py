@@ -9,6 +9,7 @@ that no array of windows is made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import prod
 
@@ -117,9 +118,8 @@ class _Tiles:
             w.line(f"const i64 number = blockIdx.x / {down * across};")
             w.line(f"const i64 first_row = tile / {across} * {TILE};")
             w.line(f"const i64 first_column = tile % {across} * {TILE};")
-            w.line(
-                f"const int down = threadIdx.x / {TILE // OWN}, across = threadIdx.x % {TILE // OWN};"
-            )
+            side = TILE // OWN
+            w.line(f"const int down = threadIdx.x / {side}, across = threadIdx.x % {side};")
             batch = self._decode("number", self.axes.batch, "b")
             w.line(f"{kind} sum[{OWN}][{OWN}];")
             with self._own():
@@ -137,7 +137,7 @@ class _Tiles:
             self._finish(batch)
         return Code(w.text, (Part(self.name, down * across * self.batch, THREADS),))
 
-    def _own(self) -> object:
+    def _own(self) -> AbstractContextManager[None]:
         """Loops over the sums of a thread."""
         return self.w.block(f"for (int i = 0; i < {OWN}; ++i) for (int j = 0; j < {OWN}; ++j)")
 

@@ -234,8 +234,9 @@ class _Rows(Printer):
             w.line(f"const {kind} i{axis} = {index};")
             self.row_indices[axis] = f"i{axis}"
         for operand in range(len(self.kernel.operands)):
+            start = f"p{self.n_before + operand}"
             w.line(
-                f"char* const q{operand} = p{self.n_before + operand} + ({self.offset(operand, self.row_indices)});"
+                f"char* const q{operand} = {start} + ({self.offset(operand, self.row_indices)});"
             )
         self.row_address = {n: f"q{n}" for n in range(len(self.kernel.operands))}
 

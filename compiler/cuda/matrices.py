@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Matrices, Matrix
-from graphnn.compiler.kernel import Contraction
+from graphnn.compiler.kernel import Contraction, Operand
 from graphnn.core.dtypes import as_dtype, is_inexact
 
 __all__ = ["Axes", "axes_of", "matrices_of"]
@@ -49,18 +49,22 @@ def matrices_of(contraction: Contraction) -> Matrices | None:
     if contraction.bounds or not is_inexact(dtype) or stored != {contraction.dtype}:
         return None
     axes, sizes, itemsize = axes_of(contraction), contraction.sizes, dtype.itemsize
-    steps = {}
-    for side, operand in (("left", contraction.left), ("right", contraction.right)):
-        for kind in ("batch", "rows", "columns", "summed"):
-            steps[side, kind] = _step(getattr(axes, kind), sizes, operand.strides, itemsize)
-    if None in steps.values():
-        return None
     m, n, k, batch = (
         prod(sizes[axis] for axis in each)
         for each in (axes.rows, axes.columns, axes.summed, axes.batch)
     )
-    left = Matrix(steps["left", "rows"], steps["left", "summed"], steps["left", "batch"])
-    right = Matrix(steps["right", "summed"], steps["right", "columns"], steps["right", "batch"])
+
+    def matrix(operand: Operand, rows: Sequence[int], columns: Sequence[int]) -> Matrix | None:
+        steps = [
+            _step(each, sizes, operand.strides, itemsize) for each in (rows, columns, axes.batch)
+        ]
+        known = [each for each in steps if each is not None]
+        return Matrix(*known) if len(known) == len(steps) else None
+
+    left = matrix(contraction.left, axes.rows, axes.summed)
+    right = matrix(contraction.right, axes.summed, axes.columns)
+    if left is None or right is None:
+        return None
     if not (_is_matrix(left, m, k) and _is_matrix(right, k, n)):
         return None
     return Matrices(m, n, k, batch, contraction.dtype, left, right, Matrix(n, 1, m * n))

@@ -80,8 +80,10 @@ def feeds_of(program: gn.Program, seed: int = 0) -> list[Array]:
     """Values for the inputs of a step."""
     rng = np.random.default_rng(seed)
     x, label = program.inputs
-    values = rng.normal(size=x.shape).astype("float32").astype(x.dtype)
-    return [values, rng.integers(0, 7, label.shape)]
+    labels = rng.integers(0, 7, label.shape)
+    if x.dtype == label.dtype:
+        return [rng.integers(0, 7, x.shape), labels]
+    return [rng.normal(size=x.shape).astype("float32").astype(x.dtype), labels]
 
 
 def train(program: gn.Program, steps: int = 3) -> list[Array]:
