@@ -1,9 +1,10 @@
 """graphnn on a GPU beside PyTorch (eager, compiled, cuDNN's LSTM and GRU) and JAX.
 
-The rows are those of `cases/`, in sizes for a GPU, each in float32, TF32 and bfloat16. Every library
-runs a row in a process of its own: a warm-up, then repeats of so many runs that are waited for
-together. Data and parameters lie on the GPU. "call" is how long the host is busy with a run. The first
-row is a copy of 1 GiB within the GPU, which others are compared with that only move memory.
+The rows are those of `cases/`, in sizes for a GPU, each in float32, TF32 and bfloat16. Every
+library runs a row in a process of its own: a warm-up, then repeats of so many runs that are waited
+for together. Data and parameters lie on the GPU. "call" is how long the host is busy with a run.
+The first row is a copy of 1 GiB within the GPU, which others are compared with that only move
+memory.
 
     .venv/bin/python benchmarks/gpu.py                       # everything; about twenty minutes
     .venv/bin/python benchmarks/gpu.py --quick               # does it work? one repeat of each

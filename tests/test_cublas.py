@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fake_cupy import FakeCublas, FakeCupy
 
-from graphnn.compiler.cuda.cublas import Cublas, call_of
 from graphnn.compiler.cuda.code import Matrices, Matrix
+from graphnn.compiler.cuda.cublas import Cublas, call_of
 
 FORMS = ("rows", "columns", "wide rows", "wide columns")
 
@@ -53,9 +53,7 @@ def test_a_broadcast_factor_has_no_step():
     c = np.empty((4, 3, 2), "float32")
     cupy = FakeCupy()
     stream = cupy.cuda.Stream(non_blocking=True)
-    matrices = Matrices(
-        3, 2, 5, 4, "float32", Matrix(5, 1, 15), Matrix(2, 1, 0), Matrix(2, 1, 6)
-    )
+    matrices = Matrices(3, 2, 5, 4, "float32", Matrix(5, 1, 15), Matrix(2, 1, 0), Matrix(2, 1, 6))
     product = Cublas(FakeCublas(cupy), stream.ptr, 0).product(matrices, "float32")
     product([a.ctypes.data, b.ctypes.data, c.ctypes.data])
     stream.synchronize()

@@ -1,4 +1,4 @@
-"""The GPU by CuPy, with a fake of CuPy: memory, order, recordings, refusals, and what is missing."""
+"""The GPU by CuPy, on a fake of it: memory, order, recordings, refusals, what is missing."""
 
 import sys
 from types import SimpleNamespace
@@ -250,7 +250,7 @@ def test_what_there_is_in_words(monkeypatch):
     words = "a fake GPU, 1.00 GiB; driver for CUDA 13.0, NVRTC 13.0"
     assert requirements.gpu_words() == words
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy(driver=0))
-    assert requirements.gpu_words() == 'none: backend="cupy" needs an NVIDIA driver, and there is none'
+    assert requirements.gpu_words().endswith("needs an NVIDIA driver, and there is none")
 
 
 def test_no_cupy_or_an_old_one(monkeypatch):
@@ -260,3 +260,37 @@ def test_no_cupy_or_an_old_one(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="13.6.0"))
     with pytest.raises(MissingPackageError, match=r"CuPy 14 or newer, this is 13\.6\.0"):
         require_gpu()
+
+
+def test_the_fake_has_only_names_that_cupy_has():
+    real = pytest.importorskip("cupy", reason="CuPy is not installed")
+    fake = FakeCupy()
+    own = {"is_reversed", "free_nbytes", "n_graphs", "null", "all_streams", "streams"}
+    for name in vars(fake).keys() - own | {"asarray", "ascontiguousarray", "from_dlpack"}:
+        assert hasattr(real, name), name
+    for name, value in vars(fake.cuda).items():
+        assert hasattr(real.cuda, name), name
+        if isinstance(value, SimpleNamespace):
+            for each in vars(value):
+                assert hasattr(getattr(real.cuda, name), each), each
+    for name in ("begin_capture", "end_capture", "wait_event", "synchronize", "ptr"):
+        assert hasattr(real.cuda.Stream.null, name)
+    assert hasattr(real.cuda.function.Module, "load")
+    assert hasattr(real.cuda.function.Module, "get_function")
+    assert hasattr(real.cuda.graph.Graph, "launch")
+
+
+@pytest.mark.parametrize("dtype", gn.core.dtypes.DTYPES, ids=str)
+def test_views_are_arrays_of_cupy(dtype):
+    real = pytest.importorskip("cupy", reason="CuPy is not installed")
+    memory = np.zeros(64, "uint8")
+    pointer = real.cuda.MemoryPointer(
+        real.cuda.UnownedMemory(memory.ctypes.data, memory.nbytes, memory, 0), 0
+    )
+    device = object.__new__(CupyDevice)
+    device._cupy = real
+    size = dtype.itemsize
+    made = device.view(pointer, pointer.ptr + size, (2,), (size,), dtype)
+    assert isinstance(made, real.ndarray)
+    assert (made.dtype, made.shape, made.data.ptr) == (dtype, (2,), pointer.ptr + size)
+    assert device.address_of(memory) is None

@@ -111,7 +111,7 @@ def guarded(code: Code) -> Code:
             continue
         before, head, after = source.partition(f" {part.name}(")
         parameters, closing, body = after.partition(") {\n")
-        assert head and closing, f"{part.name} is not printed as functions are"
+        assert "" not in (head, closing), f"{part.name} is not printed as functions are"
         guard = "    if (*(const i64*)refused) return;\n"
         source = f"{before}{head}{parameters}, char* refused{closing}{guard}{body}"
     return Code(source, code.parts, code.scratch_nbytes)

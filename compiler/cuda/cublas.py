@@ -24,7 +24,14 @@ _MATH_MODE = 16
 """CUBLAS_DEFAULT_MATH without reduced-precision reductions: half floats are summed in float32. TF32
 is used only where a call asks for it."""
 
-_DTYPES = {"float32": 0, "float64": 1, "float16": 2, "complex64": 4, "complex128": 5, "bfloat16": 14}
+_DTYPES = {
+    "float32": 0,
+    "float64": 1,
+    "float16": 2,
+    "complex64": 4,
+    "complex128": 5,
+    "bfloat16": 14,
+}
 """cudaDataType_t."""
 
 _COMPUTE_32F, _COMPUTE_64F = 68, 70

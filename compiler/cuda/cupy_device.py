@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any, cast
 
 from graphnn.compiler.cuda.code import Code, Matrices, Part
-from graphnn.compiler.cuda.cublas import WORKSPACE_NBYTES, Cublas
 from graphnn.compiler.cuda.cubins import Cubins, architecture_for
+from graphnn.compiler.cuda.cublas import WORKSPACE_NBYTES, Cublas
 from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.libraries import load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc

@@ -1,4 +1,4 @@
-"""What a machine must have before programs run on its GPU; what is missing is said in a sentence."""
+"""What a machine must have before programs run on its GPU; a sentence for each thing missing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def require_gpu() -> Any:
     if driver == 0:
         raise DeviceError(
             'backend="cupy" needs an NVIDIA driver, and there is none',
-            hint="install one, or use backend=\"numpy\"",
+            hint='install one, or use backend="numpy"',
             where="",
         )
     if driver // 1000 < built_for // 1000:

@@ -112,7 +112,7 @@ def test_results_are_arrays_of_cupy(gpu, dtype):
     result = gn.compile((), gn.concatenate([value, value]), backend="cupy")()
     assert isinstance(result, cupy.ndarray)
     assert result.dtype == value.dtype
-    assert result.get().astype("float32").sum() == 4
+    assert complex(result.get().sum()) == 4
 
 
 def test_feeds_of_other_libraries_stay_on_the_gpu(gpu):
@@ -166,7 +166,7 @@ def test_too_much_memory_is_said(gpu):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(gpu, path, tmp_path):
     environment = os.environ | {"GRAPHNN_BACKEND": "cupy", "MPLBACKEND": "agg"}
-    command = [sys.executable, "-P", str(path), *(["--quick"] if "--quick" in path.read_text() else [])]
+    command = [sys.executable, "-P", str(path)] + ["--quick"] * ("--quick" in path.read_text())
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600
     )

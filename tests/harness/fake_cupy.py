@@ -9,7 +9,6 @@ import ctypes
 from types import SimpleNamespace
 
 import numpy as np
-
 from cuda_shim import built
 
 __all__ = ["FakeCublas", "FakeCupy", "build"]
@@ -47,7 +46,8 @@ class Stream:
         self.give(event.synchronize)
 
     def begin_capture(self, mode=None):
-        assert self.captured is None and self.ptr != 0
+        assert self.captured is None
+        assert self.ptr != 0
         self.captured = []
 
     def end_capture(self):
@@ -97,7 +97,8 @@ class Module:
         function = getattr(self._library, f"shim_{name}")
 
         def launch(grid, block, args, shared_mem=0, stream=None):
-            assert isinstance(grid, tuple) and isinstance(block, tuple)
+            assert isinstance(grid, tuple)
+            assert isinstance(block, tuple)
             assert all(type(each) is int for each in args)
             given = (ctypes.c_void_p * len(args))(*args)
             stream.give(lambda: function(given, *grid, *block, self._cupy.is_reversed))
@@ -244,50 +245,55 @@ def _host_memory(size):
     return memory, -(-memory.ctypes.data // 512) * 512
 
 
+CUDA_DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 4: np.complex64, 5: np.complex128}
+
+
 class FakeCublas:
     """The library: products of matrices that lie column by column."""
-
-    dtypes = {0: np.float32, 1: np.float64, 2: np.float16, 4: np.complex64, 5: np.complex128}
 
     def __init__(self, cupy):
         self._cupy, self._stream, self.has_workspace, self.mode = cupy, None, False, 0
         self.computes = []
+        self.cublasCreate_v2 = self._create
+        self.cublasSetStream_v2 = self._set_stream
+        self.cublasSetWorkspace_v2 = self._set_workspace
+        self.cublasSetMathMode = self._set_math_mode
+        self.cublasGetStatusString = lambda status: b"the fake refuses"
+        self.cublasGemmEx = self._gemm
+        self.cublasGemmStridedBatchedEx = self._gemms
 
-    def cublasCreate_v2(self, handle):
+    def _create(self, handle):
         handle._obj.value = 7
         return 0
 
-    def cublasSetStream_v2(self, handle, stream):
+    def _set_stream(self, handle, stream):
         self._stream = self._cupy.all_streams[stream.value]
         self.has_workspace = False
         return 0
 
-    def cublasSetWorkspace_v2(self, handle, workspace, size):
+    def _set_workspace(self, handle, workspace, size):
         self.has_workspace = True
         return 0
 
-    def cublasSetMathMode(self, handle, mode):
+    def _set_math_mode(self, handle, mode):
         self.mode = mode.value
         return 0
 
-    @staticmethod
-    def cublasGetStatusString(status):
-        return b"the fake refuses"
-
-
-    def cublasGemmEx(self, handle, ta, tb, m, n, k, one, a, at, lda, b, bt, ldb, zero, c, ct, ldc, *rest):
+    def _gemm(
+        self, handle, ta, tb, m, n, k, one, a, at, lda, b, bt, ldb, zero, c, ct, ldc, *rest
+    ):  # fmt: skip
         none = ctypes.c_longlong(0)
-        return self.cublasGemmStridedBatchedEx(
+        return self._gemms(
             *(handle, ta, tb, m, n, k, one, a, at, lda, none, b, bt, ldb, none, zero),
             *(c, ct, ldc, none, ctypes.c_int(1), *rest),
         )
 
-    def cublasGemmStridedBatchedEx(
+    def _gemms(
         self, handle, ta, tb, m, n, k, one, a, at, lda, sa, b, bt, ldb, sb, zero, c, ct, ldc, sc,
         batch, compute, algorithm,
     ):  # fmt: skip
-        assert handle.value == 7 and algorithm.value == -1 and self.has_workspace
-        assert list(one._obj) == [1, 0] and list(zero._obj) == [0, 0]
+        assert (handle.value, algorithm.value, self.has_workspace) == (7, -1, True)
+        assert (list(one._obj), list(zero._obj)) == ([1, 0], [0, 0])
         self.computes.append(compute.value)
         m, n, k, batch = m.value, n.value, k.value, batch.value
         first = (m, k) if ta.value == 0 else (k, m)
@@ -308,7 +314,7 @@ class FakeCublas:
     def _matrices(self, address, dtype, lead, step, batch, rows, columns):
         """Matrices as cuBLAS reads them: elements of a column are neighbours."""
         assert lead.value >= max(rows, 1), "leading dimension"
-        kind = np.dtype(self.dtypes[dtype.value])
+        kind = np.dtype(CUDA_DTYPES[dtype.value])
         reach = step.value * (batch - 1) + lead.value * (columns - 1) + rows
         memory = (ctypes.c_char * (reach * kind.itemsize)).from_address(address.value)
         strides = [each * kind.itemsize for each in (step.value, 1, lead.value)]
