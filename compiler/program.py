@@ -57,6 +57,7 @@ class Program:
         self._arranged = _arrangement(outputs)
         self._inputs = Inputs(graph.inputs, ADOPTERS.get(options.backend))
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
+        self._types: set[type] = set()
         self._lock = threading.RLock()
         _PROGRAMS.add(self)
         self._latest: Specialization | None = None
@@ -89,11 +90,12 @@ class Program:
             If a feed is missing, extra, or of the wrong rank, shape or dtype.
         """
         chosen = self._latest
-        if chosen is not None and not kwargs and chosen.takes(args):
+        if chosen is not None and not kwargs and chosen.takes(args, self._types):
             with self._lock:
                 results = chosen.executable.run(args)
             return self._arranged(results)
         arrays = self._inputs.take(args, kwargs)
+        self._types.update(map(type, arrays))
         with self._lock:
             results = self._choose(arrays).executable.run(arrays)
         return self._arranged(results)

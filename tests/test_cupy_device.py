@@ -155,6 +155,17 @@ def test_feeds_on_the_gpu_are_taken_from_there(device, cupy):
         program.to("numpy")(on_gpu)
 
 
+def test_feeds_that_fit_are_not_looked_at_twice(device, cupy, monkeypatch):
+    program, fed, _ = training(backend="cupy")
+    first = program(cupy.asarray(fed))
+    monkeypatch.setattr(program._inputs, "take", None)
+    assert program(cupy.asarray(fed)).get() != first.get()
+    apart = cupy.asarray(fed)
+    apart.flags.c_contiguous = False
+    with pytest.raises(TypeError):  # it would have to be taken
+        program(apart)
+
+
 def test_a_feed_on_another_gpu_is_refused(device, cupy):
     program, fed, _ = training(backend="cupy")
     far = cupy.asarray(fed)

@@ -157,6 +157,16 @@ def test_debug_modes_are_for_processors(device, debug):
         program([1.0, 2.0, 3.0])
 
 
+def test_debugging_names_the_instruction_that_fails(device, monkeypatch):
+    x = gn.input("x", (3,))
+    program = gn.compile(x, gn.exp(x), backend="cupy", launch="debug")
+    monkeypatch.setattr(device, "wait", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        program([1.0, 2.0, 3.0])
+    assert "exp" in caught.value.__notes__[0]
+    assert "test_launches.py" in caught.value.__notes__[1]
+
+
 def test_precision_reaches_the_products(device):
     x, w = gn.input("x", (8, 16)), gn.parameter(np.ones((16, 4), "float32"))
     asked = []
