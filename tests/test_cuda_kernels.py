@@ -7,8 +7,9 @@ import cuda_shim
 import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
-from cuda_shim import ShimDevice, UnbuiltDevice
-from drawing import Case, cases, draw, is_drawable
+from cuda_shim import ShimDevice
+from drawing import Case, cases, is_drawable
+from gpu_cases import has_code
 from native_oracle import check_training, convolutional, perceptron, some_recipes, weights
 from random_graphs import check_compilation
 
@@ -49,18 +50,6 @@ def on_shim(monkeypatch: pytest.MonkeyPatch, *, is_reversed: bool = False) -> Sh
 
 
 # --------------------------------------------------------------------------------- the op table
-
-
-def has_code(case: Case, dtype: str) -> bool:
-    """Whether all operators of a sample have code."""
-    drawn = draw(case.sample, dtype, case.generator())
-    inputs = drawn.inputs()
-    program = gn.compile(inputs, drawn.call(case.operation.function, inputs), backend="cupy")
-    try:
-        DeviceExecutable(program.unit, UnbuiltDevice())
-    except UnsupportedOpError:
-        return False
-    return True
 
 
 def parts_of_table() -> Iterator[Any]:

@@ -3,6 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from checks import dtypes_of
+from drawing import cases, is_drawable
+from gpu_cases import has_code
+from together import Together, joined
 
 import graphnn as gn
 from graphnn.compiler.cuda.code import Code, Part
@@ -82,7 +86,7 @@ def nvrtc():
 
 
 def codes_of_programs():
-    """A training step with labels, products, sums and a table, and a row of operations."""
+    """A training step with labels, products, sums and a table; sums, half floats; operations."""
     rows = gn.input("rows", (6,), dtype="int64")
     table = gn.parameter([[0.5] * 8] * 10)
     w = gn.parameter([[0.1] * 5] * 8)
@@ -92,8 +96,16 @@ def codes_of_programs():
     x = gn.input("x", (64, 300))
     y = gn.cast(x, "float16")
     outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
-    programs = (step, gn.compile(x, outputs, backend="cupy"))
+    programs = (step, gn.compile(x, outputs, backend="cupy"), operations())
     return [launches_of(each.unit)[1] for each in programs]
+
+
+def operations():
+    """A program of every so many-th sample of the table."""
+    fitting = (each for each in cases() if "float32" in dtypes_of(each.operation))
+    chosen = [each for each in fitting if is_drawable(each.sample, "float32")][::16]
+    graph = Together.of([each for each in chosen if has_code(each, "float32")], "float32")
+    return gn.compile(joined(graph.inputs), graph.outputs(), backend="cupy")
 
 
 @pytest.mark.parametrize("architecture", [80, 90])

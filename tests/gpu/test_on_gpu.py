@@ -8,30 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
-from cuda_shim import UnbuiltDevice
-from drawing import cases, draw, is_drawable
+from drawing import cases, is_drawable
+from gpu_cases import has_code
 from native_oracle import check_training, convolutional, perceptron, some_recipes
 from random_graphs import check_compilation
 
 import graphnn as gn
-from graphnn.compiler.backends.on_device import DeviceExecutable
-from graphnn.core.errors import DeviceError, UnsupportedOpError
+from graphnn.core.errors import DeviceError
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int8", "bool")
 TOGETHER = 80
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
-
-
-def has_code(case, dtype):
-    """Whether all operators of a sample have code for GPUs."""
-    drawn = draw(case.sample, dtype, case.generator())
-    inputs = drawn.inputs()
-    program = gn.compile(inputs, drawn.call(case.operation.function, inputs), backend="cupy")
-    try:
-        DeviceExecutable(program.unit, UnbuiltDevice())
-    except UnsupportedOpError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
