@@ -12,6 +12,7 @@ from graphnn.core.spec import Spec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.core.text import attrs_text, counted, size_text
 from graphnn.ops.recomputation import AGAIN
+from graphnn.viz.collection import without_collection
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
 
@@ -26,6 +27,7 @@ _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "powe
 _FILLED = {"0": "zeros", "1": "ones"}
 
 
+@without_collection()
 def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     """The scene of a graph: one box a node, scalar constants inside the boxes that read them."""
     order = [*dict.fromkeys([*graph.inputs, *graph.nodes])]
@@ -206,7 +208,7 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
     lines.append(", ".join([*place, known.role]))
     if where := known.where:
         lines.append(where)
-    return "\n".join(shorten(line, 200) for line in lines)
+    return "\n".join([shorten(line, 200) for line in lines])
 
 
 def bytes_text(spec: Spec) -> str:

@@ -16,6 +16,7 @@ from graphnn.core.text import counted
 from graphnn.functions import Function
 from graphnn.nn.calls import call_of
 from graphnn.nn.module import Module
+from graphnn.viz.collection import without_collection
 from graphnn.viz.convolutions import with_whole_convolutions
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
@@ -44,6 +45,7 @@ class Drawable:
     layers: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
 
+    @without_collection()
     def scene(self, title: str, steps: Steps = "auto") -> Scene:
         """Everything there is to draw of some time steps, with nothing collapsed."""
         check_steps(steps)
