@@ -8,6 +8,8 @@ import pytest
 import graphnn.compiler.compilation
 from graphnn.compiler.native.cache import CACHE_VARIABLE
 
+pytest_plugins = ["browsing"]
+
 CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
 os.environ.setdefault(CACHE_VARIABLE, str(CODE))  # not among the user's own
 

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from graphnn.viz.collection import without_collection
-from graphnn.viz.explorer_data import Texts, scene_columns
+from graphnn.viz.explorer_data import Texts, scene_columns, tooltip_columns
 from graphnn.viz.heat import NOT_FINITE, heat_color
 from graphnn.viz.history import Stage
 from graphnn.viz.layout import Layout
@@ -26,6 +26,7 @@ from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODE
 __all__ = ["SCRIPTS", "PageStage", "explorer_page"]
 
 SCRIPTS = (
+    "tips.js",
     "graph.js",
     "index.js",
     "lines.js",
@@ -42,6 +43,7 @@ SCRIPTS = (
     "search.js",
     "outline.js",
     "overlays.js",
+    "transition.js",
     "stages.js",
     "link.js",
     "pointer.js",
@@ -114,7 +116,8 @@ def explorer_page(stages: Sequence[PageStage]) -> str:
     >>> page.startswith("<!DOCTYPE html>") and "https:" not in page
     True
     """
-    texts = Texts()
+    texts, lines = Texts(), Texts()
+    told = [tooltip_columns(stage.scene, lines) for stage in stages]
     data = {"stages": [_stage(stage, texts) for stage in stages], "style": _style()}
     script = '"use strict";\n' + "\n".join(_file(name) for name in SCRIPTS)
     style = _file("style.css")
@@ -126,6 +129,7 @@ def explorer_page(stages: Sequence[PageStage]) -> str:
         "TITLE": html.escape(shorten(stages[0].scene.title, 100)),
         "STYLE": style,
         "DATA": _harmless({"texts": texts.all, **data}),
+        "TIPS": _harmless({"texts": lines.all, "stages": told}),
         "SCRIPT": script,
     }
     page = _file("page.html")
