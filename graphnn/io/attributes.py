@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from graphnn.core.dims import Dim, FloorDiv, Size, as_size
+from graphnn.core.dims import Dim, FloorDiv, Size, as_size, product
 from graphnn.core.dtypes import as_dtype
 from graphnn.core.graph import Graph
 from graphnn.core.literal import Literal
@@ -153,8 +152,7 @@ def _size(terms: Any) -> Size:
     for atoms, number in terms:
         if not isinstance(number, int):
             raise ValueError(f"{number} is no coefficient")
-        factors: list[Size] = [_factor(each) for each in atoms]
-        total = total + reduce(lambda one, other: one * other, factors, number)
+        total = total + product([number, *map(_factor, atoms)])
     return total
 
 

@@ -42,7 +42,7 @@ class Explorer {
     this.#buttons();
     dark.addEventListener("change", () => this.setDark(dark.matches));
     new ResizeObserver(() => this.redraw()).observe(this.canvas);
-    this.#measure();
+    this.measure();
     this.camera.goHome();
     this.setDark(dark.matches);
     this.showStage(this.stages.now);
@@ -81,7 +81,7 @@ class Explorer {
       const [held, place] = this.#held(from, to);
       const before = this.#places();
       this.#load(to);
-      this.#measure();
+      this.measure();
       if (isHome) camera.goHome();
       else if (held !== null) camera.moveTo(camera.x + middle(this.graph.box(held)).x - place.x, camera.y + middle(this.graph.box(held)).y - place.y, camera.zoom);
       this.transition = this.stillness.matches ? null : this.#transition(before, stages.pairs(from, to));
@@ -212,7 +212,7 @@ class Explorer {
   #bringIntoSight(node) {
     const { x, y, width, height } = this.graph.box(node);
     const zoom = Math.max(this.camera.zoom, NEAR.detail * 1.2);
-    this.#measure();
+    this.measure();
     this.camera.flyTo({ x: x + width / 2, y: y + height / 2, zoom }, this.stillness.matches, () => this.redraw());
   }
 
@@ -315,7 +315,7 @@ class Explorer {
 
   /** All of the picture, or the beginning of a very long one. */
   fit() {
-    this.#measure();
+    this.measure();
     this.camera.flyTo(this.camera.overall, this.stillness.matches, () => this.redraw());
   }
 
@@ -350,7 +350,8 @@ class Explorer {
     });
   }
 
-  #measure() {
+  /** Learn how much room there is. */
+  measure() {
     const { camera } = this;
     const { isHome, width, height } = camera;
     const look = () => {
@@ -360,12 +361,18 @@ class Explorer {
     look();
     this.overview.arrange(); // which may take some of the room
     look();
-    if (isHome && (camera.width !== width || camera.height !== height)) camera.goHome();
+    const dx = camera.width - width, dy = camera.height - height;
+    if (dx === 0 && dy === 0) return;
+    // Until it is painted, what stands around it comes to its size. Later nothing may move below
+    // the mouse when the panel opens.
+    const isNew = document.documentElement.dataset.painted === undefined;
+    if (isNew && isHome) camera.goHome();
+    else if (!isNew) camera.panBy(-dx / 2, -dy / 2);
   }
 
   #paint() {
     const { camera, theme } = this;
-    this.#measure();
+    this.measure();
     const ratio = window.devicePixelRatio || 1;
     const { width, height } = fitted(this.canvas);
     const canvas = this.canvas.getContext("2d", { alpha: false });
