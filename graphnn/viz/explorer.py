@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
 
-from graphnn.viz.collection import without_collection
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.explorer_data import Texts, scene_columns, tooltip_columns
 from graphnn.viz.heat import NOT_FINITE, heat_color
 from graphnn.viz.history import Stage
@@ -99,7 +99,7 @@ class PageStage:
         )
 
 
-@without_collection()
+@without_collections()
 def explorer_page(stages: Sequence[PageStage]) -> str:
     """The page of one scene or of a series of scenes, as the text of an HTML file.
 

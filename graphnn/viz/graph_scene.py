@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import Provenance, provenance
@@ -12,7 +13,6 @@ from graphnn.core.spec import Spec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.core.text import attrs_text, counted, size_text
 from graphnn.ops.recomputation import AGAIN
-from graphnn.viz.collection import without_collection
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode, Subject
 from graphnn.viz.style import shorten
 
@@ -27,7 +27,7 @@ _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "powe
 _FILLED = {"0": "zeros", "1": "ones"}
 
 
-@without_collection()
+@without_collections()
 def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     """The scene of a graph: one box a node, scalar constants inside the boxes that read them."""
     order = [*dict.fromkeys([*graph.inputs, *graph.nodes])]

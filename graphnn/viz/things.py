@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph, as_graph
@@ -16,7 +17,6 @@ from graphnn.core.text import counted
 from graphnn.functions import Function
 from graphnn.nn.calls import call_of
 from graphnn.nn.module import Module
-from graphnn.viz.collection import without_collection
 from graphnn.viz.convolutions import with_whole_convolutions
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
@@ -45,7 +45,7 @@ class Drawable:
     layers: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
 
-    @without_collection()
+    @without_collections()
     def scene(self, title: str, steps: Steps = "auto") -> Scene:
         """Everything there is to draw of some time steps, with nothing collapsed."""
         check_steps(steps)
