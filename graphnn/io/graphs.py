@@ -65,7 +65,7 @@ def save_graph(path: str | PathLike[str], graph: Graph | Node | Sequence[Node]) 
     >>> print(gn.io.load_graph("model.gng"))
     graph(x: f32[batch, 2]) {
       w: f32[2, 1] = parameter()
-      %1: f32[batch, 1] = dot(x, w)
+      %1: f32[batch, 1] = matmul(x, w)
       y: f32[batch, 1] = tanh(%1)
       return y
     }
