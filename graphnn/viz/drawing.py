@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.layout import Band, Box, Layout, Route
 from graphnn.viz.scene import Scene, SceneEdge
 from graphnn.viz.shared import unshared
@@ -157,6 +158,7 @@ class Drawing:
         return self.bottom - self.top
 
 
+@without_collections()
 def drawing_of(scene: Scene, layout: Layout) -> Drawing:
     """Put a scene's texts and styles at a layout's positions, and add title and legend."""
     texts = layout.texts or [(node.label, node.detail) for node in scene.nodes]

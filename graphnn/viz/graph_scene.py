@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import Provenance, provenance
@@ -26,6 +27,7 @@ _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "powe
 _FILLED = {"0": "zeros", "1": "ones"}
 
 
+@without_collections()
 def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     """The scene of a graph: one box a node, scalar constants inside the boxes that read them."""
     order = [*dict.fromkeys([*graph.inputs, *graph.nodes])]
@@ -206,7 +208,7 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
     lines.append(", ".join([*place, known.role]))
     if where := known.where:
         lines.append(where)
-    return "\n".join(shorten(line, 200) for line in lines)
+    return "\n".join([shorten(line, 200) for line in lines])
 
 
 def bytes_text(spec: Spec) -> str:

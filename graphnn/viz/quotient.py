@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 
 from graphnn.viz.scene import Frame, Scene, SceneEdge, SceneNode
 
-__all__ = ["contracted", "moved", "parts_in_order"]
+__all__ = ["contracted", "parts_in_order"]
 
 Values = tuple[float | None, ...]
 
@@ -134,7 +134,7 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
     for index, (box, _) in enumerate(parts):
         origin = None if box.origin is None else number[box.origin]
         origin = None if origin in (-1, index) else origin
-        nodes.append(box if origin == box.origin else replace(box, origin=origin))
+        nodes.append(box if origin == box.origin else box.about(origin, box.subject))
     edges: dict[tuple[int, int, int], SceneEdge] = {}
     for edge in scene.edges:
         source, target = number[edge.source], number[edge.target]
@@ -142,7 +142,7 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
             continue
         known = edges.get((source, target, edge.lag))
         if known is None:
-            edges[source, target, edge.lag] = moved(edge, source, target)
+            edges[source, target, edge.lag] = edge.between(source, target)
         elif edge.label != known.label and known.label:
             edges[source, target, edge.lag] = replace(known, label="")
     members_of = [members for _, members in parts]
@@ -154,13 +154,6 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
     return replace(
         scene, nodes=tuple(nodes), edges=tuple(edges.values()), strip=strip, overlays=overlays
     )
-
-
-def moved(edge: SceneEdge, source: int, target: int) -> SceneEdge:
-    """An edge between other boxes."""
-    if (source, target) == (edge.source, edge.target):
-        return edge  # most of them, and replace is slow
-    return replace(edge, source=source, target=target)
 
 
 def _frame(frame: Frame, parts: Sequence[Sequence[int]]) -> Frame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from graphnn.viz.collapse import content_of
 from graphnn.viz.nesting import hopeful_levels
-from graphnn.viz.quotient import contracted, moved, parts_in_order
+from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup
 
 __all__ = ["once_each"]
@@ -137,7 +137,7 @@ class _Search:
     def edges(self) -> tuple[SceneEdge, ...]:
         """The scene's edges between the boxes that are drawn, and none from a block's end back."""
         drawn, at = self.drawn, self._at
-        edges = (moved(e, drawn[e.source], drawn[e.target]) for e in self._scene.edges)
+        edges = (e.between(drawn[e.source], drawn[e.target]) for e in self._scene.edges)
         return tuple(edge for edge in edges if edge.lag or at[edge.source] <= at[edge.target])
 
     def _numbered_contents(self, level: int) -> list[int]:
