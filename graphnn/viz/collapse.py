@@ -40,7 +40,7 @@ def collapsed(scene: Scene, depth: int) -> Scene:
             scope = "/".join(box.scope.split("/")[: depth + 1])
             box = _box([scene.nodes[each] for each in members], wiring, scope, said.get(scope, ""))
         boxes.append((box, members))
-    return contracted(scene, boxes)
+    return contracted(scene, boxes, with_totals=True)
 
 
 def _wiring(scene: Scene, parts: Sequence[Sequence[int]]) -> list[Hashable]:
