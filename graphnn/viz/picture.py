@@ -18,6 +18,7 @@ from graphnn.functions import Function
 from graphnn.nn.module import Module
 from graphnn.viz.depth import Depth, at_depth, check_depth
 from graphnn.viz.drawing import Drawing, drawing_of
+from graphnn.viz.equal_updates import updates_once
 from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.history import History, Stage, with_decisions
@@ -375,9 +376,10 @@ def render(
         _refuse(given, "picture with derivatives=True", ("depth",))
         whole = scene = with_derivatives(drawable.scene(title, steps))
     elif isinstance(drawable.content, Program) and steps == "auto":
-        whole = scene = with_decisions(
+        whole = with_decisions(
             scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
         )
+        scene = updates_once(whole) if depth is None else whole
     else:
         whole = drawable.scene(title, steps)
         scene = at_depth(whole, depth)
