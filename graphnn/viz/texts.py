@@ -34,7 +34,7 @@ def box_texts(scene: Scene) -> list[tuple[str, str]]:
         else:
             shortened = _PREFIXED.match(node.label)
             label = "".join(shortened.groups()) if shortened else node.label
-            is_same = keeps[index] and node.kind == "operation"
+            is_same = keeps[index] and node.kind == "operation" and " " not in specs[index]
             texts.append((label, node.detail.rpartition("  ")[0] if is_same else node.detail))
     return texts
 
