@@ -315,7 +315,7 @@ def test_a_program_without_instructions_can_be_drawn() -> None:
 
 
 def adam_step(*sizes: int) -> Program:
-    layers = [gn.nn.Dense(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [gn.nn.Dense(a, b) for a, b in pairwise(sizes)]
     x = gn.input("x", (4, sizes[0]))
     loss = gn.mean(gn.nn.Sequential(*layers)(x) ** 2)
     updates = gn.optim.Adam(1e-3).minimize(loss, [w for each in layers for w in each.parameters()])

@@ -37,6 +37,11 @@ def collapsed(scene: Scene, depth: int) -> Scene:
     together = parts_in_order(scene, _with_shared_apart(scene, keys))
     said = dict(scene.scopes)
     leaving = _leaving(scene, together)
+    lanes: dict[str, set[str]] = {}
+    for node in scene.nodes:
+        if node.lane:
+            path = "/".join(node.scope.split("/")[: depth + 1])
+            lanes.setdefault(path, set()).add(node.lane)
     boxes: list[tuple[SceneNode, Sequence[int]]] = []
     for members, wiring in zip(together, _wiring(scene, together), strict=True):
         box = scene.nodes[members[0]]
@@ -44,7 +49,9 @@ def collapsed(scene: Scene, depth: int) -> Scene:
             scope = "/".join(box.scope.split("/")[: depth + 1])
             inner = [scene.nodes[each] for each in members]
             given = [scene.nodes[each] for each in members if each in leaving]
-            box = _box(inner, wiring, scope, said.get(scope, "") or _results(given))
+            has_lanes = len(lanes.get(scope, ())) > 1 and inner[0].lane != ""
+            words = said.get(scope, "") or _results(given)
+            box = _box(inner, wiring, scope, words, has_lanes=has_lanes)
         boxes.append((box, members))
     return contracted(scene, boxes, with_totals=True)
 
@@ -98,14 +105,16 @@ def _with_shared_apart(scene: Scene, keys: Sequence[Hashable]) -> list[Hashable]
     return apart
 
 
-def _box(nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str) -> SceneNode:
+def _box(
+    nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str, *, has_lanes: bool
+) -> SceneNode:
     """The box that stands for a scope, or for one call of it."""
     first = next((node for node in nodes if node.kind == "operation"), nodes[0])
     around, _, name = scope.rpartition("/")
     words = Counter(node.label for node in nodes if node.kind not in ("parameter", "constant"))
     count = sum(words.values())
-    if first.step is not None and first.lane and first.lane != name:
-        name = first.lane if first.lane.startswith(name) else f"{name}.{first.lane}"
+    if has_lanes:
+        name = f"{name}.{first.lane}"
     signature: Hashable = (tuple(map(content_of, nodes)), wiring)
     if first.step is not None:
         signature = (scope, first.role)  # the first and the last step do a little less
