@@ -53,7 +53,8 @@ class Row:
 
 def has_mirror(scene: Scene) -> bool:
     """Whether a scene is a forward pass with the backward pass that belongs to it."""
-    if scene.steps or scene.strip is not None:
+    is_in_order = all(edge.source < edge.target for edge in scene.edges)
+    if scene.steps or scene.strip is not None or not is_in_order:
         return False
     roles = {node.role for node in scene.nodes}
     origins = {node.origin for node in scene.nodes if node.role == "backward"}
