@@ -269,7 +269,8 @@ def _explain(scene: Scene, has_ghosts: bool, legend: _Legend) -> None:
         if name in styles:
             legend.add_mark(name, style.meaning)
     if has_ghosts:
-        legend.add_pill("parameter", "W", "the same weight, at a step that reads it")
+        where = "at a step that reads it" if scene.steps else "where it is read again"
+        legend.add_pill("parameter", "W", f"the same weight, {where}")
     if any(node.is_recomputed for node in scene.nodes):
         legend.add_mark("forward", "computed once more for the backward pass", is_dashed=True)
     kinds = {edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")}

@@ -29,7 +29,7 @@ STEP_GAP = 5.0
 """Points between a time step's frame and the lines beside it."""
 GHOST = 12.0
 """Height of a badge that names a weight."""
-HEAD = GHOST / 2 + 2
+HEAD = GHOST - 2
 """Points that badges need above a box."""
 LABEL = 9.0
 """Points below a box for what is saved of it."""
