@@ -387,7 +387,9 @@ class _Unrolling:
             origin = row.elements[position] if row and is_along else self._outer_origin(about)
             return lambda node: origin
         there = self._there(loop.node)
-        copies = self._copies[there][position] if there is not None else {}
+        steps = self._copies[there] if there is not None else []
+        # One that is only read, such as an encoder's, may have fewer steps.
+        copies = steps[position] if position < len(steps) else {}
 
         def origin_of(node: Node) -> Node | None:
             origin = provenance(node).origin
