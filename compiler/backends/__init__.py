@@ -1,7 +1,8 @@
 """Executors: each takes a planned unit and gives something that can be run.
 
 This is the seam for code generators: a backend sees the same flat instruction list over the
-same planned arena, and decides only how an instruction is carried out.
+same planned arena, and decides only how an instruction is carried out. The reference interpreter
+alone takes a unit that is scheduled and no more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from graphnn.compiler.backends.verifying import VerifyingExecutable
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
-__all__ = ["BACKENDS", "Executable", "emit"]
+__all__ = ["BACKENDS", "WITHOUT_INSTRUCTIONS", "Executable", "emit"]
 
 
 class Executable(Protocol):
@@ -59,6 +60,9 @@ BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "cupy": on_gpu,
 }
 """Every backend by the word that users choose it with."""
+
+WITHOUT_INSTRUCTIONS = frozenset({"reference"})
+"""Those that evaluate nodes in their order and look at neither instructions nor memory plan."""
 
 
 def emit(unit: Unit) -> Executable:

