@@ -25,8 +25,8 @@ help: ## list the targets
 setup: $(VENV)/.installed-dev ## create .venv with everything that development needs
 	@:
 
-demo: $(VENV)/.installed-demo ## run examples/demo.py
-	@$(PY) examples/demo.py
+demo: $(VENV)/.installed-demo ## run `graphnn demo`
+	@$(RUN) -m graphnn demo
 
 test: $(VENV)/.installed-dev ## run the tests
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)

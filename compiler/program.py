@@ -383,6 +383,8 @@ def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:
     if type(outputs) in (tuple, list) and all(isinstance(each, Node) for each in outputs):
         kind: Callable[[list[Array]], Any] = type(outputs)
         return kind
+    if type(outputs) is dict and all(isinstance(each, Node) for each in outputs.values()):
+        return lambda results: dict(zip(outputs, results, strict=False))
     return partial(unflatten, outputs)
 
 

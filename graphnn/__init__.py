@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphnn import ops as ops
 from graphnn._version import __version__ as __version__
+from graphnn.compiler.autocasting import *
 from graphnn.compiler.autodiff.check import *
 from graphnn.compiler.autodiff.derivatives import *
 from graphnn.compiler.batching import *

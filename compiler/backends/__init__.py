@@ -1,7 +1,8 @@
 """Executors: each takes a planned unit and gives something that can be run.
 
 This is the seam for code generators: a backend sees the same flat instruction list over the
-same planned arena, and decides only how an instruction is carried out.
+same planned arena, and decides only how an instruction is carried out. The reference interpreter
+alone takes a unit that is scheduled and no more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from graphnn.compiler.cuda.interchange import from_gpu
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
-__all__ = ["ADOPTERS", "BACKENDS", "Executable", "emit"]
+__all__ = ["ADOPTERS", "BACKENDS", "WITHOUT_INSTRUCTIONS", "Executable", "emit"]
 
 
 class Executable(Protocol):
@@ -64,6 +65,9 @@ BACKENDS: dict[str, Callable[[Unit], Executable]] = {
 
 ADOPTERS: Mapping[str, Callable[[Any], Any | None]] = MappingProxyType({"cupy": from_gpu})
 """What takes feeds that are not on the host, by backend; it gives None for those that are."""
+
+WITHOUT_INSTRUCTIONS = frozenset({"reference"})
+"""Those that evaluate nodes in their order and look at neither instructions nor memory plan."""
 
 
 def emit(unit: Unit) -> Executable:

