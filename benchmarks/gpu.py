@@ -104,7 +104,7 @@ def with_graphnn(case: Case, parameters: Arrays, data: Arrays, precision: str) -
     elif case.mode == "gradient":
         outputs = result, gn.grad(result, weights)
     program = gn.compile(
-        list(inputs.values()), outputs, updates, backend="cupy", precision=precision
+        list(inputs.values()), outputs, updates, backend="cupy", matmul_precision=precision
     )
     fed = [cupy.asarray(each) for each in data.values()]
 

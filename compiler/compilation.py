@@ -46,7 +46,7 @@ def compile(
     native: str = "now",
     skip: str | Collection[str] = (),
     launch: str = "graph",
-    precision: str = "float32",
+    matmul_precision: str = "float32",
 ) -> Program:
     """Compile a graph into a program.
 
@@ -90,7 +90,7 @@ def compile(
         On a GPU, how a run is launched: all of it as one CUDA graph, recorded at the second call;
         kernel after kernel; or so that each is waited for, and an error names its instruction.
         Results are the same to the last bit. A program with branches is never one graph.
-    precision : {"float32", "tf32", "bfloat16"}
+    matmul_precision : {"float32", "tf32", "bfloat16"}
         On a GPU, to what matrix products may round their factors in float32; sums stay in
         float32. "tf32" keeps 11 binary digits of 24, "bfloat16" 8; both are faster.
 
@@ -141,7 +141,7 @@ def compile(
         memory_budget=budget,
         skip=_pass_names(skip),
         launch=launch,
-        precision=precision,
+        matmul_precision=matmul_precision,
     )
     _check_options(options)
     changes.update(_advance_random(results, changes))
@@ -158,7 +158,7 @@ def _check_options(options: Options) -> None:
         ("debug mode", options.debug, ("", "nan", "verify")),
         ("way to build native code", options.native, ("now", "background", "never")),
         ("way to launch", options.launch, ("graph", "stream", "debug")),
-        ("precision", options.precision, ("float32", "tf32", "bfloat16")),
+        ("precision of products", options.matmul_precision, ("float32", "tf32", "bfloat16")),
     ):
         require_known(None, word, given, known)
 

@@ -69,7 +69,7 @@ class Options:
     launch : {"graph", "stream", "debug"}
         On a GPU: all launches of a run as one recorded graph; one by one; or one by one, each
         waited for.
-    precision : {"float32", "tf32", "bfloat16"}
+    matmul_precision : {"float32", "tf32", "bfloat16"}
         On a GPU: to what matrix products may round their factors in float32.
     """
 
@@ -83,7 +83,7 @@ class Options:
     memory_budget: int | None = None
     skip: frozenset[str] = frozenset()
     launch: str = "graph"
-    precision: str = "float32"
+    matmul_precision: str = "float32"
 
     @property
     def left_out(self) -> frozenset[str]:

@@ -140,7 +140,7 @@ def test_a_guarded_function_has_one_parameter_more():
     ("options", "words"),
     [
         ({"launch": "later"}, "no way to launch 'later'"),
-        ({"precision": "float8"}, "no precision 'float8'"),
+        ({"matmul_precision": "float8"}, "no precision of products 'float8'"),
     ],
 )
 def test_options_that_there_are_not(options, words):
@@ -172,6 +172,6 @@ def test_precision_reaches_the_products(device):
     asked = []
     product = device.product
     device.product = lambda matrices, precision: asked.append(precision) or product(matrices, "")
-    gn.compile(x, x @ w, backend="cupy", precision="tf32")(np.ones((8, 16), "float32"))
+    gn.compile(x, x @ w, backend="cupy", matmul_precision="tf32")(np.ones((8, 16), "float32"))
     assert asked == ["tf32"]
     assert any(isinstance(each.does, Matrices) for each in device.launched)

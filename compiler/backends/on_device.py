@@ -176,7 +176,7 @@ class DeviceExecutable:
         if isinstance(launch.does, Part):
             function = functions[launch.does]
         else:
-            function = self._device.product(launch.does, self._unit.options.precision)
+            function = self._device.product(launch.does, self._unit.options.matmul_precision)
 
         if not any(map(any, moves)):
             return lambda: function(starts)

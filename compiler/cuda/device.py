@@ -83,7 +83,7 @@ class Device(Protocol):
     def product(self, matrices: Matrices, precision: str) -> Function:
         """What multiplies matrices at the addresses of left, right and out.
 
-        ``precision`` says to what factors in float32 may be rounded: see `Options.precision`.
+        ``precision`` is that of `Options`: to what factors in float32 may be rounded.
         """
         ...
 

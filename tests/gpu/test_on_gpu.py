@@ -138,7 +138,7 @@ def test_precision_of_products(gpu):
     exact = a.astype("float64") @ b.astype("float64")
     errors = {}
     for precision in ("float32", "tf32", "bfloat16"):
-        found = gn.compile([x, y], x @ y, backend="cupy", precision=precision)(a, b).get()
+        found = gn.compile([x, y], x @ y, backend="cupy", matmul_precision=precision)(a, b).get()
         errors[precision] = np.abs(found - exact).max() / np.abs(exact).max()
     assert errors["float32"] < 2e-6
     assert 1e-5 < errors["tf32"] < 2e-3
