@@ -183,6 +183,13 @@ def test_a_feed_may_change_as_soon_as_the_call_returns(device):
     np.testing.assert_array_equal(loss.get(), expected)
 
 
+def test_a_program_may_be_gone_before_its_result_is_read(device):
+    x = gn.input("x", (64, 64))
+    fed = np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
+    result = gn.compile(x, gn.tanh(x @ x), backend="cupy")(fed)
+    np.testing.assert_allclose(result.get(), np.tanh(fed @ fed), rtol=1e-4, atol=1e-6)
+
+
 def test_long_arrays_pass_through_both_slots(device, monkeypatch):
     monkeypatch.setattr(staging, "SLOT_NBYTES", 1000)
     given = np.arange(5003, dtype="uint8")
@@ -276,7 +283,7 @@ def test_no_cupy_or_an_old_one(monkeypatch):
 def test_the_fake_has_only_names_that_cupy_has():
     real = pytest.importorskip("cupy", reason="CuPy is not installed")
     fake = FakeCupy()
-    own = {"is_reversed", "free_nbytes", "n_graphs", "null", "all_streams", "streams"}
+    own = {"is_reversed", "free_nbytes", "n_graphs", "null", "all_streams", "streams", "pool"}
     for name in vars(fake).keys() - own | {"asarray", "ascontiguousarray", "from_dlpack"}:
         assert hasattr(real, name), name
     for name, value in vars(fake.cuda).items():

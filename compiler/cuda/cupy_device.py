@@ -50,6 +50,8 @@ class CupyDevice:
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._caller_is_done = cupy.cuda.Event(disable_timing=True)
         self._is_done = cupy.cuda.Event(disable_timing=True)
+        # They stay loaded: a program may be gone before its work is done.
+        self._modules: dict[bytes, Any] = {}
         self._lock = threading.RLock()
         self._staging = Staging(cupy, self._stream)
         self.name = str(self._runtime.getDeviceProperties(self._gpu.id)["name"].decode())
@@ -129,8 +131,10 @@ class CupyDevice:
         functions: dict[Part, Function] = {}
         with self._gpu:
             for some, cubin in self._build(codes):
-                module = self._cupy.cuda.function.Module()
-                module.load(cubin)
+                module = self._modules.get(cubin)
+                if module is None:
+                    module = self._modules[cubin] = self._cupy.cuda.function.Module()
+                    module.load(cubin)
                 parts = (part for code in some for part in code.parts)
                 for part in (each for each in parts if isinstance(each, Part)):
                     functions[part] = self._launcher(module.get_function(part.name), part)

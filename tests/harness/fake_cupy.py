@@ -122,6 +122,7 @@ class FakeCupy:
     def __init__(self, *, is_reversed=False, driver=13000, runtime=13020, n_gpus=1):
         fake = self
         self.is_reversed, self.free_nbytes, self.n_graphs = is_reversed, 1 << 30, 0
+        self.pool = []
         self.null = Stream(self, 0)
         self.all_streams, self.streams = {0: self.null}, [self.null]
 
@@ -232,7 +233,9 @@ class FakeCupy:
         if size > self.free_nbytes:
             raise self.cuda.memory.OutOfMemoryError
         self.free_nbytes -= size
-        return Pointer(*_host_memory(size))
+        made = Pointer(*_host_memory(size))
+        self.pool.append(made)  # what is given back stays there for work that is under way
+        return made
 
     def _copy(self, target, source, size, kind, stream):
         stream = self.all_streams[stream]
