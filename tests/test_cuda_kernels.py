@@ -1,6 +1,7 @@
 """Generated CUDA code, run on the CPU by a shim, in both orders of threads."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import cuda_shim
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
 from cuda_shim import ShimDevice, UnbuiltDevice
+from device_oracle import PoisoningExecutable, TwiceExecutable
 from drawing import Case, cases, draw, is_drawable
 from native_oracle import check_training, convolutional, perceptron, some_recipes, weights
 from random_graphs import check_compilation
@@ -17,12 +19,10 @@ from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.core.errors import FeedError, UnsupportedOpError
 
-ORDERS = {"forward": False, "reversed": True}
-
 EVERY = {"float32": 1, "float64": 9, "float16": 7, "bfloat16": 7, "int64": 4, "int8": 5, "bool": 2}
 """Every how many-th sample is run in a dtype."""
 
-TOGETHER = 80
+TOGETHER = 150
 """Samples in one program: one call of the compiler."""
 
 # fmt: off
@@ -36,16 +36,11 @@ PARTLY = {
 """Operations of which some samples have no code for GPUs."""
 
 
-@pytest.fixture(params=ORDERS)
-def shim(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ShimDevice:
-    """Programs for GPUs run here."""
-    return on_shim(monkeypatch, is_reversed=ORDERS[request.param])
-
-
-def on_shim(monkeypatch: pytest.MonkeyPatch, *, is_reversed: bool = False) -> ShimDevice:
-    device = ShimDevice(is_reversed=is_reversed)
-    monkeypatch.setitem(BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, device))
-    return device
+@pytest.fixture(autouse=True)
+def shim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs for GPUs run here, in both orders of threads."""
+    device = ShimDevice()
+    monkeypatch.setitem(BACKENDS, "cupy", lambda unit: TwiceExecutable(unit, device))
 
 
 # --------------------------------------------------------------------------------- the op table
@@ -77,7 +72,7 @@ def parts_of_table() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("part", "dtype"), list(parts_of_table()))
-def test_values_are_those_of_the_reference(part: list[Case], dtype: str, shim: ShimDevice) -> None:
+def test_values_are_those_of_the_reference(part: list[Case], dtype: str) -> None:
     known = [each for each in part if each.operation.name not in PARTLY or has_code(each, dtype)]
     check_forward(known, dtype, "cupy")
 
@@ -89,7 +84,7 @@ def test_what_has_no_code_is_refused_when_it_is_compiled(name: str) -> None:
     assert not all(has_code(each, dtype) for each in found if is_drawable(each.sample, dtype))
 
 
-def test_a_refusal_names_the_operator_and_the_line(shim: ShimDevice) -> None:
+def test_a_refusal_names_the_operator_and_the_line() -> None:
     x = gn.input("x", (3, 3))
     program = gn.compile(x, gn.det(x), backend="cupy")
     with pytest.raises(UnsupportedOpError, match=r"det has no code for GPUs") as caught:
@@ -100,8 +95,7 @@ def test_a_refusal_names_the_operator_and_the_line(shim: ShimDevice) -> None:
 # ---------------------------------------------------------------------------------- whole graphs
 
 
-def test_random_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_shim(monkeypatch)
+def test_random_graphs() -> None:
     for recipe in some_recipes(10):
         check_compilation(recipe, "float32", "cupy", levels=["O2"])
 
@@ -127,13 +121,12 @@ def recurrent(dtype: str, backend: str = "numpy") -> gn.Program:
 
 @pytest.mark.parametrize("make", [perceptron, convolutional, recurrent])
 def test_training_is_as_exact_as_without_fusion(
-    make: Callable[..., gn.Program], shim: ShimDevice
+    make: Callable[..., gn.Program],
 ) -> None:
     check_training(make, "cupy")
 
 
-def test_the_state_is_one_for_both_backends(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_shim(monkeypatch)
+def test_the_state_is_one_for_both_backends() -> None:
     x, w = gn.input("x", (4,)), gn.parameter(np.ones(4, "float32"), name="w")
     programs = [
         gn.compile(x, gn.sum(w * x), {w: w + x}, backend=backend) for backend in ("cupy", "numpy")
@@ -146,7 +139,7 @@ def test_the_state_is_one_for_both_backends(monkeypatch: pytest.MonkeyPatch) -> 
     assert [float(program(fed)) for program in programs] == [0.0, 14.0]
 
 
-def test_an_index_out_of_range_is_told_in_words(shim: ShimDevice) -> None:
+def test_an_index_out_of_range_is_told_in_words() -> None:
     x, at = gn.input("x", (5, 2)), gn.input("at", (3,), "int64")
     program = gn.compile([x, at], gn.gather(x, at), backend="cupy")
     rows = np.arange(10, dtype="float32").reshape(5, 2)
@@ -159,10 +152,12 @@ def test_an_index_out_of_range_is_told_in_words(shim: ShimDevice) -> None:
 # ---------------------------------------------------------------------- what the shim would find
 
 
-def softmax_of(rows: int, columns: int) -> tuple[gn.Program, Any, Any]:
-    x = gn.input("x", (rows, columns))
-    fed = np.random.default_rng(0).normal(size=(rows, columns)).astype("float32")
-    return gn.compile(x, gn.softmax(x), backend="cupy"), fed, gn.evaluate(gn.softmax(x), {x: fed})
+def softmax() -> tuple[gn.Program, list[Any]]:
+    """Rows that the threads of a block share."""
+    x = gn.input("x", (3, 2000))
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=x.shape).astype("float32") for _ in range(2)]
+    return gn.compile(x, gn.softmax(x), backend="cupy"), feeds
 
 
 MISTAKES = {
@@ -170,22 +165,51 @@ MISTAKES = {
     "the last barrier is missing": ("    __syncthreads();  // before anybody", "    // before"),
     "a wrong lane is read": ("shared[first + warp]", "shared[first + warp - 1]"),
     "a wrong thread is asked": ("__shfl_xor_sync(0xffffffffu, x, by)", "__shfl_xor_sync(0u, x, 1)"),
+    "a row is left out": ("blockIdx.x * 1 + slot", "(blockIdx.x + 1) * 1 + slot"),
+    "a lane takes other elements": ("at = lane + turn * 256", "at = lane + turn * 255"),
 }
 
 
+def is_wrong(program: gn.Program, feeds: list[Any]) -> bool:
+    """Whether results differ from the reference, or between orders of threads."""
+    try:
+        results = [program(fed) for fed in feeds]
+    except AssertionError:
+        return True
+    expected = [gn.evaluate(gn.softmax(fed)) for fed in feeds]
+    return not np.allclose(results, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_prelude_makes_results_wrong(
-    mistake: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_makes_results_wrong(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right, wrong = MISTAKES[mistake]
-    assert right in cuda_shim.PRELUDE
-    differences = []
-    for is_reversed in (False, True):
-        on_shim(monkeypatch, is_reversed=is_reversed)
-        program, fed, expected = softmax_of(3, 2000)
-        np.testing.assert_allclose(program(fed), expected, rtol=1e-5)
-        with monkeypatch.context() as patched:
-            patched.setattr(cuda_shim, "PRELUDE", cuda_shim.PRELUDE.replace(right, wrong))
-            program, fed, expected = softmax_of(3, 2000)
-            differences.append(np.abs(program(fed) - expected).max())
-    assert not max(differences) <= 1e-5
+    program, feeds = softmax()
+    assert not is_wrong(program, feeds)
+    text_of = cuda_shim.shim_source
+
+    def mistaken(codes: Any) -> str:
+        text = text_of(codes)
+        assert right in text
+        return text.replace(right, wrong)
+
+    monkeypatch.setattr(cuda_shim, "shim_source", mistaken)
+    assert is_wrong(*softmax())
+
+
+def test_a_grid_that_is_too_small_is_found_by_poison_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the second run leaves unwritten is what the first one wrote: right, but for poison."""
+    program, (fed, _) = softmax()
+    expected = program(fed)
+    launch = ShimDevice._launch
+
+    def smaller(self: Any, function: Any, part: Any, addresses: Any) -> None:
+        launch(self, function, replace(part, blocks=part.blocks - 1), addresses)
+
+    monkeypatch.setattr(ShimDevice, "_launch", smaller)
+    assert np.isnan(program(fed)).any()
+    monkeypatch.setattr(PoisoningExecutable, "_poison", lambda self, step: None)
+    program, (fed, _) = softmax()
+    monkeypatch.setattr(ShimDevice, "_launch", launch)
+    program(fed)
+    monkeypatch.setattr(ShimDevice, "_launch", smaller)
+    np.testing.assert_array_equal(program(fed), expected)

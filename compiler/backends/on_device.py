@@ -18,7 +18,7 @@ from graphnn.compiler.cuda.code import Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
 from graphnn.compiler.cuda.launches import Launch, Place, Step, launches_of
-from graphnn.compiler.cuda.library_calls import require_library
+from graphnn.compiler.cuda.library_calls import call_library, require_library
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
@@ -153,16 +153,12 @@ class DeviceExecutable:
 
     def _call(self, instruction: Instruction) -> Action:
         """A call of the operator's own kernel, on arrays of the device."""
-        op, attrs = instruction.op, instruction.attrs
-        assert op is not None
 
         def call() -> None:
             with self._device.stream():
                 inputs = [self._array(each) for each in instruction.inputs]
                 outputs = [self._array(each) for each in instruction.outputs]
-                made = op.evaluate(*inputs, **attrs)
-                for output, each in zip(outputs, made if len(outputs) > 1 else [made], strict=True):
-                    output[...] = each
+                call_library(instruction, inputs, outputs)
 
         return call
 

@@ -14,12 +14,12 @@ from graphnn.compiler.native.scattering import Scatter
 from graphnn.core.dtypes import as_dtype
 from graphnn.ops.philox import KEY_STEPS, MULTIPLIERS, ROUNDS
 
-__all__ = ["check_range", "draw", "scan", "scatter"]
+__all__ = ["check_range", "draw", "one_each", "scan", "scatter"]
 
 THREADS = 256
 
 
-def _one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
+def one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
     """The head of a function whose threads take one number below ``count`` each.
 
     The caller closes the block.
@@ -36,7 +36,7 @@ def _one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
 def draw(philox: Philox, name: str) -> Code:
     """A thread for every number: Philox-4x32-10, as in :mod:`graphnn.ops.philox`."""
     w = Writer()
-    part = _one_each(w, name, 2, philox.n_keys * philox.count)
+    part = one_each(w, name, 2, philox.n_keys * philox.count)
     w.line(f"const u64* key = (const u64*)p0 + number / {philox.count} * 2;")
     w.line(f"const u64 index = number % {philox.count};")
     w.line(
@@ -62,7 +62,7 @@ def draw(philox: Philox, name: str) -> Code:
 def check_range(check: RangeCheck, name: str) -> Code:
     """A thread for every integer."""
     w = Writer()
-    part = _one_each(w, name, 2, prod(check.sizes))
+    part = one_each(w, name, 2, prod(check.sizes))
     at = offset_text("number", check.sizes, check.strides)
     w.line(f"const i64 value = (i64){load(check.dtype, f'p0 + {at}')};")
     w.line(f"if (value < {check.low}ll || value >= {check.high}ll) *(i64*)p1 = 1;")
@@ -76,7 +76,7 @@ def check_range(check: RangeCheck, name: str) -> Code:
 def scan(scan: Scan, name: str) -> Code:
     """A thread for every line; its steps follow each other."""
     w, n_operands = Writer(), len(scan.along)
-    part = _one_each(w, name, n_operands, prod(scan.sizes))
+    part = one_each(w, name, n_operands, prod(scan.sizes))
     for operand in range(n_operands):
         at = offset_text("number", scan.sizes, scan.strides[operand])
         w.line(f"char* q{operand} = p{operand} + {at};")
@@ -129,7 +129,7 @@ def _n_operands(scatter: Scatter) -> int:
 def _places(w: Writer, scatter: Scatter, name: str) -> Part:
     """A thread for every update: the row that it comes to, and whether there is one."""
     n_operands = _n_operands(scatter)
-    part = _one_each(w, name, n_operands, scatter.count)
+    part = one_each(w, name, n_operands, scatter.count)
     w.line("i64 row = 0;")
     w.line("bool is_out = false;")
     operand = 0
@@ -155,7 +155,7 @@ def _places(w: Writer, scatter: Scatter, name: str) -> Part:
 def _converted(w: Writer, scatter: Scatter, name: str, *, narrows: bool) -> Part:
     """The array to float32 in scratch, or back."""
     n_operands, dtype = _n_operands(scatter), scatter.dtype
-    part = _one_each(w, name, n_operands, scatter.n_rows * scatter.width)
+    part = one_each(w, name, n_operands, scatter.n_rows * scatter.width)
     half = f"p{n_operands - 3} + number * {as_dtype(dtype).itemsize}"
     wide = f"p{n_operands - 1} + {scatter.wide_offset} + number * 4"
     if narrows:

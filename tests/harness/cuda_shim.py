@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from duck_arrays import Duck
 
 from graphnn.compiler.cuda.code import Code, Matrices, Matrix, Part
 from graphnn.compiler.cuda.device import Function, Recording
@@ -58,8 +59,8 @@ class ShimDevice:
         shape: Sequence[int],
         strides: Sequence[int],
         dtype: DType,
-    ) -> Array:
-        return np.ndarray(shape, dtype, memory, address - memory.ctypes.data, strides)
+    ) -> Duck:
+        return Duck(np.ndarray(shape, dtype, memory, address - memory.ctypes.data, strides))
 
     def stream(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -67,10 +68,11 @@ class ShimDevice:
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
         parts = [part for code in codes for part in code.parts if isinstance(part, Part)]
         library = ctypes.CDLL(str(built(codes))) if parts else None
-        return {
-            part: partial(self._launch, getattr(library, f"shim_{part.name}"), part)
-            for part in parts
-        }
+        return {part: self._function(library, part) for part in parts}
+
+    def _function(self, library: Any, part: Part) -> Function:
+        function = getattr(library, f"shim_{part.name}")
+        return lambda addresses: self._launch(function, part, addresses)
 
     def _launch(self, function: Any, part: Part, addresses: Sequence[int]) -> None:
         given = (ctypes.c_void_p * len(addresses))(*addresses)
@@ -104,7 +106,7 @@ def built(codes: Sequence[Code]) -> Path:
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             source, library = Path(folder, "code.cpp"), Path(folder, "code.so")
             source.write_text(text)
-            command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-w", "-shared", "-fPIC"]
+            command = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC"]
             command += [*CHECKS, f"-I{HERE}", str(source), "-o", str(library)]
             subprocess.run(command, check=True)
             library.replace(made)
