@@ -17,8 +17,9 @@ from graphnn.compiler.backends.rounds import in_rounds
 from graphnn.compiler.cuda.code import Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
-from graphnn.compiler.cuda.launches import Launch, Place, Step, launches_of
+from graphnn.compiler.cuda.launches import Launch, Place, Step
 from graphnn.compiler.cuda.library_calls import call_library, require_library
+from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
@@ -45,7 +46,7 @@ class DeviceExecutable:
         assert unit.plan is not None
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
-        self._steps, codes = launches_of(unit)
+        self._steps, codes = steps_of(unit)
         for each in self._steps:
             if each.is_call and not _reads_nothing(each):
                 require_library(each.instruction)

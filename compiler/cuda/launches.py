@@ -44,16 +44,22 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an instruction is on a device: launches, or a call of the operator's own kernel."""
+    """What an instruction is on a device: launches, or a call of a library.
+
+    Attributes
+    ----------
+    instruction : Instruction
+    launches : tuple of Launch
+    does : tuple of Instruction
+        Whose work the launches do.
+    is_call : bool
+        Whether a library is called, on arrays of the device.
+    """
 
     instruction: Instruction
     launches: tuple[Launch, ...]
-
-    @property
-    def is_call(self) -> bool:
-        """Whether the operator's kernel is called, on arrays of the device."""
-        has_results = any(each.nbytes for each in self.instruction.outputs)
-        return not self.launches and has_results and self.instruction.kind != "move"
+    does: tuple[Instruction, ...]
+    is_call: bool
 
 
 Codes: TypeAlias = dict[Any, Code]
@@ -65,8 +71,15 @@ def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
     Equal kernels are one function.
     """
     codes: Codes = {}
-    steps = [Step(each, tuple(_launches(each, codes))) for each in unit.instructions]
+    steps = [_step(each, codes) for each in unit.instructions]
     return steps, list(codes.values())
+
+
+def _step(instruction: Instruction, codes: Codes) -> Step:
+    launches = tuple(_launches(instruction, codes))
+    has_results = any(each.nbytes for each in instruction.outputs)
+    is_call = not launches and has_results and instruction.kind != "move"
+    return Step(instruction, launches, (instruction,) if launches else (), is_call)
 
 
 def _launches(instruction: Instruction, codes: Codes) -> Iterator[Launch]:

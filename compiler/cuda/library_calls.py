@@ -28,7 +28,6 @@ BY_LIBRARY = frozenset(
         "cholesky",
         "concatenate",
         "conj",
-        "conv",
         "dot_general",
         "eigh",
         "fft",

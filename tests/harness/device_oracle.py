@@ -26,11 +26,10 @@ class PoisoningExecutable(DeviceExecutable):
         yield from super()._actions_of(step, functions)
 
     def _poison(self, step: Step) -> None:
-        written = [view for view in step.instruction.outputs if view.nbytes]
-        scratch = step.instruction.scratch
-        if scratch is not None:
+        written = [view for each in step.does for view in each.outputs if view.nbytes]
+        for scratch in (each.scratch for each in step.does if each.scratch is not None):
             written.append(View(scratch, 0, (scratch.nbytes,), (1,), np.dtype(np.uint8)))
-        read = [self._extent(view) for view in step.instruction.inputs]
+        read = [self._extent(view) for each in step.does for view in each.inputs]
         for view in written:
             begin, end = self._extent(view)
             if not any(first < end and begin < last for first, last in read):
