@@ -8,7 +8,7 @@ row, meet, and sweep over it again where a value needs what they found.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
 from graphnn.compiler.cuda.launches import Launch, Step, launches_of
+from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
 from graphnn.compiler.cuda.writer import Writer, body_of, signature
 from graphnn.compiler.kernel import Kernel, Pick
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
@@ -258,7 +258,8 @@ def _joined(group: Group, made: dict[tuple[Part, ...], tuple[Part, Code]]) -> La
 
 def _function(group: Group, name: str) -> tuple[Part, Code]:
     """A function whose blocks are those of the functions of a group, one after the other."""
-    w, bodies = Writer(), {}
+    w = Writer()
+    bodies: dict[str, str] = {}
     for each in group:
         bodies.setdefault(each.part.name, body_of(each.code.source, f"{name}_{each.part.name}"))
     counts = [len(each.launch.places) for each in group]

@@ -18,7 +18,8 @@ def signature(name: str, n_operands: int, threads: int) -> str:
 def body_of(source: str, name: str) -> str:
     """A function to be called by others, which are told the number of their block."""
     _, _, parameters = source.partition("(char*")
-    return f"GN void {name}(const int block, char*{parameters.replace('blockIdx.x', 'block')}"
+    rest = parameters.replace("blockIdx.x", "block")
+    return f"static __device__ void {name}(const int block, char*{rest}"
 
 
 def offset_text(number: str, sizes: Sequence[int], strides: Sequence[int]) -> str:

@@ -118,6 +118,7 @@ def shim_source(codes: Sequence[Code]) -> str:
     lines = ['#include "cuda_shim.h"', PRELUDE]
     for code in codes:
         lines.append(code.source)
+        meets = "true" if "__sync" in code.source or "gn_together" in code.source else "false"
         for part in (each for each in code.parts if isinstance(each, Part)):
             head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
             arguments = ", ".join(f"p[{n}]" for n in range(head.count("char*")))
@@ -125,7 +126,7 @@ def shim_source(codes: Sequence[Code]) -> str:
                 'extern "C" void '
                 f"shim_{part.name}(char** p, int blocks, int threads, bool is_reversed) {{",
                 f"    auto kernel = [](char** p) {{ {part.name}({arguments}); }};",
-                "    shim::launch(kernel, p, blocks, threads, is_reversed);",
+                f"    shim::launch(kernel, p, blocks, threads, is_reversed, {meets});",
                 "}",
             ]
     return "\n".join(lines)

@@ -27,8 +27,11 @@ class PoisoningExecutable(DeviceExecutable):
 
     def _poison(self, step: Step) -> None:
         written = [view for each in step.does for view in each.outputs if view.nbytes]
-        for scratch in (each.scratch for each in step.does if each.scratch is not None):
-            written.append(View(scratch, 0, (scratch.nbytes,), (1,), np.dtype(np.uint8)))
+        written += [
+            View(each.scratch, 0, (each.scratch.nbytes,), (1,), np.dtype(np.uint8))
+            for each in step.does
+            if each.scratch is not None
+        ]
         read = [self._extent(view) for each in step.does for view in each.inputs]
         for view in written:
             begin, end = self._extent(view)

@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
-UFUNCS = frozenset(
-    "absolute add arccos arcsin arctan bitwise_and bitwise_or conjugate cos cosh divide equal exp "
-    "greater isfinite isinf isnan left_shift less less_equal log log10 log1p log2 logical_not matmul maximum "
-    "minimum multiply negative not_equal power right_shift sign sin sinh sqrt square subtract tan "
-    "tanh invert bitwise_xor reciprocal expm1 exp2".split()
-)
+# fmt: off
+UFUNCS = frozenset({
+    "absolute", "add", "arccos", "arcsin", "arctan", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "conjugate", "cos", "cosh", "divide", "equal", "exp", "exp2", "expm1", "greater", "invert",
+    "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10", "log1p",
+    "log2", "logical_not", "matmul", "maximum", "minimum", "multiply", "negative", "not_equal",
+    "power", "reciprocal", "right_shift", "sign", "sin", "sinh", "sqrt", "square", "subtract",
+    "tan", "tanh",
+})
+# fmt: on
 FUNCTIONS = {
     "arange": "start, stop=None, step=1, dtype=None",
     "argsort": "a, axis=-1, kind=None",
@@ -40,10 +44,12 @@ FUNCTIONS = {
     "take_along_axis": "a, indices, axis",
     "where": "condition, x=None, y=None",
 }
-METHODS = frozenset(
-    "T all any mT astype conj copy dtype flags imag max ndim ravel real reshape shape size strides "
-    "swapaxes transpose view".split()
-)
+# fmt: off
+METHODS = frozenset({
+    "T", "all", "any", "astype", "conj", "copy", "dtype", "flags", "imag", "mT", "max", "ndim",
+    "ravel", "real", "reshape", "shape", "size", "strides", "swapaxes", "transpose", "view",
+})
+# fmt: on
 """What is used, as CuPy 14 has it."""
 
 
