@@ -1,7 +1,9 @@
 """Generated CUDA code, run on the CPU by a shim, in both orders of threads."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import cuda_shim
@@ -11,6 +13,7 @@ from checks import check_forward, dtypes_of
 from cuda_shim import ShimDevice, UnbuiltDevice
 from device_oracle import PoisoningExecutable, TwiceExecutable
 from drawing import Case, cases, draw, is_drawable
+from duck_arrays import FUNCTIONS, METHODS, UFUNCS, signature_of
 from native_oracle import check_training, convolutional, perceptron, some_recipes, weights
 from random_graphs import check_compilation
 
@@ -255,9 +258,62 @@ def test_kernels_of_which_one_reads_what_another_writes_stay_apart() -> None:
     assert most == 63.0
 
 
-def test_borders_of_a_padded_array_are_one_launch() -> None:
-    x = gn.input("x", (2, 3, 4))
-    program = gn.compile(x, gn.pad(x, ((0, 0), (1, 2), (2, 1))), backend="cupy")
+def test_parts_of_a_joined_array_are_one_launch() -> None:
+    x, y = gn.input("x", (2, 3, 4)), gn.input("y", (2, 2, 4))
+    program = gn.compile([x, y], gn.concatenate([x, y], 1), backend="cupy")
     assert len(launched(program)) == 1
-    fed = np.arange(24, dtype="float32").reshape(2, 3, 4)
-    np.testing.assert_array_equal(program(fed), np.pad(fed, ((0, 0), (1, 2), (2, 1))))
+    feeds = np.ones((2, 3, 4), "float32"), np.zeros((2, 2, 4), "float32")
+    np.testing.assert_array_equal(program(*feeds), np.concatenate(feeds, 1))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_long_running_sum_is_shared_by_a_block(reverse: bool) -> None:
+    x = gn.input("x", (3, 1100))
+    fed = np.random.default_rng(0).normal(size=x.shape).astype("float32")
+    program = gn.compile(x, gn.cumsum(x, axis=1, reverse=reverse), backend="cupy")
+    turn = slice(None, None, -1 if reverse else 1)
+    expected = np.cumsum(fed[:, turn].astype("float64"), axis=1)[:, turn]
+    np.testing.assert_allclose(program(fed), expected, atol=2e-5)
+    assert launched(program)[0].does.blocks == 3
+
+
+@pytest.mark.parametrize("make", [perceptron, convolutional, recurrent])
+def test_the_plan_is_that_of_the_processor(make: Callable[..., gn.Program]) -> None:
+    """But for what packs, prologues, and products whose epilogue is another instruction."""
+    on_gpu = make("float32", "cupy").unit
+    whole = gn.compile(
+        on_gpu.graph.inputs,
+        on_gpu.graph.outputs,
+        skip=("fuse", "fuse_prologues", "pack_once", "recompute"),
+    )
+    on_gpu = gn.compile(
+        on_gpu.graph.inputs, on_gpu.graph.outputs, skip=("fuse", "recompute"), backend="cupy"
+    ).unit
+    for one, other in zip(whole.unit.instructions, on_gpu.instructions, strict=True):
+        assert (one.kind, one.node) == (other.kind, other.node)
+        places = [
+            [(e.offset, e.shape, e.strides) for e in (*i.inputs, *i.outputs)] for i in (one, other)
+        ]
+        assert places[0] == places[1]
+        assert one.kernel == other.kernel
+
+
+def test_the_code_of_a_program_is_printed() -> None:
+    x, w = gn.input("x", (4, 8)), gn.parameter(np.ones((8, 4), "float32"))
+    text = gn.compile(x, gn.softmax(x @ w), backend="cupy").source("cuda")
+    assert text.index("// 0 gemm: matmul") < text.index("a library multiplies")
+    assert text.index("// 1 kernel: max") < text.index('extern "C" __global__ void')
+    with pytest.raises(gn.ArgumentError, match="has no CUDA code"):
+        gn.compile(x, -x).source("cuda")
+
+
+def test_library_calls_are_those_that_cupy_has() -> None:
+    cupy = pytest.importorskip("cupy")
+    assert {each for each in UFUNCS if not hasattr(cupy, each)} == set()
+    assert {each for each in METHODS if not hasattr(cupy.ndarray, each)} == set()
+    for name, expected in FUNCTIONS.items():
+        found = inspect.signature(attrgetter(name)(cupy)).parameters
+        wanted = signature_of(expected).parameters
+        assert [(e.name, e.kind, e.default) for e in found.values()] == [
+            (e.name, e.kind, e.default) for e in wanted.values()
+        ], name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.scalars import combined, load, register, store
+from graphnn.compiler.cuda.scalars import combined, identity, literal, load, register, store
 from graphnn.compiler.cuda.writer import Writer, offset_text, signature
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
@@ -73,8 +73,15 @@ def check_range(check: RangeCheck, name: str) -> Code:
 # -------------------------------------------------------------------------------- running sums
 
 
+LONG = 2 * THREADS
+"""Steps of a line that a block shares, where they are neighbours in memory."""
+
+
 def scan(scan: Scan, name: str) -> Code:
-    """A thread for every line; its steps follow each other."""
+    """A thread for every line, whose steps follow each other; a block for one that is long."""
+    itemsize = as_dtype(scan.dtype).itemsize
+    if scan.op != "recurrence" and scan.steps >= LONG and set(map(abs, scan.along)) == {itemsize}:
+        return _shared_scan(scan, name)
     w, n_operands = Writer(), len(scan.along)
     part = one_each(w, name, n_operands, prod(scan.sizes))
     for operand in range(n_operands):
@@ -97,6 +104,39 @@ def scan(scan: Scan, name: str) -> Code:
         w.line(store(dtype, f"q{last}", "state"))
     w.close()
     return Code(w.text, (part,))
+
+
+def _shared_scan(scan: Scan, name: str) -> Code:
+    """A block for every line: the threads' elements by doubling distances, then the next ones."""
+    w, dtype, kind = Writer(), scan.dtype, register(scan.dtype)
+    lines = prod(scan.sizes)
+    start = literal(dtype, identity(scan.op, dtype))
+    with w.block(signature(name, 2, THREADS)):
+        w.line(f"__shared__ {kind} shared[{THREADS}];")
+        w.line("const i64 number = blockIdx.x;")
+        for operand in range(2):
+            at = offset_text("number", scan.sizes, scan.strides[operand])
+            w.line(f"char* const q{operand} = p{operand} + {at};")
+        w.line("const int own = threadIdx.x;")
+        w.line(f"{kind} before = {start};")
+        with w.block(f"for (i64 from = 0; from < {scan.steps}; from += {THREADS})"):
+            w.line("const i64 at = from + own;")
+            w.line(f"const bool is_in = at < {scan.steps};")
+            w.line(f"{kind} value = {start};")
+            w.line(f"if (is_in) value = {load(dtype, f'q0 + at * {scan.along[0]}')};")
+            with w.block(f"for (int by = 1; by < {THREADS}; by *= 2)"):
+                w.line("shared[own] = value;")
+                w.line("__syncthreads();")
+                earlier = combined(scan.op, "shared[own - by]", "value")
+                w.line(f"if (own >= by) value = {earlier};")
+                w.line("__syncthreads();")
+            w.line(f"value = {combined(scan.op, 'before', 'value')};")
+            w.line("shared[own] = value;")
+            w.line("__syncthreads();")
+            w.line(f"before = shared[{THREADS - 1}];")
+            w.line(f"if (is_in) {store(dtype, f'q1 + at * {scan.along[1]}', 'value')}")
+            w.line("__syncthreads();")
+    return Code(w.text, (Part(name, lines, THREADS),))
 
 
 # ------------------------------------------------------------------------------------ scatters

@@ -38,11 +38,11 @@ FUNCTIONS = {
     "linalg.solve": "a, b",
     "linalg.svd": "a, full_matrices=True, compute_uv=True",
     "real": "val",
-    "result_type": "*arrays_and_dtypes",
     "sum": "a, axis=None, dtype=None, out=None, keepdims=False",
     "swapaxes": "a, axis1, axis2",
     "take_along_axis": "a, indices, axis",
     "where": "condition, x=None, y=None",
+    "zeros_like": "a, dtype=None, order='K', subok=None, shape=None",
 }
 # fmt: off
 METHODS = frozenset({
