@@ -16,7 +16,7 @@ RUN := $(PY) -P
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format typecheck docs wheel check clean
+.PHONY: help setup demo test gpu lint format typecheck docs wheel check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -25,11 +25,14 @@ help: ## list the targets
 setup: $(VENV)/.installed-dev ## create .venv with everything that development needs
 	@:
 
-demo: $(VENV)/.installed-demo ## run examples/demo.py
-	@$(PY) examples/demo.py
+demo: $(VENV)/.installed-demo ## run `graphnn demo`
+	@$(RUN) -m graphnn demo
 
 test: $(VENV)/.installed-dev ## run the tests
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)
+
+gpu: $(VENV)/.installed-dev ## run the tests that need a GPU; pip install -e '.[cuda13]' first
+	@$(RUN) -m pytest tests/gpu
 
 lint: $(VENV)/.installed-dev ## check style and formatting
 	$(RUN) -m ruff check .

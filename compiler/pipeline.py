@@ -30,7 +30,7 @@ from graphnn.compiler.scans.skip_padding import skip_padding
 from graphnn.compiler.scans.split_products import split_products
 from graphnn.compiler.scans.trim import trim_scans
 
-__all__ = ["FOR_PROCESSORS", "LEVELS", "O0", "O1", "O2", "SKIPPABLE"]
+__all__ = ["LEVELS", "O0", "O1", "O2", "SKIPPABLE", "until_scheduled"]
 
 APART: tuple[Pass, ...] = (
     inside_first(schedule),  # an order of computation; updates come last
@@ -115,5 +115,7 @@ _NEEDED = {each.__name__ for each in O0}
 SKIPPABLE = tuple(dict.fromkeys(each.__name__ for each in O2 if each.__name__ not in _NEEDED))
 """Passes that make programs faster and nothing else: those that O0 does without."""
 
-FOR_PROCESSORS = frozenset({"pack_once", "fuse_prologues"})
-"""Passes that arrange memory for a processor's caches; a GPU's products read it as it lies."""
+
+def until_scheduled(passes: tuple[Pass, ...]) -> int:
+    """How many passes lead to nodes in their order; the others make instructions of them."""
+    return 1 + [each.__name__ for each in passes].index("schedule")

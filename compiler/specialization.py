@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from graphnn.compiler.backends import Executable, emit
-from graphnn.compiler.driver import Driver, PassRecord, Report
-from graphnn.compiler.pipeline import LEVELS
+from graphnn.compiler.backends import WITHOUT_INSTRUCTIONS, Executable, emit
+from graphnn.compiler.driver import Driver, Pass, PassRecord, Report
+from graphnn.compiler.pipeline import LEVELS, until_scheduled
 from graphnn.compiler.unit import Options, Unit
 from graphnn.core.graph import Graph
 from graphnn.core.state import Parameter
@@ -21,18 +21,38 @@ __all__ = ["Specialization", "specialize"]
 class Specialization:
     """A program for one binding of the named dimensions.
 
-    Attributes
+    Parameters
     ----------
     unit : Unit
+        As its backend needs it.
     passes : Report
-        What the passes did.
+        What was done for that.
+    left : sequence of Pass
+        What is done only when somebody looks at the program.
+    driver : Driver
     """
 
-    def __init__(self, unit: Unit, driver: Driver, passes: Report) -> None:
-        self.unit = unit
-        self.passes = passes
+    def __init__(self, unit: Unit, passes: Report, left: Sequence[Pass], driver: Driver) -> None:
+        self._needed = unit
+        self._done = passes
+        self._left = left
         self._driver = driver
         self._expected = tuple((each.shape, each.dtype) for each in unit.graph.inputs)
+
+    @property
+    def unit(self) -> Unit:
+        """The record that all passes made."""
+        return self._finished[0]
+
+    @property
+    def passes(self) -> Report:
+        """What the passes did."""
+        return self._finished[1]
+
+    @cached_property
+    def _finished(self) -> tuple[Unit, Report]:
+        unit, report = self._driver.run(self._needed, self._left)
+        return unit, Report((*self._done.passes, *report.passes))
 
     @property
     def executable(self) -> Executable:
@@ -46,14 +66,19 @@ class Specialization:
 
     @cached_property
     def _emitted(self) -> tuple[Executable, PassRecord]:
-        return self._driver.timed("emit", self.unit, emit)
+        return self._driver.timed("emit", self._needed, emit)
 
-    def takes(self, feeds: Sequence[Any]) -> bool:
-        """Whether feeds are arrays that can be run as they are: most calls of a training loop."""
+    def takes(self, feeds: Sequence[Any], types: Collection[type]) -> bool:
+        """Whether feeds are arrays that can be run as they are: most calls of a training loop.
+
+        ``types`` are those of arrays that the program has run with.
+        """
         if len(feeds) != len(self._expected):
             return False
         for (shape, dtype), fed in zip(self._expected, feeds, strict=True):
-            if type(fed) is not np.ndarray or fed.shape != shape or fed.dtype is not dtype:
+            if type(fed) not in types or fed.shape != shape or fed.dtype is not dtype:
+                return False
+            if type(fed) is not np.ndarray and not fed.flags.c_contiguous:
                 return False
         return True
 
@@ -62,7 +87,9 @@ def specialize(
     graph: Graph, updated: Sequence[Parameter], options: Options, sizes: Mapping[str, int]
 ) -> Specialization:
     """Run the passes of the options' level on a graph, for sizes of its named dimensions."""
+    passes = LEVELS[options.optimize]
+    count = until_scheduled(passes) if options.backend in WITHOUT_INSTRUCTIONS else len(passes)
     driver = Driver(options.fuel)
     unit = Unit(graph, tuple(updated), options, dict(sizes))
-    unit, report = driver.run(unit, LEVELS[options.optimize])
-    return Specialization(unit, driver, report)
+    unit, report = driver.run(unit, passes[:count])
+    return Specialization(unit, report, passes[count:], driver)

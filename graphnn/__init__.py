@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from graphnn import ops as ops
 from graphnn._version import __version__ as __version__
+from graphnn.compiler.autocasting import *
 from graphnn.compiler.autodiff.check import *
 from graphnn.compiler.autodiff.derivatives import *
 from graphnn.compiler.batching import *
 from graphnn.compiler.compilation import *
+from graphnn.compiler.default_backend import *
 from graphnn.compiler.program import *
 from graphnn.compiler.threads import *
 from graphnn.core.dims import Dim as Dim

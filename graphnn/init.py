@@ -48,12 +48,26 @@ Initializer: TypeAlias = Callable[[tuple[int, ...], "Generator | None"], npt.NDA
 
 
 def zeros(shape: Shape, rng: Generator | None = None) -> Array:
-    """All 0: the usual start of biases."""
+    """All 0: the usual start of biases.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.init.zeros((3,))
+    array([0., 0., 0.])
+    """
     return np.zeros(shape)
 
 
 def ones(shape: Shape, rng: Generator | None = None) -> Array:
-    """All 1: the usual start of the scales of normalisations."""
+    """All 1: the usual start of the scales of normalisations.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.init.ones((3,))
+    array([1., 1., 1.])
+    """
     return np.ones(shape)
 
 
@@ -74,7 +88,15 @@ def constant(shape: Shape, rng: Generator | None = None, *, value: float = 0.0) 
 def uniform(
     shape: Shape, rng: Generator | None = None, *, low: float = -0.5, high: float = 0.5
 ) -> Array:
-    """Uniform in ``[low, high)``."""
+    """Uniform in ``[low, high)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> gn.init.uniform((3,), np.random.default_rng(0)).round(3)
+    array([ 0.137, -0.23 , -0.459])
+    """
     if not low <= high:
         raise ArgumentError(f"uniform: low {low} is above high {high}")
     return _generator(rng).uniform(low, high, tuple(shape))
@@ -83,7 +105,15 @@ def uniform(
 def normal(
     shape: Shape, rng: Generator | None = None, *, mean: float = 0.0, std: float = 0.05
 ) -> Array:
-    """Normal with the given mean and standard deviation."""
+    """Normal with the given mean and standard deviation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> gn.init.normal((3,), np.random.default_rng(0), std=1.0).round(3)
+    array([ 0.126, -0.132,  0.64 ])
+    """
     if not std >= 0:
         raise ArgumentError(f"normal: the standard deviation {std} is negative")
     return _generator(rng).normal(mean, std, tuple(shape))
@@ -100,6 +130,14 @@ def truncated_normal(
     """Normal, but drawn again where it lies more than ``bound`` times ``std`` from the mean.
 
     The standard deviation of what is left is smaller: 0.88 times ``std`` for a bound of 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> values = gn.init.truncated_normal((1000,), np.random.default_rng(0), std=0.1)
+    >>> bool(abs(values).max() <= 0.2)
+    True
     """
     if not bound > 0:
         raise ArgumentError(f"truncated_normal: bound must be above 0, not {bound!r}")
@@ -161,6 +199,12 @@ def glorot_normal(
     """Normal with standard deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
 
     See :func:`glorot_uniform`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.Dense(64, 32, init=gn.init.glorot_normal)
+    Dense(64, 32)
     """
     std = gain * math.sqrt(2.0 / sum(_fans("glorot_normal", shape, fans)))
     return normal(shape, rng, std=std)
@@ -173,6 +217,14 @@ def he_uniform(
 
     Source: K. He et al., Delving deep into rectifiers, arXiv:1502.01852. ``fans`` is as in
     :func:`glorot_uniform`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> values = gn.init.he_uniform((6, 1000), np.random.default_rng(0))
+    >>> bool(abs(values).max() <= 1.0)
+    True
     """
     bound = math.sqrt(6.0 / _fans("he_uniform", shape, fans)[0])
     return uniform(shape, rng, low=-bound, high=bound)
@@ -181,14 +233,28 @@ def he_uniform(
 def he_normal(
     shape: Shape, rng: Generator | None = None, *, fans: tuple[int, int] | None = None
 ) -> Array:
-    """Normal with standard deviation ``sqrt(2 / fan_in)``; see :func:`he_uniform`."""
+    """Normal with standard deviation ``sqrt(2 / fan_in)``; see :func:`he_uniform`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.Conv2d(3, 8, 5, init=gn.init.he_normal)
+    Conv2d(3, 8, 5)
+    """
     return normal(shape, rng, std=math.sqrt(2.0 / _fans("he_normal", shape, fans)[0]))
 
 
 def lecun_uniform(
     shape: Shape, rng: Generator | None = None, *, fans: tuple[int, int] | None = None
 ) -> Array:
-    """Uniform within ``sqrt(3 / fan_in)``; see :func:`lecun_normal`."""
+    """Uniform within ``sqrt(3 / fan_in)``; see :func:`lecun_normal`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.Dense(64, 32, init=gn.init.lecun_uniform)
+    Dense(64, 32)
+    """
     bound = math.sqrt(3.0 / _fans("lecun_uniform", shape, fans)[0])
     return uniform(shape, rng, low=-bound, high=bound)
 
@@ -199,6 +265,12 @@ def lecun_normal(
     """Normal with standard deviation ``sqrt(1 / fan_in)``: for SELU, and for linear units.
 
     Sources: Y. LeCun et al., Efficient backprop (1998); G. Klambauer et al., arXiv:1706.02515.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.Sequential(gn.nn.Dense(64, 32, init=gn.init.lecun_normal), gn.nn.SELU())
+    Sequential(Dense(64, 32), SELU())
     """
     return normal(shape, rng, std=math.sqrt(1.0 / _fans("lecun_normal", shape, fans)[0]))
 
@@ -212,6 +284,13 @@ def identity(shape: Shape, rng: Generator | None = None, *, gain: float = 1.0) -
     ------
     ShapeError
         If the shape is not that of a matrix.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.init.identity((2, 3))
+    array([[1., 0., 0.],
+           [0., 1., 0.]])
     """
     if len(shape) != 2:
         raise ShapeError(f"identity: a matrix has two sizes, not {tuple(shape)}")
@@ -279,6 +358,15 @@ def orthogonal(shape: Shape, rng: Generator | None = None, *, gain: float = 1.0)
     ------
     ShapeError
         If the shape is not that of a matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> q = gn.init.orthogonal((3, 2), np.random.default_rng(0))
+    >>> (q.T @ q).round(6) + 0.0
+    array([[1., 0.],
+           [0., 1.]])
     """
     if len(shape) != 2:
         raise ShapeError(f"orthogonal: a matrix has two sizes, not {tuple(shape)}")

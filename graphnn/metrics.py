@@ -101,6 +101,13 @@ def top_k_accuracy(scores: Any, labels: Any, k: int = 5) -> Any:
     ------
     ShapeError, DTypeError, ArgumentError
         If shapes do not fit, labels are no integers, or ``k`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> gn.metrics.top_k_accuracy(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), np.array([1, 2]), 2)
+    0.5
     """
     require_positive("top_k_accuracy", k=k)
     if isinstance(scores, Node) or isinstance(labels, Node):
@@ -165,6 +172,14 @@ def precision(
     Returns
     -------
     float, or float64 numpy.ndarray of shape (classes,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> chosen, labels = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1])
+    >>> gn.metrics.precision(chosen, labels, average="none").round(3)
+    array([1.   , 0.667])
     """
     return _rates("precision", predictions, labels, average, classes)
 
@@ -175,12 +190,28 @@ def recall(
     """Of what belongs to a class, the share that was taken for it.
 
     See :func:`precision`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> chosen, labels = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1])
+    >>> gn.metrics.recall(chosen, labels, average="none")
+    array([0.5, 1. ])
     """
     return _rates("recall", predictions, labels, average, classes)
 
 
 def f1(predictions: Any, labels: Any, *, average: str = "macro", classes: int | None = None) -> Any:
-    """The harmonic mean of :func:`precision` and :func:`recall`, class by class."""
+    """The harmonic mean of :func:`precision` and :func:`recall`, class by class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> round(gn.metrics.f1(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1])), 3)
+    0.733
+    """
     return _rates("f1", predictions, labels, average, classes)
 
 
@@ -268,6 +299,13 @@ def r2(predictions: Any, targets: Any) -> float:
     ------
     ShapeError
         If the shapes differ, or there are fewer than two samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> gn.metrics.r2(np.array([1.0, 2.0, 3.5]), np.array([1.0, 2.0, 3.0]))
+    0.875
     """
     y, t = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
     if y.shape != t.shape or y.ndim not in (1, 2) or len(y) < 2:
@@ -328,6 +366,12 @@ def error_rate(
         If there are not as many predictions as references.
     ArgumentError
         If the references are empty.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.metrics.error_rate(["kitten", "no"], ["sitting", "no"])
+    0.3333333333333333
     """
     given, wanted = list(predictions), list(references)
     if len(given) != len(wanted):

@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 import graphnn.compiler.compilation
 from graphnn.compiler.native.cache import CACHE_VARIABLE
+
+pytest_plugins = ["browsing"]
 
 CODE = Path(__file__).parent.parent / ".pytest_cache" / "native"
 os.environ.setdefault(CACHE_VARIABLE, str(CODE))  # not among the user's own
@@ -32,3 +35,9 @@ FIRST = {
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: getattr(item, "originalname", item.name) not in FIRST)
+
+
+def pytest_collection_finish():
+    """What stays until the end, thousands of tests and PyTorch, is not looked through each time."""
+    gc.collect()
+    gc.freeze()

@@ -301,3 +301,28 @@ def test_info_tells_versions_threads_and_caches(
     monkeypatch.setenv("GRAPHNN_CACHE_DIR", "")
     assert main(["info", "--json"]) == 0
     assert "GRAPHNN_CACHE_DIR" in json.loads(capsys.readouterr().out)["cache of native code"]
+
+
+def test_info_says_why_there_is_no_gpu(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["GPU"] == 'none: backend="cupy" needs CuPy, which is not installed'
+    assert found["backend"] == "numpy"
+
+
+# ------------------------------------------------------------------------------------------ demo
+
+
+def test_the_demo_says_at_once_what_is_not_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"scikit-learn": "json", "statsmodels": "no_such_module", "matplotlib": "nor_this"}
+    monkeypatch.setattr("graphnn.cli.demo.PACKAGES", there)
+    assert main(["demo"]) == 1
+    told = capsys.readouterr().err
+    assert "needs statsmodels, matplotlib, which are not installed" in told
+    assert "pip install 'graphnn[viz,data]'" in told
+    assert not any(Path().iterdir())

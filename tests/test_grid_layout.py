@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import nothing_overlaps, overlap
 
 from graphnn.viz.dot import pinned_dot
 from graphnn.viz.drawing import drawing_of
-from graphnn.viz.layout import Box, Layout
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode
 from graphnn.viz.svg import svg_text
@@ -163,40 +163,6 @@ def lstm_cells(steps: int, lanes: int = 1) -> Cells:
     """Four gates: what is carried is the seventh operation and the last."""
     reads = [(), (), (), (), (0,), (1, 2), (4, 5), (6,), (3, 7)]
     return Cells(reads, [6, 8], steps, lanes)
-
-
-def overlap(one: Box, other: Box, slack: float = 0.5) -> bool:
-    return (
-        one.x < other.x + other.width - slack
-        and other.x < one.x + one.width - slack
-        and one.y < other.y + other.height - slack
-        and other.y < one.y + one.height - slack
-    )
-
-
-def area(start: tuple[float, float], end: tuple[float, float]) -> Box:
-    """Of a straight piece of a line."""
-    x, y = min(start[0], end[0]), min(start[1], end[1])
-    return Box(x - 0.3, y - 0.3, abs(start[0] - end[0]) + 0.6, abs(start[1] - end[1]) + 0.6)
-
-
-def nothing_overlaps(scene: Scene, layout: Layout) -> None:
-    for index, box in enumerate(layout.boxes):
-        assert not any(overlap(box, other) for other in layout.boxes[:index])
-        assert 0 < box.x < box.x + box.width < layout.width
-        assert 0 < box.y < box.y + box.height < layout.height
-    for index, ghost in enumerate(layout.ghosts):
-        assert not any(overlap(ghost.box, other.box) for other in layout.ghosts[:index])
-        for number, box in enumerate(layout.boxes):
-            assert number == ghost.reader or not overlap(ghost.box, box)
-    for edge, route in zip(scene.edges, layout.routes, strict=True):
-        for start, end in pairwise(route.points):
-            assert start[0] == end[0] or start[1] == end[1]
-            piece = area(start, end)
-            for number, box in enumerate(layout.boxes):
-                # A line to a circle ends at its rim, inside of the square around it.
-                is_end = number in (edge.source, edge.target) and box.width == box.height
-                assert not overlap(piece, box, 4.0 if is_end else 1.2), (edge, number)
 
 
 @given(cells())

@@ -182,6 +182,48 @@ def test_sequential_refuses_what_is_no_layer():
         gn.nn.Sequential(gn.nn.ReLU)
 
 
+def test_a_residual_block_adds_what_its_layers_make_to_its_shortcut():
+    def dense(inputs, outputs):
+        return gn.nn.Dense(inputs, outputs, bias_init=gn.init.normal, dtype="float64")
+
+    fed, x = rows(5, 3), gn.input("x", ("batch", 3), "float64")
+    plain = gn.nn.ResidualBlock(dense(3, 4), gn.tanh, dense(4, 3))
+    widened = gn.nn.ResidualBlock(dense(3, 4), gn.nn.Tanh(), shortcut=dense(3, 4))
+    first, second = plain.layers[0], plain.layers[2]
+    hidden = np.tanh(fed @ first.weight.value + first.bias.value)
+    expected = fed + hidden @ second.weight.value + second.bias.value
+    np.testing.assert_allclose(gn.evaluate(plain(x), {x: fed}), expected, rtol=1e-12)
+    layer, short = widened.layers[0], widened.shortcut
+    expected = fed @ short.weight.value + short.bias.value
+    expected += np.tanh(fed @ layer.weight.value + layer.bias.value)
+    np.testing.assert_allclose(gn.evaluate(widened(x), {x: fed}), expected, rtol=1e-12)
+    paths = ["layers.0.weight", "layers.0.bias", "shortcut.weight", "shortcut.bias"]
+    assert [path for path, _ in widened.named_parameters()] == paths
+    assert repr(widened) == "ResidualBlock(Dense(3, 4), Tanh(), shortcut=Dense(3, 4))"
+    with pytest.raises(ShapeError, match=r"make \(batch, 4\) of \(batch, 3\), which is not added"):
+        gn.nn.ResidualBlock(dense(3, 4))(x)
+    with pytest.raises(ShapeError, match="is not added"):  # it would broadcast
+        gn.nn.ResidualBlock(dense(3, 1))(x)
+    with pytest.raises(ArgumentError, match="no layers"):
+        gn.nn.ResidualBlock()
+
+
+def test_shared_parameters_get_the_sum_of_their_gradients():
+    """An auto-encoder whose decoder is its encoder turned round, applied twice."""
+    torch = pytest.importorskip("torch")
+    encoder, fed = gn.nn.Dense(4, 2, bias=False, dtype="float64"), rows(5, 4)
+
+    def loss_of(encode, weight, x):
+        once = encode(x) @ weight.T
+        return ((encode(once) @ weight.T - x) ** 2).sum()
+
+    x = gn.input("x", ("batch", 4), "float64")
+    (gradient,) = gn.grad(loss_of(encoder, encoder.weight, x), encoder.parameters())
+    w = torch.tensor(encoder.weight.value, requires_grad=True)
+    loss_of(lambda x: x @ w, w, torch.tensor(fed)).backward()
+    np.testing.assert_allclose(gn.evaluate(gradient, {x: fed}), w.grad.numpy(), rtol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("layer", "function"),
     [
@@ -198,6 +240,32 @@ def test_an_activation_layer_builds_the_node_of_its_function(layer, function):
     x = gn.input("x", shape=(2, 3))
     assert layer(x) is function(x)
     assert not layer.parameters()
+
+
+def test_every_activation_layer_is_pytorchs_of_that_name():
+    torch = pytest.importorskip("torch")
+    names = "ELU GELU Identity LeakyReLU LogSigmoid Mish ReLU ReLU6 SELU SiLU Sigmoid Softplus Tanh"
+    theirs = {
+        **{name: getattr(torch.nn, name)() for name in names.split()},
+        "HardSigmoid": torch.nn.Hardsigmoid(),
+        "HardTanh": torch.nn.Hardtanh(),
+        "LogSoftmax": torch.nn.LogSoftmax(-1),
+        "Sign": torch.sign,
+        "Softmax": torch.nn.Softmax(-1),
+        "Step": lambda x: torch.heaviside(x, torch.ones((), dtype=x.dtype)),
+        "Swish": torch.nn.SiLU(),
+    }
+    ours = {name for name in vars(gn.nn) if getattr(gn.nn, name) in activation_layers()}
+    assert ours - {"Activation"} == theirs.keys()
+    fed = 4.0 * rows(3, 5)
+    found = gn.evaluate({name: getattr(gn.nn, name)()(gn.constant(fed)) for name in theirs})
+    for name, peer in theirs.items():
+        expected = peer(torch.tensor(fed)).numpy()
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def activation_layers():
+    return [gn.nn.Activation, *gn.nn.Activation.__subclasses__()]
 
 
 def test_an_activation_refuses_options_its_function_does_not_have():

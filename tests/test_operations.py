@@ -46,13 +46,9 @@ def every_operation(
     )
 
 
-on_both = pytest.mark.parametrize("backend", BACKENDS)
-
-
 @every_operation(dtypes_of)
-@on_both
-def test_values_are_those_of_the_reference(cases: list[Case], dtype: str, backend: str) -> None:
-    check_forward(cases, dtype, backend)
+def test_values_are_those_of_the_reference(cases: list[Case], dtype: str) -> None:
+    check_forward(cases, dtype, *BACKENDS)
 
 
 @every_operation(main_dtypes)
@@ -61,9 +57,8 @@ def test_constants_give_what_feeds_give(cases: list[Case], dtype: str) -> None:
 
 
 @every_operation(main_dtypes)
-@on_both
-def test_layout_of_feeds_does_not_matter(cases: list[Case], dtype: str, backend: str) -> None:
-    check_feeds(cases, dtype, backend)
+def test_layout_of_feeds_does_not_matter(cases: list[Case], dtype: str) -> None:
+    check_feeds(cases, dtype, *BACKENDS)
 
 
 @every_operation(precise_dtypes, differentiable=True)
@@ -108,9 +103,8 @@ def test_what_is_not_differentiable_has_no_wrong_derivative(case: Case, dtype: s
     ids=lambda each: each.name,
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@on_both
-def test_special_values(operation: Operation, dtype: str, backend: str) -> None:
-    check_special(operation, dtype, backend)
+def test_special_values(operation: Operation, dtype: str) -> None:
+    check_special(operation, dtype, *BACKENDS)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gc
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,31 @@ def test_report_has_a_record_for_every_pass() -> None:
     (record,) = [each for each in report.passes if each.name == "simplify"]
     assert (record.nodes_before, record.nodes_after) == (4, 2)
     assert "exp_minus_one x1" in str(report)
+
+
+def test_the_reference_interpreter_has_instructions_when_somebody_looks_at_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = []
+
+    def watched(work: Pass) -> Pass:
+        @wraps(work)
+        def noted(unit: Unit, driver: Driver) -> Unit:
+            ran.append(work.__name__)
+            return work(unit, driver)
+
+        return noted
+
+    passes = LEVELS["O2"]
+    monkeypatch.setitem(LEVELS, "O2", tuple(map(watched, passes)))
+    x = gn.input("x", shape=(2,))
+    program = gn.compile(x, gn.tanh(x) + 1.0, backend="reference")
+    np.testing.assert_array_equal(program(np.zeros(2, "float32")), [1.0, 1.0])
+    assert ran[-1] == "schedule"
+    assert "kernel: tanh" in program.explain()
+    assert program.arena_nbytes > 0
+    assert ran == [each.name for each in program.passes.passes]
+    assert ran == [each.__name__ for each in passes]
 
 
 def test_passes_without_work_return_the_same_object() -> None:

@@ -33,7 +33,7 @@ def recurrent_net(steps, batch=8, features=4):
     return x, gn.mean(gn.square(model(x))), model.parameters()
 
 
-def lstm(steps=12, batch=16, size=8):
+def lstm(steps=6, batch=16, size=8):
     """A long short-term memory net, written out."""
     x = gn.input("x", shape=(steps, batch, size))
     rng = np.random.default_rng(0)

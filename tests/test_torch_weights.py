@@ -118,6 +118,44 @@ def test_recurrent_nets(kind, options):
     agree(ours, theirs, rand(6, 2, 3), first=lambda made: made[0])
 
 
+@pytest.mark.parametrize("sizes", [{}, {"kdim": 5, "vdim": 3}, {"bias": False}])
+def test_attention(sizes):
+    class Output(gn.nn.Module):
+        def __init__(self):
+            names = {"kdim": "key_features", "vdim": "value_features", "bias": "bias"}
+            options = {names[name]: size for name, size in sizes.items()}
+            self.part = gn.nn.MultiHeadAttention(6, 2, batch_first=True, dtype=DTYPE, **options)
+
+        def forward(self, *arrays):
+            return self.part(*arrays)[0]
+
+    theirs = torch.nn.MultiheadAttention(6, 2, batch_first=True, **sizes)
+    arrays = rand(2, 4, 6), rand(2, 5, sizes.get("kdim", 6)), rand(2, 5, sizes.get("vdim", 6))
+    agree(Output(), theirs, *arrays, first=lambda y: y[0])
+
+
+def test_a_stack_of_transformers_layers():
+    class Theirs(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens = torch.nn.Embedding(9, 6)
+            self.blocks = torch.nn.TransformerEncoder(
+                torch.nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
+                2,
+                enable_nested_tensor=False,
+            )
+            self.out_proj = torch.nn.Linear(6, 3)  # named like a part of their attention
+
+        def forward(self, x):
+            return self.out_proj(self.blocks(self.tokens(x)))
+
+    layers = [gn.nn.TransformerLayer(6, 2, 8, batch_first=True, dtype=DTYPE) for _ in range(2)]
+    ours = gn.nn.Sequential(
+        gn.nn.Embedding(9, 6, dtype=DTYPE), *layers, gn.nn.Dense(6, 3, dtype=DTYPE)
+    )
+    agree(ours, Theirs(), np.random.default_rng(0).integers(0, 9, (3, 5)))
+
+
 def test_an_lstm_with_projection():
     ours = gn.nn.LSTM(3, 5, projection=2, num_layers=2, return_sequences=True, dtype=DTYPE)
     theirs = torch.nn.LSTM(3, 5, proj_size=2, num_layers=2)

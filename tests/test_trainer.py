@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -214,6 +215,87 @@ def test_timing_counts_epochs_and_steps():
     assert len(timing.epochs) == 2
     assert len(timing.steps) == 4
     assert 0 < sum(timing.steps) <= sum(timing.epochs)
+
+
+# ----------------------------------------------------------------------------- watched gradients
+
+
+def watched(watching=None, log=None, **options):
+    quick = {"backend": "reference", "optimize": "O0"}
+    trainer = trainer_of(model_of(gn.nn.Dropout(0.2)), **quick, **options)
+    callbacks = [each for each in (watching, log) if each is not None]
+    trainer.fit(batches_of(), 3, callbacks=callbacks, verbose=0)  # of 4 steps each
+    return trainer
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_gradients_are_watched_in_the_step_itself(precision, tmp_path):
+    watching = gn.train.GradientStatistics(every=5)
+    log = gn.train.CSVLogger(tmp_path / "log.csv")
+    trainer = watched(watching, log, precision=precision)
+    assert watching.steps == [1, 5, 10]
+    # It is the same training, with the same random numbers ...
+    alone = watched(precision=precision)
+    np.testing.assert_allclose(trainer.history["loss"], alone.history["loss"], rtol=1e-4)
+    # ... and no product is computed twice.
+    step, observed = (trainer._programs[each].graph for each in ("step", "watched step"))
+    products = [sum(n.op.name == "dot_general" for n in g.nodes) for g in (step, observed)]
+    assert products[0] == products[1] == 5
+    assert set(trainer.history.metrics) == {"loss", "accuracy"}
+    rows = list(csv.DictReader(log.path.read_text().splitlines()))
+    norms = watching.of("layers.0.weight", "norm")
+    logged = [float(row["gradient/layers.0.weight/norm"]) for row in rows]
+    np.testing.assert_allclose(logged, norms, rtol=1e-6)  # steps 1, 5 and 10: one in each epoch
+
+
+def test_statistics_of_gradients_are_right():
+    gradients = [RNG.normal(size=(3, 4)), np.array([0.0, -2.0, 0.0, 1.0]), np.array(3.0)]
+    table = gn.evaluate(gn.train.gradient_table([gn.constant(each) for each in gradients]))
+    expected = [
+        [np.sqrt((g**2).sum()), g.mean(), np.abs(g).max(), (g == 0).mean()] for g in gradients
+    ]
+    np.testing.assert_allclose(table, expected, rtol=1e-6)
+    halves = gn.constant(np.full(100, 300.0), dtype="float16")  # squares are beyond float16
+    assert gn.evaluate(gn.train.gradient_table([halves]))[0, 0] == 3000.0
+
+
+def test_an_epoch_that_was_not_watched_has_the_latest_statistics():
+    watching = gn.train.GradientStatistics(every=100)
+    watching.observe(["w"], np.array([[5.0, 1.0, 3.0, 0.5]]))
+    for _ in range(2):
+        measured = {"loss": 1.0}
+        watching.on_epoch_end(measured)
+        assert measured["gradient/w/max"] == 3.0
+    with pytest.raises(ArgumentError, match="other parameters"):
+        watching.observe(["v"], np.zeros((1, 4)))
+    with pytest.raises(ArgumentError, match="statistic"):
+        watching.of("w", "median")
+    with pytest.raises(ArgumentError, match="parameter"):
+        watching.of("v", "norm")
+
+
+# --------------------------------------------------------------------------- the report at the end
+
+
+def test_a_report_says_how_it_went(monkeypatch):
+    trainer = trainer_of(model_of())
+    stopping = gn.train.EarlyStopping(trainer.model, monitor="val_accuracy", patience=2)
+    history = trainer.fit(
+        batches_of(), 50, validation=batches_of(40), callbacks=[stopping], verbose=0
+    )
+    first, best, last, ended = history.report.splitlines()
+    assert re.fullmatch(rf"{history.epochs} epochs; [\d,]+ steps in \S+ s, [\d,]+ samples/s", first)
+    assert best.startswith(f"best val_accuracy: epoch {stopping.best_epoch + 1}: loss ")
+    assert last.startswith(f"last: epoch {history.epochs}: loss ")
+    assert ended == "ended: val_accuracy has not improved for 3 epochs"
+    ticks = iter([0.0, 7384.0])
+    monkeypatch.setattr("graphnn.train.loop.time.perf_counter", lambda: next(ticks))
+    history = gn.train.fit(lambda: 0.25, [()] * 2, verbose=0)
+    assert history.report == (
+        "1 epoch; 2 steps in 2 h 3 min, 0 samples/s\n"
+        "best loss: epoch 1: loss 0.25\n"
+        "ended: all epochs are made"
+    )
 
 
 # ------------------------------------------------------------------- searching a learning rate

@@ -1,13 +1,15 @@
 """Executors: each takes a planned unit and gives something that can be run.
 
 This is the seam for code generators: a backend sees the same flat instruction list over the
-same planned arena, and decides only how an instruction is carried out.
+same planned arena, and decides only how an instruction is carried out. The reference interpreter
+alone takes a unit that is scheduled and no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
@@ -15,10 +17,11 @@ from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.backends.verifying import VerifyingExecutable
+from graphnn.compiler.cuda.interchange import from_gpu
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
-__all__ = ["BACKENDS", "Executable", "emit"]
+__all__ = ["ADOPTERS", "BACKENDS", "WITHOUT_INSTRUCTIONS", "Executable", "emit"]
 
 
 class Executable(Protocol):
@@ -59,6 +62,12 @@ BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "cupy": on_gpu,
 }
 """Every backend by the word that users choose it with."""
+
+ADOPTERS: Mapping[str, Callable[[Any], Any | None]] = MappingProxyType({"cupy": from_gpu})
+"""What takes feeds that are not on the host, by backend; it gives None for those that are."""
+
+WITHOUT_INSTRUCTIONS = frozenset({"reference"})
+"""Those that evaluate nodes in their order and look at neither instructions nor memory plan."""
 
 
 def emit(unit: Unit) -> Executable:

@@ -1,7 +1,8 @@
 """The executor of devices: a unit's launches on one arena of the device.
 
-A program without branches is recorded at its first run, and one launch of the recording after
-that; others are launched one by one.
+The first run launches one by one, which lets libraries load what they need. A program without
+branches and library calls is recorded at the second run, and one launch of the recording from then
+on.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
-from graphnn.compiler.cuda.code import Part
+from graphnn.compiler.cuda.code import Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
-from graphnn.compiler.cuda.launches import Launch, Place, Step
+from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step
 from graphnn.compiler.cuda.library_calls import call_library, require_library
 from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
-from graphnn.core.errors import VerifyError
+from graphnn.core.errors import ArgumentError, VerifyError
 from graphnn.core.op import Array
 
 __all__ = ["DeviceExecutable"]
@@ -36,56 +38,51 @@ class DeviceExecutable:
     ----------
     unit : Unit
     device : Device
-    records : bool
-        Whether all launches of a run are recorded and made as one, where nothing hinders it.
     """
 
-    n_threads = 1
-
-    def __init__(self, unit: Unit, device: Device, *, records: bool = True) -> None:
+    def __init__(self, unit: Unit, device: Device) -> None:
         assert unit.plan is not None
+        _require_no_debugging(unit)
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
-        for each in self._steps:
-            if each.is_call and not _reads_nothing(each):
-                require_library(each.instruction)
-        self._arena = device.allocate(unit.plan.nbytes)
-        self._status = device.allocate(8)
-        self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
-        self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
-        self._kept: list[Any] = []
-        functions = device.load(codes)
-        self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
+        calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
+        for each in calls:
+            require_library(each.instruction)
+        launches = [launch for each in self._steps for launch in each.launches]
+        self._may_refuse = any(STATUS in each.places for each in launches)
+        with device.turn():
+            self._arena = device.allocate(unit.plan.nbytes)
+            self._status = device.allocate(8)
+            self._accept()
+            self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
+            self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
+            self._kept: list[Any] = []
+            unguarded = self._unguarded(launches) if self._may_refuse else ()
+            self._spares = {each: device.allocate(each.nbytes) for each in unguarded}
+            functions = device.load(codes)
+            self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
         self._rounds: list[int] = []
-        has_calls = any(each.is_call and not _reads_nothing(each) for each in self._steps)
-        self._records = records and not unit.branches and not has_calls
+        self._records = unit.options.launch == "graph" and not unit.branches and not calls
+        self._has_run = False
         self._recording: Recording | None = None
-        self._zero = np.zeros(1, np.int64)
-        self._refused = np.zeros(1, np.int64)
-        self._may_refuse = any(
-            place.buffer is None
-            for each in self._steps
-            for launch in each.launches
-            for place in launch.places
-        )
 
-    def run(self, feeds: Sequence[Array]) -> list[Array]:
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
         """See `Executable.run`; results stay on the device."""
-        bring_here(self._unit.states, self._device)
-        for memory, fed in zip(self._feeds, feeds, strict=True):
-            self._feed(memory, fed)
-        if self._may_refuse:
-            self._device.upload(self._zero, self._device.address(self._status))
-        if not self._records:
-            self._launch_all()
-        else:
-            if self._recording is None:
-                self._recording = self._device.record(self._launch_all)
-            self._recording()
-        self._require_accepted(feeds)
-        with self._device.stream():
-            return [self._array(view).copy() for view in self._unit.results]
+        with self._device.turn():
+            bring_here(self._unit.states, self._device)
+            for memory, fed in zip(self._feeds, feeds, strict=True):
+                self._feed(memory, fed)
+            if self._records and self._has_run:
+                if self._recording is None:
+                    self._recording = self._device.record(self._launch_all)
+                self._recording()
+            else:
+                self._launch_all()
+            self._require_accepted()
+            self._has_run = True
+            with self._device.stream():
+                return [self._array(view).copy() for view in self._unit.results]
 
     # ------------------------------------------------------------------------------- memory
 
@@ -97,9 +94,11 @@ class DeviceExecutable:
     def _feed(self, memory: Any, fed: Any) -> None:
         """Copy a feed to its place, from the host or from the device."""
         target, source = self._device.address(memory), self._device.address_of(fed)
+        if fed.nbytes == 0:
+            return
         if source is not None:
             self._device.copy(source, target, fed.nbytes)
-        elif fed.nbytes:
+        else:
             self._device.upload(np.ascontiguousarray(fed), target)
 
     def _array(self, view: View) -> Any:
@@ -154,8 +153,11 @@ class DeviceExecutable:
 
     def _call(self, instruction: Instruction) -> Action:
         """A call of the operator's own kernel, on arrays of the device."""
+        writes_state = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
 
         def call() -> None:
+            if writes_state:
+                self._require_accepted()
             with self._device.stream():
                 inputs = [self._array(each) for each in instruction.inputs]
                 outputs = [self._array(each) for each in instruction.outputs]
@@ -170,7 +172,7 @@ class DeviceExecutable:
         if isinstance(launch.does, Part):
             function = functions[launch.does]
         else:
-            function = self._device.product(launch.does)
+            function = self._device.product(launch.does, self._unit.options.matmul_precision)
 
         if not any(map(any, moves)):
             return lambda: function(starts)
@@ -182,9 +184,22 @@ class DeviceExecutable:
         )
 
     def _launch_all(self) -> None:
+        waits = self._unit.options.launch == "debug"
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._start(buffer), self._device.address(spare), buffer.nbytes)
         for number in self._numbers():
             for action in self._actions[number]:
                 action()
+            if waits:
+                self._wait_for(self._unit.instructions[number])
+
+    def _wait_for(self, instruction: Instruction) -> None:
+        """Wait for what was launched last: what goes wrong is told with the user's line."""
+        try:
+            self._device.wait()
+        except Exception as error:
+            explain(error, instruction.node)
+            raise
 
     def _numbers(self) -> Iterator[int]:
         self._rounds.clear()
@@ -196,18 +211,56 @@ class DeviceExecutable:
         self._device.download(self._address(_place_of(branch.flag), self._rounds), flag)
         return bool(flag[0]) is branch.when
 
-    def _require_accepted(self, feeds: Sequence[Any]) -> None:
+    # ----------------------------------------------------------------------------- refusals
+
+    @staticmethod
+    def _unguarded(launches: Sequence[Launch]) -> set[Buffer]:
+        """The state that products write, which do not look at the status word."""
+        written = (each.places[-1].buffer for each in launches if isinstance(each.does, Matrices))
+        return {each for each in written if each is not None and each.storage is Storage.STATE}
+
+    def _start(self, buffer: Buffer) -> int:
+        return self._address(Place(buffer))
+
+    def _accept(self) -> None:
+        """Clear the status word."""
+        self._device.upload(np.zeros(1, np.int64), self._device.address(self._status))
+
+    def _require_accepted(self) -> None:
         """Let the operator say in words what it refuses, if a kernel has met such a thing."""
         if not self._may_refuse:
             return
-        self._device.download(self._device.address(self._status), self._refused)
-        if self._refused[0]:
-            InterpretedExecutable(self._unit).run([np.asarray(each) for each in feeds])
-            raise VerifyError(
-                "a kernel refuses what the operators' own kernels take",
-                where="",
-                hint="this is a bug in graphnn; please report it",
-            )
+        refused = np.zeros(1, np.int64)
+        self._device.download(self._device.address(self._status), refused)
+        if not refused[0]:
+            return
+        self._accept()
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._device.address(spare), self._start(buffer), buffer.nbytes)
+        InterpretedExecutable(self._unit).run(self._fed())
+        raise VerifyError(
+            "a kernel refuses what the operators' own kernels take",
+            where="",
+            hint="this is a bug in graphnn; please report it",
+        )
+
+    def _fed(self) -> list[Array]:
+        """The feeds of this run, brought to the host."""
+        found = []
+        for memory, node in zip(self._feeds, self._unit.graph.inputs, strict=True):
+            array = np.empty(tuple(int(size) for size in node.shape), node.dtype)
+            self._device.download(self._device.address(memory), array)
+            found.append(array)
+        return found
+
+
+def _require_no_debugging(unit: Unit) -> None:
+    if unit.options.debug:
+        raise ArgumentError(
+            f'there is no debug="{unit.options.debug}" on a GPU',
+            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
+            where="",
+        )
 
 
 def _place_of(view: View) -> Place:

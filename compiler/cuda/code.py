@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Code", "Matrices", "Matrix", "Part", "Product"]
+__all__ = ["Code", "Matrices", "Matrix", "Part", "Product", "guarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,21 @@ class Code:
     source: str
     parts: tuple[Part | Product, ...]
     scratch_nbytes: int = 0
+
+
+def guarded(code: Code) -> Code:
+    """The same code with one more address behind the others: of a word that forbids it to run.
+
+    Functions return at once where the word is not 0. One that sets the word itself must not let
+    threads wait for each other: some of them may have returned. Products do not look at the word.
+    """
+    source = code.source
+    for part in code.parts:
+        if isinstance(part, Product):
+            continue
+        before, head, after = source.partition(f" {part.name}(")
+        parameters, closing, body = after.partition(") {\n")
+        assert "" not in (head, closing), f"{part.name} is not printed as functions are"
+        guard = "    if (*(const i64*)refused) return;\n"
+        source = f"{before}{head}{parameters}, char* refused{closing}{guard}{body}"
+    return Code(source, code.parts, code.scratch_nbytes)

@@ -24,11 +24,22 @@ Recording = Callable[[], None]
 
 
 class Device(Protocol):
-    """A device with one stream of work, in order."""
+    """A device with one stream of work, in order.
+
+    Programs give it work in their turn; copies to and from the host may be asked for at any time.
+    """
 
     @property
     def name(self) -> str:
         """For people: "NVIDIA H100"."""
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """While one program gives work; other threads wait for their turn.
+
+        The work comes after what the caller's own stream has been given so far, and what that is
+        given later comes after the work.
+        """
         ...
 
     def allocate(self, nbytes: int) -> Any:
@@ -52,7 +63,7 @@ class Device(Protocol):
         ...
 
     def address_of(self, array: Any) -> int | None:
-        """Where a contiguous array lies on this device; None for one that is elsewhere."""
+        """Where a contiguous array lies on this device; None for one of the host."""
         ...
 
     def view(
@@ -69,8 +80,11 @@ class Device(Protocol):
         """Compile code, or look it up, and load it: a function for every `Part`."""
         ...
 
-    def product(self, matrices: Matrices) -> Function:
-        """What multiplies matrices at the addresses of left, right and out."""
+    def product(self, matrices: Matrices, precision: str) -> Function:
+        """What multiplies matrices at the addresses of left, right and out.
+
+        ``precision`` is that of `Options`: to what factors in float32 may be rounded.
+        """
         ...
 
     def record(self, work: Callable[[], None]) -> Recording:

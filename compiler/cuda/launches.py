@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part, Product
+from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
 from graphnn.compiler.cuda.generators import generate
-from graphnn.compiler.unit import Buffer, Instruction, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 
-__all__ = ["Launch", "Place", "Step", "launches_of"]
+__all__ = ["STATUS", "Launch", "Place", "Step", "launches_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class Place:
     buffer: Buffer | None
     offset: int = 0
     moves: tuple[int, ...] = ()
+
+
+STATUS = Place(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,44 +65,57 @@ class Step:
     is_call: bool
 
 
-Codes: TypeAlias = dict[Any, Code]
+Codes: TypeAlias = dict[tuple[Any, bool], Code]
 
 
 def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
     """The steps of a unit, one for each instruction, and the code of all their functions.
 
-    Equal kernels are one function.
+    Equal kernels are one function. Where a kernel of the unit may refuse what it meets, those that
+    write state look at the status word first: state is as it was before a run that is refused.
     """
     codes: Codes = {}
-    steps = [_step(each, codes) for each in unit.instructions]
+    refuses = any(map(_may_refuse, unit.instructions))
+    steps = [_step(each, codes, refuses) for each in unit.instructions]
     return steps, list(codes.values())
 
 
-def _step(instruction: Instruction, codes: Codes) -> Step:
-    launches = tuple(_launches(instruction, codes))
+def _step(instruction: Instruction, codes: Codes, refuses: bool) -> Step:
+    launches = tuple(_launches(instruction, codes, refuses))
     has_results = any(each.nbytes for each in instruction.outputs)
     is_call = not launches and has_results and instruction.kind != "move"
     return Step(instruction, launches, (instruction,) if launches else (), is_call)
 
 
-def _launches(instruction: Instruction, codes: Codes) -> Iterator[Launch]:
+def _may_refuse(instruction: Instruction) -> bool:
+    """Whether an instruction may write into the status word."""
+    operands = (operand for piece in instruction.pieces for operand in piece.operands)
+    return any(_place(each) == STATUS for each in operands)
+
+
+def _launches(instruction: Instruction, codes: Codes, refuses: bool) -> Iterator[Launch]:
     if instruction.kernel is not None:
         operands = (*instruction.inputs, *instruction.outputs)
-        yield from _parts(instruction, instruction.kernel, operands, codes)
+        yield from _parts(instruction, instruction.kernel, operands, codes, refuses)
     for piece in instruction.pieces:
-        yield from _parts(instruction, piece.kernel, piece.operands, codes)
+        yield from _parts(instruction, piece.kernel, piece.operands, codes, refuses)
 
 
 def _parts(
-    instruction: Instruction, kernel: Any, operands: Sequence[Any], codes: Codes
+    instruction: Instruction, kernel: Any, operands: Sequence[Any], codes: Codes, refuses: bool
 ) -> Iterator[Launch]:
-    if kernel not in codes:
-        codes[kernel] = generate(kernel, f"kernel{len(codes)}")
-    code = codes[kernel]
     places = [_place(each) for each in operands]
+    is_guarded = refuses and _commits(instruction, places)
+    key = kernel, is_guarded
+    if key not in codes:
+        code = generate(kernel, f"kernel{len(codes)}")
+        codes[key] = guarded(code) if is_guarded else code
+    code = codes[key]
     if code.scratch_nbytes:
         assert instruction.scratch is not None
         places.append(Place(instruction.scratch))
+    if is_guarded:
+        places.append(STATUS)
     for part in code.parts:
         if isinstance(part, Product):
             yield Launch(part.matrices, tuple(places[each] for each in part.operands))
@@ -107,7 +123,13 @@ def _parts(
             yield Launch(part, tuple(places))
 
 
+def _commits(instruction: Instruction, places: Sequence[Place]) -> bool:
+    """Whether one of the places is where an instruction writes state."""
+    written = {each.buffer for each in instruction.outputs if each.buffer.storage is Storage.STATE}
+    return any(each.buffer in written for each in places)
+
+
 def _place(operand: Any) -> Place:
     if not isinstance(operand, View):
-        return Place(None)
+        return STATUS
     return Place(operand.buffer, operand.offset, operand.moves)

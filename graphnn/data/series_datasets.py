@@ -44,6 +44,13 @@ def load_arrow_head() -> tuple[Series, Series]:
         If aeon is not installed.
     ShapeError
         If the data of the installed aeon are not these.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> (x, labels), test = gn.data.load_arrow_head()
+    >>> x.shape
+    (36, 251, 1)
     """
     return _series("ArrowHead", ("0", "1", "2"), (36, 251, 1), (175, 251, 1))
 
@@ -64,6 +71,13 @@ def load_basic_motions() -> tuple[Series, Series]:
         If aeon is not installed.
     ShapeError
         If the data of the installed aeon are not these.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> (x, labels), test = gn.data.load_basic_motions()
+    >>> x.shape
+    (40, 100, 6)
     """
     classes = ("Standing", "Running", "Walking", "Badminton")
     return _series("BasicMotions", classes, (40, 100, 6), (40, 100, 6))
@@ -87,6 +101,13 @@ def load_italy_power_demand() -> tuple[Series, Series]:
         If aeon is not installed.
     ShapeError
         If the data of the installed aeon are not these.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> (x, labels), test = gn.data.load_italy_power_demand()
+    >>> x.shape
+    (67, 24, 1)
     """
     return _series("ItalyPowerDemand", ("1", "2"), (67, 24, 1), (1029, 24, 1))
 
@@ -110,6 +131,13 @@ def load_japanese_vowels() -> tuple[Sequences, Sequences]:
         If aeon is not installed.
     ShapeError
         If the data of the installed aeon are not these.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> (sequences, lengths, labels), test = gn.data.load_japanese_vowels()
+    >>> sequences.shape
+    (270, 29, 12)
     """
     speakers = tuple("123456789")
     train, test = (270, 29, 12), (370, 29, 12)

@@ -140,6 +140,14 @@ def load(path: str | PathLike[str], /, **parts: Part) -> Checkpoint:
     CheckpointError
         If no whole file is there, or if it does not fit: with all that is missing, unexpected or
         of another shape, in all parts.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> model = gn.nn.Dense(3, 2)
+    >>> gn.io.save("run.ckpt", model=model, epoch=7)
+    >>> gn.io.load("run.ckpt", model=model).parts["epoch"]
+    7
     """
     for name, part in parts.items():
         if not isinstance(part, Part):
@@ -220,9 +228,13 @@ def _decoded(path: Path, content: bytes) -> Checkpoint:
 
 def _restore(checkpoint: Checkpoint, parts: Mapping[str, Part]) -> None:
     """Let all parts take their states; if one does not, none has."""
-    before = [(part, part.state_dict()) for part in parts.values()]
+    before: list[tuple[Part, Mapping[str, Any]]] = []
+    lines: list[str] = []
     try:
-        lines = [line for name, part in parts.items() for line in _misfits(checkpoint, name, part)]
+        for name, part in parts.items():
+            # Not earlier: a part before it may have built what it is the state of.
+            before.append((part, part.state_dict()))
+            lines += _misfits(checkpoint, name, part)
         if lines:
             raise CheckpointError(
                 "\n  ".join([f"{checkpoint.path} does not fit", *lines]),

@@ -1,6 +1,6 @@
 """Files that appear whole or not at all, whatever ends the process, and that keep the one before.
 
-Used by checkpoints and weights alone.
+Used by checkpoints, weights, and the folders and predictions of the command line.
 """
 
 from __future__ import annotations

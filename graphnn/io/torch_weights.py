@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from graphnn.nn.dense import Dense
 from graphnn.nn.embedding import Embedding
 from graphnn.nn.gated_cells import GRUCell, LSTMCell
 from graphnn.nn.module import Module
+from graphnn.nn.multi_head_attention import MultiHeadAttention
 from graphnn.nn.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from graphnn.nn.recurrent import Recurrent
 from graphnn.nn.recurrent_nets import GRU, LSTM, RecurrentNet, SimpleRNN
@@ -34,6 +36,9 @@ __all__ = ["from_torch", "to_torch"]
 
 NOT_OURS = "num_batches_tracked"
 """PyTorch counts batches that it normalised; nothing depends on the number."""
+
+PACKED = ("in_proj_weight", "in_proj_bias", "q_proj_weight")
+"""Names of a PyTorch attention's own entries; beside them it holds a layer, ``out_proj``."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,14 @@ class Link:
         first become 0.
     turned : callable
         From their array to ours; it is its own inverse.
+    rows : slice or Ellipsis
+        Which rows of their array are meant, where one holds several of ours.
     """
 
     ours: Parameter
     theirs: tuple[str, ...]
     turned: Callable[[Array], Array] = np.asarray
+    rows: slice | EllipsisType = ...
 
 
 def _plain(layer: Any) -> Iterator[Link]:
@@ -117,6 +125,23 @@ def _cell(cell: WeightedCell, suffix: str) -> Iterator[Link]:
         yield Link(cell.projection_weight, (f"weight_hr_{suffix}",), np.transpose)
 
 
+def _attention(layer: MultiHeadAttention) -> Iterator[Link]:
+    """Projections of queries, keys and values are one array there if their inputs are as wide."""
+    parts = {"q": layer.query, "k": layer.key, "v": layer.value}
+    is_packed = all(part.weight.shape[0] == layer.features for part in parts.values())
+    for number, (word, part) in enumerate(parts.items()):
+        rows = slice(number * layer.features, (number + 1) * layer.features)
+        if is_packed:
+            yield Link(part.weight, ("in_proj_weight",), np.transpose, rows)
+        else:
+            yield Link(part.weight, (f"{word}_proj_weight",), np.transpose)
+        if part.bias is not None:
+            yield Link(part.bias, ("in_proj_bias",), rows=rows)
+    yield Link(layer.output.weight, ("out_proj.weight",), np.transpose)
+    if layer.output.bias is not None:
+        yield Link(layer.output.bias, ("out_proj.bias",))
+
+
 LAYERS: dict[type[Module], Callable[[Any], Iterator[Link]]] = {
     Dense: _dense,
     Conv: _conv,
@@ -130,6 +155,7 @@ LAYERS: dict[type[Module], Callable[[Any], Iterator[Link]]] = {
     LSTM: _recurrent,
     GRU: _recurrent,
     SimpleRNN: _recurrent,
+    MultiHeadAttention: _attention,
 }
 """What the entries of PyTorch's layer are, for all that have a counterpart there."""
 
@@ -140,7 +166,8 @@ def from_torch(model: Module, state: Mapping[str, Any]) -> None:
     Layers are paired by their names, ``layers.`` of a `Sequential` left out; if no name is on both
     sides, in the order in which they are defined. Weights are transposed, the two biases of
     recurrent layers added, as each layer needs it. Dense, convolutional, normalising,
-    embedding and (stacked, bidirectional) SimpleRNN, LSTM and GRU layers have a counterpart.
+    embedding and (stacked, bidirectional) SimpleRNN, LSTM and GRU layers, attention and the layers
+    of transformers have a counterpart.
 
     Parameters
     ----------
@@ -165,7 +192,7 @@ def from_torch(model: Module, state: Mapping[str, Any]) -> None:
     arrays = {name: _array(value) for name, value in state.items()}
     values: dict[str, Array] = {}
     for path, prefix, link in _paired(model, arrays):
-        first, *others = (arrays[prefix + name] for name in link.theirs)
+        first, *others = (arrays[prefix + name][link.rows] for name in link.theirs)
         values[path] = link.turned(sum(others, first))
     model.load_state_dict(values)
 
@@ -200,13 +227,14 @@ def to_torch(model: Module, like: Mapping[str, Any]) -> dict[str, Any]:
     (2, 3)
     """
     arrays = {name: _array(value) for name, value in like.items()}
-    found = dict(like)
+    values: dict[str, Array] = {}
     for _, prefix, link in _paired(model, arrays):
-        first = np.ascontiguousarray(link.turned(link.ours.value))
-        for number, name in enumerate(link.theirs):
-            value = np.zeros_like(first) if number else first
-            found[prefix + name] = _as_theirs(value, like[prefix + name])
-    return found
+        own = link.turned(link.ours.value)
+        for number, name in enumerate(prefix + name for name in link.theirs):
+            value = values.setdefault(name, np.zeros(arrays[name].shape, own.dtype))
+            if number == 0:
+                value[link.rows] = own
+    return {**like, **{name: _as_theirs(value, like[name]) for name, value in values.items()}}
 
 
 def _array(value: Any) -> Array:
@@ -253,7 +281,7 @@ def _paired(model: Module, theirs: Mapping[str, Array]) -> list[tuple[str, str, 
             left -= set(names)
             if missing:
                 continue
-            given, own = link.turned(theirs[names[0]]).shape, link.ours.array.shape
+            given, own = link.turned(theirs[names[0]][link.rows]).shape, link.ours.array.shape
             if given != own:
                 of = shape_text(theirs[names[0]].shape)
                 lines.append(f"{path}: {names[0]} {of} does not fit {shape_text(own)}")
@@ -296,7 +324,7 @@ def _prefixes(
 ) -> list[tuple[Module, str]]:
     """Every layer that has parameters, with what the names of its entries begin with."""
     ours = {_bare(path): layer for path, layer in layers.items() if any(_links(layer))}
-    there = {_bare(prefix): prefix for prefix in (name.rpartition(".")[0] for name in theirs)}
+    there = {_bare(prefix): prefix for prefix in (_prefix(name, theirs) for name in theirs)}
     names = dict(zip(ours, ours, strict=True))
     if not ours.keys() & there.keys() and len(ours) == len(there):
         names = dict(zip(ours, there, strict=True))
@@ -304,6 +332,15 @@ def _prefixes(
         (layer, f"{prefix}." if (prefix := there.get(names[path], path)) else "")
         for path, layer in ours.items()
     ]
+
+
+def _prefix(name: str, theirs: Mapping[str, Array]) -> str:
+    """What the names of a layer's entries begin with; a layer in an attention belongs to that."""
+    path, _, last = name.rpartition(".")[0].rpartition(".")
+    around = f"{path}." if path else ""
+    if last == "out_proj" and any(around + entry in theirs for entry in PACKED):
+        return path
+    return around + last
 
 
 def _bare(path: str) -> str:

@@ -55,5 +55,12 @@ def load_weights(path: str | PathLike[str]) -> dict[str, Array]:
     ------
     CheckpointError
         If there is no such file, or it is damaged.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.io.save_weights("model.safetensors", {"w": [1.0, 2.0]})
+    >>> gn.io.load_weights("model.safetensors")
+    {'w': array([1., 2.])}
     """
     return decode(str(path), read(Path(path))).tensors

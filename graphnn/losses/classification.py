@@ -197,6 +197,12 @@ def binary_cross_entropy(
     Returns
     -------
     Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> print(gn.evaluate(gn.losses.binary_cross_entropy([0.9, 0.2], [1.0, 0.0])).round(4))
+    0.1643
     """
     p, t = as_pair("binary_cross_entropy", probabilities, targets, mask)
     terms = -(t * _safe_log(p) + (1.0 - t) * _safe_log(1.0 - p))
@@ -231,6 +237,13 @@ def binary_cross_entropy_with_logits(
     Returns
     -------
     Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> loss = gn.losses.binary_cross_entropy_with_logits([2.0, -1.0], [1.0, 0.0])
+    >>> print(gn.evaluate(loss).round(4))
+    0.2201
     """
     x, t = as_pair("binary_cross_entropy_with_logits", logits, targets, mask)
     terms = softplus(x) - t * x
@@ -265,6 +278,14 @@ def hinge(
     Returns
     -------
     Node
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.losses.hinge([0.3, -2.0], [1.0, -1.0]))
+    array(0.35, dtype=float32)
+    >>> gn.evaluate(gn.losses.hinge([[2.0, 1.5, 0.0]], [0]))
+    array(0.5, dtype=float32)
     """
     margin = require_number("hinge", "margin", margin)
     scores, labels = require_floating("hinge", as_node(scores)), as_node(labels)

@@ -73,6 +73,12 @@ def squared_hellinger(
     -------
     Node
         From 0, for equal distributions, to 1.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> print(gn.evaluate(gn.losses.squared_hellinger([[1.0, 0.0]], [[0.5, 0.5]])).round(4))
+    0.2929
     """
     rows = _squared_distances("squared_hellinger", probabilities, targets, mask)
     return reduced("squared_hellinger", rows, reduction, mask, weights)
@@ -89,6 +95,12 @@ def hellinger(
     """The Hellinger distance, the root of :func:`squared_hellinger`, of each row.
 
     Where two rows are equal, the derivative counts as 0.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> print(gn.evaluate(gn.losses.hellinger([[1.0, 0.0]], [[0.5, 0.5]])).round(4))
+    0.5412
     """
     rows = safe_sqrt(_squared_distances("hellinger", probabilities, targets, mask))
     return reduced("hellinger", rows, reduction, mask, weights)

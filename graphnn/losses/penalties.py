@@ -61,6 +61,13 @@ def l2_penalty(parameters: Iterable[Node], factor: float) -> Node:
     ------
     ArgumentError
         If there are no parameters, or the factor is negative.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -3.0])
+    >>> gn.evaluate(gn.losses.l2_penalty([w], 0.5))
+    array(2.5, dtype=float32)
     """
     return _penalty("l2_penalty", [0.5 * sum(square(each)) for each in parameters], factor)
 

@@ -26,6 +26,14 @@ def mse(
     """Squared error ``(y - t)**2``, element by element.
 
     See :mod:`graphnn.losses` for ``reduction``, ``mask`` and ``weights``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.losses.mse([1.0, 5.0], [2.0, 2.0]))
+    array(5., dtype=float32)
+    >>> gn.evaluate(gn.losses.mse([1.0, 5.0], [2.0, 2.0], mask=[True, False]))
+    array(1., dtype=float32)
     """
     y, t = as_pair("mse", predictions, targets, mask)
     return reduced("mse", square(y - t), reduction, mask, weights)
@@ -35,6 +43,12 @@ def rmse(predictions: Any, targets: Any, *, mask: Any = None, weights: Any = Non
     """The root of the mean squared error, in the unit of the targets: 0-d.
 
     Where the error is 0, its derivative is 0.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> print(gn.evaluate(gn.losses.rmse([4.0, 5.0], [1.0, 1.0])).round(4))
+    3.5355
     """
     return safe_sqrt(mse(predictions, targets, mask=mask, weights=weights))
 
@@ -47,7 +61,14 @@ def mae(
     mask: Any = None,
     weights: Any = None,
 ) -> Node:
-    """Absolute error ``abs(y - t)``, element by element; its derivative at 0 is 0."""
+    """Absolute error ``abs(y - t)``, element by element; its derivative at 0 is 0.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.losses.mae([1.0, 5.0], [2.0, 2.0]))
+    array(2., dtype=float32)
+    """
     y, t = as_pair("mae", predictions, targets, mask)
     return reduced("mae", abs(y - t), reduction, mask, weights)
 
@@ -65,6 +86,12 @@ def huber(
 
     ``e**2 / 2`` where ``abs(e) <= delta``, else ``delta * (abs(e) - delta / 2)``.
     Source: P. Huber, Robust estimation of a location parameter (1964).
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.losses.huber([0.5, 3.0], [0.0, 0.0], reduction="none"))
+    array([0.125, 2.5  ], dtype=float32)
     """
     if not delta > 0:
         raise ArgumentError(f"huber: delta must be positive, not {delta!r}")
@@ -79,6 +106,12 @@ def quadratic(predictions: Any, targets: Any) -> Node:
 
     Source: M. Nielsen, Neural networks and deep learning (2015), equation 6. Its gradient with
     respect to ``y`` is ``(y - t) / n``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.evaluate(gn.losses.quadratic([[1.0, 5.0]], [[2.0, 2.0]]))
+    array(5., dtype=float32)
     """
     y, t = as_pair("quadratic", predictions, targets, None)
     samples = size_of(y.shape[0] if y.ndim else 1, y.dtype)
@@ -102,6 +135,12 @@ def cosine(
     ----------
     predictions, targets : array_like or Node
         Of one shape (..., features).
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> print(gn.evaluate(gn.losses.cosine([[1.0, 0.0]], [[1.0, 1.0]])).round(4))
+    0.2929
     """
     y, t = as_pair("cosine", predictions, targets, mask, rows=True)
     lengths = norm(y, axis=-1) * norm(t, axis=-1)

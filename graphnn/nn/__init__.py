@@ -15,14 +15,17 @@ from graphnn.nn.hopfield import *
 from graphnn.nn.locally_connected import *
 from graphnn.nn.module import *
 from graphnn.nn.monte_carlo import *
+from graphnn.nn.multi_head_attention import *
 from graphnn.nn.normalization import *
 from graphnn.nn.perceptron import *
 from graphnn.nn.pooling import *
 from graphnn.nn.recurrent import *
 from graphnn.nn.recurrent_nets import *
+from graphnn.nn.residual import *
 from graphnn.nn.seq2seq import *
 from graphnn.nn.sequence_layer import *
 from graphnn.nn.sequence_wrappers import *
 from graphnn.nn.sequential import *
 from graphnn.nn.simple_cells import *
 from graphnn.nn.step_norm import *
+from graphnn.nn.transformer import *

@@ -81,10 +81,20 @@ class Activation(Module):
 
 def _layer(name: str, function: Callable[..., Node]) -> type[Activation]:
     """The class of layers that apply a function."""
-    summary = (function.__doc__ or "").strip().split("\n")[0]
+    lines = [
+        (function.__doc__ or "").strip().split("\n")[0],
+        "",
+        f"A layer; see :func:`graphnn.{function.__name__}`.",
+        "",
+        "Examples",
+        "--------",
+        ">>> import graphnn as gn",
+        f'>>> gn.nn.{name}()(gn.input("x", shape=("batch", 8))).shape',
+        "(Dim(batch), 8)",
+    ]
     contents = {
         "function": staticmethod(function),
-        "__doc__": f"{summary}\n\nA layer; see :func:`graphnn.{function.__name__}`.",
+        "__doc__": "\n".join(lines),
         "__module__": __name__,
     }
     return type(name, (Activation,), contents)
@@ -126,6 +136,12 @@ class PReLU(Module):
     Attributes
     ----------
     slope : Parameter
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.PReLU((8,))(gn.input("x", shape=("batch", 8))).shape
+    (Dim(batch), 8)
     """
 
     def __init__(

@@ -39,6 +39,17 @@ class Attention(Module):
     ----------
     query_features, key_features : int
         Sizes of the last axes of queries and keys.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> class NearestKeys(gn.nn.Attention):
+    ...     def scores(self, query, keys):
+    ...         return -gn.sum((query - keys) ** 2, -1)
+    >>> query, keys = gn.input("query", ("batch", 4)), gn.input("keys", ("time", "batch", 4))
+    >>> context, weights = NearestKeys(4, 4)(query, keys)
+    >>> context.shape
+    (Dim(batch), 4)
     """
 
     def __init__(self, query_features: int, key_features: int) -> None:

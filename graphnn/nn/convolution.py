@@ -198,7 +198,14 @@ class Conv2d(Conv):
 
 
 class Conv3d(Conv):
-    """`Conv` of volumes, or of pictures over time: ``(batch, channels, depth, height, width)``."""
+    """`Conv` of volumes, or of pictures over time: ``(batch, channels, depth, height, width)``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.Conv3d(1, 4, 3, padding="same")(gn.input("x", shape=("batch", 1, 8, 8, 8))).shape
+    (Dim(batch), 4, 8, 8, 8)
+    """
 
     n_spatial = 3
 
@@ -286,7 +293,14 @@ class ConvTranspose(_Sliding):
 
 
 class ConvTranspose1d(ConvTranspose):
-    """`ConvTranspose` of signals: ``(batch, channels, length)``."""
+    """`ConvTranspose` of signals: ``(batch, channels, length)``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.ConvTranspose1d(4, 2, 3, stride=2)(gn.input("x", shape=("batch", 4, 10))).shape
+    (Dim(batch), 2, 21)
+    """
 
     n_spatial = 1
 
@@ -306,7 +320,14 @@ class ConvTranspose2d(ConvTranspose):
 
 
 class ConvTranspose3d(ConvTranspose):
-    """`ConvTranspose` of volumes: ``(batch, channels, depth, height, width)``."""
+    """`ConvTranspose` of volumes: ``(batch, channels, depth, height, width)``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.ConvTranspose3d(4, 2, 2, stride=2)(gn.input("x", shape=("batch", 4, 3, 3, 3))).shape
+    (Dim(batch), 2, 6, 6, 6)
+    """
 
     n_spatial = 3
 

@@ -63,6 +63,13 @@ class LSTMCell(WeightedCell):
     cell_gain, cell_shift : Parameter of shape (hidden_features,), or None
         Of the normalised c.
     cell_norm : StepNorm, or None
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> net = gn.nn.Recurrent(gn.nn.LSTMCell(3, 8, peephole=True), return_sequences=True)
+    >>> net(gn.input("x", shape=("time", "batch", 3))).shape
+    (Dim(time), Dim(batch), 8)
     """
 
     state_names = ("h", "c")
@@ -202,6 +209,13 @@ class GRUCell(WeightedCell):
     ----------
     recurrent_bias : Parameter of shape (3 * hidden_features,), or None
         b' of the separate form.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> net = gn.nn.Recurrent(gn.nn.GRUCell(3, 8, form="concatenated"))
+    >>> net(gn.input("x", shape=("time", "batch", 3))).shape
+    (Dim(batch), 8)
     """
 
     gates = 3
@@ -286,6 +300,13 @@ class MinimalGatedCell(WeightedCell):
         Of f.
     **options
         Those of :class:`WeightedCell`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> net = gn.nn.Recurrent(gn.nn.MinimalGatedCell(3, 8))
+    >>> net(gn.input("x", shape=("time", "batch", 3))).shape
+    (Dim(batch), 8)
     """
 
     gates = 2

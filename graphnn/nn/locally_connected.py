@@ -94,7 +94,14 @@ class LocallyConnected(Convolutional):
 
 
 class LocallyConnected1d(LocallyConnected):
-    """`LocallyConnected` for signals: ``(batch, channels, length)``."""
+    """`LocallyConnected` for signals: ``(batch, channels, length)``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.LocallyConnected1d(2, 4, (10,), 3)(gn.input("x", shape=("batch", 2, 10))).shape
+    (Dim(batch), 4, 8)
+    """
 
     n_spatial = 1
 

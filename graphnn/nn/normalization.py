@@ -126,6 +126,13 @@ class LayerNorm(_Scaled):
     affine : bool, default True
     dtype : optional
         Default float32.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> y = gn.nn.LayerNorm(3)(gn.constant([[1.0, 2.0, 3.0]]))
+    >>> gn.evaluate(y).round(2)
+    array([[-1.22,  0.  ,  1.22]], dtype=float32)
     """
 
     def forward(self, x: Any) -> Node:
@@ -146,6 +153,13 @@ class RMSNorm(_Scaled):
     affine : bool, default True
     dtype : optional
         Default float32.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> y = gn.nn.RMSNorm(2)(gn.constant([[1.0, 7.0]]))
+    >>> gn.evaluate(y).round(2)
+    array([[0.2, 1.4]], dtype=float32)
     """
 
     has_shift = False
@@ -178,6 +192,12 @@ class InstanceNorm(_Scaled):
     affine : bool, default False
     dtype : optional
         Default float32.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.InstanceNorm(8)(gn.input("x", shape=("batch", 8, 5, 5))).shape
+    (Dim(batch), 8, 5, 5)
     """
 
     def __init__(
@@ -210,6 +230,12 @@ class GroupNorm(_Scaled):
     affine : bool, default True
     dtype : optional
         Default float32.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.GroupNorm(2, 8)(gn.input("x", shape=("batch", 8, 5, 5))).shape
+    (Dim(batch), 8, 5, 5)
     """
 
     def __init__(
@@ -243,6 +269,12 @@ class LocalResponseNorm(Module):
         How many channels.
     alpha, beta, k : float, defaults 1e-4, 0.75 and 1
         See :func:`graphnn.local_response_norm`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.LocalResponseNorm(5)(gn.input("x", shape=("batch", 8, 5, 5))).shape
+    (Dim(batch), 8, 5, 5)
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:

@@ -85,6 +85,12 @@ class AvgPool(_Options):
     window : int or sequence of int
     **options
         Those of :func:`graphnn.avg_pool`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.AvgPool(2)(gn.input("x", shape=("batch", 8, 6, 6))).shape
+    (Dim(batch), 8, 3, 3)
     """
 
     def __init__(self, window: Sizes, **options: Any) -> None:
@@ -104,6 +110,13 @@ class LPPool(_Options):
     window : int or sequence of int
     **options
         Those of :func:`graphnn.lp_pool`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> pool = gn.nn.LPPool(2, 2)
+    >>> gn.evaluate(pool(gn.constant([[[3.0, 4.0, 0.0, 1.0]]])))
+    array([[[5., 1.]]], dtype=float32)
     """
 
     def __init__(self, p: float, window: Sizes, **options: Any) -> None:
@@ -146,6 +159,12 @@ class AdaptiveAvgPool(_Options):
     ----------
     size : int, None, or a tuple of them
         See :func:`graphnn.adaptive_avg_pool`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.AdaptiveAvgPool((2, 3))(gn.input("x", shape=("batch", 8, 5, 7))).shape
+    (Dim(batch), 8, 2, 3)
     """
 
     def __init__(self, size: Any) -> None:
@@ -163,6 +182,12 @@ class AdaptiveMaxPool(_Options):
     ----------
     size : int, None, or a tuple of them
         See :func:`graphnn.adaptive_max_pool`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.AdaptiveMaxPool(3)(gn.input("x", shape=("batch", 8, 5, 7))).shape
+    (Dim(batch), 8, 3, 3)
     """
 
     def __init__(self, size: Any) -> None:
@@ -174,7 +199,14 @@ class AdaptiveMaxPool(_Options):
 
 
 class GlobalAvgPool(_Options):
-    """The mean of every channel over all of space: ``(batch, channels)``."""
+    """The mean of every channel over all of space: ``(batch, channels)``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.GlobalAvgPool()(gn.input("x", shape=("batch", 8, 5, 7))).shape
+    (Dim(batch), 8)
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +217,14 @@ class GlobalAvgPool(_Options):
 
 
 class GlobalMaxPool(_Options):
-    """The largest element of every channel: ``(batch, channels)``."""
+    """The largest element of every channel: ``(batch, channels)``.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.nn.GlobalMaxPool()(gn.input("x", shape=("batch", 8, 5, 7))).shape
+    (Dim(batch), 8)
+    """
 
     def __init__(self) -> None:
         super().__init__()

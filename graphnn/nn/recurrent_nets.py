@@ -260,6 +260,13 @@ class MinimalGatedUnit(RecurrentNet):
 
     ``MinimalGatedUnit(in_features, hidden_features, ...)``; options are those of `RecurrentNet`
     and of the cell.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> net = gn.nn.MinimalGatedUnit(3, 8, num_layers=2, return_sequences=True)
+    >>> net(gn.input("x", shape=("time", "batch", 3))).shape
+    (Dim(time), Dim(batch), 8)
     """
 
     cell_type = MinimalGatedCell

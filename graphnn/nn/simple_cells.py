@@ -38,6 +38,13 @@ class SimpleRNNCell(WeightedCell):
     ----------
     output_weight : Parameter of shape (hidden_features, out_features), or None
     output_bias : Parameter of shape (out_features,), or None
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> net = gn.nn.Recurrent(gn.nn.SimpleRNNCell(3, 8, activation=gn.relu))
+    >>> net(gn.input("x", shape=("time", "batch", 3))).shape
+    (Dim(batch), 8)
     """
 
     def __init__(
@@ -103,6 +110,13 @@ class JordanCell(SimpleRNNCell):
     Attributes
     ----------
     recurrent_weight : Parameter of shape (out_features, hidden_features)
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> net = gn.nn.Recurrent(gn.nn.JordanCell(3, 8, 2))
+    >>> net(gn.input("x", shape=("time", "batch", 3))).shape
+    (Dim(batch), 2)
     """
 
     state_names = ("context",)

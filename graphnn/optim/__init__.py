@@ -6,6 +6,7 @@ from graphnn.optim.adam_variants import *
 from graphnn.optim.adaptive import *
 from graphnn.optim.averaging import *
 from graphnn.optim.clipping import *
+from graphnn.optim.constraints import *
 from graphnn.optim.grouped import *
 from graphnn.optim.lbfgs import *
 from graphnn.optim.loss_scale import *

@@ -121,6 +121,16 @@ class AdamW(Adam):
     weight_decay : float, default 0.01
     amsgrad : bool, default False
         See :class:`Adam`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> step = gn.compile([], loss, updates=gn.optim.AdamW(0.1).minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.799, -1.796], dtype=float32)
     """
 
     def __init__(

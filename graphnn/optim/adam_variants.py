@@ -34,6 +34,16 @@ class Adamax(Adam):
     learning_rate : float, Schedule or Node, default 0.002
     beta1, beta2, epsilon, weight_decay : float
         See :class:`Adam`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> step = gn.compile([], loss, updates=gn.optim.Adamax(0.1).minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.805, -1.803], dtype=float32)
     """
 
     def __init__(
@@ -75,6 +85,16 @@ class NAdam(Adam):
     momentum_decay : float, default 0.004
     decoupled : bool, default False
         See :class:`Adam`.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> step = gn.compile([], loss, updates=gn.optim.NAdam(0.1).minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.82 , -1.818], dtype=float32)
     """
 
     def __init__(

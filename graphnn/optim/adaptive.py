@@ -73,6 +73,16 @@ class Adadelta(Optimizer):
     epsilon : float, default 1e-6
     weight_decay : float, default 0
         Adds ``weight_decay * p`` to the gradient.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> step = gn.compile([], loss, updates=gn.optim.Adadelta().minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.994, -1.994], dtype=float32)
     """
 
     def __init__(
@@ -120,6 +130,17 @@ class RMSprop(Optimizer):
     centered : bool, default False
     weight_decay : float, default 0
         Adds ``weight_decay * p`` to the gradient.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> optimizer = gn.optim.RMSprop(0.05, centered=True)
+    >>> step = gn.compile([], loss, updates=optimizer.minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.272, -1.194], dtype=float32)
     """
 
     def __init__(

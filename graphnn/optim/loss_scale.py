@@ -82,12 +82,7 @@ class LossScale(Remembering):
         max_norm: float | None = None,
     ) -> dict[Parameter, Node]:
         """See :meth:`Optimizer.minimize`."""
-        with in_role("update"):
-            scaled = loss * cast_to(self.scale, loss.dtype)
-        gradients = {
-            each: widened(g) / self.scale
-            for each, g in self.optimizer.gradients(scaled, parameters).items()
-        }
+        gradients = self.gradients(loss, parameters)
         if max_norm is not None:
             gradients = clip_by_global_norm(gradients, max_norm)
         updates = self.optimizer.apply(gradients)
@@ -104,6 +99,15 @@ class LossScale(Remembering):
             kept[self.scale] = self.scale * cast_to(factor, FLOAT32)
             kept[self.finite_steps] = where(is_time, 0, steps)
         return kept
+
+    def gradients(
+        self, loss: Node, parameters: Parameter | Iterable[Parameter]
+    ) -> dict[Parameter, Node]:
+        """The gradients of the loss, taken of the larger one, in float32 at least."""
+        with in_role("update"):
+            scaled = loss * cast_to(self.scale, loss.dtype)
+        found = self.optimizer.gradients(scaled, parameters)
+        return {each: widened(g) / self.scale for each, g in found.items()}
 
     def remembered(self) -> dict[str, Parameter]:
         """The factor, and what the optimizer remembers."""

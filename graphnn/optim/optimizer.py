@@ -48,6 +48,18 @@ class Optimizer(Remembering):
     takes_complex : bool
         Whether ``update`` is right for complex parameters: it is where it is linear in the
         gradient, and not where it squares it.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> class SignDescent(gn.optim.Optimizer):
+    ...     def update(self, parameter, value, gradient):
+    ...         return value - self.rate(value.dtype) * gn.sign(gradient), {}
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> step = gn.compile([], (), updates=SignDescent(0.5).minimize(gn.sum(w**2), [w]))
+    >>> _ = step()
+    >>> w.value
+    array([ 0.5, -1.5], dtype=float32)
     """
 
     takes_complex = False

@@ -80,6 +80,12 @@ class Constant(Schedule):
     Parameters
     ----------
     initial : float
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.Constant(0.1).values(3)
+    array([0.1, 0.1, 0.1])
     """
 
     def __init__(self, initial: float) -> None:
@@ -100,6 +106,12 @@ class StepDecay(Schedule):
     initial : float
     every : int
     factor : float, default 0.1
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.StepDecay(1.0, every=2, factor=0.5).values(5)
+    array([1.  , 1.  , 0.5 , 0.5 , 0.25])
     """
 
     def __init__(self, initial: float, every: int, factor: float = 0.1) -> None:
@@ -121,6 +133,12 @@ class Exponential(Schedule):
     initial : float
     factor : float
         Above 0.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.Exponential(1.0, 0.5).values(4)
+    array([1.   , 0.5  , 0.25 , 0.125])
     """
 
     def __init__(self, initial: float, factor: float) -> None:
@@ -141,6 +159,12 @@ class InverseTime(Schedule):
     decay : float
     power : float, default 1
         With 0.5, as the inverse square root.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.InverseTime(1.0, decay=1.0).values(4).round(3)
+    array([1.   , 0.5  , 0.333, 0.25 ])
     """
 
     def __init__(self, initial: float, decay: float, power: float = 1.0) -> None:
@@ -164,6 +188,12 @@ class Polynomial(Schedule):
     final : float, default 0
     power : float, default 1
         A straight line.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.Polynomial(1.0, steps=4, power=2.0).values(5)
+    array([1.    , 0.5625, 0.25  , 0.0625, 0.    ])
     """
 
     def __init__(self, initial: float, steps: int, final: float = 0.0, power: float = 1.0) -> None:
@@ -191,6 +221,12 @@ class Cosine(Schedule):
     steps : int
         T; later the rate stays ``final``.
     final : float, default 0
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.Cosine(1.0, steps=4).values(5).round(3)
+    array([1.   , 0.854, 0.5  , 0.146, 0.   ])
     """
 
     def __init__(self, initial: float, steps: int, final: float = 0.0) -> None:
@@ -215,6 +251,12 @@ class Restarts(Schedule):
         After which it begins again for the first time.
     multiplier : int, default 1
         How many times longer every turn is than the one before; the schedule is stretched.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.Restarts(gn.optim.Cosine(1.0, steps=2), steps=2).values(5)
+    array([1. , 0.5, 1. , 0.5, 1. ])
     """
 
     def __init__(self, schedule: Schedule, steps: int, multiplier: int = 1) -> None:
@@ -245,6 +287,12 @@ class WarmUp(Schedule):
     ----------
     schedule : Schedule
     steps : int
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.WarmUp(gn.optim.Constant(1.0), steps=4).values(5)
+    array([0.25, 0.5 , 0.75, 1.  , 1.  ])
     """
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
@@ -274,6 +322,12 @@ class OneCycle(Schedule):
         The first rate is ``highest / start_divisor``.
     end_divisor : float, default 1e4
         The last rate is the first one, divided by this.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> gn.optim.OneCycle(1.0, steps=6).values(6).round(3)
+    array([0.04 , 0.994, 0.812, 0.463, 0.133, 0.   ])
     """
 
     def __init__(

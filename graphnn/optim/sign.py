@@ -25,6 +25,16 @@ class Lion(Optimizer):
     beta1, beta2 : float
         From 0 to below 1.
     weight_decay : float, default 0
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> step = gn.compile([], loss, updates=gn.optim.Lion(0.1).minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.8, -1.8], dtype=float32)
     """
 
     def __init__(
@@ -67,6 +77,16 @@ class Rprop(Optimizer):
         Factors; below and above 1.
     least, most : float
         Bounds of a step.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> w = gn.parameter([1.0, -2.0], name="w")
+    >>> loss = gn.sum(w**2)
+    >>> step = gn.compile([], loss, updates=gn.optim.Rprop(0.1).minimize(loss, [w]))
+    >>> _ = step(), step()
+    >>> w.value.round(3)
+    array([ 0.78, -1.78], dtype=float32)
     """
 
     def __init__(

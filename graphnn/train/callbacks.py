@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from graphnn.core.arguments import require_known, require_number, require_positive
-from graphnn.core.errors import ArgumentError
+from graphnn.core.errors import ArgumentError, CheckpointError
 from graphnn.core.op import Array
 from graphnn.core.state import Parameter
+from graphnn.core.values import require_entries
 from graphnn.nn.module import Module
 from graphnn.optim.plateau import ReduceOnPlateau
+
+if TYPE_CHECKING:
+    from graphnn.train.run import Run
 
 __all__ = ["Callback", "EarlyStopping", "Monitor", "OnPlateau"]
 
@@ -47,13 +51,14 @@ class Callback:
             What it gave.
         """
 
-    def on_epoch_end(self, measured: Mapping[str, float]) -> str | None:
+    def on_epoch_end(self, measured: dict[str, float]) -> str | None:
         """After every epoch.
 
         Parameters
         ----------
-        measured : mapping of str to float
-            The means over the epoch's samples, and those of the validation.
+        measured : dict of str to float
+            The means over the epoch's samples, and those of the validation, which the history
+            has already. What is added here is seen by callbacks that come later, such as loggers.
 
         Returns
         -------
@@ -62,8 +67,31 @@ class Callback:
         """
         return None
 
+    def on_save_point(self, run: Run) -> None:
+        """After every step and every epoch, when all callbacks have had their turn.
+
+        Here all parts of a run are of one moment: ``run.save(path)`` writes a checkpoint.
+
+        Parameters
+        ----------
+        run : Run
+        """
+
     def on_train_end(self) -> None:
         """At the end, whatever brought it about: the last epoch, Ctrl-C or an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What checkpoints hold of this callback; see :func:`graphnn.io.save`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, after ``on_train_begin``."""
+
+
+def overridden(callbacks: Sequence[Callback], name: str) -> list[Callable[..., Any]]:
+    """The methods of this name of those callbacks that have their own, for calls at every step."""
+    usual = getattr(Callback, name)
+    return [getattr(each, name) for each in callbacks if getattr(type(each), name) is not usual]
 
 
 class Monitor:
@@ -78,6 +106,13 @@ class Monitor:
         such as ``accuracy``.
     min_delta : float, default 0
         By how much a value must be better than the best one.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> monitor = gn.train.Monitor("val_accuracy", "max")
+    >>> [monitor.improves(value) for value in (0.5, 0.7, 0.6)]
+    [True, True, False]
     """
 
     def __init__(self, name: str, mode: str = "auto", min_delta: float = 0.0) -> None:
@@ -198,6 +233,37 @@ class EarlyStopping(Callback):
             for each, value in self._best.items():
                 each.value = value
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is counted, the best measure, and the best weights."""
+        return {
+            "epoch": self._epoch,
+            "waited": self._waited,
+            "best": self.monitor.best,
+            "best_epoch": -1 if self.best_epoch is None else self.best_epoch,
+            "weights": list(self._best.values()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on waiting.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not the state of an `EarlyStopping` of such a model.
+        """
+        require_entries("EarlyStopping", self.state_dict(), state)
+        weights = state["weights"]
+        shapes = [each.array.shape for each in self.state] if weights else []
+        if [value.shape for value in weights] != shapes:
+            raise CheckpointError(
+                f"the best weights are {len(weights)} arrays, not those of this model",
+                hint="was it saved with other layers or options?",
+            )
+        self._epoch, self._waited = int(state["epoch"]), int(state["waited"])
+        self.monitor.best = float(state["best"])
+        self.best_epoch = None if state["best_epoch"] < 0 else int(state["best_epoch"])
+        self._best = dict(zip(self.state, weights, strict=True)) if weights else {}
+
 
 class OnPlateau(Callback):
     """Tell a :class:`graphnn.optim.ReduceOnPlateau` a measure after every epoch.
@@ -206,6 +272,15 @@ class OnPlateau(Callback):
     ----------
     plateau : ReduceOnPlateau
     monitor : str, default "val_loss"
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> plateau = gn.optim.ReduceOnPlateau(0.5, patience=0, factor=0.5)
+    >>> callback = gn.train.OnPlateau(plateau, monitor="loss")
+    >>> _ = gn.train.fit(lambda: 1.0, [()], 3, callbacks=[callback], verbose=0)
+    >>> print(plateau.rate.value)
+    0.125
     """
 
     def __init__(self, plateau: ReduceOnPlateau, monitor: str = "val_loss") -> None:
@@ -215,6 +290,14 @@ class OnPlateau(Callback):
     def on_epoch_end(self, measured: Mapping[str, float]) -> None:
         """See :meth:`Callback.on_epoch_end`."""
         self.plateau.observe(self.monitor.of(measured))
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the plateau."""
+        return self.plateau.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the plateau go on."""
+        self.plateau.load_state_dict(state)
 
 
 def state_of(model: Module | Iterable[Parameter]) -> list[Parameter]:

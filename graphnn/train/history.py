@@ -29,6 +29,8 @@ class History:
         Whether Ctrl-C ended the run. The epoch it fell into is not recorded.
     stopped : str
         Why a callback ended the run; empty if none did.
+    report : str
+        What there is to say of the latest run, in a few lines.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class History:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     interrupted: bool = False
     stopped: str = ""
+    report: str = field(default="", compare=False)
 
     def record(self, measured: Mapping[str, float]) -> None:
         """Append the measures of one epoch."""
@@ -62,7 +65,7 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded, for checkpoints."""
         metrics = {name: list(values) for name, values in self.metrics.items()}
-        return {"metrics": metrics, "interrupted": self.interrupted}
+        return {"metrics": metrics, "interrupted": self.interrupted, "stopped": self.stopped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what was recorded, in place of what is here.
@@ -74,7 +77,7 @@ class History:
         """
         require_entries("History", self.state_dict(), state)
         self.metrics = {name: list(map(float, v)) for name, v in state["metrics"].items()}
-        self.interrupted = state["interrupted"]
+        self.interrupted, self.stopped = state["interrupted"], state["stopped"]
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.metrics:

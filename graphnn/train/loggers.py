@@ -12,13 +12,17 @@ from typing import Any, TextIO
 
 from graphnn.core.arguments import require_positive
 from graphnn.core.errors import ArgumentError, MissingPackageError
+from graphnn.core.values import require_entries
 from graphnn.train.callbacks import Callback
 
 __all__ = ["CSVLogger", "JSONLinesLogger", "TensorBoard", "Timing"]
 
 
 class _FileLogger(Callback):
-    """One line for every epoch, on disk before the next epoch begins.
+    """One line for every epoch, written before the next epoch begins.
+
+    A run that is resumed goes on where the checkpoint was: lines of later epochs, which are made
+    again, are cut off.
 
     Parameters
     ----------
@@ -29,7 +33,7 @@ class _FileLogger(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file: TextIO | None = None
-        self._epoch = 0
+        self._epoch = self._size = 0
 
     def on_train_begin(self) -> None:
         """Open the file; go on counting the epochs that it holds."""
@@ -37,17 +41,21 @@ class _FileLogger(Callback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._epoch = self.known()
             self._file = self.path.open("a", newline="", encoding="utf-8")
+            self._size = self._file.tell()
         except OSError as error:
             raise ArgumentError(
                 f"{type(self).__name__}: cannot write {self.path}: {error.strerror}", where=""
             ) from None
 
     def on_epoch_end(self, measured: Mapping[str, float]) -> None:
-        """Write a line and see it to the disk."""
+        """Write a line."""
         assert self._file is not None
+        if self._file.tell() > self._size:
+            self._file.truncate(self._size)
+            self.known()  # what the file begins with may be gone, too
         self.write(self._file, {"epoch": self._epoch, **measured})
         self._file.flush()
-        os.fsync(self._file.fileno())
+        self._size = self._file.tell()
         self._epoch += 1
 
     def on_train_end(self) -> None:
@@ -55,6 +63,17 @@ class _FileLogger(Callback):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the file was written."""
+        return {"file": self.path.name, "epoch": self._epoch, "size": self._size}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, if it is a file of this name."""
+        require_entries(type(self).__name__, self.state_dict(), state)
+        if state["file"] == self.path.name:
+            self._epoch = int(state["epoch"])
+            self._size = min(self._size, int(state["size"]))
 
     def known(self) -> int:
         """Epochs in the file."""
@@ -123,6 +142,18 @@ class JSONLinesLogger(_FileLogger):
     ----------
     path : path
         Made with its folders; lines are appended to a file that is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import graphnn as gn
+    >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> logger = gn.train.JSONLinesLogger(path)
+    >>> _ = gn.train.fit(lambda: 0.5, [()], 2, callbacks=[logger], verbose=0)
+    >>> print(path.read_text().strip())
+    {"epoch": 0, "loss": 0.5}
+    {"epoch": 1, "loss": 0.5}
     """
 
     def known(self) -> int:
@@ -184,6 +215,15 @@ class TensorBoard(Callback):
     def on_train_end(self) -> None:
         """Close the file."""
         self._writer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The numbers of the step and the epoch."""
+        return {"step": self._step, "epoch": self._epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on numbering."""
+        require_entries("TensorBoard", self.state_dict(), state)
+        self._step, self._epoch = int(state["step"]), int(state["epoch"])
 
 
 class Timing(Callback):

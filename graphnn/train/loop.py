@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from types import FrameType
 from typing import Any
 
 from graphnn.core.arguments import require_positive
-from graphnn.core.errors import ArgumentError, NonFiniteError, ShapeError
-from graphnn.train.callbacks import Callback
+from graphnn.core.errors import NonFiniteError
+from graphnn.io.checkpoint import Part
+from graphnn.train.callbacks import Callback, overridden
 from graphnn.train.history import History
+from graphnn.train.means import Means
+from graphnn.train.progress import Progress
+from graphnn.train.report import report
+from graphnn.train.run import Run, checkpoint_at
 
 __all__ = ["evaluate", "fit"]
 
@@ -29,6 +37,8 @@ def fit(
     validation: tuple[Step, Iterable[Batch]] | None = None,
     history: History | None = None,
     callbacks: Sequence[Callback] = (),
+    parts: Mapping[str, Part] | None = None,
+    resume: str | PathLike[str] | None = None,
     verbose: int = 1,
 ) -> History:
     """Train: call ``step`` with every batch, epoch after epoch.
@@ -44,6 +54,7 @@ def fit(
     batches : iterable of tuple of array
         Gone through once per epoch, such as :class:`graphnn.data.Batches`.
     epochs : int, default 1
+        With ``resume`` the number to reach, in all; else how many more.
     validation : (callable, iterable), optional
         A program without updates and batches of other data: evaluated after every epoch and
         recorded with the prefix ``val_``.
@@ -51,9 +62,16 @@ def fit(
         To go on recording in; default: a new one.
     callbacks : sequence of Callback, optional
         Called after every step and epoch, in this order; one of them may end training. At the end,
-        whatever brought it about, they may bring things in order.
+        whatever brought it about, they may bring things in order, in the opposite order.
+    parts : mapping of str to Part, optional
+        What checkpoints of the run hold besides batches, random numbers, history and callbacks:
+        ``{"model": model, "optimizer": optimizer}``. See :func:`graphnn.io.save`.
+    resume : path, optional
+        A checkpoint, or the folder of a :class:`Checkpoint`: go on from it, to the same bits.
+        In a folder without checkpoints a run begins, so that the same call does for both.
     verbose : int, default 1
-        0 for no progress bar. There is none either where stderr is not a terminal.
+        0 for no progress bar, and no report at the end. There are none either where stderr is not
+        a terminal; ``history.report`` has it always.
 
     Returns
     -------
@@ -68,6 +86,8 @@ def fit(
         If there are no batches.
     NonFiniteError
         If the loss becomes NaN or infinite.
+    CheckpointError
+        If there is nothing whole to resume from, or it is of another run.
 
     Examples
     --------
@@ -85,55 +105,79 @@ def fit(
     require_positive("fit", epochs=epochs)
     history = History() if history is None else history
     history.interrupted, history.stopped = False, ""
+    data = None if validation is None else validation[1]
+    run = Run(batches, data, epochs, history, callbacks, parts or {})
     for callback in callbacks:
         callback.on_train_begin()
+    begun = time.perf_counter()
     try:
-        with _interruption() as interrupted, progress(batches, epochs, verbose) as bar:
-            for epoch in range(epochs):
-                measured = _epoch(step, batches, epoch, callbacks, interrupted, bar)
-                if measured is None:
-                    history.interrupted = True
-                    break
-                if validation is not None:
-                    results = evaluate(*validation)
-                    measured |= {f"val_{name}": value for name, value in results.items()}
-                history.record(measured)
-                bar.set_postfix({name: f"{value:.4g}" for name, value in measured.items()})
-                reasons = [callback.on_epoch_end(measured) for callback in callbacks]
-                history.stopped = next((reason for reason in reasons if reason), "")
-                history.interrupted = interrupted()
-                if history.stopped or history.interrupted:
-                    break
+        found = None if resume is None else checkpoint_at(resume)
+        if found is not None:
+            run.resume(found, epochs)
+        done = history.epochs, run.means.steps
+        bar = Progress(batches, run.epochs, done, verbose)
+        with _interruption() as interrupted, bar:
+            while not run.is_over:
+                if _steps(step, run, callbacks, interrupted, bar):
+                    _end_epoch(run, validation, callbacks, interrupted, bar)
     finally:
-        for callback in callbacks:
+        for callback in reversed(callbacks):
             callback.on_train_end()
+    history.report = report(run, callbacks, time.perf_counter() - begun)
+    if bar.is_shown:
+        print(history.report, file=sys.stderr)
     return history
 
 
-def _epoch(
+def _steps(
     step: Step,
-    batches: Iterable[Batch],
-    epoch: int,
+    run: Run,
     callbacks: Sequence[Callback],
     interrupted: Callable[[], bool],
-    bar: Any,
-) -> dict[str, float] | None:
-    """The means of one epoch; None if it was interrupted."""
-    means = _Means("fit")
-    for batch in batches:
-        measured = means.add(step(*batch), batch)
+    bar: Progress,
+) -> bool:
+    """Make the steps that are left of an epoch; whether it came to its end."""
+    at_step_end = overridden(callbacks, "on_step_end")
+    at_save_point = overridden(callbacks, "on_save_point")
+    for batch in run.rest_of_epoch():
+        measured = run.means.add(step(*batch), batch)
         if not math.isfinite(measured["loss"]):
             raise NonFiniteError(
-                f"the loss is {measured['loss']} in epoch {epoch + 1}, step {means.steps}",
+                f"the loss is {measured['loss']} in epoch {run.history.epochs + 1}, "
+                f"step {run.means.steps}",
                 hint="try a smaller learning rate; are there NaNs in the data? "
                 'gn.compile(..., debug="nan") names the first operation that gives one',
             )
-        for callback in callbacks:
-            callback.on_step_end(batch, measured)
-        bar.update()
-        if interrupted():
-            return None
-    return means.result()
+        for call in at_step_end:
+            call(batch, measured)
+        bar.step(run.means)
+        run.history.interrupted = interrupted()
+        for save in at_save_point:
+            save(run)
+        if run.history.interrupted:
+            return False
+    return True
+
+
+def _end_epoch(
+    run: Run,
+    validation: tuple[Step, Iterable[Batch]] | None,
+    callbacks: Sequence[Callback],
+    interrupted: Callable[[], bool],
+    bar: Progress,
+) -> None:
+    """Validate, record, and let callbacks see what an epoch measured."""
+    measured = run.means.result()
+    if validation is not None:
+        results = evaluate(*validation)
+        measured |= {f"val_{name}": value for name, value in results.items()}
+    run.end_epoch(measured)
+    bar.tell(measured)
+    reasons = [callback.on_epoch_end(measured) for callback in callbacks]
+    run.history.stopped = next((reason for reason in reasons if reason), "")
+    run.history.interrupted = interrupted()
+    for callback in callbacks:
+        callback.on_save_point(run)
 
 
 def evaluate(program: Step, batches: Iterable[Batch]) -> dict[str, float]:
@@ -165,61 +209,10 @@ def evaluate(program: Step, batches: Iterable[Batch]) -> dict[str, float]:
     >>> gn.train.evaluate(lambda x: {"mean": x.mean()}, data)
     {'mean': 2.0}
     """
-    means = _Means("evaluate")
+    means = Means("evaluate")
     for batch in batches:
         means.add(program(*batch), batch)
     return means.result()
-
-
-class _Means:
-    """Means over samples: a smaller last batch counts less."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.steps = 0
-        self.samples = 0
-        self.totals: dict[str, float] = {}
-
-    def add(self, given: Any, batch: Batch) -> dict[str, float]:
-        """Take in what was measured on a batch, and give it as numbers by name."""
-        measured = self._numbers(given)
-        weight = len(batch[0]) if len(batch) and getattr(batch[0], "ndim", 1) else 1
-        self.steps += 1
-        self.samples += weight
-        for name, value in measured.items():
-            self.totals[name] = self.totals.get(name, 0.0) + weight * value
-        return measured
-
-    def _numbers(self, given: Any) -> dict[str, float]:
-        measured = given if isinstance(given, Mapping) else {"loss": given}
-        try:
-            numbers = {str(name): float(value) for name, value in measured.items()}
-        except (TypeError, ValueError):
-            numbers = {}
-        if not numbers or (self.what == "fit" and "loss" not in numbers):
-            raise ArgumentError(
-                f"{self.what}: a step must give a loss, or a dict of numbers with 'loss' among "
-                f"them, not {given!r}",
-                hint="compile it with outputs=loss, or outputs={'loss': loss, ...}",
-            )
-        return numbers
-
-    def result(self) -> dict[str, float]:
-        """The means."""
-        if not self.steps:
-            raise ShapeError(
-                f"{self.what}: there are no batches",
-                hint="a generator is used up after one epoch; use gn.data.Batches or a list",
-            )
-        return {name: total / max(self.samples, 1) for name, total in self.totals.items()}
-
-
-def progress(batches: Iterable[Batch], epochs: int, verbose: int) -> Any:
-    """A bar over all steps; silent where nobody would see it."""
-    from tqdm import tqdm
-
-    total = epochs * len(batches) if isinstance(batches, Sized) else None
-    return tqdm(total=total, unit="step", disable=None if verbose else True)
 
 
 @contextmanager

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.arrays import to_host
 from graphnn.core.errors import ShapeError
 from graphnn.core.structure import flatten, unflatten
-from graphnn.train.loop import Batch, progress
+from graphnn.train.loop import Batch
+from graphnn.train.progress import Progress
 
 __all__ = ["predict"]
 
@@ -45,11 +47,11 @@ def predict(program: Callable[..., Any], batches: Iterable[Batch], *, verbose: i
     """
     outputs: list[list[Any]] = []
     form: Any = None
-    with progress(batches, 1, verbose) as bar:
+    with Progress(batches, 1, (0, 0), verbose) as bar:
         for batch in batches:
             form = program(*batch)
-            outputs.append([np.asarray(each) for each in flatten(form)])
-            bar.update()
+            outputs.append([to_host(each) for each in flatten(form)])
+            bar.step()
     if not outputs:
         raise ShapeError(
             "predict: there are no batches",

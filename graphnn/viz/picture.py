@@ -18,12 +18,15 @@ from graphnn.functions import Function
 from graphnn.nn.module import Module
 from graphnn.viz.depth import Depth, at_depth, check_depth
 from graphnn.viz.drawing import Drawing, drawing_of
+from graphnn.viz.equal_updates import updates_once
 from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
 from graphnn.viz.listing import listing_layout
 from graphnn.viz.mermaid import mermaid_text
+from graphnn.viz.mirror import has_mirror
+from graphnn.viz.mirrored import mirrored_layout
 from graphnn.viz.overlays import Measurement, fits_everywhere, with_overlays
 from graphnn.viz.painting import overlaid
 from graphnn.viz.partials import with_derivatives
@@ -43,6 +46,8 @@ LayoutName: TypeAlias = Literal["auto", "dot", "grid"]
 MOST_FOR_DOT = 400
 """Nodes and edges together that ``dot`` is trusted with; its time grows very fast with them."""
 DOT_SECONDS = 20.0
+MOST_IN_ROWS = 1_000
+"""Boxes of a forward pass with its backward pass beside it; more are written in lines."""
 PIXELS_PER_POINT = 2.0
 MOST_PIXELS = 20_000
 """Longest side of a PNG; larger drawings are scaled down to it."""
@@ -76,6 +81,8 @@ class Picture:
         """Where everything is."""
         if self._is_listed:
             return listing_layout(self.scene)
+        if self._is_mirrored:
+            return mirrored_layout(self.scene)
         if self._uses_dot and find_graphviz() is not None:
             from graphnn.viz.dot import dot_layout
 
@@ -95,8 +102,14 @@ class Picture:
         return self._layout_name == "auto" and is_ordered
 
     @property
+    def _is_mirrored(self) -> bool:
+        """Whether it is a forward pass that has its backward pass beside it."""
+        is_readable = len(self.scene.nodes) <= MOST_IN_ROWS
+        return self._layout_name == "auto" and is_readable and has_mirror(self.scene)
+
+    @property
     def _uses_dot(self) -> bool:
-        if self._is_listed:
+        if self._is_listed or self._is_mirrored:
             return False
         if self._layout_name != "auto":
             return self._layout_name == "dot"
@@ -363,9 +376,10 @@ def render(
         _refuse(given, "picture with derivatives=True", ("depth",))
         whole = scene = with_derivatives(drawable.scene(title, steps))
     elif isinstance(drawable.content, Program) and steps == "auto":
-        whole = scene = with_decisions(
+        whole = with_decisions(
             scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
         )
+        scene = updates_once(whole) if depth is None else whole
     else:
         whole = drawable.scene(title, steps)
         scene = at_depth(whole, depth)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from math import ceil, sqrt
 
 from graphnn.viz.cell import Links, order_rows, spread_along
 from graphnn.viz.frames import nesting
 from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, read_by, shared_slots
-from graphnn.viz.layout import HEIGHT
 from graphnn.viz.scene import Scene, SceneEdge
-from graphnn.viz.style import DETAIL_SIZE, LABEL_SIZE, SMALL_SIZE, shorten, text_width
+from graphnn.viz.style import SMALL_SIZE, shorten, text_width
+from graphnn.viz.texts import box_texts, size_of
 
 __all__ = ["GHOST_GAP", "place"]
 
-SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
-"""Operations so small that a sign in a circle tells them."""
-CIRCLE = 20.0
-ONE_LINE = 22.0
 GHOST_CHARACTERS = 16
 GHOST_GAP = 2.0
 """Points between two badges at one box."""
@@ -30,7 +25,7 @@ MOST_ROWS = 30
 
 def place(scene: Scene) -> Grid:
     """Give every node of a scene its place."""
-    texts = _texts(scene)
+    texts = box_texts(scene)
     if scene.steps:
         grid = _over_time(scene, texts)
     else:
@@ -39,7 +34,7 @@ def place(scene: Scene) -> Grid:
     for slot, text in zip(grid.slots, texts, strict=True):
         size = sizes.get(text)
         if size is None:
-            size = sizes[text] = _size(*text)
+            size = sizes[text] = size_of(*text)
         if size[0] > slot.width:
             slot.width = size[0]
         if size[1] > slot.height:
@@ -80,40 +75,6 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
             made[named] = (named, text, text_width(text, SMALL_SIZE) + 8)
         ghosts.setdefault(reader, []).append(made[named])
     return ghosts
-
-
-# ---------------------------------------------------------------------------------------- texts
-
-
-_PREFIXED = re.compile(r"^(∂?)[\w.…]*\.([^\W\d]\w*(?:\[[^\]]*\])?)$")
-
-
-def _texts(scene: Scene) -> list[tuple[str, str]]:
-    """Two lines for every node: signs for small operations, shapes only where they change."""
-    specs = [node.detail.rpartition("  ")[2] for node in scene.nodes]
-    keeps = [False] * len(specs)
-    for edge in scene.edges:
-        if edge.kind != "weight" and specs[edge.source] == specs[edge.target]:
-            keeps[edge.target] = True
-    texts = []
-    for index, node in enumerate(scene.nodes):
-        if node.label in SIGNS:
-            texts.append((SIGNS[node.label], ""))
-        elif "•" in node.label or node.kind == "elision":
-            texts.append((node.label, "" if "•" in node.label else node.detail))
-        else:
-            shortened = _PREFIXED.match(node.label)
-            label = "".join(shortened.groups()) if shortened else node.label
-            is_same = keeps[index] and node.kind == "operation"
-            texts.append((label, node.detail.rpartition("  ")[0] if is_same else node.detail))
-    return texts
-
-
-def _size(label: str, detail: str) -> tuple[float, float]:
-    if label in SIGNS.values():
-        return CIRCLE, CIRCLE
-    width = max(text_width(label, LABEL_SIZE), text_width(detail, DETAIL_SIZE)) + 14
-    return max(width, 30.0), HEIGHT if detail else ONE_LINE
 
 
 # ------------------------------------------------------------------------------------- with time

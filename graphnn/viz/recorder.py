@@ -8,6 +8,7 @@ from typing import Any
 from graphnn.core.arguments import require_positive
 from graphnn.core.errors import RenderError
 from graphnn.core.node import Node
+from graphnn.core.values import require_entries
 from graphnn.train.callbacks import Callback
 from graphnn.viz.measure import Probe
 from graphnn.viz.measures import MEASURES
@@ -84,6 +85,15 @@ class Recorder(Callback):
     def on_step_end(self, batch: Sequence[Any], measured: Mapping[str, float]) -> None:
         """Called by :func:`graphnn.train.fit`."""
         self(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of the step; pictures are of one process."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting."""
+        require_entries("Recorder", self.state_dict(), state)
+        self.step = int(state["step"])
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.frames import FRAME_PAD, GROUP_NAME, frames
 from graphnn.viz.grid import Grid, Slot
 from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
@@ -28,12 +29,13 @@ STEP_GAP = 5.0
 """Points between a time step's frame and the lines beside it."""
 GHOST = 12.0
 """Height of a badge that names a weight."""
-HEAD = GHOST / 2 + 2
+HEAD = GHOST - 2
 """Points that badges need above a box."""
 LABEL = 9.0
 """Points below a box for what is saved of it."""
 
 
+@without_collections()
 def grid_layout(scene: Scene) -> Layout:
     """Positions on the grid of time and operations for every node and edge of a scene."""
     if not scene.nodes:

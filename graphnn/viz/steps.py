@@ -110,7 +110,7 @@ def _of_scans(graph: Graph, steps: Steps, title: str, recomputed: Set[Node] | No
     counted = _counted(scene.nodes, made) if recomputed is None else scene.nodes
     pairs = zip(counted, subjects, strict=True)
     labels = [each for axis in made.axes for each in axis.labels.items()]
-    nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
+    nodes = tuple(node.about(node.origin, subject or node.subject) for node, subject in pairs)
     scene = apart_if_recomputed(with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels))))
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)

@@ -160,6 +160,6 @@ def printable(text: str) -> str:
 def shorten(text: str, most: int = MOST_CHARACTERS) -> str:
     """A printable text of at most that many characters, cut in the middle."""
     if len(text) <= most:
-        return printable(text)
+        return text if text.isprintable() else printable(text)
     half = (most - 1) // 2
     return printable(f"{text[: most - 1 - half]}…{text[len(text) - half :]}")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from html import escape
 from itertools import chain
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke, Tile, Words
 from graphnn.viz.layout import Band, Route
 from graphnn.viz.style import (
@@ -33,6 +34,7 @@ CORNER = 5.0
 Point = tuple[float, float]
 
 
+@without_collections()
 def svg_text(drawing: Drawing) -> str:
     """The drawing as the text of an SVG file."""
     used = {stroke.style for stroke in drawing.strokes}

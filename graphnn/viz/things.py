@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph, as_graph
@@ -44,6 +45,7 @@ class Drawable:
     layers: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
 
+    @without_collections()
     def scene(self, title: str, steps: Steps = "auto") -> Scene:
         """Everything there is to draw of some time steps, with nothing collapsed."""
         check_steps(steps)

@@ -80,24 +80,27 @@ def assert_close(actual: Array, expected: Any, rtol: float, what: str) -> None:
 
 
 @naming_failures
-def check_forward(cases: Sequence[Case], dtype: str, backend: str) -> None:
+def check_forward(cases: Sequence[Case], dtype: str, *backends: str) -> None:
     """Operations give the values of their references, in the shape and dtype of their nodes."""
     graph = Together.of(cases, dtype)
     nodes = graph.outputs()
-    program = gn.compile(joined(graph.inputs), nodes, backend=backend, verify=True)
     before = [array.tobytes() for array in graph.arrays]
-    results = program(*graph.arrays)
-    assert [array.tobytes() for array in graph.arrays] == before, f"{backend} wrote to a feed"
-    for case, drawn, made, found in zip(cases, graph.drawn, nodes, results, strict=True):
-        with np.errstate(all="ignore"):
-            expected = as_list(drawn.call(case.operation.reference, map(widen, drawn.arrays)))
-        assert len(found) == len(expected)
-        for node, result, wanted in zip(made, found, expected, strict=True):
+    with np.errstate(all="ignore"):
+        expected = [
+            as_list(drawn.call(case.operation.reference, map(widen, drawn.arrays)))
+            for case, drawn in zip(cases, graph.drawn, strict=True)
+        ]
+    for backend in backends:
+        program = gn.compile(joined(graph.inputs), nodes, backend=backend, verify=True)
+        results = program(*graph.arrays)
+        assert [array.tobytes() for array in graph.arrays] == before, f"{backend} wrote to a feed"
+        for case, made, found, references in zip(cases, nodes, results, expected, strict=True):
             what = f"{case} in {dtype} on {backend}"
-            assert (result.shape, result.dtype) == (node.shape, node.dtype), what
-            assert result.shape == np.shape(wanted), what
-            _assert_same_kind(result, wanted, dtype, what)
-            assert_close(result, wanted, tolerance(dtype, node.dtype), what)
+            for node, result, wanted in zip(made, found, references, strict=True):
+                assert (result.shape, result.dtype) == (node.shape, node.dtype), what
+                assert result.shape == np.shape(wanted), what
+                _assert_same_kind(result, wanted, dtype, what)
+                assert_close(result, wanted, tolerance(dtype, node.dtype), what)
 
 
 def _assert_same_kind(result: Array, wanted: Any, dtype: str, what: str) -> None:
@@ -132,17 +135,19 @@ def check_constants(cases: Sequence[Case], dtype: str) -> None:
 
 
 @naming_failures
-def check_feeds(cases: Sequence[Case], dtype: str, backend: str) -> None:
+def check_feeds(cases: Sequence[Case], dtype: str, *backends: str) -> None:
     """The layout of a feed in memory changes no bit of the result, and nothing writes to it."""
     graph = Together.of(cases, dtype)
-    program = gn.compile(joined(graph.inputs), joined(graph.outputs()), backend=backend)
-    expected = [result.tobytes() for result in program(*graph.arrays)]
-    for name, arrange in LAYOUTS.items():
-        feeds = [arrange(array) for array in graph.arrays]
-        results = program(*feeds)
-        assert [each.tobytes() for each in results] == expected, f"{name} feeds differ"
-        for feed, array in zip(feeds, graph.arrays, strict=True):
-            np.testing.assert_array_equal(feed, array, err_msg=f"wrote to {name} feeds")
+    nodes = joined(graph.outputs())
+    layouts = {name: [f(array) for array in graph.arrays] for name, f in LAYOUTS.items()}
+    for backend in backends:
+        program = gn.compile(joined(graph.inputs), nodes, backend=backend)
+        expected = [result.tobytes() for result in program(*graph.arrays)]
+        for name, feeds in layouts.items():
+            results = program(*feeds)
+            assert [each.tobytes() for each in results] == expected, f"{name} on {backend} differ"
+            for feed, array in zip(feeds, graph.arrays, strict=True):
+                np.testing.assert_array_equal(feed, array, err_msg=f"wrote to {name} feeds")
 
 
 def _strided(array: Array) -> Array:
@@ -197,24 +202,25 @@ def special_operands(operation: Operation) -> list[Array]:
     ]
 
 
-def check_special(operation: Operation, dtype: str, backend: str) -> None:
+def check_special(operation: Operation, dtype: str, *backends: str) -> None:
     """At special values an elementwise operation is its reference: NaN, infinity, sign of zero."""
     operands = [
         each if is_bool(each.dtype) else each.astype(dtype) for each in special_operands(operation)
     ]
     inputs = [gn.input(f"x{i}", each.shape, each.dtype) for i, each in enumerate(operands)]
-    program = gn.compile(inputs, operation.function(*inputs), backend=backend, verify=True)
-    result = program(*operands)
+    output = operation.function(*inputs)
     with np.errstate(all="ignore"):
         expected = np.asarray(operation.reference(*map(widen, operands)))
-        expected = expected.astype(result.dtype)
-    for place, (given, wanted) in enumerate(zip(result, expected, strict=True)):
-        at = ", ".join(str(each[place]) for each in operands)
-        what = f"{operation.name}({at}) in {dtype} on {backend} is {given}, not {wanted}"
-        assert_close(given, wanted, tolerance(dtype), what)
-        if operation.name not in UNSIGNED_ZERO:
-            for one, other in ((given.real, wanted.real), (given.imag, wanted.imag)):
-                assert other != 0.0 or np.signbit(one) == np.signbit(other), what
+        expected = expected.astype(output.dtype)
+    for backend in backends:
+        result = gn.compile(inputs, output, backend=backend, verify=True)(*operands)
+        for place, (given, wanted) in enumerate(zip(result, expected, strict=True)):
+            at = ", ".join(str(each[place]) for each in operands)
+            what = f"{operation.name}({at}) in {dtype} on {backend} is {given}, not {wanted}"
+            assert_close(given, wanted, tolerance(dtype), what)
+            if operation.name not in UNSIGNED_ZERO:
+                for one, other in ((given.real, wanted.real), (given.imag, wanted.imag)):
+                    assert other != 0.0 or np.signbit(one) == np.signbit(other), what
 
 
 def check_reject(operation: Operation, reject: Reject) -> None:

@@ -34,6 +34,9 @@ class ShimDevice:
     def __init__(self, *, is_reversed: bool = False) -> None:
         self.is_reversed = is_reversed
 
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def allocate(self, nbytes: int) -> Array:
         return np.full(-(-nbytes // 256) * 256 + 256, 0xFF, np.uint8)
 
@@ -78,7 +81,7 @@ class ShimDevice:
         given = (ctypes.c_void_p * len(addresses))(*addresses)
         function(given, part.blocks, part.threads, self.is_reversed)
 
-    def product(self, matrices: Matrices) -> Function:
+    def product(self, matrices: Matrices, precision: str) -> Function:
         return partial(_multiply, matrices)
 
     def record(self, work: Callable[[], None]) -> Recording:

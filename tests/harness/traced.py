@@ -1,12 +1,14 @@
-"""What tests of traced functions share: arrays, the comparison with NumPy, a count of traces."""
+"""What tests of traced functions share: arrays, a layer, the comparison with NumPy, a count."""
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
+import graphnn as gn
 from graphnn.core.structure import flatten, outline
 
 BACKENDS = ("reference", "numpy")
@@ -41,3 +43,19 @@ class Counted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.runs += 1
         return self.f(*args, **kwargs)
+
+
+@dataclass
+class Layer:
+    """A dataclass with a compiled method."""
+
+    w: Any
+    b: Any
+    name: str = "layer"
+
+    def __post_init__(self) -> None:
+        self.w = np.asarray(self.w)  # never sees a node: structures are not made by calling
+
+    @gn.function
+    def apply(self, x: Any) -> Any:
+        return x @ self.w + self.b

@@ -39,7 +39,7 @@ class Overview {
   arrange() {
     const { camera, graph } = this.app;
     // The strip takes room, which changes what it is decided by: once shown, it stays.
-    this.isShown ||= camera.whole <= 0.25 || camera.whole * 1.5 <= camera.overall.zoom;
+    this.isShown ||= camera.whole <= 0.25 || camera.whole * 1.2 <= camera.home.zoom;
     this.canvas.hidden = !this.isShown;
     find("#curve-row").hidden = !graph.strip;
     find("#view").classList.toggle("upright", graph.height > graph.width);

@@ -70,11 +70,6 @@ class Painter {
       canvas.lineWidth = Math.max(1, 0.7 / scale);
       canvas.stroke();
       canvas.globalAlpha = 1;
-      if (scale < NEAR.label) continue;
-      canvas.fillStyle = colour;
-      canvas.font = `600 9px ${this.app.fonts}`;
-      canvas.textAlign = "left";
-      canvas.fillText(frame.label, frame.x + 8, frame.y + 10, frame.width - 12);
     }
   }
 
