@@ -231,14 +231,15 @@ class Program:
 
         Parameters
         ----------
-        kind : {"python", "llvm", "asm"}
+        kind : {"python", "llvm", "asm", "cuda"}
             "python": a module that runs, with one line for every node, in the order and in the
             groups of the instructions. Its function ``program(*feeds, states, constants)`` gives
             a list of results and one of new values; ``states`` are the arrays of
             ``program.unit.states``, and ``constants`` those of ``program.unit.constants``, of
             which the short ones are written out. "llvm": the code of every kernel, as it is
             generated. "asm": the same in assembly of this processor, as it is executed. Operators
-            that the host computes have neither.
+            that the host computes have neither. "cuda": the code of every launch of a program for
+            ``backend="cupy"``, whether there is a GPU or not.
 
         Returns
         -------
@@ -247,7 +248,7 @@ class Program:
         Raises
         ------
         ArgumentError
-            If there is no such kind.
+            If there is no such kind, or the program is not for a GPU.
 
         Examples
         --------

@@ -142,7 +142,9 @@ def _verify_instructions(unit: Unit) -> None:
             written.add(view.buffer)
         touched = {view.buffer for view in (*instruction.inputs, *instruction.outputs)}
         for operand in (each for piece in instruction.pieces for each in piece.operands):
-            if isinstance(operand, View) and operand.buffer not in touched:
+            if not isinstance(operand, View) or operand.buffer.storage is Storage.CONSTANT:
+                continue
+            if operand.buffer not in touched:
                 raise _broken(instruction.node, f"a piece of it touches {operand.buffer}")
     for node, view in zip(unit.graph.outputs, unit.results, strict=False):
         if TensorSpec(view.shape, view.dtype) != node.spec:

@@ -17,6 +17,7 @@ from typing import Any
 
 from graphnn.compiler.conditionals.lowering import lower_cond, lower_while
 from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
+from graphnn.compiler.cuda.lowerings import device_pieces_of
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
@@ -31,10 +32,11 @@ from graphnn.compiler.views import contiguous, look
 from graphnn.core.dtypes import UINT8
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
+from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.conditionals import COND
-from graphnn.ops.constants import CONSTANT
+from graphnn.ops.constants import CONSTANT, constant
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.joining import CONCATENATE
 
@@ -132,10 +134,18 @@ class Lowering:
         self.buffers.append(buffer)
         return contiguous(buffer, spec)
 
+    @property
+    def is_for_device(self) -> bool:
+        """Whether a GPU computes."""
+        return self.unit.options.backend == "cupy"
+
+    def constant(self, array: Array) -> View:
+        """Where numbers lie that the compiler has found."""
+        return self.view_of(constant(array))
+
     def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
         """Memory for the kernels of one instruction, which run one after the other."""
-        is_for_device = self.unit.options.backend == "cupy"
-        nbytes_of = device_scratch_nbytes if is_for_device else scratch_nbytes
+        nbytes_of = device_scratch_nbytes if self.is_for_device else scratch_nbytes
         nbytes = max(map(nbytes_of, kernels), default=0)
         return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
@@ -214,6 +224,8 @@ class Lowering:
             inputs, outputs = tuple(map(self.view_of, node.inputs)), self.views[node]
             is_empty = any(each.nbytes == 0 for each in outputs)
             pieces = None if is_empty else pieces_of(node, inputs, outputs)
+            if self.is_for_device and not is_empty and pieces is None:
+                pieces = device_pieces_of(node, inputs, outputs, self.constant)
             kind = "move" if pieces else "kernel" if node.op.is_elementwise else "host"
             self.instructions.append(
                 Instruction(
