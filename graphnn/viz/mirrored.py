@@ -328,7 +328,7 @@ class _Mirrored:
             below = sum(1 for _, _, end, level in self.frames if end == last and level > depth)
             top = self.opens[first] + above * FRAME_NAME
             bottom = self.bottom[last] + TRACK * self.lines_below[last] + FRAME_PAD * (below + 1)
-            tone = "step" if cluster.tone == "scope" else cluster.tone
+            tone = "layer" if cluster.tone == "scope" else cluster.tone
             box = Box(inset, top, self.width - 2 * inset, bottom - top)
             yield Band(box, tone, cluster.title)
 

@@ -3,7 +3,9 @@
  */
 
 /** Areas that have room for their names at the top. */
-const FRAMES = ["fusion", "loop", "branch", "repeat"];
+const FRAMES = ["layer", "fusion", "loop", "branch", "repeat"];
+/** Areas that lie over lanes, whose colours shine through. */
+const CLEAR = ["step", "layer"];
 /** How the kinds of areas begin that stand for bytes: above them are the bytes of another time. */
 const MEMORY = ["live", "peak", "kept"];
 
