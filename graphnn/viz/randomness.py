@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from graphnn.core.provenance import provenance
 from graphnn.core.text import counted
+from graphnn.ops.philox import RANDOM_BITS
 from graphnn.ops.streams import RNG_COUNTER, RNG_SEED
 from graphnn.viz.quotient import contracted
 from graphnn.viz.scene import Scene, SceneNode
@@ -25,6 +26,9 @@ def random_once(scene: Scene) -> Scene:
     Before: ``rng_seed -> reshape -> ... -> random_bits -> ... -> less -> where -> multiply``.
     After: ``random -> multiply``. What has a name, or is a result, keeps its own box.
     """
+    values = map(value_of, scene.nodes)
+    if not any(value is not None and value.op is RANDOM_BITS for value in values):
+        return scene
     reads: dict[int, list[int]] = {}
     for edge in scene.edges:
         reads.setdefault(edge.target, []).append(edge.source)
@@ -54,7 +58,7 @@ def _random(scene: Scene, reads: Mapping[int, Sequence[int]]) -> set[int]:
         elif node.kind in ("input", "parameter") or provenance(value).names:
             continue
         elif all(each in fixed or each in random for each in sources):
-            is_new = value.op.name == "random_bits"
+            is_new = value.op is RANDOM_BITS
             is_random = is_new or any(each in random for each in sources)
             (random if is_random else fixed).add(index)
     readers = _readers(reads)
