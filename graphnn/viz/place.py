@@ -7,8 +7,9 @@ from math import ceil, sqrt
 
 from graphnn.viz.cell import Links, order_rows, spread_along
 from graphnn.viz.frames import nesting
-from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, read_by, shared_slots
+from graphnn.viz.grid import Grid, Lane, Slot, gathers, lanes_of, read_by, shared_slots
 from graphnn.viz.scene import Scene, SceneEdge
+from graphnn.viz.sheet import Sheet
 from graphnn.viz.style import SMALL_SIZE, shorten, text_width
 from graphnn.viz.texts import box_texts, size_of
 
@@ -23,11 +24,12 @@ MOST_ROWS = 30
 """Boxes above each other in a graph without time steps; more go to the next column."""
 
 
-def place(scene: Scene) -> Grid:
-    """Give every node of a scene its place."""
+def place(sheet: Sheet) -> Grid:
+    """Give every node of all zooms its place."""
+    scene = sheet.scene
     texts = box_texts(scene)
     if scene.steps:
-        grid = _over_time(scene, texts)
+        grid = _over_time(sheet, texts)
     else:
         grid = _flat(scene, texts)
     sizes: dict[tuple[str, str], tuple[float, float]] = {}
@@ -39,7 +41,7 @@ def place(scene: Scene) -> Grid:
             slot.width = size[0]
         if size[1] > slot.height:
             slot.height = size[1]
-    for slot in dict.fromkeys(grid.slots):
+    for slot in grid.unique:
         slot.room = slot.width
     for edge in scene.edges:
         if edge.label:
@@ -80,16 +82,16 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
 # ------------------------------------------------------------------------------------- with time
 
 
-def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
+def _over_time(sheet: Sheet, texts: list[tuple[str, str]]) -> Grid:
     """Columns are time steps; a slot is shared by the same operation of all steps."""
-    columns, kinds = columns_of(scene)
+    scene, columns, kinds = sheet.scene, sheet.columns, sheet.kinds
     number, lanes = lanes_of(scene, columns)
     slots = shared_slots(scene, columns, kinds, number)
     unique = sorted(dict.fromkeys(slots), key=lambda slot: (slot.lane, slot.order))
     links = _links(scene, slots, columns, unique)
-    is_ghost = _from_far(scene.edges, columns, number)
+    is_ghost = _from_far(scene.edges, sheet.near, number)
     steps = [slot for slot in unique if slot.kind == "step"]
-    places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0}
+    places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0, "": 0}
     count = [
         order_rows([slot for slot in steps if slot.lane == index], lane, links)
         for index, lane in enumerate(lanes)
@@ -103,7 +105,7 @@ def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
         first.append(first[-1] + outside.count[index])
     for slot in unique:
         slot.row += first[slot.lane]
-    return Grid(slots, columns, kinds, places, lanes, first, is_ghost, texts, {})
+    return Grid(slots, unique, columns, kinds, places, lanes, first, is_ghost, texts, {})
 
 
 def _links(
@@ -316,6 +318,7 @@ def _flat(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
             column += 1
     used = max((slot.place for slot in slots), default=0) + 1
     return Grid(
+        slots,
         slots,
         [0] * len(slots),
         ["flat"],

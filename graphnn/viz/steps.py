@@ -36,6 +36,8 @@ MOST_STEPS = 8
 FEW_STEPS = 2
 """At both ends, where there are more."""
 SUM = re.compile(r"Σ \d+ terms")
+ZOOMS: tuple[Steps, ...] = ("rolled", 1, 3)
+"""In them all that any number of steps needs room for: one cell, others beside it, none beside it."""
 ROLLED = Window(3, 3)
 """Among these are, at both ends, neighbours that are neither the first nor the last step."""
 
@@ -57,26 +59,40 @@ def check_steps(steps: object) -> None:
 
 
 def scene_of_kept(program: Program, steps: Steps, title: str = "") -> Scene:
-    """The scene of what a program computes in its time steps; what it computes again is marked."""
+    """The scene of what a program computes in its time steps; what it computes again is marked.
+
+    It knows its zooms, as that of :func:`scene_in_steps`.
+    """
     kept = kept_by(program)
     title = title or f"{program.arena_nbytes:,} bytes of memory, {program.flops:,} FLOPs"
     # All is written out: segments have ends where a window over all steps has none.
-    return _some_of(_of_scans(kept.graph, "all", title, kept.recomputed), steps)
+    return _in_zooms(_of_scans(kept.graph, "all", title, kept.recomputed), steps)
 
 
 def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
-    """The scene of a graph in which time steps are drawn as asked."""
+    """The scene of a graph in which time steps are drawn as asked; it knows its zooms."""
     title = title or repr(graph).strip("<>")
     if has_scans(graph) or any(node.op is STOP_GRADIENT for node in graph.nodes):
-        return _of_scans(graph, steps, title)
+        scene = _of_scans(graph, steps, title)
+        if not scene.steps:
+            return scene
+        return replace(scene, zooms=tuple(_of_scans(graph, zoom, title) for zoom in ZOOMS))
     if any(node.op.body_attrs for node in graph.nodes) and not _has_steps(graph):
         return scene_with_bodies(Unit(graph), title)
-    return _some_of(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
+    return _in_zooms(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
 
 
 def _has_steps(graph: Graph) -> bool:
     """Whether anything in a graph belongs to a time step."""
     return any(provenance(node).step is not None for node in graph.nodes)
+
+
+def _in_zooms(scene: Scene, steps: Steps) -> Scene:
+    """What is drawn of a scene with all steps, and its zooms."""
+    drawn = _some_of(scene, steps)
+    if not drawn.steps:
+        return drawn
+    return replace(drawn, zooms=tuple(_some_of(scene, zoom) for zoom in ZOOMS))
 
 
 def _some_of(scene: Scene, steps: Steps) -> Scene:
