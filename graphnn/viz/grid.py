@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from graphnn.viz.scene import Scene, SceneEdge
 
@@ -27,7 +26,6 @@ __all__ = [
     "gathers",
     "lanes_of",
     "read_by",
-    "shared_slots",
 ]
 
 ROLES = ("forward", "tangent", "backward", "update")
@@ -208,8 +206,9 @@ def _starts(scene: Scene, columns: Sequence[int]) -> list[int]:
     """Backward nodes that depend on nothing of any step."""
     last, before = len(scene.steps) + 1, read_by(scene)
     is_start = [False] * len(columns)
+    lagged = {edge.target for edge in scene.edges if edge.lag}
     for index, node in enumerate(scene.nodes):
-        if node.role == "backward":
+        if node.role == "backward" and index not in lagged:
             is_start[index] = all(is_start[each] or columns[each] == last for each in before[index])
     return [index for index, start in enumerate(is_start) if start]
 
@@ -276,41 +275,3 @@ def _flows(
             way = 1 if ahead > 0 else -1
             balance[names[edge.source]] = balance.get(names[edge.source], 0) + way
     return {name: -1 if total < 0 else 1 for name, total in balance.items()}
-
-
-def shared_slots(
-    scene: Scene, columns: Sequence[int], kinds: Sequence[str], lanes: Sequence[int]
-) -> list[Slot]:
-    """One slot for the same operation of all steps and zooms, by node."""
-    most = max(lanes, default=0) + 1
-    levels = _levels(
-        scene, [column * most + lane for column, lane in zip(columns, lanes, strict=True)]
-    )
-    shared: dict[Hashable, Slot] = {}
-    slots: list[Slot] = [Slot("", 0)] * len(scene.nodes)
-    taken: dict[Hashable, int] = {}
-    for index in sorted(range(len(slots)), key=lambda i: (lanes[i], levels[i], i)):
-        node, kind = scene.nodes[index], kinds[columns[index]]
-        origin = slots[node.origin] if node.origin is not None else None
-        of_step = kind in ("step", "elision")
-        what = node.signature if of_step else (node.kind, node.label)
-        key: Hashable = (kind, lanes[index], what, origin)
-        occurrence = taken.get((columns[index], key), 0)
-        taken[columns[index], key] = occurrence + 1
-        key = (key, occurrence)
-        slot = shared.get(key)
-        if slot is None:
-            slot = shared[key] = Slot(kind, lanes[index])
-        slot.order = max(slot.order, levels[index])
-        slots[index] = slot
-    return slots
-
-
-def _levels(scene: Scene, places: Sequence[int]) -> list[int]:
-    """Longest way to every node over nodes of its own place."""
-    levels = [0] * len(places)
-    for edge in sorted(scene.edges, key=attrgetter("target")):
-        source, target = edge.source, edge.target
-        if places[source] == places[target] and levels[target] <= levels[source] and not edge.lag:
-            levels[target] = levels[source] + 1
-    return levels

@@ -7,9 +7,10 @@ from math import ceil, sqrt
 
 from graphnn.viz.cell import Links, order_rows, spread_along
 from graphnn.viz.frames import nesting
-from graphnn.viz.grid import Grid, Lane, Slot, gathers, lanes_of, read_by, shared_slots
+from graphnn.viz.grid import Grid, Lane, Slot, gathers, lanes_of, read_by
 from graphnn.viz.scene import Scene, SceneEdge
 from graphnn.viz.sheet import Sheet
+from graphnn.viz.slots import shared_slots
 from graphnn.viz.style import SMALL_SIZE, shorten, text_width
 from graphnn.viz.texts import box_texts, size_of
 
