@@ -38,6 +38,8 @@ FEW_STEPS = 2
 SUM = re.compile(r"Σ \d+ terms")
 ROLLED = Window(3, 3)
 """Among these are, at both ends, neighbours that are neither the first nor the last step."""
+FEWER = (1, 2)
+"""At both ends: with them, the cell and the above, steps have all neighbours that there can be."""
 
 
 def check_steps(steps: object) -> None:
@@ -88,7 +90,9 @@ def _in_zooms(scene: Scene, steps: Steps) -> Scene:
     if not scene.steps:
         return scene
     short = windowed(scene, ROLLED.first)
-    return replace(_some_of(scene, steps), zooms=_zooms(short, [short.steps]))
+    fewer = (windowed(short, count) for count in FEWER)
+    zooms = (_rolled(short, [short.steps]), *fewer, short)
+    return replace(_some_of(scene, steps), zooms=zooms)
 
 
 def _some_of(scene: Scene, steps: Steps) -> Scene:
@@ -98,21 +102,6 @@ def _some_of(scene: Scene, steps: Steps) -> Scene:
     if steps == "auto":
         steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
     return windowed(scene, steps) if isinstance(steps, int) else scene
-
-
-def _zooms(scene: Scene, axes: Sequence[Sequence[int]]) -> tuple[Scene, ...]:
-    """What any number of steps needs room for: one cell; some that lead past others; neighbours.
-
-    Parameters
-    ----------
-    scene : Scene
-        Of the three first and last steps, or of all that there are.
-    axes : sequence of sequence of int
-        The time steps that lie along each other; those between are one.
-    """
-    cut = ([axis[count : len(axis) - count] for axis in axes] for count in (1, 2))
-    gaps = ([Gap(tuple(each), "", "") for each in middle if len(each) > 1] for middle in cut)
-    return (_rolled(scene, axes), *(without(scene, each) for each in gaps), scene)
 
 
 def _rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
@@ -134,8 +123,9 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     if not scene.steps:
         return scene
     short = (scene, axes) if steps == "rolled" else _written_out(graph, ROLLED, title)
-    drawn = _rolled(scene, axes) if steps == "rolled" else scene
-    return replace(drawn, zooms=_zooms(*short))
+    fewer = (_written_out(graph, Window(count, count), title)[0] for count in FEWER)
+    zooms = (_rolled(*short), *fewer, short[0])
+    return replace(zooms[0] if steps == "rolled" else scene, zooms=zooms)
 
 
 def _written_out(
