@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import ceil, sqrt
+from operator import attrgetter
 
 from graphnn.viz.cell import Links, order_rows, spread_along
 from graphnn.viz.frames import nesting
@@ -130,12 +131,15 @@ def _links(
                 links.after.setdefault(source, []).append(target)
         elif source.kind == target.kind == "step" or edge.lag:
             links.carries.setdefault(source, []).append(target)
-    for edge in scene.edges:  # what reads nothing starts a gradient
-        if scene.nodes[edge.source].role == "backward":
-            if not is_read[edge.source]:
-                is_main[edge.source] = True
-            if is_main[edge.source] or edge.lag:
-                is_main[edge.target] = True
+    gradients = [edge for edge in scene.edges if scene.nodes[edge.source].role == "backward"]
+    for edge in gradients:  # what reads nothing starts a gradient, and so does another step
+        if not is_read[edge.source]:
+            is_main[edge.source] = True
+        if edge.lag:
+            is_main[edge.target] = True
+    for edge in sorted(gradients, key=attrgetter("target")):
+        if is_main[edge.source]:
+            is_main[edge.target] = True
     links.is_main.update(slot for slot, main in zip(slots, is_main, strict=True) if main)
     for slot, node in zip(slots, scene.nodes, strict=True):
         if node.origin is not None and slots[node.origin].kind == slot.kind:

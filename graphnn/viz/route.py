@@ -31,8 +31,8 @@ STEP_GAP = 5.0
 """Points between a time step's frame and the lines beside it."""
 GHOST = 12.0
 """Height of a badge that names a weight."""
-HEAD = GHOST - 2
-"""Points that badges need above a box."""
+HEAD = GHOST + 1
+"""Points that badges need above a box, with a gap that shows the box's edge."""
 LABEL = 9.0
 """Points below a box for what is saved of it."""
 
@@ -268,7 +268,7 @@ def _short(ghost: Ghost, boxes: Sequence[Box]) -> Route:
 
 
 def _ghosts(grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]:
-    """Badges on the upper edge of the boxes that read what stands at the left."""
+    """Badges above the boxes that read what stands at the left."""
     ghosts = []
     for reader, names in grid.ghosts.items():
         box = boxes[reader]

@@ -27,7 +27,7 @@ from graphnn.viz.segments import kept_by
 from graphnn.viz.unrolled import Unrolled, unrolled
 from graphnn.viz.windows import Gap, windowed, without
 
-__all__ = ["Steps", "check_steps", "scene_in_steps", "scene_of_kept"]
+__all__ = ["Steps", "check_steps", "in_zooms", "scene_in_steps", "scene_of_kept"]
 
 Steps: TypeAlias = Literal["auto", "all", "rolled"] | int
 
@@ -67,7 +67,7 @@ def scene_of_kept(program: Program, steps: Steps, title: str = "") -> Scene:
     title = title or f"{program.arena_nbytes:,} bytes of memory, {program.flops:,} FLOPs"
     # All is written out: segments have ends where a window over all steps has none.
     scene, _ = _written_out(kept.graph, None, title, kept.recomputed)
-    return _in_zooms(scene, steps)
+    return in_zooms(scene, steps)
 
 
 def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
@@ -77,7 +77,7 @@ def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
         return _of_scans(graph, steps, title)
     if any(node.op.body_attrs for node in graph.nodes) and not _has_steps(graph):
         return scene_with_bodies(Unit(graph), title)
-    return _in_zooms(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
+    return in_zooms(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
 
 
 def _has_steps(graph: Graph) -> bool:
@@ -85,8 +85,8 @@ def _has_steps(graph: Graph) -> bool:
     return any(provenance(node).step is not None for node in graph.nodes)
 
 
-def _in_zooms(scene: Scene, steps: Steps) -> Scene:
-    """What is drawn of a scene with all steps, and its zooms."""
+def in_zooms(scene: Scene, steps: Steps) -> Scene:
+    """What is drawn of a scene with all steps; it knows its zooms, beside which it is laid out."""
     if not scene.steps:
         return scene
     short = windowed(scene, ROLLED.first)
