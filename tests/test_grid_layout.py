@@ -181,7 +181,7 @@ def test_nothing_overlaps(made: Cells) -> None:
 @given(cells(steps=st.integers(3, 7)))
 @settings(max_examples=30, deadline=None)
 def test_every_zoom_has_the_same_cell(made: Cells) -> None:
-    """One cell, some steps at both ends or all: an operation stands alike, and frames are as wide."""
+    """One cell, some steps at both ends or all: operations stand alike in frames as wide."""
     widths = set()
     first: dict[tuple[object, ...], tuple[float, float]] = {}
     zooms: list[Steps] = ["rolled", 1, 2, "all"]

@@ -137,9 +137,7 @@ def columns_of(zooms: Sequence[Scene]) -> list[tuple[list[int], list[str]]]:
     """By zoom the column of every node, and the kind of every column."""
     found = [_columns(zoom) for zoom in zooms]
     _move_starts(zooms, found)
-    return [
-        (columns, _kinds(zoom, columns)) for zoom, columns in zip(zooms, found, strict=True)
-    ]
+    return [(columns, _kinds(zoom, columns)) for zoom, columns in zip(zooms, found, strict=True)]
 
 
 def _columns(scene: Scene) -> list[int]:

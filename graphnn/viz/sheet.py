@@ -1,7 +1,7 @@
 """Zooms of one thing on one sheet: they are arranged together, so that steps look alike in all.
 
-A time step has the same operations in a rolled picture, in one of some steps and in one of all. What
-stands around them differs: lines come back in the one, and lead past what is not drawn in the
+A time step has the same operations in a rolled picture, in one of some steps and in one of all.
+What stands around them differs: lines come back in the one, and lead past what is not drawn in the
 other. All of these get their room in each of them.
 """
 

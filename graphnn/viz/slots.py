@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Iterable, Sequence
 from operator import attrgetter
 
 from graphnn.viz.grid import Slot
@@ -33,16 +33,19 @@ class _Slots:
         self._shared: dict[Hashable, Slot] = {}
         self._taken: dict[Hashable, int] = {}
         self.slots = [Slot("", 0)] * len(places)
+        self._alike: dict[Hashable, list[Slot]] = {}
         hidden: dict[int, None] = {}  # whose origin is not drawn in their zoom
         for index in sorted(range(len(places)), key=lambda i: (lanes[i], self._levels[i], i)):
-            origin = self._nodes[index].origin
-            is_step = kinds[columns[index]] == "step" and origin is not None
-            if is_step and (origin in hidden or self.slots[origin].kind == "elision"):
+            if kinds[columns[index]] == "step" and self._has_hidden_origin(index, hidden):
                 hidden[index] = None
             else:
                 self._take(index, self._of(index))
         if hidden:
             self._add(hidden)
+
+    def _has_hidden_origin(self, index: int, hidden: Container[int]) -> bool:
+        origin = self._nodes[index].origin
+        return origin is not None and (origin in hidden or self.slots[origin].kind == "elision")
 
     def _take(self, index: int, slot: Slot) -> None:
         slot.order = max(slot.order, self._levels[index])
@@ -54,21 +57,22 @@ class _Slots:
         kind = self._kinds[column]
         origin = self.slots[node.origin] if node.origin is not None else None
         what = node.signature if kind in ("step", "elision") else (node.kind, node.label)
-        key: Hashable = (kind, lane, what, origin)
-        occurrence = self._taken.get((column, key), 0)
-        self._taken[column, key] = occurrence + 1
-        return self._shared.setdefault((key, occurrence), Slot(kind, lane))
+        like = (kind, lane, what)
+        occurrence = self._taken.get((column, like, origin), 0)
+        self._taken[column, like, origin] = occurrence + 1
+        key = (like, origin, occurrence)
+        if key not in self._shared:
+            self._shared[key] = Slot(kind, lane)
+            self._alike.setdefault(like, []).append(self._shared[key])
+        return self._shared[key]
 
-    def _add(self, hidden: Sequence[int]) -> None:
+    def _add(self, hidden: Iterable[int]) -> None:
         """Nodes whose origin is not drawn: each takes what is free of those that are like it."""
-        alike: dict[Hashable, list[Slot]] = {}
-        for (kind, lane, what, _), slot in ((key, slot) for (key, _), slot in self._shared.items()):
-            alike.setdefault((kind, lane, what), []).append(slot)
         used = set(zip(self._columns, self.slots, strict=True))
         for index in hidden:
             column = self._columns[index]
             like = ("step", self._lanes[index], self._nodes[index].signature)
-            free = (each for each in alike.get(like, ()) if (column, each) not in used)
+            free = (each for each in self._alike.get(like, ()) if (column, each) not in used)
             slot = next(free, None) or self._of(index)
             used.add((column, slot))
             self._take(index, slot)
