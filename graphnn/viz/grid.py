@@ -24,6 +24,7 @@ __all__ = [
     "Slot",
     "columns_of",
     "gathers",
+    "lane_names",
     "lanes_of",
     "read_by",
 ]
@@ -222,7 +223,7 @@ def read_by(scene: Scene) -> list[list[int]]:
 
 def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane]]:
     """The lane of every node, and all lanes from the top."""
-    names = _lane_names(scene)
+    names = lane_names(scene)
     number = {name: index for index, name in enumerate(dict.fromkeys(names))}
     found = sorted(
         {(node.role, name) for node, name in zip(scene.nodes, names, strict=True)},
@@ -240,7 +241,7 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
     ]
 
 
-def _lane_names(scene: Scene) -> list[str]:
+def lane_names(scene: Scene) -> list[str]:
     """The name of every node's lane; what belongs to no step goes where its neighbours are."""
     names = [node.lane for node in scene.nodes]
     if not any(names):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphnn.viz.grid import columns_of
+from graphnn.viz.grid import columns_of, lane_names
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode
 
 __all__ = ["Sheet", "sheet_of"]
@@ -52,8 +52,9 @@ class Sheet:
 
 
 def sheet_of(scene: Scene) -> Sheet:
-    """A scene with its zooms."""
-    zooms = (*scene.zooms, scene)
+    """A scene with its zooms, but for those that would leave a lane of it empty."""
+    lanes = _lanes(scene) if scene.zooms else set()
+    zooms = (*(zoom for zoom in scene.zooms if _lanes(zoom) <= lanes), scene)
     columns: list[int] = []
     near: list[int] = []
     kinds: list[str] = []
@@ -63,7 +64,12 @@ def sheet_of(scene: Scene) -> Sheet:
         columns += [len(kinds) + each for each in of_zoom]
         near += of_zoom
         kinds += kinds_of_zoom
-    return Sheet(_beside(zooms) if scene.zooms else scene, scene, columns, near, kinds)
+    return Sheet(_beside(zooms) if len(zooms) > 1 else scene, scene, columns, near, kinds)
+
+
+def _lanes(scene: Scene) -> set[tuple[str, str]]:
+    names = lane_names(scene)
+    return {(node.role, name) for node, name in zip(scene.nodes, names, strict=True)}
 
 
 def _beside(zooms: Sequence[Scene]) -> Scene:
