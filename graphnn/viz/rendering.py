@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def render(
         _refuse(given, "program", ("derivatives",))
     if derivatives:
         _refuse(given, "picture with derivatives=True", ("depth",))
-        whole = scene = with_derivatives(drawable.scene(title, steps))
+        whole = scene = replace(with_derivatives(drawable.scene(title, steps)), zooms=())
     elif isinstance(drawable.content, Program) and steps == "auto":
         whole = with_decisions(
             scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
@@ -139,7 +140,7 @@ def render(
         scene = updates_once(whole) if depth is None else whole
     else:
         whole = drawable.scene(title, steps)
-        scene = at_depth(whole, depth)
+        scene = whole.changed(lambda each: at_depth(each, depth))
     shown = with_overlays(scene, overlay)
     # Only measurements know the boxes of another picture of the same thing.
     is_folded = depth is None and scene is not whole and fits_everywhere(overlay)

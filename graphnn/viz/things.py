@@ -53,7 +53,7 @@ class Drawable:
                 return scene_of_kept(self.content, steps, title or self.title)
             return scene_of_program(self.content, title or self.title)
         scene = scene_in_steps(self.content, steps, title or self.title)
-        return with_whole_convolutions(scoped(scene, self.layers))
+        return scene.changed(lambda each: with_whole_convolutions(scoped(each, self.layers)))
 
     def text(self, scene: Scene) -> str:
         """The thing as text; a model as the tree of what is drawn of it."""
