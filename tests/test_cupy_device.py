@@ -155,6 +155,30 @@ def test_feeds_on_the_gpu_are_taken_from_there(device, cupy):
         program.to("numpy")(on_gpu)
 
 
+class Recording:
+    """A tensor of PyTorch on a GPU that records gradients."""
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("not while gradients are recorded")
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self):
+        raise BufferError("it requires gradient")
+
+    handed_out = property(__dlpack__)
+
+
+def test_tensors_that_record_gradients_are_refused_in_words(device):
+    program, _, _ = training(backend="cupy")
+    with pytest.raises(FeedError, match=r"cannot be taken from there: it requires.*\n.*detach"):
+        program(Recording())
+    with pytest.raises(FeedError, match="lies on a GPU"):
+        program.to("numpy")(Recording())
+
+
 def test_feeds_that_fit_are_not_looked_at_twice(device, cupy, monkeypatch):
     program, fed, _ = training(backend="cupy")
     first = program(cupy.asarray(fed))

@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 from graphnn.compiler.conditionals.lowering import lower_cond, lower_while
-from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
@@ -134,8 +133,11 @@ class Lowering:
 
     def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
         """Memory for the kernels of one instruction, which run one after the other."""
-        is_for_device = self.unit.options.backend == "cupy"
-        nbytes_of = device_scratch_nbytes if is_for_device else scratch_nbytes
+        nbytes_of = scratch_nbytes
+        if self.unit.options.backend == "cupy":  # nobody else needs what prints CUDA code
+            from graphnn.compiler.cuda import generators
+
+            nbytes_of = generators.scratch_nbytes
         nbytes = max(map(nbytes_of, kernels), default=0)
         return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
