@@ -50,6 +50,7 @@ class Program:
     def __init__(
         self, graph: Graph, outputs: Any, updates: Mapping[Parameter, Node], options: Options
     ) -> None:
+        _require_debuggable(options)
         self.graph = graph
         self.outputs = outputs
         self.updates = dict(updates)
@@ -231,14 +232,16 @@ class Program:
 
         Parameters
         ----------
-        kind : {"python", "llvm", "asm"}
+        kind : {"python", "llvm", "asm", "cuda"}
             "python": a module that runs, with one line for every node, in the order and in the
             groups of the instructions. Its function ``program(*feeds, states, constants)`` gives
             a list of results and one of new values; ``states`` are the arrays of
             ``program.unit.states``, and ``constants`` those of ``program.unit.constants``, of
             which the short ones are written out. "llvm": the code of every kernel, as it is
             generated. "asm": the same in assembly of this processor, as it is executed. Operators
-            that the host computes have neither.
+            that the host computes have neither. "cuda", with ``backend="cupy"`` instead of these
+            two: the functions that a GPU runs, with blocks and threads; it takes no GPU to see
+            them. Products that cuBLAS makes have none.
 
         Returns
         -------
@@ -247,7 +250,7 @@ class Program:
         Raises
         ------
         ArgumentError
-            If there is no such kind.
+            If there is no such kind, or not for the program's backend.
 
         Examples
         --------
@@ -306,7 +309,7 @@ class Program:
             if isinstance(executable, Profiled):
                 return measure(chosen.unit, executable, arrays, repeat)
             raise ArgumentError(
-                f"backend={self.options.backend!r} has no instructions to measure",
+                f"instructions cannot be measured with backend={self.options.backend!r}",
                 hint='compile with backend="numpy"',
                 where="",
             )
@@ -374,6 +377,14 @@ def _unlock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
+
+
+def _require_debuggable(options: Options) -> None:
+    if options.backend == "cupy" and options.debug:
+        raise ArgumentError(
+            f'there is no debug="{options.debug}" on a GPU',
+            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
+        )
 
 
 def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:

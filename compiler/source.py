@@ -1,4 +1,4 @@
-"""What a program is compiled to, as text: Python of its nodes, LLVM IR or assembly of its kernels.
+"""What a program is compiled to, as text: Python of its nodes, and the code of its kernels.
 
 `Program.source` is made of this.
 """
@@ -44,11 +44,38 @@ def source(unit: Unit, kind: str, names: Sequence[str]) -> str:
     """See `Program.source`; ``names`` are those of the feeds."""
     if kind == "python":
         return "\n".join(_Python(unit, names).lines())
-    if kind in ("llvm", "asm"):
-        return "\n".join(_native_texts(unit, kind))
-    raise ArgumentError(
-        f"no kind of source {kind!r}", hint="there are 'python', 'llvm' and 'asm'", where=""
-    )
+    is_for_gpu = unit.options.backend == "cupy"
+    of_kernels = ("cuda",) if is_for_gpu else ("llvm", "asm")
+    if kind not in of_kernels:
+        raise ArgumentError(
+            f"no kind of source {kind!r} for backend={unit.options.backend!r}",
+            hint=f"there are {', '.join(map(repr, ('python', *of_kernels)))}",
+            where="",
+        )
+    return "\n".join(_cuda_texts(unit) if is_for_gpu else _native_texts(unit, kind))
+
+
+# -------------------------------------------------------------------------------- CUDA code
+
+
+def _cuda_texts(unit: Unit) -> Iterator[str]:
+    """The functions of every distinct kernel, below the instructions that launch them."""
+    from graphnn.compiler.cuda.code import Part
+    from graphnn.compiler.cuda.launches import launches_of
+
+    steps, codes = launches_of(unit)
+    users: dict[Part, list[int]] = {}
+    for number, step in enumerate(steps):
+        for part in {each.does: None for each in step.launches if isinstance(each.does, Part)}:
+            users.setdefault(part, []).append(number)
+    for code in codes:
+        parts = [each for each in code.parts if isinstance(each, Part)]
+        if not parts:
+            continue
+        yield from _heading(unit, users[parts[0]], "//")
+        for part in parts:
+            yield f"// {part.name}: {part.blocks} x {part.threads} threads"
+        yield code.source
 
 
 # ------------------------------------------------------------------------------ native code

@@ -22,7 +22,7 @@ from graphnn.compiler.cuda.device_state import bring_here
 from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launches_of
 from graphnn.compiler.cuda.library_calls import require_library
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
-from graphnn.core.errors import ArgumentError, VerifyError
+from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
 
 __all__ = ["DeviceExecutable"]
@@ -41,7 +41,6 @@ class DeviceExecutable:
 
     def __init__(self, unit: Unit, device: Device) -> None:
         assert unit.plan is not None
-        _require_no_debugging(unit)
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
         self._steps, codes = launches_of(unit)
@@ -256,15 +255,6 @@ class DeviceExecutable:
             self._device.download(self._device.address(memory), array)
             found.append(array)
         return found
-
-
-def _require_no_debugging(unit: Unit) -> None:
-    if unit.options.debug:
-        raise ArgumentError(
-            f'there is no debug="{unit.options.debug}" on a GPU',
-            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
-            where="",
-        )
 
 
 def _place_of(view: View) -> Place:

@@ -9,6 +9,7 @@ from graphnn.core.errors import FeedError
 
 __all__ = ["from_gpu"]
 
+
 def from_gpu(value: Any) -> Any | None:
     """What lies on a GPU as a contiguous CuPy array; None for what lies elsewhere.
 
