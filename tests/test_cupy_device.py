@@ -214,6 +214,19 @@ def test_a_program_may_be_gone_before_its_result_is_read(device):
     np.testing.assert_allclose(result.get(), np.tanh(fed @ fed), rtol=1e-4, atol=1e-6)
 
 
+def test_what_comes_of_arrays_without_elements_lies_where_it_is_wanted(device):
+    x, y = gn.input("x", (4, 3, 0)), gn.input("y", (4, 3, 2))
+    beside = gn.concatenate([gn.exp(y[0]), x[0] @ x[0].T, y[0]], axis=1)
+    _, rows = gn.scan(lambda c, x: (c + 1.0, gn.tanh(x @ x.T + c)), gn.constant(1.0), x)
+    _, sums = gn.scan(lambda c, x: (c + 1.0, x @ x.T), gn.constant(1.0), x)
+    fed = np.zeros((4, 3, 0), "float32"), np.arange(24, dtype="float32").reshape(4, 3, 2)
+    program = gn.compile([x, y], [beside, rows, sums], backend="cupy", optimize="O0")
+    for _ in range(2):
+        found, expected = program(*fed), program.to("reference")(*fed)
+        for have, want in zip(found, expected, strict=True):
+            np.testing.assert_allclose(have.get(), want, rtol=1e-6)
+
+
 def test_long_arrays_pass_through_both_slots(device, monkeypatch):
     monkeypatch.setattr(staging, "SLOT_NBYTES", 1000)
     given = np.arange(5003, dtype="uint8")

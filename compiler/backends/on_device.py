@@ -145,9 +145,14 @@ class DeviceExecutable:
         results = made if len(instruction.outputs) > 1 else [made]
         for view, each in zip(instruction.outputs, results, strict=True):
             source = self._uploaded(np.asarray(each, view.dtype))
-            starts = self._device.address(source), self._address(_place_of(view))
             self._kept.append(source)
-            yield partial(self._device.copy, *starts, view.nbytes)
+            yield partial(self._copy_dense, self._device.address(source), view)
+
+    def _copy_dense(self, source: int, view: View) -> None:
+        """Copy dense elements to where a view has its own, in this round."""
+        target = self._address(_place_of(view), self._rounds)
+        for number, (offset, nbytes) in enumerate(_dense_runs(view)):
+            self._device.copy(source + number * nbytes, target + offset, nbytes)
 
     def _call(self, instruction: Instruction) -> Action:
         """A call of the operator's own kernel, on arrays of the device."""
@@ -259,6 +264,15 @@ class DeviceExecutable:
 
 def _place_of(view: View) -> Place:
     return Place(view.buffer, view.offset, view.moves)
+
+
+def _dense_runs(view: View) -> Iterator[tuple[int, int]]:
+    """Where runs of neighbouring elements begin, from the view's first one, and their bytes."""
+    nbytes, outer = view.dtype.itemsize, list(zip(view.shape, view.strides, strict=True))
+    while outer and (outer[-1][0] == 1 or outer[-1][1] == nbytes):
+        nbytes *= outer.pop()[0]
+    for index in np.ndindex(*(size for size, _ in outer)):
+        yield sum(n * step for n, (_, step) in zip(index, outer, strict=True)), nbytes
 
 
 def _reads_nothing(step: Step) -> bool:
