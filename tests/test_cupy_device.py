@@ -10,7 +10,7 @@ from fake_cupy import FakeCublas, FakeCupy, build
 import graphnn as gn
 from graphnn.compiler import backends
 from graphnn.compiler.backends.on_device import DeviceExecutable
-from graphnn.compiler.cuda import requirements, staging
+from graphnn.compiler.cuda import cupy_device, requirements, staging
 from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.cuda.cupy_device import CupyDevice
 from graphnn.compiler.cuda.requirements import require_gpu
@@ -246,6 +246,45 @@ def test_work_comes_after_what_the_caller_has_launched(device, cupy):
     loss = program(later)  # the caller's stream has not filled it yet
     device.wait()
     np.testing.assert_array_equal(loss.get(), expected)
+
+
+def test_what_the_caller_launches_after_an_error_comes_later_too(device, cupy):
+    source, target = device.allocate(8), device.allocate(8)
+    addresses = device.address(source), device.address(target)
+    device.upload(np.array([1]), addresses[0])
+
+    def fail():
+        with device.turn():
+            device.copy(*addresses, 8)
+            raise KeyError("in the middle")
+
+    with pytest.raises(KeyError):
+        fail()
+    cupy.cuda.runtime.memcpyAsync(addresses[0], cupy.asarray(np.array([2])).data.ptr, 8, 3, 0)
+    cupy.null.synchronize()  # the caller's memory holds something else by now
+    found = np.zeros(1, np.int64)
+    device.download(addresses[1], found)
+    assert found == [1]
+
+
+def test_a_forked_process_is_told_that_it_cannot_go_on(device, monkeypatch):
+    program, fed, (w, _) = training(backend="cupy")
+    program(fed)
+    monkeypatch.setattr(cupy_device.os, "getpid", lambda: -1)
+    monkeypatch.setattr(cupy_device, "_DEVICES", {0: device})
+    for use in (lambda: program(fed), lambda: w.value, cupy_device.current_device):
+        with pytest.raises(DeviceError, match=r"a fake GPU is in use by the process.*\n.*spawn"):
+            use()
+
+
+def test_setting_a_value_does_not_wait_for_the_one_on_the_gpu(device, monkeypatch):
+    program, fed, (w, n) = training(backend="cupy")
+    program(fed)
+    monkeypatch.setattr(device, "download", None)
+    n.value = 5
+    assert n.value == 5
+    with pytest.raises(FeedError, match="lies on a GPU"):
+        w.value = device.view(device.allocate(48), 0, (12,), (4,), w.dtype)
 
 
 def test_products_are_made_by_cublas(device, cupy):
