@@ -1,4 +1,4 @@
-"""What a program is compiled to, as text: Python of its nodes; LLVM IR, assembly, CUDA of kernels.
+"""What a program is compiled to, as text: Python of its nodes, and the code of its kernels.
 
 `Program.source` is made of this.
 """
@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from graphnn.compiler.backends.native_calls import is_quick, kernels_of
-from graphnn.compiler.cuda.code import Part
-from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.native.code import Code
 from graphnn.compiler.native.generators import generate
 from graphnn.compiler.native.objects import assembly
@@ -46,15 +44,15 @@ def source(unit: Unit, kind: str, names: Sequence[str]) -> str:
     """See `Program.source`; ``names`` are those of the feeds."""
     if kind == "python":
         return "\n".join(_Python(unit, names).lines())
-    if kind in ("llvm", "asm"):
-        return "\n".join(_native_texts(unit, kind))
-    if kind == "cuda":
-        return "\n".join(_cuda_texts(unit))
-    raise ArgumentError(
-        f"no kind of source {kind!r}",
-        hint="there are 'python', 'llvm', 'asm' and, for backend=\"cupy\", 'cuda'",
-        where="",
-    )
+    is_for_gpu = unit.options.backend == "cupy"
+    of_kernels = ("cuda",) if is_for_gpu else ("llvm", "asm")
+    if kind not in of_kernels:
+        raise ArgumentError(
+            f"no kind of source {kind!r} for backend={unit.options.backend!r}",
+            hint=f"there are {', '.join(map(repr, ('python', *of_kernels)))}",
+            where="",
+        )
+    return "\n".join(_cuda_texts(unit) if is_for_gpu else _native_texts(unit, kind))
 
 
 # ------------------------------------------------------------------------------ native code
@@ -82,12 +80,10 @@ def _native_texts(unit: Unit, kind: str) -> Iterator[str]:
 
 def _cuda_texts(unit: Unit) -> Iterator[str]:
     """The code of every distinct launch, below the instructions whose work it does."""
-    if unit.options.backend != "cupy":
-        raise ArgumentError(
-            f"a program for backend={unit.options.backend!r} has no CUDA code",
-            hint='compile with backend="cupy"; no GPU is needed for that',
-            where="",
-        )
+    # Nobody else needs what prints CUDA code.
+    from graphnn.compiler.cuda.code import Part
+    from graphnn.compiler.cuda.side_by_side import steps_of
+
     steps, codes = steps_of(unit)
     number_of = {id(each): number for number, each in enumerate(unit.instructions)}
     users: dict[Any, dict[int, None]] = {}

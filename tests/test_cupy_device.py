@@ -10,7 +10,7 @@ from fake_cupy import FakeCublas, FakeCupy, build
 import graphnn as gn
 from graphnn.compiler import backends
 from graphnn.compiler.backends.on_device import DeviceExecutable
-from graphnn.compiler.cuda import requirements, staging
+from graphnn.compiler.cuda import cupy_device, requirements, staging
 from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.cuda.cupy_device import CupyDevice
 from graphnn.compiler.cuda.requirements import require_gpu
@@ -155,6 +155,30 @@ def test_feeds_on_the_gpu_are_taken_from_there(device, cupy):
         program.to("numpy")(on_gpu)
 
 
+class Recording:
+    """A tensor of PyTorch on a GPU that records gradients."""
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("not while gradients are recorded")
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self):
+        raise BufferError("it requires gradient")
+
+    handed_out = property(__dlpack__)
+
+
+def test_tensors_that_record_gradients_are_refused_in_words(device):
+    program, _, _ = training(backend="cupy")
+    with pytest.raises(FeedError, match=r"cannot be taken from there: it requires.*\n.*detach"):
+        program(Recording())
+    with pytest.raises(FeedError, match="lies on a GPU"):
+        program.to("numpy")(Recording())
+
+
 def test_feeds_that_fit_are_not_looked_at_twice(device, cupy, monkeypatch):
     program, fed, _ = training(backend="cupy")
     first = program(cupy.asarray(fed))
@@ -190,6 +214,19 @@ def test_a_program_may_be_gone_before_its_result_is_read(device):
     np.testing.assert_allclose(result.get(), np.tanh(fed @ fed), rtol=1e-4, atol=1e-6)
 
 
+def test_what_comes_of_arrays_without_elements_lies_where_it_is_wanted(device):
+    x, y = gn.input("x", (4, 3, 0)), gn.input("y", (4, 3, 2))
+    beside = gn.concatenate([gn.exp(y[0]), x[0] @ x[0].T, y[0]], axis=1)
+    _, rows = gn.scan(lambda c, x: (c + 1.0, gn.tanh(x @ x.T + c)), gn.constant(1.0), x)
+    _, sums = gn.scan(lambda c, x: (c + 1.0, x @ x.T), gn.constant(1.0), x)
+    fed = np.zeros((4, 3, 0), "float32"), np.arange(24, dtype="float32").reshape(4, 3, 2)
+    program = gn.compile([x, y], [beside, rows, sums], backend="cupy", optimize="O0")
+    for _ in range(2):
+        found, expected = program(*fed), program.to("reference")(*fed)
+        for have, want in zip(found, expected, strict=True):
+            np.testing.assert_allclose(have.get(), want, rtol=1e-6)
+
+
 def test_long_arrays_pass_through_both_slots(device, monkeypatch):
     monkeypatch.setattr(staging, "SLOT_NBYTES", 1000)
     given = np.arange(5003, dtype="uint8")
@@ -209,6 +246,45 @@ def test_work_comes_after_what_the_caller_has_launched(device, cupy):
     loss = program(later)  # the caller's stream has not filled it yet
     device.wait()
     np.testing.assert_array_equal(loss.get(), expected)
+
+
+def test_what_the_caller_launches_after_an_error_comes_later_too(device, cupy):
+    source, target = device.allocate(8), device.allocate(8)
+    addresses = device.address(source), device.address(target)
+    device.upload(np.array([1]), addresses[0])
+
+    def fail():
+        with device.turn():
+            device.copy(*addresses, 8)
+            raise KeyError("in the middle")
+
+    with pytest.raises(KeyError):
+        fail()
+    cupy.cuda.runtime.memcpyAsync(addresses[0], cupy.asarray(np.array([2])).data.ptr, 8, 3, 0)
+    cupy.null.synchronize()  # the caller's memory holds something else by now
+    found = np.zeros(1, np.int64)
+    device.download(addresses[1], found)
+    assert found == [1]
+
+
+def test_a_forked_process_is_told_that_it_cannot_go_on(device, monkeypatch):
+    program, fed, (w, _) = training(backend="cupy")
+    program(fed)
+    monkeypatch.setattr(cupy_device.os, "getpid", lambda: -1)
+    monkeypatch.setattr(cupy_device, "_DEVICES", {0: device})
+    for use in (lambda: program(fed), lambda: w.value, cupy_device.current_device):
+        with pytest.raises(DeviceError, match=r"a fake GPU is in use by the process.*\n.*spawn"):
+            use()
+
+
+def test_setting_a_value_does_not_wait_for_the_one_on_the_gpu(device, monkeypatch):
+    program, fed, (w, n) = training(backend="cupy")
+    program(fed)
+    monkeypatch.setattr(device, "download", None)
+    n.value = 5
+    assert n.value == 5
+    with pytest.raises(FeedError, match="lies on a GPU"):
+        w.value = device.view(device.allocate(48), 0, (12,), (4,), w.dtype)
 
 
 def test_products_are_made_by_cublas(device, cupy):

@@ -149,12 +149,28 @@ def test_options_that_there_are_not(options, words):
         gn.compile(x, gn.exp(x), **options)
 
 
+def test_kernels_of_many_operands_are_launched_in_parts(device):
+    xs = [gn.input(f"x{n}", (5,)) for n in range(600)]
+    total = xs[0]
+    for each in xs[1:]:
+        total = total + each
+    ws = [gn.parameter(np.ones(5, "float32")) for _ in range(150)]
+    updates = {each: each - n * xs[n] for n, each in enumerate(ws)}
+    outputs = [total, gn.concatenate(xs), *(gn.sum(each) for each in xs)]
+    program = gn.compile(xs, outputs, updates, backend="cupy")
+    program(*zeros(program))
+    assert len(device.launched) > 600
+
+
 @pytest.mark.parametrize("debug", ["nan", "verify"])
-def test_debug_modes_are_for_processors(device, debug):
+def test_debug_modes_are_for_processors(debug):
     x = gn.input("x", (3,))
-    program = gn.compile(x, gn.exp(x), backend="cupy", debug=debug)
-    with pytest.raises(ArgumentError, match=f'no debug="{debug}" on a GPU'):
-        program([1.0, 2.0, 3.0])
+    words = rf'no debug="{debug}" on a GPU\n.*test_launches\.py'
+    with pytest.raises(ArgumentError, match=words):
+        gn.compile(x, gn.exp(x), backend="cupy", debug=debug)
+    program = gn.compile(x, gn.exp(x), debug=debug)
+    with pytest.raises(ArgumentError, match=words):
+        program.to("cupy")
 
 
 def test_debugging_names_the_instruction_that_fails(device, monkeypatch):
@@ -175,3 +191,11 @@ def test_precision_reaches_the_products(device):
     gn.compile(x, x @ w, backend="cupy", matmul_precision="tf32")(np.ones((8, 16), "float32"))
     assert asked == ["tf32"]
     assert any(isinstance(each.does, Matrices) for each in device.launched)
+
+
+@pytest.mark.parametrize(("rows", "is_product"), [(1 << 20, True), (1 << 31, False)])
+def test_products_of_more_than_cublas_can_count_are_kernels(rows, is_product):
+    x, w = gn.input("x", (rows, 2)), gn.input("w", (2, 3))
+    program = gn.compile([x, w], x @ w, backend="cupy", verify=False)  # which would walk it
+    (step,), _ = launches_of(program.unit)
+    assert isinstance(step.launches[0].does, Matrices) is is_product

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
-from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.backends.verifying import VerifyingExecutable
 from graphnn.compiler.cuda.interchange import from_gpu
@@ -50,7 +49,8 @@ def native_or_interpreted(unit: Unit) -> Executable:
 
 
 def on_gpu(unit: Unit) -> Executable:
-    """CUDA kernels on the current GPU. CuPy is imported here, and nowhere before."""
+    """CUDA kernels on the current GPU. CuPy and what prints CUDA code are imported here."""
+    from graphnn.compiler.backends.on_device import DeviceExecutable
     from graphnn.compiler.cuda.cupy_device import current_device
 
     return DeviceExecutable(unit, current_device())

@@ -23,7 +23,7 @@ from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step
 from graphnn.compiler.cuda.library_calls import call_library, require_library
 from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
-from graphnn.core.errors import ArgumentError, VerifyError
+from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
 
 __all__ = ["DeviceExecutable"]
@@ -42,7 +42,6 @@ class DeviceExecutable:
 
     def __init__(self, unit: Unit, device: Device) -> None:
         assert unit.plan is not None
-        _require_no_debugging(unit)
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
@@ -147,9 +146,14 @@ class DeviceExecutable:
         results = made if len(instruction.outputs) > 1 else [made]
         for view, each in zip(instruction.outputs, results, strict=True):
             source = self._uploaded(np.asarray(each, view.dtype))
-            starts = self._device.address(source), self._address(_place_of(view))
             self._kept.append(source)
-            yield partial(self._device.copy, *starts, view.nbytes)
+            yield partial(self._copy_dense, self._device.address(source), view)
+
+    def _copy_dense(self, source: int, view: View) -> None:
+        """Copy dense elements to where a view has its own, in this round."""
+        target = self._address(_place_of(view), self._rounds)
+        for number, (offset, nbytes) in enumerate(_dense_runs(view)):
+            self._device.copy(source + number * nbytes, target + offset, nbytes)
 
     def _call(self, instruction: Instruction) -> Action:
         """A call of the operator's own kernel, on arrays of the device."""
@@ -254,17 +258,17 @@ class DeviceExecutable:
         return found
 
 
-def _require_no_debugging(unit: Unit) -> None:
-    if unit.options.debug:
-        raise ArgumentError(
-            f'there is no debug="{unit.options.debug}" on a GPU',
-            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
-            where="",
-        )
-
-
 def _place_of(view: View) -> Place:
     return Place(view.buffer, view.offset, view.moves)
+
+
+def _dense_runs(view: View) -> Iterator[tuple[int, int]]:
+    """Where runs of neighbouring elements begin, from the view's first one, and their bytes."""
+    nbytes, outer = view.dtype.itemsize, list(zip(view.shape, view.strides, strict=True))
+    while outer and (outer[-1][0] == 1 or outer[-1][1] == nbytes):
+        nbytes *= outer.pop()[0]
+    for index in np.ndindex(*(size for size, _ in outer)):
+        yield sum(n * step for n, (_, step) in zip(index, outer, strict=True)), nbytes
 
 
 def _reads_nothing(step: Step) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -53,19 +54,46 @@ class CupyDevice:
         # They stay loaded: a program may be gone before its work is done.
         self._modules: dict[bytes, Any] = {}
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._staging = Staging(cupy, self._stream)
         self.name = str(self._runtime.getDeviceProperties(self._gpu.id)["name"].decode())
+
+    def require_own_process(self) -> None:
+        """Refuse to work in a process that was forked: CUDA's state does not go with it.
+
+        Raises
+        ------
+        DeviceError
+        """
+        if os.getpid() != self._process:
+            raise DeviceError(
+                f"{self.name} is in use by the process that this one was forked from, "
+                "and CUDA does not work in both",
+                hint='multiprocessing.get_context("spawn") starts processes that have their own',
+                where="",
+            )
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """See `Device.turn`."""
+        self.require_own_process()
         with self._lock, self._gpu:
             caller = self._cupy.cuda.get_current_stream()
             self._caller_is_done.record(caller)
             self._stream.wait_event(self._caller_is_done)
-            yield
-            self._is_done.record(self._stream)
-            caller.wait_event(self._is_done)
+            try:
+                yield
+            except BaseException:
+                # The caller may give back what launches before the error still read.
+                with contextlib.suppress(Exception):
+                    self._end_turn(caller)
+                raise
+            self._end_turn(caller)
+
+    def _end_turn(self, caller: Any) -> None:
+        """What a stream is given from now on comes after all work so far."""
+        self._is_done.record(self._stream)
+        caller.wait_event(self._is_done)
 
     # ------------------------------------------------------------------------------- memory
 
@@ -91,11 +119,13 @@ class CupyDevice:
 
     def upload(self, array: Array, address: int) -> None:
         """See `Device.upload`."""
+        self.require_own_process()
         with self._lock:
             self._staging.upload(array, address)
 
     def download(self, address: int, array: Array) -> None:
         """See `Device.download`."""
+        self.require_own_process()
         with self._lock:
             self._staging.download(address, array)
 
@@ -196,8 +226,11 @@ def current_device() -> CupyDevice:
     MissingPackageError
         If CuPy or one of CUDA's libraries is not installed.
     DeviceError
-        If there is no GPU, or the driver is too old for CuPy.
+        If there is no GPU, the driver is too old for CuPy, or this process was forked from one
+        that uses a GPU.
     """
+    for each in _DEVICES.values():
+        each.require_own_process()
     cupy = require_gpu()
     number = cupy.cuda.Device().id
     with _LOCK:

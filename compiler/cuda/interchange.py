@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from graphnn.compiler.cuda.requirements import import_cupy
+from graphnn.core.arrays import is_on_gpu
 from graphnn.core.errors import FeedError
 
 __all__ = ["from_gpu"]
-
-_KINDS_OF_GPU_MEMORY = (2, 13)
-"""DLPack's device types kDLCUDA and kDLCUDAManaged."""
 
 
 def from_gpu(value: Any) -> Any | None:
@@ -25,8 +20,10 @@ def from_gpu(value: Any) -> Any | None:
     FeedError
         If the library that it comes from does not hand it out.
     """
-    if isinstance(value, np.ndarray) or not _is_on_gpu(value):
+    if not is_on_gpu(value):
         return None
+    from graphnn.compiler.cuda.requirements import import_cupy  # needed on GPUs alone
+
     cupy = import_cupy()
     try:
         if isinstance(value, cupy.ndarray):
@@ -42,10 +39,3 @@ def from_gpu(value: Any) -> Any | None:
             where="",
         ) from None
     return cupy.ascontiguousarray(array)
-
-
-def _is_on_gpu(value: Any) -> bool:
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
-    found = getattr(value, "__dlpack_device__", None)
-    return found is not None and int(found()[0]) in _KINDS_OF_GPU_MEMORY

@@ -67,6 +67,8 @@ def matrices_of(contraction: Contraction) -> Matrices | None:
         return None
     if not (_is_matrix(left, m, k) and _is_matrix(right, k, n)):
         return None
+    if max(m, n, k, batch, left.row, left.column, right.row, right.column) >= 1 << 31:
+        return None  # cuBLAS counts in 32 bits
     return Matrices(m, n, k, batch, contraction.dtype, left, right, Matrix(n, 1, m * n))
 
 

@@ -16,8 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 from graphnn.compiler.conditionals.lowering import lower_cond, lower_while
-from graphnn.compiler.cuda.generators import scratch_nbytes as device_scratch_nbytes
-from graphnn.compiler.cuda.lowerings import device_pieces_of
 from graphnn.compiler.domain import ANCHOR_OPS, Group, is_computed, roots_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.group_lowering import copying, lower_group
@@ -145,7 +143,11 @@ class Lowering:
 
     def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
         """Memory for the kernels of one instruction, which run one after the other."""
-        nbytes_of = device_scratch_nbytes if self.is_for_device else scratch_nbytes
+        nbytes_of = scratch_nbytes
+        if self.is_for_device:  # nobody else needs what prints CUDA code
+            from graphnn.compiler.cuda import generators
+
+            nbytes_of = generators.scratch_nbytes
         nbytes = max(map(nbytes_of, kernels), default=0)
         return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
@@ -225,6 +227,8 @@ class Lowering:
             is_empty = any(each.nbytes == 0 for each in outputs)
             pieces = None if is_empty else pieces_of(node, inputs, outputs)
             if self.is_for_device and not is_empty and pieces is None:
+                from graphnn.compiler.cuda.lowerings import device_pieces_of
+
                 pieces = device_pieces_of(node, inputs, outputs, self.constant)
             kind = "move" if pieces else "kernel" if node.op.is_elementwise else "host"
             self.instructions.append(

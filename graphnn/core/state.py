@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphnn.core.arrays import as_array, require_fit
+from graphnn.core.arrays import as_array, require_fit, require_on_host
 from graphnn.core.dtypes import DTypeLike, is_integer
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
@@ -133,22 +133,23 @@ class Parameter(Node):
 
     @value.setter
     def value(self, value: Any) -> None:
+        require_on_host(value)
         given = np.asarray(value)
-        if given.shape != self.array.shape:
+        if given.shape != self._memory.shape:
             raise ShapeError(
-                f"parameter {self.name or '?'} has shape {shape_text(self.array.shape)}, "
+                f"parameter {self.name or '?'} has shape {shape_text(self._memory.shape)}, "
                 f"the value {shape_text(given.shape)}",
                 hint="a parameter keeps its shape for life",
             )
         are_integers = is_integer(given.dtype) and is_integer(self.dtype)
         if not are_integers and not np.can_cast(given.dtype, self.dtype, casting="same_kind"):
             raise DTypeError(
-                f"parameter {self.name or '?'} is {self.array.dtype.name}, "
-                f"the value {given.dtype.name}",
+                f"parameter {self.name or '?'} is {self.dtype.name}, the value {given.dtype.name}",
                 hint="convert the value first",
             )
         require_fit(given, self.dtype)
-        self.array[...] = given
+        self._memory[...] = given
+        self.move_to(None)  # whatever lies elsewhere is out of date
 
 
 def bring_home(parameters: Iterable[Parameter]) -> None:

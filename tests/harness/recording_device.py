@@ -16,6 +16,8 @@ from graphnn.compiler.unit import Instruction, Unit, View
 from graphnn.core.dtypes import as_dtype
 
 MOST_BLOCKS = 2**31 - 1
+MOST_PARAMETER_NBYTES = 4096
+"""What every driver takes; newer ones take more."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class RecordingDevice(ShimDevice):
         assert part.threads % 32 == 0, part
         assert 32 <= part.threads <= 1024, part
         assert 1 <= part.blocks <= MOST_BLOCKS, part
+        assert n_parameters * 8 <= MOST_PARAMETER_NBYTES, part
         for address in addresses:
             self._require_inside(address, 0)
         self._note(part, addresses)
