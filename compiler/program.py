@@ -239,9 +239,8 @@ class Program:
             ``program.unit.states``, and ``constants`` those of ``program.unit.constants``, of
             which the short ones are written out. "llvm": the code of every kernel, as it is
             generated. "asm": the same in assembly of this processor, as it is executed. Operators
-            that the host computes have neither. "cuda", with ``backend="cupy"`` instead of these
-            two: the functions that a GPU runs, with blocks and threads; it takes no GPU to see
-            them. Products that cuBLAS makes have none.
+            that the host computes have neither. "cuda": the code of every launch of a program for
+            ``backend="cupy"``, whether there is a GPU or not.
 
         Returns
         -------
@@ -250,7 +249,7 @@ class Program:
         Raises
         ------
         ArgumentError
-            If there is no such kind, or not for the program's backend.
+            If there is no such kind, or the program is not for a GPU.
 
         Examples
         --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,35 @@ def test_layers_have_their_gradients_beside_them() -> None:
         }
         assert inside == {name}
     nothing_overlaps(scene, layout)
+
+
+def test_derivatives_of_what_is_made_of_simpler_operations_belong_to_itself() -> None:
+    model = gn.nn.Sequential(gn.nn.Dense(4, 3), gn.nn.LayerNorm(3), gn.nn.BatchNorm(3))
+    scene = picture_of(with_gradient(model, 5, 4)).scene
+    assert has_mirror(scene)
+    for scope, word in (("layers.1", "layer_norm"), ("layers.2", "batch_norm_train")):
+        derived = [node for node in scene.nodes if node.role == "backward" and node.scope == scope]
+        origins = {scene.nodes[node.origin].label for node in derived if node.origin is not None}
+        assert len(derived) > 10
+        assert all(node.origin is not None for node in derived)
+        assert word in origins <= {word, "project"}
+
+
+def test_lines_touch_a_circle_where_many_arrive_beside_a_straight_one() -> None:
+    origins = (None, None, None, None, 3, 3, 3, 2, 2, 0)
+    nodes = [
+        SceneNode("add", f"f32[{index}]", "operation", role, origin=origin)
+        for index, origin in enumerate(origins)
+        for role in ["forward" if origin is None else "backward"]
+    ]
+    pairs = ((4, 8), (5, 8), (7, 8), (7, 9))
+    scene = Scene("", tuple(nodes), tuple(SceneEdge(*pair, "gradient") for pair in pairs))
+    layout = mirrored_layout(scene)
+    for edge, route in zip(scene.edges, layout.routes, strict=True):
+        box, (x, y) = layout.boxes[edge.target], route.points[-1]
+        assert box.width == box.height
+        away = math.dist((x, y), box.center)  # refuses complex numbers
+        assert abs(away - box.width / 2) < 1e-6
 
 
 def test_values_go_down_and_gradients_up() -> None:

@@ -19,8 +19,9 @@ from graphnn.compiler.backends.rounds import in_rounds
 from graphnn.compiler.cuda.code import Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
-from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launches_of
-from graphnn.compiler.cuda.library_calls import require_library
+from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step
+from graphnn.compiler.cuda.library_calls import call_library, require_library
+from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
@@ -43,7 +44,7 @@ class DeviceExecutable:
         assert unit.plan is not None
         self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
-        self._steps, codes = launches_of(unit)
+        self._steps, codes = steps_of(unit)
         calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
         for each in calls:
             require_library(each.instruction)
@@ -156,9 +157,6 @@ class DeviceExecutable:
 
     def _call(self, instruction: Instruction) -> Action:
         """A call of the operator's own kernel, on arrays of the device."""
-        op, attrs = instruction.op, instruction.attrs
-        assert op is not None
-
         writes_state = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
 
         def call() -> None:
@@ -167,9 +165,7 @@ class DeviceExecutable:
             with self._device.stream():
                 inputs = [self._array(each) for each in instruction.inputs]
                 outputs = [self._array(each) for each in instruction.outputs]
-                made = op.evaluate(*inputs, **attrs)
-                for output, each in zip(outputs, made if len(outputs) > 1 else [made], strict=True):
-                    output[...] = each
+                call_library(instruction, inputs, outputs)
 
         return call
 

@@ -16,6 +16,7 @@ from math import prod
 from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
 from graphnn.compiler.cuda.matrices import Axes, axes_of, matrices_of
+from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Contraction, Kernel, Load, Operand
@@ -232,7 +233,7 @@ class _Tiles:
             total = "sum[i][j]"
             if contraction.dtype in HALVES:
                 total = f"gn_round_{contraction.dtype}({total})"
-            printer = loops.Printer(Sweeps(epilogue), self.name, w, n_before=2)
+            printer = Printer(Sweeps(epilogue), self.name, w, n_before=2)
             printer.index_type = "i64"
             address = {
                 n: f"p{2 + n} + ({printer.offset(n, free)})" for n in range(len(epilogue.operands))

@@ -47,16 +47,22 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an instruction is on a device: launches, or a call of the operator's own kernel."""
+    """What an instruction is on a device: launches, or a call of a library.
+
+    Attributes
+    ----------
+    instruction : Instruction
+    launches : tuple of Launch
+    does : tuple of Instruction
+        Whose work the launches do.
+    is_call : bool
+        Whether a library is called, on arrays of the device.
+    """
 
     instruction: Instruction
     launches: tuple[Launch, ...]
-
-    @property
-    def is_call(self) -> bool:
-        """Whether the operator's kernel is called, on arrays of the device."""
-        has_results = any(each.nbytes for each in self.instruction.outputs)
-        return not self.launches and has_results and self.instruction.kind != "move"
+    does: tuple[Instruction, ...]
+    is_call: bool
 
 
 Codes: TypeAlias = dict[tuple[Any, bool], Code]
@@ -70,8 +76,15 @@ def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
     """
     codes: Codes = {}
     refuses = any(map(_may_refuse, unit.instructions))
-    steps = [Step(each, tuple(_launches(each, codes, refuses))) for each in unit.instructions]
+    steps = [_step(each, codes, refuses) for each in unit.instructions]
     return steps, list(codes.values())
+
+
+def _step(instruction: Instruction, codes: Codes, refuses: bool) -> Step:
+    launches = tuple(_launches(instruction, codes, refuses))
+    has_results = any(each.nbytes for each in instruction.outputs)
+    is_call = not launches and has_results and instruction.kind != "move"
+    return Step(instruction, launches, (instruction,) if launches else (), is_call)
 
 
 def _may_refuse(instruction: Instruction) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.scalars import combined, load, register, store
+from graphnn.compiler.cuda.scalars import combined, identity, literal, load, register, store
 from graphnn.compiler.cuda.writer import Writer, offset_text, signature
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
@@ -14,12 +14,12 @@ from graphnn.compiler.native.scattering import Scatter
 from graphnn.core.dtypes import as_dtype
 from graphnn.ops.philox import KEY_STEPS, MULTIPLIERS, ROUNDS
 
-__all__ = ["check_range", "draw", "scan", "scatter"]
+__all__ = ["check_range", "draw", "one_each", "scan", "scatter"]
 
 THREADS = 256
 
 
-def _one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
+def one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
     """The head of a function whose threads take one number below ``count`` each.
 
     The caller closes the block.
@@ -36,7 +36,7 @@ def _one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
 def draw(philox: Philox, name: str) -> Code:
     """A thread for every number: Philox-4x32-10, as in :mod:`graphnn.ops.philox`."""
     w = Writer()
-    part = _one_each(w, name, 2, philox.n_keys * philox.count)
+    part = one_each(w, name, 2, philox.n_keys * philox.count)
     w.line(f"const u64* key = (const u64*)p0 + number / {philox.count} * 2;")
     w.line(f"const u64 index = number % {philox.count};")
     w.line(
@@ -62,7 +62,7 @@ def draw(philox: Philox, name: str) -> Code:
 def check_range(check: RangeCheck, name: str) -> Code:
     """A thread for every integer."""
     w = Writer()
-    part = _one_each(w, name, 2, prod(check.sizes))
+    part = one_each(w, name, 2, prod(check.sizes))
     at = offset_text("number", check.sizes, check.strides)
     w.line(f"const i64 value = (i64){load(check.dtype, f'p0 + {at}')};")
     w.line(f"if (value < {check.low}ll || value >= {check.high}ll) *(i64*)p1 = 1;")
@@ -73,10 +73,17 @@ def check_range(check: RangeCheck, name: str) -> Code:
 # -------------------------------------------------------------------------------- running sums
 
 
+LONG = 2 * THREADS
+"""Steps of a line that a block shares, where they are neighbours in memory."""
+
+
 def scan(scan: Scan, name: str) -> Code:
-    """A thread for every line; its steps follow each other."""
+    """A thread for every line, whose steps follow each other; a block for one that is long."""
+    itemsize = as_dtype(scan.dtype).itemsize
+    if scan.op != "recurrence" and scan.steps >= LONG and set(map(abs, scan.along)) == {itemsize}:
+        return _shared_scan(scan, name)
     w, n_operands = Writer(), len(scan.along)
-    part = _one_each(w, name, n_operands, prod(scan.sizes))
+    part = one_each(w, name, n_operands, prod(scan.sizes))
     for operand in range(n_operands):
         at = offset_text("number", scan.sizes, scan.strides[operand])
         w.line(f"char* q{operand} = p{operand} + {at};")
@@ -97,6 +104,39 @@ def scan(scan: Scan, name: str) -> Code:
         w.line(store(dtype, f"q{last}", "state"))
     w.close()
     return Code(w.text, (part,))
+
+
+def _shared_scan(scan: Scan, name: str) -> Code:
+    """A block for every line: the threads' elements by doubling distances, then the next ones."""
+    w, dtype, kind = Writer(), scan.dtype, register(scan.dtype)
+    lines = prod(scan.sizes)
+    start = literal(dtype, identity(scan.op, dtype))
+    with w.block(signature(name, 2, THREADS)):
+        w.line(f"__shared__ {kind} shared[{THREADS}];")
+        w.line("const i64 number = blockIdx.x;")
+        for operand in range(2):
+            at = offset_text("number", scan.sizes, scan.strides[operand])
+            w.line(f"char* const q{operand} = p{operand} + {at};")
+        w.line("const int own = threadIdx.x;")
+        w.line(f"{kind} before = {start};")
+        with w.block(f"for (i64 from = 0; from < {scan.steps}; from += {THREADS})"):
+            w.line("const i64 at = from + own;")
+            w.line(f"const bool is_in = at < {scan.steps};")
+            w.line(f"{kind} value = {start};")
+            w.line(f"if (is_in) value = {load(dtype, f'q0 + at * {scan.along[0]}')};")
+            with w.block(f"for (int by = 1; by < {THREADS}; by *= 2)"):
+                w.line("shared[own] = value;")
+                w.line("__syncthreads();")
+                earlier = combined(scan.op, "shared[own - by]", "value")
+                w.line(f"if (own >= by) value = {earlier};")
+                w.line("__syncthreads();")
+            w.line(f"value = {combined(scan.op, 'before', 'value')};")
+            w.line("shared[own] = value;")
+            w.line("__syncthreads();")
+            w.line(f"before = shared[{THREADS - 1}];")
+            w.line(f"if (is_in) {store(dtype, f'q1 + at * {scan.along[1]}', 'value')}")
+            w.line("__syncthreads();")
+    return Code(w.text, (Part(name, lines, THREADS),))
 
 
 # ------------------------------------------------------------------------------------ scatters
@@ -129,7 +169,7 @@ def _n_operands(scatter: Scatter) -> int:
 def _places(w: Writer, scatter: Scatter, name: str) -> Part:
     """A thread for every update: the row that it comes to, and whether there is one."""
     n_operands = _n_operands(scatter)
-    part = _one_each(w, name, n_operands, scatter.count)
+    part = one_each(w, name, n_operands, scatter.count)
     w.line("i64 row = 0;")
     w.line("bool is_out = false;")
     operand = 0
@@ -155,7 +195,7 @@ def _places(w: Writer, scatter: Scatter, name: str) -> Part:
 def _converted(w: Writer, scatter: Scatter, name: str, *, narrows: bool) -> Part:
     """The array to float32 in scratch, or back."""
     n_operands, dtype = _n_operands(scatter), scatter.dtype
-    part = _one_each(w, name, n_operands, scatter.n_rows * scatter.width)
+    part = one_each(w, name, n_operands, scatter.n_rows * scatter.width)
     half = f"p{n_operands - 3} + number * {as_dtype(dtype).itemsize}"
     wide = f"p{n_operands - 1} + {scatter.wide_offset} + number * 4"
     if narrows:

@@ -181,6 +181,11 @@ GN_FLOATS(float, f, 0.5f)
 GN_FLOATS(double, , 0.5)
 #undef GN_FLOATS
 
+// The order of sorted rows: NaN come last.
+GN bool gn_comes_before(float x, float y) { return x < y || (gn_isnan(y) && !gn_isnan(x)); }
+GN bool gn_comes_before(double x, double y) { return x < y || (gn_isnan(y) && !gn_isnan(x)); }
+template <class I> GN bool gn_comes_before(I x, I y) { return x < y; }
+
 // ----------------------------------------------------------------------- transcendental ones
 
 #define GN_UNARY(NAME, CALL)                             \

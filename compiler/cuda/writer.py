@@ -6,13 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 
-__all__ = ["Writer", "offset_text", "signature"]
+__all__ = ["Writer", "body_of", "offset_text", "signature"]
 
 
 def signature(name: str, n_operands: int, threads: int) -> str:
     """The head of a function with an address for every operand."""
     parameters = ", ".join(f"char* p{number}" for number in range(n_operands))
     return f'extern "C" __global__ void __launch_bounds__({threads}) {name}({parameters})'
+
+
+def body_of(source: str, name: str) -> str:
+    """A function to be called by others, which are told the number of their block."""
+    _, _, parameters = source.partition("(char*")
+    rest = parameters.replace("blockIdx.x", "block")
+    return f"static __device__ void {name}(const int block, char*{rest}"
 
 
 def offset_text(number: str, sizes: Sequence[int], strides: Sequence[int]) -> str:

@@ -16,7 +16,8 @@ from graphnn.io.graphs import load_graph
 from graphnn.io.tensors import holds_tensors
 from graphnn.ops.axes import as_shape
 from graphnn.viz.overlays import Measurement
-from graphnn.viz.picture import FORMATS, Picture, checked_target, render
+from graphnn.viz.picture import FORMATS, Picture, checked_target
+from graphnn.viz.rendering import render
 from graphnn.viz.scene import Overlay
 from graphnn.viz.scene_reader import read_picture
 

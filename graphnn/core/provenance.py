@@ -244,9 +244,15 @@ def without_lines() -> AbstractContextManager[None]:
 
 
 def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:
-    """Let the nodes built inside inherit a node's scope, step and lines, in another role."""
-    known = node.record
-    origin = weakref.ref(node)
+    """Let the nodes built inside inherit a node's scope, step and lines, in another role.
+
+    Of an operation that is differentiated through simpler ones, all derivatives belong to itself;
+    the symbols of a loop that is differentiated have derivatives of their own.
+    """
+    known, outer = node.record, _surroundings.get().origin_ref
+    owner = outer() if outer is not None else None
+    is_part = owner is not None and known.origin is owner and len(node.inputs) > 0
+    origin = outer if is_part else weakref.ref(node)
     return _Within(
         _Surroundings(known.scope, known.step, role, "differentiation", origin, known.sources)
     )

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from graphnn.core.errors import RenderError
 from graphnn.viz.collapse import collapsed
 from graphnn.viz.mirror import has_mirror
+from graphnn.viz.randomness import random_once
 from graphnn.viz.repeats import once_each
 from graphnn.viz.scene import Scene
 
@@ -32,6 +33,7 @@ def at_depth(scene: Scene, depth: Depth) -> Scene:
     check_depth(depth)
     if depth == "all":
         return scene
+    scene = random_once(scene)
     if depth is None:
         is_small = len(scene.nodes) <= MOST_IN_FULL
         return scene if is_small else _on_some_screens(scene, _with_repeats_once(scene))

@@ -36,6 +36,7 @@ SCRIPTS = (
     "camera.js",
     "paint.js",
     "tiles.js",
+    "bands.js",
     "overview.js",
     "elements.js",
     "details.js",

@@ -255,12 +255,13 @@ class _Mirrored:
                 for place, net in enumerate(order):
                     self.port[each, side, net] = -width / 2 * (place + 1) / (len(order) + 1)
                 continue
-            step = min(PORT, (height - 2) / (len(order) + 1))
             above = sum(nets[net] < self.middle[self.row[each]] for net in order)
-            for place, net in enumerate(order):
-                offset = place - (len(order) - 1) / 2
-                if (each, side) in level:
-                    offset = place - above + (place >= above)
+            offsets = [place - (len(order) - 1) / 2 for place in range(len(order))]
+            if (each, side) in level:
+                offsets = [place - above + (place >= above) for place in range(len(order))]
+            farthest = max((abs(offset) for offset in offsets), default=0)
+            step = min(PORT, (height / 2 - 1) / (farthest + 1))
+            for offset, net in zip(offsets, order, strict=True):
                 self.port[each, side, net] = offset * step
 
     def _at(self, each: int, side: str, net: Hashable) -> Point:
@@ -327,7 +328,7 @@ class _Mirrored:
             below = sum(1 for _, _, end, level in self.frames if end == last and level > depth)
             top = self.opens[first] + above * FRAME_NAME
             bottom = self.bottom[last] + TRACK * self.lines_below[last] + FRAME_PAD * (below + 1)
-            tone = "step" if cluster.tone == "scope" else cluster.tone
+            tone = "layer" if cluster.tone == "scope" else cluster.tone
             box = Box(inset, top, self.width - 2 * inset, bottom - top)
             yield Band(box, tone, cluster.title)
 

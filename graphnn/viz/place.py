@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import ceil, sqrt
+from operator import attrgetter
 
 from graphnn.viz.cell import Links, order_rows, spread_along
 from graphnn.viz.frames import nesting
-from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, read_by, shared_slots
+from graphnn.viz.grid import Grid, Lane, Slot, gathers, lanes_of, read_by
 from graphnn.viz.scene import Scene, SceneEdge
+from graphnn.viz.sheet import Sheet
+from graphnn.viz.slots import shared_slots
 from graphnn.viz.style import SMALL_SIZE, shorten, text_width
 from graphnn.viz.texts import box_texts, size_of
 
@@ -23,11 +26,12 @@ MOST_ROWS = 30
 """Boxes above each other in a graph without time steps; more go to the next column."""
 
 
-def place(scene: Scene) -> Grid:
-    """Give every node of a scene its place."""
+def place(sheet: Sheet) -> Grid:
+    """Give every node of all zooms its place."""
+    scene = sheet.scene
     texts = box_texts(scene)
     if scene.steps:
-        grid = _over_time(scene, texts)
+        grid = _over_time(sheet, texts)
     else:
         grid = _flat(scene, texts)
     sizes: dict[tuple[str, str], tuple[float, float]] = {}
@@ -39,7 +43,7 @@ def place(scene: Scene) -> Grid:
             slot.width = size[0]
         if size[1] > slot.height:
             slot.height = size[1]
-    for slot in dict.fromkeys(grid.slots):
+    for slot in grid.unique:
         slot.room = slot.width
     for edge in scene.edges:
         if edge.label:
@@ -80,16 +84,16 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
 # ------------------------------------------------------------------------------------- with time
 
 
-def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
+def _over_time(sheet: Sheet, texts: list[tuple[str, str]]) -> Grid:
     """Columns are time steps; a slot is shared by the same operation of all steps."""
-    columns, kinds = columns_of(scene)
+    scene, columns, kinds = sheet.scene, sheet.columns, sheet.kinds
     number, lanes = lanes_of(scene, columns)
     slots = shared_slots(scene, columns, kinds, number)
     unique = sorted(dict.fromkeys(slots), key=lambda slot: (slot.lane, slot.order))
     links = _links(scene, slots, columns, unique)
-    is_ghost = _from_far(scene.edges, columns, number)
+    is_ghost = _from_far(scene.edges, sheet.near, number)
     steps = [slot for slot in unique if slot.kind == "step"]
-    places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0}
+    places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0, "": 0}
     count = [
         order_rows([slot for slot in steps if slot.lane == index], lane, links)
         for index, lane in enumerate(lanes)
@@ -103,7 +107,7 @@ def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
         first.append(first[-1] + outside.count[index])
     for slot in unique:
         slot.row += first[slot.lane]
-    return Grid(slots, columns, kinds, places, lanes, first, is_ghost, texts, {})
+    return Grid(slots, unique, columns, kinds, places, lanes, first, is_ghost, texts, {})
 
 
 def _links(
@@ -127,12 +131,15 @@ def _links(
                 links.after.setdefault(source, []).append(target)
         elif source.kind == target.kind == "step" or edge.lag:
             links.carries.setdefault(source, []).append(target)
-    for edge in scene.edges:  # what reads nothing starts a gradient
-        if scene.nodes[edge.source].role == "backward":
-            if not is_read[edge.source]:
-                is_main[edge.source] = True
-            if is_main[edge.source] or edge.lag:
-                is_main[edge.target] = True
+    gradients = [edge for edge in scene.edges if scene.nodes[edge.source].role == "backward"]
+    for edge in gradients:  # what reads nothing starts a gradient, and so does another step
+        if not is_read[edge.source]:
+            is_main[edge.source] = True
+        if edge.lag:
+            is_main[edge.target] = True
+    for edge in sorted(gradients, key=attrgetter("target")):
+        if is_main[edge.source]:
+            is_main[edge.target] = True
     links.is_main.update(slot for slot, main in zip(slots, is_main, strict=True) if main)
     for slot, node in zip(slots, scene.nodes, strict=True):
         if node.origin is not None and slots[node.origin].kind == slot.kind:
@@ -316,6 +323,7 @@ def _flat(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
             column += 1
     used = max((slot.place for slot in slots), default=0) + 1
     return Grid(
+        slots,
         slots,
         [0] * len(slots),
         ["flat"],

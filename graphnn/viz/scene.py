@@ -6,8 +6,8 @@ is plain data: nodes and edges by number, groups, a strip, overlays.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 
 from graphnn.core.node import Node
 
@@ -286,6 +286,8 @@ class Scene:
         an end that is not known, those of a second sequence, and those that are not drawn.
     scopes : tuple of (str, str)
         Name scopes, and what their frames say beside their names: layer, parameters, shape.
+    zooms : tuple of Scene
+        The same with other time steps: what is drawn of a step stands alike in all of them.
     """
 
     title: str
@@ -296,6 +298,14 @@ class Scene:
     overlays: tuple[Overlay, ...] = ()
     step_labels: tuple[tuple[int, str], ...] = ()
     scopes: tuple[tuple[str, str], ...] = ()
+    zooms: tuple[Scene, ...] = ()
+
+    def changed(self, change: Callable[[Scene], Scene]) -> Scene:
+        """What a change makes of it, and of its zooms; itself where that is nothing."""
+        made = change(self)
+        if made is self or not self.zooms:
+            return made
+        return replace(made, zooms=tuple(map(change, self.zooms)))
 
     @property
     def steps(self) -> tuple[int, ...]:

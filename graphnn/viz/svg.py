@@ -15,6 +15,7 @@ from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke, Tile, Words
 from graphnn.viz.layout import Band, Route
 from graphnn.viz.style import (
     BANDS,
+    CLEAR_BANDS,
     DETAIL_SIZE,
     EDGES,
     FONTS,
@@ -98,7 +99,7 @@ def _arrow_head(name: str) -> str:
 def _band(band: Band) -> str:
     fill, line = BANDS[band.tone]
     box = band.box
-    opacity = ' fill-opacity="0.6"' if band.tone == "step" else ""
+    opacity = ' fill-opacity="0.6"' if band.tone in CLEAR_BANDS else ""
     radius = 1 if band.tone in SQUARE_BANDS else 8
     return (
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '

@@ -11,7 +11,6 @@ from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
-from graphnn.core.state import Parameter
 from graphnn.core.structure import flatten
 from graphnn.core.text import counted
 from graphnn.functions import Function
@@ -20,7 +19,7 @@ from graphnn.nn.module import Module
 from graphnn.viz.convolutions import with_whole_convolutions
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
-from graphnn.viz.scopes import scoped
+from graphnn.viz.scopes import parameter_count, scoped
 from graphnn.viz.steps import Steps, check_steps, scene_in_steps, scene_of_kept
 from graphnn.viz.style import MOST_CHARACTERS
 from graphnn.viz.tree import tree_text
@@ -54,7 +53,7 @@ class Drawable:
                 return scene_of_kept(self.content, steps, title or self.title)
             return scene_of_program(self.content, title or self.title)
         scene = scene_in_steps(self.content, steps, title or self.title)
-        return with_whole_convolutions(scoped(scene, self.layers))
+        return scene.changed(lambda each: with_whole_convolutions(scoped(each, self.layers)))
 
     def text(self, scene: Scene) -> str:
         """The thing as text; a model as the tree of what is drawn of it."""
@@ -130,9 +129,8 @@ def _model(model: Module, inputs: Any) -> Drawable:
         )
     graph = call_of(model, inputs).graph
     layers = {path: _described(module) for path, module in model.named_modules() if path}
-    parameters = (node for node in graph.nodes if isinstance(node, Parameter))
-    count = sum(each.array.size for each in parameters)
-    return Drawable(graph, layers, f"{name}: {counted(count, 'parameter')}")
+    count = counted(parameter_count(graph.nodes), "parameter")
+    return Drawable(graph, layers, f"{name}: {count}")
 
 
 def _described(module: Module) -> str:

@@ -57,7 +57,6 @@ static int count, current;
 static char exchanged[MOST][8];
 static void (*body)(char**);
 static char** given;
-static long met;
 
 const int NOBODY = 0, BLOCK = 1, WARP = 2;
 
@@ -68,7 +67,6 @@ static void run_fiber() {
 }
 
 static void wait(int whom) {
-    ++met;
     fibers[current].waits_for = whom;
     swapcontext(&fibers[current].context, &scheduler);
     threadIdx.x = current;
@@ -133,23 +131,23 @@ static void run_block(bool is_reversed) {
     }
 }
 
-static void launch(void (*kernel)(char**), char** p, int blocks, int threads, bool is_reversed) {
+static void launch(
+    void (*kernel)(char**), char** p, int blocks, int threads, bool is_reversed, bool meets
+) {
     body = kernel;
     given = p;
     count = threads;
     gridDim = {(unsigned)blocks, 1, 1};
     blockDim = {(unsigned)threads, 1, 1};
-    bool has_met = true;  // whether threads of the first block met: if not, they need no fibers
     for (int n = 0; n < blocks; ++n) {
         blockIdx = {(unsigned)(is_reversed ? blocks - 1 - n : n), 0, 0};
         threadIdx = {0, 0, 0};
         if (__start_gn_shared) memset(__start_gn_shared, 0xff, __stop_gn_shared - __start_gn_shared);
-        if (has_met) {
-            met = 0;
+        if (meets) {
             run_block(is_reversed);
-            has_met = met > 0;
             continue;
         }
+        // Threads that never meet need no fibers.
         for (int turn = 0; turn < threads; ++turn) {
             current = threadIdx.x = is_reversed ? threads - 1 - turn : turn;
             kernel(p);

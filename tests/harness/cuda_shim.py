@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from duck_arrays import Duck
 
 from graphnn.compiler.cuda.code import Code, Matrices, Matrix, Part
 from graphnn.compiler.cuda.device import Function, Recording
@@ -61,8 +62,8 @@ class ShimDevice:
         shape: Sequence[int],
         strides: Sequence[int],
         dtype: DType,
-    ) -> Array:
-        return np.ndarray(shape, dtype, memory, address - memory.ctypes.data, strides)
+    ) -> Duck:
+        return Duck(np.ndarray(shape, dtype, memory, address - memory.ctypes.data, strides))
 
     def stream(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -70,10 +71,11 @@ class ShimDevice:
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
         parts = [part for code in codes for part in code.parts if isinstance(part, Part)]
         library = ctypes.CDLL(str(built(codes))) if parts else None
-        return {
-            part: partial(self._launch, getattr(library, f"shim_{part.name}"), part)
-            for part in parts
-        }
+        return {part: self._function(library, part) for part in parts}
+
+    def _function(self, library: Any, part: Part) -> Function:
+        function = getattr(library, f"shim_{part.name}")
+        return lambda addresses: self._launch(function, part, addresses)
 
     def _launch(self, function: Any, part: Part, addresses: Sequence[int]) -> None:
         given = (ctypes.c_void_p * len(addresses))(*addresses)
@@ -107,7 +109,7 @@ def built(codes: Sequence[Code]) -> Path:
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             source, library = Path(folder, "code.cpp"), Path(folder, "code.so")
             source.write_text(text)
-            command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-w", "-shared", "-fPIC"]
+            command = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC"]
             command += [*CHECKS, f"-I{HERE}", str(source), "-o", str(library)]
             subprocess.run(command, check=True)
             library.replace(made)
@@ -119,6 +121,7 @@ def shim_source(codes: Sequence[Code]) -> str:
     lines = ['#include "cuda_shim.h"', PRELUDE]
     for code in codes:
         lines.append(code.source)
+        meets = "true" if "__sync" in code.source or "gn_together" in code.source else "false"
         for part in (each for each in code.parts if isinstance(each, Part)):
             head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
             arguments = ", ".join(f"p[{n}]" for n in range(head.count("char*")))
@@ -126,7 +129,7 @@ def shim_source(codes: Sequence[Code]) -> str:
                 'extern "C" void '
                 f"shim_{part.name}(char** p, int blocks, int threads, bool is_reversed) {{",
                 f"    auto kernel = [](char** p) {{ {part.name}({arguments}); }};",
-                "    shim::launch(kernel, p, blocks, threads, is_reversed);",
+                f"    shim::launch(kernel, p, blocks, threads, is_reversed, {meets});",
                 "}",
             ]
     return "\n".join(lines)

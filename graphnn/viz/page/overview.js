@@ -93,7 +93,7 @@ class Overview {
       for (let row = top; row < bottom; row++) pixels.fill(value, row * size.width + left, row * size.width + right);
     };
     pixels.fill(valueOf(theme.ground));
-    for (const band of graph.bands) if (band.tone !== "step") block(band, theme.band(band.tone).fill);
+    for (const band of graph.bands) if (!CLEAR.includes(band.tone)) block(band, theme.band(band.tone).fill);
     for (let node = 0; node < graph.count; node++) {
       if (folding.cardOf[node] < 0) block(graph.box(node), app.fillOf(node) ?? theme.nodes[graph.text("style", node)].far);
     }
