@@ -159,7 +159,7 @@ def test_kernels_of_many_operands_are_launched_in_parts(device):
     outputs = [total, gn.concatenate(xs), *(gn.sum(each) for each in xs)]
     program = gn.compile(xs, outputs, updates, backend="cupy")
     program(*zeros(program))
-    assert len(device.launched) > 600
+    assert sum(len(each.addresses) for each in device.launched) > 2000  # 512 fit in one launch
 
 
 @pytest.mark.parametrize("debug", ["nan", "verify"])

@@ -121,20 +121,6 @@ def test_source_of_the_host_is_python_alone():
     assert f"; {host} " not in program.source("llvm")
 
 
-def test_cuda_has_a_function_for_every_kernel():
-    x, w = gn.input("x", (40, 30)), gn.parameter(np.ones((30, 20), "float32"))
-    loss = gn.sum(gn.tanh(x @ w))
-    program = gn.compile(x, loss, {w: w - gn.grad(loss, w)}, backend="cupy")
-    text = program.source("cuda")
-    launched = [n for n, each in enumerate(program.instructions) if f"// {n} {each.kind}:" in text]
-    kernels = [n for n, each in enumerate(program.instructions) if each.kind == "kernel"]
-    assert set(kernels) <= set(launched)
-    assert "test_source.py" in text
-    assert text.count("__global__") == text.count(" threads\n") > 0
-    with pytest.raises(gn.ArgumentError, match=r"'llvm' for backend='cupy'\n.*'python', 'cuda'"):
-        program.source("llvm")
-
-
 def test_unknown_kind_of_source():
     x = gn.input("x", shape=(5,))
     with pytest.raises(gn.ArgumentError, match="no kind of source 'c'"):
