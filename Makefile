@@ -16,7 +16,7 @@ RUN := $(PY) -P
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format typecheck docs wheel check clean
+.PHONY: help setup demo test gpu lint format typecheck docs wheel check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -30,6 +30,9 @@ demo: $(VENV)/.installed-demo ## run `graphnn demo`
 
 test: $(VENV)/.installed-dev ## run the tests
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)
+
+gpu: $(VENV)/.installed-dev ## run the tests that need a GPU; pip install -e '.[cuda13]' first
+	@$(RUN) -m pytest tests/gpu
 
 lint: $(VENV)/.installed-dev ## check style and formatting
 	$(RUN) -m ruff check .

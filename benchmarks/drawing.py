@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/drawing.py [--out benchmarks/results] [--steps 15 150 1500]
 
-The graph is a real one, one layer of 64 units. Times are CPU seconds, the least of three runs, of
+The graph is a real one, one layer of 64 units. The last line is a scan with all steps
+drawn, so its scene begins with writing them out. Times are CPU seconds, the least of three runs, of
 one for the largest. For the smallest, Graphviz's ``dot`` gets the same scene without positions,
 as tools get that leave the layout to it.
 """
@@ -26,6 +27,7 @@ from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
 from graphnn.viz.route import grid_layout
 from graphnn.viz.svg import svg_text
+from graphnn.viz.things import as_drawable
 
 DOT_SECONDS = 30.0
 """How long ``dot`` may try."""
@@ -59,6 +61,14 @@ def lstm(steps: int) -> gn.Graph:
     return gn.Graph(tuple(inputs), (loss, *gn.grad(loss, weights)))
 
 
+def scan(steps: int) -> gn.Graph:
+    """The same net as a scan."""
+    x = gn.input("x", shape=(steps, 32, 16))
+    net = gn.nn.LSTM(16, 64, rng=np.random.default_rng(0))
+    loss = gn.mean(gn.square(net(x))).named("loss")
+    return gn.Graph((x,), (loss, *gn.grad(loss, net.parameters())))
+
+
 def least(function: Callable[[], Any], runs: int) -> tuple[float, Any]:
     """CPU seconds of the fastest run, and the result."""
     seconds = []
@@ -80,11 +90,10 @@ def by_dot(text: str) -> float | None:
     return time.perf_counter() - start
 
 
-def measure(steps: int, runs: int) -> dict[str, Any]:
+def measure(graph: gn.Graph, steps: int, runs: int) -> dict[str, Any]:
     """Times of one size."""
-    graph = lstm(steps)
     row: dict[str, Any] = {"steps": steps}
-    row["scene"], scene = least(lambda: scene_of_graph(graph), runs)
+    row["scene"], scene = least(lambda: as_drawable(graph).scene("", "all"), runs)
     row["layout"], layout = least(lambda: grid_layout(scene), runs)
     row["svg"], text = least(lambda: svg_text(drawing_of(scene, layout)), runs)
     row.update(nodes=len(scene.nodes), edges=len(scene.edges), megabytes=len(text) / 1e6)
@@ -97,7 +106,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--steps", type=int, nargs="+", default=[15, 150, 1500])
     options = parser.parse_args()
-    rows = [measure(steps, 1 if steps > 1000 else 3) for steps in options.steps]
+    rows = [measure(lstm(steps), steps, 1 if steps > 1000 else 3) for steps in options.steps]
+    steps = options.steps[-1]
+    rows.append({**measure(scan(steps), steps, 1 if steps > 1000 else 3), "is_scan": True})
     dot: float | str | None = "no Graphviz"
     if find_graphviz() is not None:
         dot = by_dot(flowing_dot(scene_of_graph(lstm(options.steps[0]))))
@@ -105,12 +116,13 @@ def main() -> None:
     told = {None: f"> {DOT_SECONDS:g} s"}
     cells = [
         {
+            "steps": f"{row['steps']:,}{', a scan' if row.get('is_scan') else ''}",
             "nodes": f"{row['nodes']:,}",
             "edges": f"{row['edges']:,}",
             "scene (s)": f"{row['scene']:.2f}",
             "layout (s)": f"{row['layout']:.2f}",
             "SVG (s)": f"{row['svg']:.2f}",
-            "layout + SVG (s)": f"{row['layout'] + row['svg']:.2f}",
+            "in whole (s)": f"{row['scene'] + row['layout'] + row['svg']:.2f}",
             "MB": f"{row['megabytes']:.1f}",
             "flat `dot`": f"{row['dot']:.1f} s"
             if isinstance(row.get("dot"), float)

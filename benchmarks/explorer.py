@@ -71,7 +71,7 @@ def lstm(steps: int) -> gn.Graph:
 
 def measure(browser: Browser, name: str, steps: int, folder: Path) -> dict[str, Any]:
     """What one page takes: the fastest of several visits."""
-    picture = gn.render(lstm(steps))
+    picture = gn.render(lstm(steps), steps="all")
     scene, layout = picture.scene, picture.layout
     start = time.process_time()
     content = explorer_page([PageStage(name, (), scene, layout)])

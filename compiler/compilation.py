@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.compiler.backends import BACKENDS
+from graphnn.compiler.default_backend import get_backend
 from graphnn.compiler.memory_size import as_nbytes
 from graphnn.compiler.pipeline import LEVELS, SKIPPABLE
 from graphnn.compiler.program import Program
@@ -35,7 +36,7 @@ def compile(
     outputs: Any,
     updates: Mapping[Parameter, Node] | None = None,
     *,
-    backend: str = "numpy",
+    backend: str | None = None,
     optimize: str = "O2",
     value_unsafe: bool = False,
     fuel: int | None = None,
@@ -44,6 +45,8 @@ def compile(
     memory_budget: int | str | None = None,
     native: str = "now",
     skip: str | Collection[str] = (),
+    launch: str = "graph",
+    matmul_precision: str = "float32",
 ) -> Program:
     """Compile a graph into a program.
 
@@ -55,7 +58,9 @@ def compile(
         What a call gives, in this structure; None or ``()`` for a program that only updates.
     updates : mapping of Parameter to Node, optional
         New values, all computed from the old ones, then written in place.
-    backend : {"numpy", "reference"}
+    backend : {"numpy", "cupy", "reference"}, optional
+        Native code for the processor, CUDA kernels for a GPU, or NumPy node by node. Default:
+        that of :func:`get_backend`, "numpy" if nothing else was said.
     optimize : {"O0", "O1", "O2"}
         No rewrites; exact ones; reassociating ones too.
     value_unsafe : bool, default False
@@ -81,6 +86,13 @@ def compile(
     skip : str or collection of str
         Passes to leave out, to find out what one does or whether it is at fault: ``"hoist"``.
         Those that only make programs faster may be (`graphnn.compiler.pipeline.SKIPPABLE`).
+    launch : {"graph", "stream", "debug"}
+        On a GPU, how a run is launched: all of it as one CUDA graph, recorded at the second call;
+        kernel after kernel; or so that each is waited for, and an error names its instruction.
+        Results are the same to the last bit. A program with branches is never one graph.
+    matmul_precision : {"float32", "tf32", "bfloat16"}
+        On a GPU, to what matrix products may round their factors in float32; sums stay in
+        float32. "tf32" keeps 11 binary digits of 24, "bfloat16" 8; both are faster.
 
     Returns
     -------
@@ -117,10 +129,9 @@ def compile(
             )
     verify = VERIFY_BY_DEFAULT if verify is None else verify
     budget = None if memory_budget is None else as_nbytes("memory_budget", memory_budget)
-    left_out = _pass_names(skip)
     _check_fuel(fuel)
     options = Options(
-        backend,
+        get_backend() if backend is None else backend,
         optimize,
         value_unsafe,
         fuel,
@@ -128,7 +139,9 @@ def compile(
         debug,
         native=native,
         memory_budget=budget,
-        skip=left_out,
+        skip=_pass_names(skip),
+        launch=launch,
+        matmul_precision=matmul_precision,
     )
     _check_options(options)
     changes.update(_advance_random(results, changes))
@@ -144,6 +157,8 @@ def _check_options(options: Options) -> None:
         ("level", options.optimize, LEVELS),
         ("debug mode", options.debug, ("", "nan", "verify")),
         ("way to build native code", options.native, ("now", "background", "never")),
+        ("way to launch", options.launch, ("graph", "stream", "debug")),
+        ("precision of products", options.matmul_precision, ("float32", "tf32", "bfloat16")),
     ):
         require_known(None, word, given, known)
 
@@ -221,7 +236,7 @@ def _check_inputs(graph: Graph) -> None:
 
 
 def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None, **options: Any) -> Any:
-    """Compile and run once, by NumPy; for trying things out.
+    """Compile and run once, by NumPy unless ``backend`` says otherwise; for trying things out.
 
     Parameters
     ----------
@@ -239,6 +254,7 @@ def evaluate(outputs: Any, feeds: Mapping[Node, Any] | None = None, **options: A
     FeedError
         If a feed is not given by its node.
     """
+    options.setdefault("backend", "numpy")
     options.setdefault("native", "never")
     feeds = dict(feeds or {})
     for each in feeds:

@@ -244,7 +244,7 @@ class Driver:
 
 def wanted(passes: Sequence[Pass], unit: Unit) -> list[Pass]:
     """The passes that the options of a unit do not leave out."""
-    return [each for each in passes if each.__name__ not in unit.options.skip]
+    return [each for each in passes if each.__name__ not in unit.options.left_out]
 
 
 def _short(node: Node) -> str:

@@ -240,12 +240,13 @@ class _Neighbourhoods:
         sets: set[int] = set()
         kept: set[int] = set()
         stack = [value]
+        reads, is_there, set_of = self._model.reads, self._is_there, self._set_of
         while stack:
-            for each in self._model.reads[stack.pop()]:
-                if self._is_there[each]:
+            for each in reads[stack.pop()]:
+                if is_there[each]:
                     kept.add(each)
-                elif each in self._set_of:
-                    sets.add(self._find(self._set_of[each]))
+                elif each in set_of:
+                    sets.add(self._find(set_of[each]))
                 elif each not in between and (most is None or len(between) < most):
                     between.add(each)
                     stack.append(each)

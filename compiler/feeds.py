@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,17 @@ from graphnn.ops.operands import is_weak
 
 __all__ = ["Inputs"]
 
+Adopt = Callable[[Any], Any | None]
+
 
 class Inputs:
     """The inputs of a program, and how feeds fit them.
+
+    Parameters
+    ----------
+    nodes : tuple of Node
+    adopt : callable, optional
+        Takes what is not on the host; see `graphnn.compiler.backends.ADOPTERS`.
 
     Attributes
     ----------
@@ -32,8 +40,9 @@ class Inputs:
         The named dimensions of their shapes.
     """
 
-    def __init__(self, nodes: tuple[Node, ...]) -> None:
+    def __init__(self, nodes: tuple[Node, ...], adopt: Adopt | None = None) -> None:
         self.nodes = nodes
+        self._adopt = adopt
         self.names = [node.name or f"input{i}" for i, node in enumerate(nodes)]
         sizes = [size for node in nodes for size in node.shape if isinstance(size, Dim)]
         self.dimensions = frozenset(name for size in sizes for name in size.names)
@@ -41,7 +50,8 @@ class Inputs:
     def take(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Array]:
         """What is fed, in order, as arrays of the inputs' dtypes and ranks."""
         feeds = self._arrange(args, kwargs)
-        return [_fed(*each) for each in zip(self.names, self.nodes, feeds, strict=True)]
+        adopt = self._adopt
+        return [_fed(*each, adopt) for each in zip(self.names, self.nodes, feeds, strict=True)]
 
     def bind(self, arrays: Sequence[Array]) -> dict[str, int]:
         """What the named dimensions are for these feeds."""
@@ -98,7 +108,7 @@ class Inputs:
         return f"call it as program({', '.join(self.names)})"
 
 
-def _fed(name: str, node: Node, value: Any) -> Array:
+def _fed(name: str, node: Node, value: Any, adopt: Adopt | None) -> Array:
     """A feed as an array of the input's dtype and rank."""
     spec = node.tensor
     where = provenance(node).where
@@ -106,7 +116,8 @@ def _fed(name: str, node: Node, value: Any) -> Array:
         raise FeedError(f"{name!r} is fed a node; feed an array", where=where)
     is_python = is_weak(value) or isinstance(value, list | tuple)
     try:
-        array = to_numpy(value)
+        adopted = adopt(value) if adopt is not None else None
+        array = to_numpy(value) if adopted is None else adopted
         if is_python:
             require_fit(array, spec.dtype)
     except DTypeError as error:

@@ -6,10 +6,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from graphnn.compiler.backends import ADOPTERS, BACKENDS
 from graphnn.compiler.driver import Report
 from graphnn.compiler.explanation import explain_decisions, explain_fusion
 from graphnn.compiler.feeds import Inputs
@@ -18,6 +20,7 @@ from graphnn.compiler.profile_report import Profile, Profiled, measure
 from graphnn.compiler.source import source
 from graphnn.compiler.specialization import Specialization, specialize
 from graphnn.compiler.unit import Branch, Instruction, Loop, Options, Unit
+from graphnn.core.arguments import require_known
 from graphnn.core.errors import ArgumentError, FeedError, ShapeError
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
@@ -47,13 +50,15 @@ class Program:
     def __init__(
         self, graph: Graph, outputs: Any, updates: Mapping[Parameter, Node], options: Options
     ) -> None:
+        _require_debuggable(options)
         self.graph = graph
         self.outputs = outputs
         self.updates = dict(updates)
         self.options = options
         self._arranged = _arrangement(outputs)
-        self._inputs = Inputs(graph.inputs)
+        self._inputs = Inputs(graph.inputs, ADOPTERS.get(options.backend))
         self._specialized: dict[tuple[tuple[str, int], ...], Specialization] = {}
+        self._types: set[type] = set()
         self._lock = threading.RLock()
         _PROGRAMS.add(self)
         self._latest: Specialization | None = None
@@ -78,7 +83,7 @@ class Program:
         Returns
         -------
         same structure as ``outputs``
-            New NumPy arrays.
+            New NumPy arrays; with ``backend="cupy"`` CuPy arrays, which stay on the GPU.
 
         Raises
         ------
@@ -86,14 +91,48 @@ class Program:
             If a feed is missing, extra, or of the wrong rank, shape or dtype.
         """
         chosen = self._latest
-        if chosen is not None and not kwargs and chosen.takes(args):
+        if chosen is not None and not kwargs and chosen.takes(args, self._types):
             with self._lock:
                 results = chosen.executable.run(args)
             return self._arranged(results)
         arrays = self._inputs.take(args, kwargs)
+        self._types.update(map(type, arrays))
         with self._lock:
             results = self._choose(arrays).executable.run(arrays)
         return self._arranged(results)
+
+    def to(self, backend: str) -> Program:
+        """The same program for another backend.
+
+        State moves by itself: each program that runs finds it where the last one has left it.
+
+        Parameters
+        ----------
+        backend : {"numpy", "cupy", "reference"}
+
+        Returns
+        -------
+        Program
+            This one, if it is for that backend.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such backend.
+
+        Examples
+        --------
+        >>> import graphnn as gn
+        >>> x = gn.input("x", shape=(2,))
+        >>> f = gn.compile(x, gn.exp(x), backend="numpy")
+        >>> f.to("reference").options.backend
+        'reference'
+        """
+        require_known("to", "backend", backend, BACKENDS)
+        if backend == self.options.backend:
+            return self
+        options = replace(self.options, backend=backend)
+        return Program(self.graph, self.outputs, self.updates, options)
 
     def _choose(self, arrays: Sequence[Array]) -> Specialization:
         """The program for feeds of these sizes."""
@@ -193,14 +232,15 @@ class Program:
 
         Parameters
         ----------
-        kind : {"python", "llvm", "asm"}
+        kind : {"python", "llvm", "asm", "cuda"}
             "python": a module that runs, with one line for every node, in the order and in the
             groups of the instructions. Its function ``program(*feeds, states, constants)`` gives
             a list of results and one of new values; ``states`` are the arrays of
             ``program.unit.states``, and ``constants`` those of ``program.unit.constants``, of
             which the short ones are written out. "llvm": the code of every kernel, as it is
             generated. "asm": the same in assembly of this processor, as it is executed. Operators
-            that the host computes have neither.
+            that the host computes have neither. "cuda": the code of every launch of a program for
+            ``backend="cupy"``, whether there is a GPU or not.
 
         Returns
         -------
@@ -209,7 +249,7 @@ class Program:
         Raises
         ------
         ArgumentError
-            If there is no such kind.
+            If there is no such kind, or the program is not for a GPU.
 
         Examples
         --------
@@ -268,7 +308,7 @@ class Program:
             if isinstance(executable, Profiled):
                 return measure(chosen.unit, executable, arrays, repeat)
             raise ArgumentError(
-                "the reference interpreter has no instructions to measure",
+                f"instructions cannot be measured with backend={self.options.backend!r}",
                 hint='compile with backend="numpy"',
                 where="",
             )
@@ -336,6 +376,14 @@ def _unlock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
+
+
+def _require_debuggable(options: Options) -> None:
+    if options.backend == "cupy" and options.debug:
+        raise ArgumentError(
+            f'there is no debug="{options.debug}" on a GPU',
+            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
+        )
 
 
 def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:

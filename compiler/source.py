@@ -1,4 +1,4 @@
-"""What a program is compiled to, as text: Python of its nodes, LLVM IR or assembly of its kernels.
+"""What a program is compiled to, as text: Python of its nodes, and the code of its kernels.
 
 `Program.source` is made of this.
 """
@@ -44,11 +44,15 @@ def source(unit: Unit, kind: str, names: Sequence[str]) -> str:
     """See `Program.source`; ``names`` are those of the feeds."""
     if kind == "python":
         return "\n".join(_Python(unit, names).lines())
-    if kind in ("llvm", "asm"):
-        return "\n".join(_native_texts(unit, kind))
-    raise ArgumentError(
-        f"no kind of source {kind!r}", hint="there are 'python', 'llvm' and 'asm'", where=""
-    )
+    is_for_gpu = unit.options.backend == "cupy"
+    of_kernels = ("cuda",) if is_for_gpu else ("llvm", "asm")
+    if kind not in of_kernels:
+        raise ArgumentError(
+            f"no kind of source {kind!r} for backend={unit.options.backend!r}",
+            hint=f"there are {', '.join(map(repr, ('python', *of_kernels)))}",
+            where="",
+        )
+    return "\n".join(_cuda_texts(unit) if is_for_gpu else _native_texts(unit, kind))
 
 
 # ------------------------------------------------------------------------------ native code
@@ -72,6 +76,32 @@ def _native_texts(unit: Unit, kind: str) -> Iterator[str]:
         if code.scratch_nbytes:
             yield f"{comment} {code.scratch_nbytes:,} bytes of scratch memory"
         yield code.ir if kind == "llvm" else assembly(code.ir, target, quick)
+
+
+def _cuda_texts(unit: Unit) -> Iterator[str]:
+    """The code of every distinct launch, below the instructions whose work it does."""
+    # Nobody else needs what prints CUDA code.
+    from graphnn.compiler.cuda.code import Part
+    from graphnn.compiler.cuda.side_by_side import steps_of
+
+    steps, codes = steps_of(unit)
+    number_of = {id(each): number for number, each in enumerate(unit.instructions)}
+    users: dict[Any, dict[int, None]] = {}
+    for step in steps:
+        for launch in step.launches:
+            own = dict.fromkeys(number_of[id(each)] for each in step.does)
+            users.setdefault(launch.does, {}).update(own)
+    code_of = {part: code for code in codes for part in code.parts}
+    printed: set[int] = set()
+    for does, numbers in users.items():
+        yield from _heading(unit, numbers, "//")
+        if not isinstance(does, Part):
+            yield f"// a library multiplies: {does}\n"
+            continue
+        yield f"// {does.name}: {does.blocks:,} blocks of {does.threads} threads"
+        if id(code_of[does]) not in printed:
+            printed.add(id(code_of[does]))
+            yield code_of[does].source
 
 
 def _heading(unit: Unit, numbers: Iterable[int], comment: str) -> Iterator[str]:

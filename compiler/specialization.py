@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -68,12 +68,17 @@ class Specialization:
     def _emitted(self) -> tuple[Executable, PassRecord]:
         return self._driver.timed("emit", self._needed, emit)
 
-    def takes(self, feeds: Sequence[Any]) -> bool:
-        """Whether feeds are arrays that can be run as they are: most calls of a training loop."""
+    def takes(self, feeds: Sequence[Any], types: Collection[type]) -> bool:
+        """Whether feeds are arrays that can be run as they are: most calls of a training loop.
+
+        ``types`` are those of arrays that the program has run with.
+        """
         if len(feeds) != len(self._expected):
             return False
         for (shape, dtype), fed in zip(self._expected, feeds, strict=True):
-            if type(fed) is not np.ndarray or fed.shape != shape or fed.dtype is not dtype:
+            if type(fed) not in types or fed.shape != shape or fed.dtype is not dtype:
+                return False
+            if type(fed) is not np.ndarray and not fed.flags.c_contiguous:
                 return False
         return True
 

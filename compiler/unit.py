@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+FOR_PROCESSORS = frozenset({"pack_once", "fuse_prologues"})
+"""Passes that arrange memory for a processor's caches; a GPU's products read it as it lies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a user may choose about compilation.
@@ -62,6 +66,11 @@ class Options:
         Most bytes that the arena may take; None for no limit.
     skip : frozenset of str
         Passes that are left out; see :data:`graphnn.compiler.pipeline.SKIPPABLE`.
+    launch : {"graph", "stream", "debug"}
+        On a GPU: all launches of a run as one recorded graph; one by one; or one by one, each
+        waited for.
+    matmul_precision : {"float32", "tf32", "bfloat16"}
+        On a GPU: to what matrix products may round their factors in float32.
     """
 
     backend: str = "numpy"
@@ -73,6 +82,13 @@ class Options:
     native: str = "now"
     memory_budget: int | None = None
     skip: frozenset[str] = frozenset()
+    launch: str = "graph"
+    matmul_precision: str = "float32"
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The passes that are not run."""
+        return self.skip | (FOR_PROCESSORS if self.backend == "cupy" else frozenset())
 
 
 class Storage(Enum):

@@ -22,6 +22,7 @@ from graphnn.compiler.autodiff.check import *
 from graphnn.compiler.autodiff.derivatives import *
 from graphnn.compiler.batching import *
 from graphnn.compiler.compilation import *
+from graphnn.compiler.default_backend import *
 from graphnn.compiler.program import *
 from graphnn.compiler.threads import *
 from graphnn.core.dims import Dim as Dim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array, Op, register
 from graphnn.core.spec import TensorSpec
 
-__all__ = ["CONSTANT", "constant", "fill_value", "is_zero", "zeros_like"]
+__all__ = ["CONSTANT", "constant", "constant_number", "fill_value", "is_zero", "zeros_like"]
 
 
 class ConstantOp(Op):
@@ -61,6 +62,23 @@ def constant(value: Any, dtype: DTypeLike | None = None) -> Node:
     <Node constant (2,) float32>
     """
     return make_node(CONSTANT, (), {"value": Literal(as_array(value, dtype))})
+
+
+def constant_number(value: complex, dtype: DType) -> Node:
+    """A Python number as a constant: the same few are met again and again.
+
+    Raises
+    ------
+    DTypeError
+        As :func:`constant`.
+    """
+    # By their texts 1, True and 1.0 are told apart, and 0.0 and -0.0.
+    return make_node(CONSTANT, (), {"value": _literal(value, repr(value), dtype)})
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _literal(value: complex, _: str, dtype: DType) -> Literal:
+    return Literal(as_array(value, dtype))
 
 
 def fill_value(what: str, value: bool | int | float | complex, dtype: DType) -> Node:

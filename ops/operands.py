@@ -22,7 +22,7 @@ from graphnn.core.dtypes import (
 from graphnn.core.errors import ArgumentError, DTypeError
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY
-from graphnn.ops.constants import constant
+from graphnn.ops.constants import constant, constant_number
 
 __all__ = [
     "as_node",
@@ -164,7 +164,7 @@ def _number_like(value: Any) -> complex:
 
 def _weak_operand(value: Any, dtype: DType) -> Node:
     """A Python number, or a node that stands for one, in the dtype that it takes."""
-    return cast_to(value, dtype) if isinstance(value, Node) else constant(value, dtype)
+    return cast_to(value, dtype) if isinstance(value, Node) else constant_number(value, dtype)
 
 
 def no_complex(what: str, dtype: DType) -> DTypeError:

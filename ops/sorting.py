@@ -9,7 +9,7 @@ NaN comes after every number, as in NumPy, JAX and PyTorch; 0.0 and -0.0 are equ
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,11 +54,13 @@ class ArgsortOp(Op):
 
     def evaluate(self, x: Array, *, axis: int, descending: bool, stable: bool) -> Array:
         wide = x.astype(FLOAT32) if is_half(x.dtype) else x
+        kind: Literal["stable"] | None = "stable" if stable else None
         if not descending:
-            return np.argsort(wide, axis, stable=stable)
+            return np.argsort(wide, axis, kind)
         # Reversing an ascending order reverses ties: turned round before, they come out right.
-        turned = np.argsort(np.flip(wide, axis), axis, stable=stable)
-        return np.asarray(x.shape[axis] - 1 - np.flip(turned, axis))
+        turned = np.argsort(np.flip(wide, axis), axis, kind)
+        order: Array = x.shape[axis] - 1 - np.flip(turned, axis)
+        return order
 
 
 class TopKOp(Op):

@@ -86,7 +86,8 @@ def plain_beam_search(h, beam, max_length, length_penalty):
 
 
 def decoded(found):
-    return gn.compile([], found)()
+    # Each of them for one call; a program that is called with other arguments is native below.
+    return gn.compile([], found, native="never")()
 
 
 # -------------------------------------------------------------------------------------- greedy

@@ -6,6 +6,8 @@ import pytest
 from browsing import Visitor, needs_chromium
 from explorer_pages import measured, page_of, recurrent
 
+import graphnn as gn
+from graphnn.viz import Picture
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
 
 
@@ -245,3 +247,44 @@ def test_deep_links_are_written_and_read(visit: Any) -> None:
     again.until("explorer.graph.name(explorer.selected ?? 0) === 'loss'")
     again.tell("location.hash = '#node=99999&x=nonsense&stage=7&folded=what:ever'")
     again.until("explorer.folding.keys.has('what:ever')")
+
+
+def names_of_areas(seen: Visitor, zoom: float) -> dict[str, float]:
+    """The names of lanes, layers and blocks of memory, and the points at which they stand."""
+    found = seen.tell(
+        "(() => { const found = {};"
+        " const canvas = { measureText: (text) => ({ width: 5 * text.length }), strokeText() {},"
+        "  fillText: (text, x, y) => { found[text] = explorer.camera.toGraph(x, y)[1]; } };"
+        f" explorer.camera.zoom = {zoom}; explorer.camera.x = explorer.camera.graphWidth / 2;"
+        " explorer.camera.y = explorer.camera.graphHeight / 2;"
+        " paintBandNames(canvas, explorer); return found; })()"
+    )
+    assert isinstance(found, dict)
+    return found
+
+
+@needs_chromium
+@pytest.mark.parametrize("zoom", [0.5, 1.0])
+def test_every_layer_of_a_table_is_named(visit: Any, zoom: float) -> None:
+    x = gn.input("x", (5, 4))
+    model = gn.nn.Sequential(gn.nn.Dense(4, 3), gn.nn.Tanh(), gn.nn.Dense(3, 2))
+    loss = gn.mean(model(x) ** 2)
+    made = gn.render(gn.Graph((x,), (loss, *gn.grad(loss, model.parameters()))))
+    assert isinstance(made, Picture)
+    seen = visit(made.html)
+    names = [each.partition(" ")[0] for each in names_of_areas(seen, zoom)]
+    assert [each for each in names if each.startswith("layers")] == ["layers.0", "layers.2"]
+
+
+@needs_chromium
+@pytest.mark.parametrize("zoom", [0.7, 1.0])
+def test_the_bytes_of_a_moment_stand_in_its_block(visit: Any, zoom: float) -> None:
+    x = gn.input("x", (64, 64))
+    made = gn.render(gn.compile(x, gn.sum(gn.softmax(x @ x) @ gn.tanh(x) @ x)))
+    assert isinstance(made, Picture)
+    names = names_of_areas(visit(made.html), zoom)
+    blocks = {band.label: band.box for band in made.layout.bands if band.tone in ("live", "peak")}
+    told = names.keys() & blocks.keys()
+    assert any(each.startswith("peak") for each in told)
+    for each in told:
+        assert blocks[each].y < names[each] < blocks[each].y + blocks[each].height

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import nothing_overlaps, overlap
 
 from graphnn.viz.dot import pinned_dot
 from graphnn.viz.drawing import drawing_of
-from graphnn.viz.layout import Box, Layout
 from graphnn.viz.route import grid_layout
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode
+from graphnn.viz.steps import Steps, in_zooms
 from graphnn.viz.svg import svg_text
 
 
@@ -145,8 +146,11 @@ class Cells:
         return replace(scene, nodes=tuple(replace(node, lane="") for node in scene.nodes))
 
 
+FEW_STEPS = st.integers(1, 4)
+
+
 @st.composite
-def cells(draw: st.DrawFn) -> Cells:
+def cells(draw: st.DrawFn, steps: st.SearchStrategy[int] = FEW_STEPS) -> Cells:
     """Cells of up to nine operations in one or two layers, or in two directions."""
     size = draw(st.integers(1, 9))
     reads: list[tuple[int, ...]] = []
@@ -156,7 +160,7 @@ def cells(draw: st.DrawFn) -> Cells:
     carried = sorted(draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=2)))
     skips = sorted(draw(st.sets(st.integers(0, size - 1), max_size=2)))
     lanes = draw(st.integers(1, 2))
-    return Cells(reads, carried, draw(st.integers(1, 4)), lanes, skips, draw(st.booleans()))
+    return Cells(reads, carried, draw(steps), lanes, skips, draw(st.booleans()))
 
 
 def lstm_cells(steps: int, lanes: int = 1) -> Cells:
@@ -165,44 +169,33 @@ def lstm_cells(steps: int, lanes: int = 1) -> Cells:
     return Cells(reads, [6, 8], steps, lanes)
 
 
-def overlap(one: Box, other: Box, slack: float = 0.5) -> bool:
-    return (
-        one.x < other.x + other.width - slack
-        and other.x < one.x + one.width - slack
-        and one.y < other.y + other.height - slack
-        and other.y < one.y + one.height - slack
-    )
-
-
-def area(start: tuple[float, float], end: tuple[float, float]) -> Box:
-    """Of a straight piece of a line."""
-    x, y = min(start[0], end[0]), min(start[1], end[1])
-    return Box(x - 0.3, y - 0.3, abs(start[0] - end[0]) + 0.6, abs(start[1] - end[1]) + 0.6)
-
-
-def nothing_overlaps(scene: Scene, layout: Layout) -> None:
-    for index, box in enumerate(layout.boxes):
-        assert not any(overlap(box, other) for other in layout.boxes[:index])
-        assert 0 < box.x < box.x + box.width < layout.width
-        assert 0 < box.y < box.y + box.height < layout.height
-    for index, ghost in enumerate(layout.ghosts):
-        assert not any(overlap(ghost.box, other.box) for other in layout.ghosts[:index])
-        for number, box in enumerate(layout.boxes):
-            assert number == ghost.reader or not overlap(ghost.box, box)
-    for edge, route in zip(scene.edges, layout.routes, strict=True):
-        for start, end in pairwise(route.points):
-            assert start[0] == end[0] or start[1] == end[1]
-            piece = area(start, end)
-            for number, box in enumerate(layout.boxes):
-                # A line to a circle ends at its rim, inside of the square around it.
-                is_end = number in (edge.source, edge.target) and box.width == box.height
-                assert not overlap(piece, box, 4.0 if is_end else 1.2), (edge, number)
-
-
 @given(cells())
 @settings(max_examples=250, deadline=None)
 def test_nothing_overlaps(made: Cells) -> None:
-    nothing_overlaps(made.scene, grid_layout(made.scene))
+    layout = grid_layout(made.scene)
+    nothing_overlaps(made.scene, layout)
+    for ghost in layout.ghosts:
+        assert ghost.box.y + ghost.box.height < layout.boxes[ghost.reader].y
+
+
+@given(cells(steps=st.integers(3, 7)))
+@settings(max_examples=30, deadline=None)
+def test_every_zoom_has_the_same_cell(made: Cells) -> None:
+    """One cell, some steps at both ends or all: operations stand alike in frames as wide."""
+    widths = set()
+    first: dict[tuple[object, ...], tuple[float, float]] = {}
+    zooms: list[Steps] = ["rolled", 1, 2, "all"]
+    for scene in (in_zooms(made.scene, zoom) for zoom in zooms):
+        layout = grid_layout(scene)
+        nothing_overlaps(scene, layout)
+        frames = [band.box for band in layout.bands if band.tone == "step"]
+        widths.update(round(box.width, 6) for box in frames)
+        for node, box in zip(scene.nodes, layout.boxes, strict=True):
+            if node.step is not None and node.kind == "operation":
+                start = max(frame.x for frame in frames if frame.x <= box.x)
+                place = first.setdefault((node.role, node.signature), (box.x - start, box.y))
+                assert place == pytest.approx((box.x - start, box.y), abs=1e-6)
+    assert len(widths) == 1
 
 
 @given(cells())

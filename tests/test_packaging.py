@@ -134,6 +134,16 @@ def test_import_brings_in_nothing_heavy(tmp_path: Path) -> None:
     assert not modules & NOT_AT_IMPORT
 
 
+def test_programs_for_processors_bring_in_nothing_of_gpus(tmp_path: Path) -> None:
+    code = """
+import json, sys, graphnn as gn
+x = gn.input("x", (2,))
+gn.compile(x, gn.cumsum(x), native="never", backend="numpy")([1.0, 2.0])
+print(json.dumps([name for name in sys.modules if name.startswith("graphnn.compiler.cuda.")]))
+"""
+    assert in_fresh_interpreter(code, tmp_path) == ["graphnn.compiler.cuda.interchange"]
+
+
 def test_families_of_operators_export_what_the_table_says() -> None:
     for family, names in LAZY.items():
         module = importlib.import_module(f"graphnn.ops.{family}")

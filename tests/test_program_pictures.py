@@ -306,3 +306,42 @@ def test_a_long_program_is_listed_in_linear_time_and_folded() -> None:
 def test_a_program_without_instructions_can_be_drawn() -> None:
     x = gn.input("x", shape=(3,))
     assert picture_of(gn.compile(x, x, native="never")).svg
+
+
+# -------------------------------------------------------------------------------- equal updates
+
+
+def adam_step(*sizes: int) -> Program:
+    layers = [gn.nn.Dense(a, b) for a, b in pairwise(sizes)]
+    x = gn.input("x", (4, sizes[0]))
+    loss = gn.mean(gn.nn.Sequential(*layers)(x) ** 2)
+    updates = gn.optim.Adam(1e-3).minimize(loss, [w for each in layers for w in each.parameters()])
+    return gn.compile(x, loss, updates)
+
+
+def test_the_update_of_every_parameter_by_one_rule_is_drawn_once() -> None:
+    program = adam_step(5, 4, 3)
+    whole, scene = picture_of(program, depth="all").scene, picture_of(program).scene
+    labels = [node.label for node in scene.nodes]
+    same = [label for label in labels if label.endswith("← the same")]
+    assert len(same) == 3
+    slots = [label for label in labels if label.endswith("moment")]
+    assert len(slots) == 2  # of the first parameter
+    assert [node.badges[-1] for node in scene.nodes if "× 4 parameters" in node.badges] != []
+    assert len(scene.nodes) < len(whole.nodes) - 30
+    told = [node for node in scene.nodes if node.label.endswith("← the same")]
+    assert all(node.detail.endswith("2 slots") and "sqrt" in node.tooltip for node in told)
+    assert all(edge.source < edge.target for edge in scene.edges)
+    assert scene.strip is not None
+    assert whole.strip is not None
+    assert max(v for v in scene.strip.values if v) == max(v for v in whole.strip.values if v)
+    assert [block.low for block in scene.strip.blocks] == [b.low for b in whole.strip.blocks]
+    assert all(block.first <= block.last < len(scene.nodes) for block in scene.strip.blocks)
+
+
+def test_one_parameter_is_updated_in_full() -> None:
+    x = gn.input("x", (4,))
+    w = gn.parameter(np.ones(4, np.float32), name="w")
+    loss = gn.sum((x * w) ** 2)
+    program = gn.compile(x, loss, gn.optim.Adam(1e-3).minimize(loss, [w]))
+    assert picture_of(program).scene == picture_of(program, depth="all").scene

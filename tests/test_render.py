@@ -569,3 +569,15 @@ def test_gradients_are_called_by_what_they_are_of() -> None:
     made = [node.label for node in scene_of_graph(gn.Graph((x,), (gn.grad(loss, x),))).nodes]
     assert (made.count("∂x"), made.count("∂y")) == (1, 1)
     assert repr(gn.Graph((x,), (y,))).startswith("<Graph 1 input, ")
+
+
+def test_gradients_that_are_results_are_called_by_what_they_are_of() -> None:
+    x, h = gn.input("x", (5, 4)), gn.input("h", (5, 3))
+    w, b = weight("w", 4, 3), weight("b", 3)
+    loss = gn.sum(gn.tanh(x @ w + b) * h)
+    scene = picture_of([loss, *gn.grad(loss, [w, b, x])]).scene
+    results = [node for node in scene.nodes if node.role == "backward" and node.is_output]
+    assert [node.label for node in results] == ["∂w", "∂b", "∂x"]
+    product = gn.sum(h * gn.input("k", (5, 3)))
+    scene = picture_of([gn.grad(product, h)]).scene  # of either, if one went by the shape
+    assert not any("∂k" in node.label for node in scene.nodes)

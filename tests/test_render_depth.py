@@ -168,7 +168,7 @@ def test_blocks_that_read_other_things_are_no_repeat() -> None:
 def test_the_backward_pass_repeats_too() -> None:
     scene = picture_of(with_gradient(residual(24), ("batch", 3))).scene
     found = [group.label for group in scene.groups]
-    assert found == ["blocks.0 … blocks.23  × 24", "blocks.22 … blocks.0 backward  × 23"]
+    assert found == ["blocks.0 … blocks.22  × 23", "blocks.22 … blocks.0 backward  × 23"]
     forward = {index for index, node in enumerate(scene.nodes) if node.group == 0}
     origins = {node.origin for node in scene.nodes if node.group == 1}
     assert origins <= forward | {None}
@@ -233,3 +233,39 @@ def test_levels_with_blocks_are_looked_at() -> None:
     scene = as_drawable(h).scene("")
     assert hopeful_levels(scene) == [1]
     assert [group.label for group in once_each(scene).groups] == ["block0 … block4  × 5"]
+
+
+def test_layers_of_a_recurrent_net_are_boxes_in_one_row_that_say_what_they_hand_on() -> None:
+    class Net(gn.nn.Module):
+        def __init__(self) -> None:
+            self.rnn = gn.nn.LSTM(3, 4, num_layers=2)
+
+        def forward(self, x: Any) -> gn.Node:
+            return self.rnn(x)
+
+    picture = picture_of(with_gradient(Net(), (3, 2, 3)), depth=0)
+    scene, boxes = picture.scene, picture.layout.boxes
+    for layer in ("rnn.layers.0", "rnn.layers.1"):
+        for label in (layer, f"{layer} backward"):
+            heights = {
+                boxes[index].center[1]
+                for index, node in enumerate(scene.nodes)
+                if node.label == label
+            }
+            assert labels(scene).count(label) == 3
+            assert len(heights) == 1  # what is carried runs straight
+    (first, *_) = (node for node in scene.nodes if node.label == "rnn.layers.0")
+    assert first.detail == "→ c, h  f32[2, 4]"
+    (total,) = (node for node in scene.nodes if node.label == "∂rnn")
+    assert total.detail == "6 gradients"
+
+
+def test_cells_of_two_sequences_stand_above_each_other_when_rolled() -> None:
+    source, target = (gn.input(name, (2, n), "int64") for name, n in (("source", 3), ("target", 4)))
+    encoder, decoder = gn.nn.Encoder(5, 3, 4), gn.nn.Decoder(5, 3, 4)
+    scene = picture_of(gn.nn.EncoderDecoder(encoder, decoder)(source, target), steps="rolled").scene
+    assert len(scene.steps) == 1
+    assert [label for _, label in scene.step_labels] == ["t"]
+    assert len({node.lane for node in scene.nodes if node.step is not None}) == 2
+    assert {edge.lag for edge in scene.edges} == {0, 1}
+    assert not any("[4]" in label for label in labels(scene))

@@ -7,18 +7,20 @@ alone takes a unit that is scheduled and no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from graphnn.compiler.backends.background import BackgroundExecutable
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.backends.reference import ReferenceExecutable
 from graphnn.compiler.backends.verifying import VerifyingExecutable
+from graphnn.compiler.cuda.interchange import from_gpu
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
-__all__ = ["BACKENDS", "WITHOUT_INSTRUCTIONS", "Executable", "emit"]
+__all__ = ["ADOPTERS", "BACKENDS", "WITHOUT_INSTRUCTIONS", "Executable", "emit"]
 
 
 class Executable(Protocol):
@@ -46,11 +48,23 @@ def native_or_interpreted(unit: Unit) -> Executable:
     return NativeExecutable(unit)
 
 
+def on_gpu(unit: Unit) -> Executable:
+    """CUDA kernels on the current GPU. CuPy and what prints CUDA code are imported here."""
+    from graphnn.compiler.backends.on_device import DeviceExecutable
+    from graphnn.compiler.cuda.cupy_device import current_device
+
+    return DeviceExecutable(unit, current_device())
+
+
 BACKENDS: dict[str, Callable[[Unit], Executable]] = {
     "reference": ReferenceExecutable,
     "numpy": native_or_interpreted,
+    "cupy": on_gpu,
 }
 """Every backend by the word that users choose it with."""
+
+ADOPTERS: Mapping[str, Callable[[Any], Any | None]] = MappingProxyType({"cupy": from_gpu})
+"""What takes feeds that are not on the host, by backend; it gives None for those that are."""
 
 WITHOUT_INSTRUCTIONS = frozenset({"reference"})
 """Those that evaluate nodes in their order and look at neither instructions nor memory plan."""

@@ -17,6 +17,7 @@ from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import NonFiniteError
 from graphnn.core.graph import topological_order
 from graphnn.core.op import Array
+from graphnn.core.state import bring_home
 
 __all__ = ["InterpretedExecutable", "bind_host"]
 
@@ -41,8 +42,7 @@ class InterpretedExecutable:
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took, in all rounds."""
-        for slot, fed in zip(self._feeds, feeds, strict=True):
-            slot[...] = fed
+        self._take(feeds)
         taken = [0] * len(self._calls)
         try:
             with np.errstate(all="ignore"):
@@ -54,9 +54,13 @@ class InterpretedExecutable:
             self._memory.rounds.clear()
         return taken
 
-    def _run(self, feeds: Sequence[Array]) -> list[Array]:
+    def _take(self, feeds: Sequence[Array]) -> None:
+        bring_home(self._unit.states)
         for slot, fed in zip(self._feeds, feeds, strict=True):
             slot[...] = fed
+
+    def _run(self, feeds: Sequence[Array]) -> list[Array]:
+        self._take(feeds)
         number = 0
         try:
             for number in self._numbers():

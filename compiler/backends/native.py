@@ -23,6 +23,7 @@ from graphnn.compiler.unit import Buffer, Instruction, Loop, Region, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
+from graphnn.core.state import bring_home
 
 __all__ = ["NativeExecutable"]
 
@@ -131,6 +132,7 @@ class NativeExecutable:
 
     def _begin(self, feeds: Sequence[Array]) -> tuple[Sequence[Array], list[Array], list[int]]:
         """Be ready for feeds: these as they will be read, new results, addresses of the slots."""
+        bring_home(self._unit.states)
         feeds = self._memory.lend(feeds)
         made = [new_result(each, nbytes) for each, nbytes in self._straight_specs]
         return feeds, made, self._calls.addresses([*feeds, *made])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -77,10 +78,16 @@ def scratch_nbytes(kernel: Any) -> int:
         case Kernel():
             return 0
         case Contraction():
-            known = host_library().scratch_nbytes(request_for(kernel))
-            if known is not None:
-                return known  # to read it is much quicker than to plan how to pack
-            nbytes: int = _contracting(kernel).scratch_nbytes(kernel, host_target())
+            nbytes: int = _scratch_of_contraction(kernel, host_target())
         case _:
             nbytes = kernel.scratch_nbytes
+    return nbytes
+
+
+@lru_cache(maxsize=4096)  # a memory budget is searched for by lowering the same kernels many times
+def _scratch_of_contraction(contraction: Contraction, target: Target) -> int:
+    known = host_library().scratch_nbytes(request_for(contraction))
+    if known is not None:
+        return known  # to read it is much quicker than to plan how to pack
+    nbytes: int = _contracting(contraction).scratch_nbytes(contraction, target)
     return nbytes

@@ -125,7 +125,7 @@ class Scatter:
     @cached_property
     def _other_axes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """The other axes: sizes, strides of the updates, and of the array."""
-        dense, step = [], as_dtype(self._sum_dtype).itemsize
+        dense, step = [], as_dtype(self.sum_dtype).itemsize
         for size in reversed(self.others):
             dense.append(step)
             step *= size
@@ -145,7 +145,7 @@ class Scatter:
             (f"{name}_bring", self._arrivals, row_parts),
             (f"{name}_narrow", partial(self._converted, narrows=True), n_chunks),
         ]
-        if not self._is_widened:
+        if not self.is_widened:
             parts = parts[::2]
         builders = [function(word, target) for word, function, _ in parts]
         declared = sorted(set().union(*(each.declared for each in builders)))
@@ -158,19 +158,20 @@ class Scatter:
     @property
     def scratch_nbytes(self) -> int:
         """Bytes of scratch: the places, and the results if they are made in float32."""
-        return self._wide_offset + (4 * self.n_rows * self.width if self._is_widened else 0)
+        return self.wide_offset + (4 * self.n_rows * self.width if self.is_widened else 0)
 
     @property
-    def _is_widened(self) -> bool:
+    def is_widened(self) -> bool:
         """Whether results are made in float32, in scratch."""
         return is_half(as_dtype(self.dtype)) and self.op in ("sum", "prod")
 
     @property
-    def _sum_dtype(self) -> str:
-        return "float32" if self._is_widened else self.dtype
+    def sum_dtype(self) -> str:
+        """The dtype that updates are brought together in."""
+        return "float32" if self.is_widened else self.dtype
 
     @property
-    def _wide_offset(self) -> int:
+    def wide_offset(self) -> int:
         """Where in scratch the float32 copy begins, behind the places."""
         return -(-8 * self.count // 64) * 64
 
@@ -188,7 +189,7 @@ class Scatter:
         """The array to float32 in scratch, or back."""
         b = begun(name, target)
         count, lanes = self.n_rows * self.width, target.lanes(4)
-        into, wide = self._into(b), b.at(self._scratch(b), self._wide_offset)
+        into, wide = self._into(b), b.at(self._scratch(b), self.wide_offset)
         half = as_dtype(self.dtype).itemsize
 
         def convert(first: V, n: int) -> None:
@@ -253,7 +254,7 @@ class Scatter:
         """Each chunk's own updates, in order."""
         b = begun(name, target)
         updates, scratch = parameter(b, 0), self._scratch(b)
-        into = b.at(scratch, self._wide_offset) if self._is_widened else self._into(b)
+        into = b.at(scratch, self.wide_offset) if self.is_widened else self._into(b)
         with b.loop(BEGIN, END) as chunk:
             if self.column_chunks > 1:
                 with self._each_update(b, updates, scratch) as (place, update):
@@ -276,7 +277,7 @@ class Scatter:
         return low, b.integer(size)
 
     def _row(self, b: Builder, into: V, place: V) -> V:
-        nbytes = self.width * as_dtype(self._sum_dtype).itemsize
+        nbytes = self.width * as_dtype(self.sum_dtype).itemsize
         return b.at(into, b.binary("mul", place, b.integer(nbytes)))
 
     @contextmanager
@@ -341,6 +342,6 @@ class Scatter:
         strip = Strip(lanes, count)
         arriving = load_strip(b, self.dtype, source, from_, strip)
         if self.op != "set":
-            there = load_strip(b, self._sum_dtype, target, to, strip)
-            arriving = combine(b, self.op, self._sum_dtype, there, arriving)
-        store_strip(b, self._sum_dtype, arriving, target, to, strip)
+            there = load_strip(b, self.sum_dtype, target, to, strip)
+            arriving = combine(b, self.op, self.sum_dtype, there, arriving)
+        store_strip(b, self.sum_dtype, arriving, target, to, strip)

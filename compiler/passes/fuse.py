@@ -26,6 +26,7 @@ from graphnn.compiler.order import Order
 from graphnn.compiler.scans.rewriting import may_raise
 from graphnn.compiler.unit import Note, Unit
 from graphnn.core.node import Node
+from graphnn.ops.contraction import DOT_GENERAL
 
 __all__ = ["fuse"]
 
@@ -53,6 +54,7 @@ class _Fusion:
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
+        self.is_for_device = unit.options.backend == "cupy"
         self.roots = roots_of(unit.schedule)
         self.computed = [node for node in unit.schedule if is_computed(node)]
         self.position = {node: index for index, node in enumerate(self.computed)}
@@ -171,6 +173,9 @@ class _Fusion:
         if first is second:
             return True
         pair = edge.producer, edge.consumer
+        if self.is_for_device and first.anchor is not None and first.anchor.op is DOT_GENERAL:
+            self.notes[pair] = "on a GPU a library multiplies, and what follows is another kernel"
+            return False
         members = len(first.nodes), len(second.nodes)
         if self.mismatched.get(pair) == members:
             return False  # groups only grow: these are the ones that did not fit before

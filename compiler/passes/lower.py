@@ -30,10 +30,11 @@ from graphnn.compiler.views import contiguous, look
 from graphnn.core.dtypes import UINT8
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
+from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter
 from graphnn.ops.conditionals import COND
-from graphnn.ops.constants import CONSTANT
+from graphnn.ops.constants import CONSTANT, constant
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.joining import CONCATENATE
 
@@ -131,9 +132,23 @@ class Lowering:
         self.buffers.append(buffer)
         return contiguous(buffer, spec)
 
+    @property
+    def is_for_device(self) -> bool:
+        """Whether a GPU computes."""
+        return self.unit.options.backend == "cupy"
+
+    def constant(self, array: Array) -> View:
+        """Where numbers lie that the compiler has found."""
+        return self.view_of(constant(array))
+
     def scratch(self, kernels: Sequence[Any]) -> Buffer | None:
         """Memory for the kernels of one instruction, which run one after the other."""
-        nbytes = max(map(scratch_nbytes, kernels), default=0)
+        nbytes_of = scratch_nbytes
+        if self.is_for_device:  # nobody else needs what prints CUDA code
+            from graphnn.compiler.cuda import generators
+
+            nbytes_of = generators.scratch_nbytes
+        nbytes = max(map(nbytes_of, kernels), default=0)
         return self.allocate(TensorSpec((nbytes,), UINT8)).buffer if nbytes else None
 
     def state(self, parameter: Parameter) -> View:
@@ -211,6 +226,10 @@ class Lowering:
             inputs, outputs = tuple(map(self.view_of, node.inputs)), self.views[node]
             is_empty = any(each.nbytes == 0 for each in outputs)
             pieces = None if is_empty else pieces_of(node, inputs, outputs)
+            if self.is_for_device and not is_empty and pieces is None:
+                from graphnn.compiler.cuda.lowerings import device_pieces_of
+
+                pieces = device_pieces_of(node, inputs, outputs, self.constant)
             kind = "move" if pieces else "kernel" if node.op.is_elementwise else "host"
             self.instructions.append(
                 Instruction(

@@ -120,6 +120,8 @@ class _Search:
         """Find the largest budget of the model whose plan fits the real one."""
         low, high = _floor(model), _unlimited_peak(model)
         guess = budget * high // start.nbytes
+        if guess <= low:
+            return  # out of reach for the model: the descent tries the same, and goes further
         for _ in range(AIMED_TRIALS):
             if not low < guess < high:
                 guess = geometric_mean(low, high)

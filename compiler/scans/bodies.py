@@ -40,16 +40,20 @@ def outside_first(work: Pass) -> Pass:
 
 def _with_bodies(unit: Unit, work: Pass, driver: Driver) -> Unit:
     """The unit with the bodies in its graph rewritten."""
-    if not any(map(has_bodies, unit.graph.nodes)):
+    changed: dict[Node, dict[str, Graph]] = {}
+    for node in filter(has_bodies, unit.graph.nodes):
+        bodies = _bodies_of(node)
+        made = {name: work(_unit_of(body, unit), driver).graph for name, body in bodies.items()}
+        if any(made[name] is not body for name, body in bodies.items()):
+            changed[node] = made
+    if not changed:
         return unit
 
     def inside(node: Node, inputs: tuple[Node, ...]) -> Node:
-        bodies = _bodies_of(node)
-        made = {name: work(_unit_of(body, unit), driver).graph for name, body in bodies.items()}
-        if all(made[name] is body for name, body in bodies.items()):
+        if node not in changed:
             return with_inputs(node, inputs)
         with made_by(work.__name__, node):
-            return make_node(node.op, inputs, {**node.attrs, **made})
+            return make_node(node.op, inputs, {**node.attrs, **changed[node]})
 
     return driver.with_graph(unit, unit.graph.map(inside))
 

@@ -1,4 +1,4 @@
-"""``graphnn info``: versions, processor, threads, caches, and what else there is to use."""
+"""``graphnn info``: versions, processor, threads, caches, GPU, and what else there is to use."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import platform
 from argparse import Namespace
 from collections.abc import Iterator
-from importlib import import_module, metadata
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from graphnn._version import __version__
+from graphnn.compiler.cuda.requirements import gpu_words
+from graphnn.compiler.default_backend import get_backend
 from graphnn.compiler.native.cache import CACHE_VARIABLE, default_directory
 from graphnn.compiler.native.target import host_target
 from graphnn.compiler.threads import get_num_threads
@@ -72,7 +73,8 @@ def facts() -> dict[str, str]:
         "system": platform.platform(),
         "processor": f"{target.cpu}, vectors of {target.lanes(4)} float32",
         "threads": str(get_num_threads()),
-        "GPU": _gpu_words(),
+        "backend": get_backend(),
+        "GPU": gpu_words(),
         "cache of native code": _cache_words(),
         "Graphviz": find_graphviz() or f"not found: {INSTALL_HINT}",
     }
@@ -85,18 +87,6 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, "not installed"
-
-
-def _gpu_words() -> str:
-    """The devices that CuPy sees. Programs of this version run on the CPU."""
-    if find_spec("cupy") is None:
-        return "none that is used: CuPy is not installed"
-    try:
-        runtime = import_module("cupy").cuda.runtime
-        properties = map(runtime.getDeviceProperties, range(runtime.getDeviceCount()))
-        return ", ".join(each["name"].decode() for each in properties) or "none"
-    except Exception as error:  # CuPy raises errors of its own, of the driver, and of the loader
-        return f"none that CuPy can use: {error}"
 
 
 def _cache_words() -> str:

@@ -1,4 +1,4 @@
-"""``graphnn render``: a picture of what a script defines, or of a picture file's contents."""
+"""``graphnn render``: a picture of what a script defines, or of what a file holds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from graphnn.cli.script import Candidate, candidates, chosen, named, run_script
 from graphnn.core.dtypes import DTYPES, short_name
 from graphnn.core.errors import ArgumentError
 from graphnn.core.spec import TensorSpec
+from graphnn.io.graphs import load_graph
+from graphnn.io.tensors import holds_tensors
 from graphnn.ops.axes import as_shape
-from graphnn.viz.picture import FORMATS, Picture, checked_target, render
+from graphnn.viz.overlays import Measurement
+from graphnn.viz.picture import FORMATS, Picture, checked_target
+from graphnn.viz.rendering import render
+from graphnn.viz.scene import Overlay
 from graphnn.viz.scene_reader import read_picture
 
 __all__ = ["add_to", "run"]
@@ -28,7 +33,8 @@ a NAME, the only program in it is drawn, else the only history of a program, els
 else all nodes that no other reads.
 A NAME may also be that of a function without arguments, which returns what to draw.
 
-A .json file that was written by graphnn is turned into any other form.
+A file that gn.io.save_graph has written is drawn. A .json file that was written by graphnn is
+turned into any other form.
 
 Forms, by the ending of FILE: .{", .".join(FORMATS)}
 """
@@ -39,6 +45,8 @@ examples:
   graphnn render lstm.py:step -o step.html      the program `step`, to explore in a browser
   graphnn render lstm.py --steps 3              the first and the last three time steps
   graphnn render net.py:model --inputs "f32[batch, 64]"
+  graphnn render train.py:loss --overlay norms  what the script measured, as colours
+  graphnn render model.gng                      the graph that gn.io.save_graph has saved there
   graphnn render step.json -o step.pdf          another form of the same picture
 """
 
@@ -52,7 +60,7 @@ def add_to(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", metavar="SCRIPT[:NAME]", help="or a .json picture file")
+    parser.add_argument("what", metavar="SCRIPT[:NAME]", help="or a saved graph or .json picture")
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="by default the script's name with .svg"
     )
@@ -82,6 +90,11 @@ def add_to(commands: Any) -> None:
         nargs="+",
         help='what a model is called with: names of the script\'s nodes, or "f32[batch, 64]"',
     )
+    parser.add_argument(
+        "--overlay",
+        metavar="NAME",
+        help="the script's variable with what gn.viz.measure gave, or one like it",
+    )
     parser.set_defaults(run=run)
 
 
@@ -110,19 +123,40 @@ def run(arguments: Namespace) -> int:
         if picture is None:
             return 0
     else:
-        variables = run_script(script)
+        variables = _variables(script)
         if arguments.list:
             print("\n".join(map(str, candidates(variables))))
             return 0
         found = named(name, variables, script) if name else chosen(candidates(variables), script)
         if arguments.inputs:
             options["inputs"] = tuple(_input(each, variables) for each in arguments.inputs)
+        if arguments.overlay:
+            options["overlay"] = _overlay(arguments.overlay, variables, script)
         picture = _drawn(found, options)
     target = arguments.output
     if target is None:
         target = Path(f"{script.stem}.svg")
     print(picture.save(target))
     return 0
+
+
+def _variables(file: Path) -> dict[str, Any]:
+    """What a script defines; a file with a graph defines that."""
+    return {"graph": load_graph(file)} if holds_tensors(file) else run_script(file)
+
+
+def _overlay(name: str, variables: Mapping[str, Any], script: Path) -> Any:
+    """The script's variable with a measurement, an overlay, or several of them."""
+    value = variables.get(name)
+    several = value if isinstance(value, list | tuple) and value else [value]
+    if all(isinstance(each, Measurement | Overlay) for each in several):
+        return value
+    about = f"is of type {type(value).__name__}" if name in variables else "is not there"
+    raise ArgumentError(
+        f"--overlay: {name!r} {about} in {script}",
+        hint=f"let the script measure: {name} = gn.viz.measure(graph, feeds)",
+        where="",
+    )
 
 
 def _parted(what: str) -> tuple[Path, str]:
@@ -171,6 +205,8 @@ def _read(
         return None
     if arguments.inputs:
         options = {**options, "inputs": arguments.inputs}
+    if arguments.overlay:
+        options = {**options, "overlay": arguments.overlay}
     _refuse({**options, **({"name": name} if name else {})}, f"{file} is a picture already")
     if arguments.output is None:
         raise ArgumentError(
@@ -180,11 +216,11 @@ def _read(
 
 
 def _refuse(options: Mapping[str, Any], why: str) -> None:
-    """Say that a picture that is drawn takes no options any more."""
+    """Say that there is nothing that some options could be about."""
     if options:
         raise ArgumentError(
             f"{why}: it takes no --{', --'.join(options)}",
-            hint="these are for what has not been drawn yet; draw the graph itself",
+            hint="leave it out, or give a script, in which there is more to choose from",
             where="",
         )
 

@@ -22,7 +22,38 @@ from graphnn.core.dtypes import (
 from graphnn.core.errors import DTypeError, FeedError
 from graphnn.core.op import Array
 
-__all__ = ["as_array", "require_fit", "to_numpy"]
+__all__ = ["as_array", "is_on_gpu", "require_fit", "require_on_host", "to_host", "to_numpy"]
+
+_KINDS_OF_GPU_MEMORY = (2, 13)
+"""DLPack's device types kDLCUDA and kDLCUDAManaged."""
+
+
+def is_on_gpu(value: Any) -> bool:
+    """Whether something is an array that lies on a GPU."""
+    if isinstance(value, np.ndarray):
+        return False
+    # Before the other protocol, which PyTorch answers with an error while it records gradients.
+    place = getattr(value, "__dlpack_device__", None)
+    if place is not None:
+        return int(place()[0]) in _KINDS_OF_GPU_MEMORY
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def require_on_host(value: Any) -> None:
+    """Refuse arrays that lie on a GPU, for nothing moves to the host silently.
+
+    Raises
+    ------
+    FeedError
+        Naming the type of the array.
+    """
+    if is_on_gpu(value):
+        raise FeedError(
+            f"{type(value).__name__} lies on a GPU; "
+            "implicit conversion to a NumPy array is not allowed",
+            hint="call .get() (CuPy) or .cpu() (PyTorch) first",
+            where="",
+        )
 
 
 def to_numpy(value: Any) -> Array:
@@ -35,13 +66,7 @@ def to_numpy(value: Any) -> Array:
     FeedError
         For arrays on a device: nothing moves to the host silently.
     """
-    if hasattr(value, "__cuda_array_interface__"):
-        raise FeedError(
-            f"{type(value).__name__} lies on a GPU; "
-            "implicit conversion to a NumPy array is not allowed",
-            hint="call .get() (CuPy) or .cpu() (PyTorch) first",
-            where="",
-        )
+    require_on_host(value)
     if value is None or isinstance(value, str):
         raise DTypeError(f"{value!r} is not a number or an array")
     if isinstance(value, np.ndarray):
@@ -57,6 +82,13 @@ def to_numpy(value: Any) -> Array:
             ) from None
     dtype = as_dtype(array.dtype)
     return array if array.dtype == dtype else array.astype(dtype)
+
+
+def to_host(result: Any) -> Array:
+    """A program's result as a NumPy array, copied from the GPU if it lies there."""
+    if is_on_gpu(result):
+        result = result.get()
+    return np.asarray(result)
 
 
 def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:

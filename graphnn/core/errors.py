@@ -12,6 +12,7 @@ __all__ = [
     "ArgumentError",
     "CheckpointError",
     "DTypeError",
+    "DeviceError",
     "FeedError",
     "GradientError",
     "GraphnnError",
@@ -92,6 +93,10 @@ class CheckpointError(GraphnnError, ValueError):
 
 class MissingPackageError(GraphnnError, ImportError):
     """A package that this function needs, one of graphnn's extras, is not installed."""
+
+
+class DeviceError(GraphnnError, RuntimeError):
+    """There is no GPU that programs could run on, or it has too little memory."""
 
 
 class RenderError(GraphnnError, RuntimeError):

@@ -31,6 +31,7 @@ __all__ = [
     "provenance",
     "recorded",
     "set_name",
+    "set_origin",
     "sources_of",
     "stand_for_all_steps",
     "time_step",
@@ -170,6 +171,12 @@ def move_origins(nodes: Iterable[Node], places: Mapping[Node, Node]) -> None:
             _write(node, "record", node.record._replace(origin_ref=moved))
 
 
+def set_origin(node: Node, origin: Node) -> None:
+    """Let a node be the derivative of another one, if it is of none: for what comes from files."""
+    if node.record.origin_ref is None and node is not origin:
+        _write(node, "record", node.record._replace(origin_ref=weakref.ref(origin)))
+
+
 def stand_for_all_steps(node: Node) -> None:
     """Take the time step from a node, and from its name: ``h[3]`` now does the work of all h."""
     known = node.record
@@ -237,9 +244,15 @@ def without_lines() -> AbstractContextManager[None]:
 
 
 def derived_from(node: Node, role: Role) -> AbstractContextManager[None]:
-    """Let the nodes built inside inherit a node's scope, step and lines, in another role."""
-    known = node.record
-    origin = weakref.ref(node)
+    """Let the nodes built inside inherit a node's scope, step and lines, in another role.
+
+    Of an operation that is differentiated through simpler ones, all derivatives belong to itself;
+    the symbols of a loop that is differentiated have derivatives of their own.
+    """
+    known, outer = node.record, _surroundings.get().origin_ref
+    owner = outer() if outer is not None else None
+    is_part = owner is not None and known.origin is owner and len(node.inputs) > 0
+    origin = outer if is_part else weakref.ref(node)
     return _Within(
         _Surroundings(known.scope, known.step, role, "differentiation", origin, known.sources)
     )

@@ -7,13 +7,14 @@ program see the same memory, and updates happen in place.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from graphnn.core.arrays import as_array, require_fit
+from graphnn.core.arrays import as_array, require_fit, require_on_host
 from graphnn.core.dtypes import DTypeLike, is_integer
 from graphnn.core.errors import DTypeError, ShapeError
 from graphnn.core.node import Node
@@ -21,7 +22,7 @@ from graphnn.core.op import Array, Op, register
 from graphnn.core.provenance import note_creation, set_name
 from graphnn.core.spec import Spec, TensorSpec, shape_text
 
-__all__ = ["Parameter", "aligned", "aligned_empty", "parameter"]
+__all__ = ["Home", "Parameter", "aligned", "aligned_empty", "bring_home", "parameter"]
 
 ALIGNMENT = 64
 """Bytes: one cache line, and the widest vector there is."""
@@ -57,21 +58,34 @@ PARAMETER = ParameterOp()
 register(PARAMETER)
 
 
+class Home(Protocol):
+    """Where the value of a parameter is while it is not in the host's memory."""
+
+    def fetch(self, into: Array) -> None:
+        """Copy the value to the host."""
+        ...
+
+
+_away: weakref.WeakSet[Parameter] = weakref.WeakSet()
+"""Parameters whose values are not in the host's memory."""
+
+
 class Parameter(Node):
     """A node with a value that programs read, and update in place.
 
     Attributes
     ----------
-    array : numpy.ndarray
-        The memory that programs work on. Reading it is fine; to write, set :attr:`value`.
     trainable : bool
         Whether an optimizer should change it; optimizer slots and counters are not trainable.
+    home : Home or None
+        Where the value is, if it is not in the host's memory.
     """
 
-    __slots__ = ("array", "trainable")
+    __slots__ = ("_memory", "home", "trainable")
 
-    array: Array
+    _memory: Array
     trainable: bool
+    home: Home | None
 
     def __init__(self, array: Array, *, trainable: bool) -> None:
         spec = TensorSpec(array.shape, array.dtype)
@@ -81,8 +95,9 @@ class Parameter(Node):
         super().__init__(PARAMETER, (), attrs, spec)
         memory = aligned_empty(spec)
         memory[...] = array
-        object.__setattr__(self, "array", memory)
+        object.__setattr__(self, "_memory", memory)
         object.__setattr__(self, "trainable", trainable)
+        object.__setattr__(self, "home", None)
         note_creation(self, is_new=True)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -93,28 +108,55 @@ class Parameter(Node):
             super().__setattr__(name, value)
 
     @property
+    def array(self) -> Array:
+        """The host's memory that programs work on: the value comes there from wherever it is.
+
+        Reading it is fine; to write, set :attr:`value`.
+        """
+        if self.home is not None:
+            self.home.fetch(self._memory)
+            self.move_to(None)
+        return self._memory
+
+    def move_to(self, home: Home | None) -> None:
+        """Note where the value is from now on; None for the host's memory."""
+        object.__setattr__(self, "home", home)
+        (_away.discard if home is None else _away.add)(self)
+
+    @property
     def value(self) -> Array:
         """A copy of the current value; setting it writes in place, for every program."""
-        return self.array.copy()
+        copy = self._memory.copy()
+        if self.home is not None:
+            self.home.fetch(copy)
+        return copy
 
     @value.setter
     def value(self, value: Any) -> None:
+        require_on_host(value)
         given = np.asarray(value)
-        if given.shape != self.array.shape:
+        if given.shape != self._memory.shape:
             raise ShapeError(
-                f"parameter {self.name or '?'} has shape {shape_text(self.array.shape)}, "
+                f"parameter {self.name or '?'} has shape {shape_text(self._memory.shape)}, "
                 f"the value {shape_text(given.shape)}",
                 hint="a parameter keeps its shape for life",
             )
         are_integers = is_integer(given.dtype) and is_integer(self.dtype)
         if not are_integers and not np.can_cast(given.dtype, self.dtype, casting="same_kind"):
             raise DTypeError(
-                f"parameter {self.name or '?'} is {self.array.dtype.name}, "
-                f"the value {given.dtype.name}",
+                f"parameter {self.name or '?'} is {self.dtype.name}, the value {given.dtype.name}",
                 hint="convert the value first",
             )
         require_fit(given, self.dtype)
-        self.array[...] = given
+        self._memory[...] = given
+        self.move_to(None)  # whatever lies elsewhere is out of date
+
+
+def bring_home(parameters: Iterable[Parameter]) -> None:
+    """Bring values to the host's memory, for programs that have its address."""
+    if _away:
+        for each in _away.intersection(parameters):
+            _ = each.array
 
 
 def parameter(

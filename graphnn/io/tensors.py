@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from graphnn.core.errors import ArgumentError
 from graphnn.core.op import Array
 from graphnn.io.files import DamagedError
 
-__all__ = ["Decoded", "decode", "encode", "storable"]
+__all__ = ["Decoded", "decode", "encode", "holds_tensors", "storable"]
 
 _CHECKSUMS, _AS_PAIRS = "sha256", "complex128"
 """Keys of the metadata that are this module's own."""
@@ -125,6 +126,16 @@ def decode(what: str, content: bytes) -> Decoded:
                 f"{what} was changed: the checksums of {', '.join(wrong)} are not right"
             )
     return Decoded(tensors, metadata, checksums is not None)
+
+
+def holds_tensors(path: Path) -> bool:
+    """Whether a file begins like one of safetensors: the length of a header, and the header."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(9)
+    except OSError:
+        return False
+    return len(begin) == 9 and begin[6:] == b"\0\0{"
 
 
 def _metadata(content: bytes) -> dict[str, str]:

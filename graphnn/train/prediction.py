@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphnn.core.arrays import to_host
 from graphnn.core.errors import ShapeError
 from graphnn.core.structure import flatten, unflatten
 from graphnn.train.loop import Batch
@@ -49,7 +50,7 @@ def predict(program: Callable[..., Any], batches: Iterable[Batch], *, verbose: i
     with Progress(batches, 1, (0, 0), verbose) as bar:
         for batch in batches:
             form = program(*batch)
-            outputs.append([np.asarray(each) for each in flatten(form)])
+            outputs.append([to_host(each) for each in flatten(form)])
             bar.step()
     if not outputs:
         raise ShapeError(

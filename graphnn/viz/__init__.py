@@ -5,8 +5,9 @@ from graphnn.viz.costs import costs
 from graphnn.viz.history import History, Stage, history
 from graphnn.viz.measure import measure
 from graphnn.viz.overlays import Measurement, on_one_scale
-from graphnn.viz.picture import Picture, render
+from graphnn.viz.picture import Picture
 from graphnn.viz.recorder import Recorder
+from graphnn.viz.rendering import render
 from graphnn.viz.scene_reader import read_picture
 
 __all__ = [

@@ -26,21 +26,52 @@ def collapsed(scene: Scene, depth: int) -> Scene:
     is entered again with what was made of its result.
     """
     keys: list[Hashable] = []
+    reading = {edge.target for edge in scene.edges}
     for index, node in enumerate(scene.nodes):
         parts = node.scope.split("/") if node.scope else []
         inside = len(parts) > depth and node.kind not in ("input", "elision")
+        # What a recurrence starts with is in no other step.
+        inside = inside and (node.step is None or index in reading)
         place = (tuple(parts[: depth + 1]), node.role, node.step, node.lane, node.group)
         keys.append(place if inside else index)
     together = parts_in_order(scene, _with_shared_apart(scene, keys))
     said = dict(scene.scopes)
+    leaving = _leaving(scene, together)
+    lanes: dict[str, set[str]] = {}
+    for node in scene.nodes:
+        if node.lane:
+            path = "/".join(node.scope.split("/")[: depth + 1])
+            lanes.setdefault(path, set()).add(node.lane)
     boxes: list[tuple[SceneNode, Sequence[int]]] = []
     for members, wiring in zip(together, _wiring(scene, together), strict=True):
         box = scene.nodes[members[0]]
         if len(members) > 1:
             scope = "/".join(box.scope.split("/")[: depth + 1])
-            box = _box([scene.nodes[each] for each in members], wiring, scope, said.get(scope, ""))
+            inner = [scene.nodes[each] for each in members]
+            given = [scene.nodes[each] for each in members if each in leaving]
+            has_lanes = len(lanes.get(scope, ())) > 1 and inner[0].lane != ""
+            words = said.get(scope, "") or _results(given)
+            box = _box(inner, wiring, scope, words, has_lanes=has_lanes)
         boxes.append((box, members))
-    return contracted(scene, boxes)
+    return contracted(scene, boxes, with_totals=True)
+
+
+def _leaving(scene: Scene, parts: Sequence[Sequence[int]]) -> set[int]:
+    """The boxes that are read by the forward pass outside of their part."""
+    part = {each: number for number, members in enumerate(parts) for each in members}
+    return {
+        edge.source
+        for edge in scene.edges
+        if edge.kind != "saved" and (edge.lag or part[edge.source] != part[edge.target])
+    }
+
+
+def _results(nodes: Sequence[SceneNode]) -> str:
+    """What a step hands on, by name: ``→ c, h  f32[32, 64]``."""
+    found = [node for node in nodes if node.step is not None and "  " in node.detail]
+    names = dict.fromkeys(node.label.partition("[")[0] for node in found)
+    specs = {node.detail.rpartition("  ")[2] for node in found}
+    return f"→ {', '.join(names)}  {specs.pop()}" if len(specs) == 1 else ""
 
 
 def _wiring(scene: Scene, parts: Sequence[Sequence[int]]) -> list[Hashable]:
@@ -74,14 +105,23 @@ def _with_shared_apart(scene: Scene, keys: Sequence[Hashable]) -> list[Hashable]
     return apart
 
 
-def _box(nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str) -> SceneNode:
+def _box(
+    nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str, *, has_lanes: bool
+) -> SceneNode:
     """The box that stands for a scope, or for one call of it."""
     first = next((node for node in nodes if node.kind == "operation"), nodes[0])
     around, _, name = scope.rpartition("/")
     words = Counter(node.label for node in nodes if node.kind not in ("parameter", "constant"))
     count = sum(words.values())
+    if has_lanes:
+        name = f"{name}.{first.lane}"
+    signature: Hashable = (tuple(map(content_of, nodes)), wiring)
+    if first.step is not None:
+        signature = (scope, first.role)  # the first and the last step do a little less
     if first.role == "forward":
         label, detail = name, said
+    elif all(node.label.startswith("∂") for node in nodes):
+        label, detail = f"∂{name}", counted(len(nodes), "gradient")
     else:
         label, detail = f"{name} {first.role}", counted(count, "operation")
     listed = ", ".join(f"{word} × {n}" if n > 1 else word for word, n in words.items())
@@ -95,7 +135,7 @@ def _box(nodes: Sequence[SceneNode], wiring: Hashable, scope: str, said: str) ->
         is_output=any(node.is_output for node in nodes),
         origin=next((node.origin for node in nodes if node.origin is not None), None),
         tooltip="\n".join(shorten(line, 200) for line in lines if line),
-        signature=(tuple(map(content_of, nodes)), wiring),
+        signature=signature,
         badges=(),
         subject=None,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from graphnn.core.errors import RenderError
 from graphnn.viz.collapse import collapsed
+from graphnn.viz.mirror import has_mirror
+from graphnn.viz.randomness import random_once
 from graphnn.viz.repeats import once_each
 from graphnn.viz.scene import Scene
 
@@ -15,6 +18,8 @@ Depth: TypeAlias = 'int | Literal["all"] | None'
 
 MOST_IN_FULL = 60
 """Boxes up to which repeated blocks are all drawn if nothing is said."""
+MOST_IN_ROWS = 150
+"""Boxes of a forward and a backward pass that are drawn if nothing is said: about three screens."""
 
 
 def at_depth(scene: Scene, depth: Depth) -> Scene:
@@ -28,9 +33,10 @@ def at_depth(scene: Scene, depth: Depth) -> Scene:
     check_depth(depth)
     if depth == "all":
         return scene
+    scene = random_once(scene)
     if depth is None:
         is_small = len(scene.nodes) <= MOST_IN_FULL
-        return scene if is_small else _with_repeats_once(scene)
+        return scene if is_small else _on_some_screens(scene, _with_repeats_once(scene))
     return _with_repeats_once(collapsed(scene, depth))
 
 
@@ -44,6 +50,22 @@ def check_depth(depth: object) -> None:
             hint='0 for the outermost name scopes, 1 for those within, ..., or "all"',
             where="",
         )
+
+
+def _on_some_screens(whole: Scene, scene: Scene) -> Scene:
+    """A forward pass with its backward pass, with as many scopes opened as can be overlooked."""
+    if len(scene.nodes) <= MOST_IN_ROWS or not has_mirror(scene):
+        return scene
+    deepest = max((len(node.scope.split("/")) for node in whole.nodes if node.scope), default=0)
+    smaller, depth = scene, 0
+    for depth in reversed(range(deepest)):
+        smaller = _with_repeats_once(collapsed(whole, depth))
+        if len(smaller.nodes) <= MOST_IN_ROWS or not depth:
+            break
+    if len(smaller.nodes) == len(scene.nodes):
+        return scene
+    told = f'{scene.title}, depth={depth}: depth={depth + 1} or depth="all" shows more'
+    return replace(smaller, title=told)
 
 
 def _with_repeats_once(scene: Scene) -> Scene:

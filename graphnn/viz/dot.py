@@ -22,7 +22,16 @@ from graphnn.viz.graphviz_tool import run_graphviz
 from graphnn.viz.layout import Band, Box, Layout, Route, box_size
 from graphnn.viz.painting import Look, looks, scale_text
 from graphnn.viz.scene import Scene
-from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, LABEL_SIZE, NODES, PALE_INK, SMALL_SIZE
+from graphnn.viz.style import (
+    BANDS,
+    CLEAR_BANDS,
+    DETAIL_SIZE,
+    EDGES,
+    LABEL_SIZE,
+    NODES,
+    PALE_INK,
+    SMALL_SIZE,
+)
 
 __all__ = ["dot_layout", "flowing_dot", "pinned_dot"]
 
@@ -322,7 +331,7 @@ def _background(drawing: Drawing) -> Iterator[str]:
         left, right = band.box.x, band.box.x + band.box.width
         high, low = bottom - band.box.y, bottom - band.box.y - band.box.height
         corners = f"{left:g} {low:g} {left:g} {high:g} {right:g} {high:g} {right:g} {low:g}"
-        yield f"{_color('C', fill + ('99' if band.tone == 'step' else 'ff'))} "
+        yield f"{_color('C', fill + ('99' if band.tone in CLEAR_BANDS else 'ff'))} "
         yield f"{_color('c', line + '59')} P 4 {corners}"
         yield _words(band.box.x + 8, bottom - band.box.y - 14, band.label, DETAIL_SIZE, line)
     for tile in drawing.tiles:

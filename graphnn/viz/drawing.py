@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.layout import Band, Box, Layout, Route
 from graphnn.viz.scene import Scene, SceneEdge
 from graphnn.viz.shared import unshared
@@ -157,6 +158,7 @@ class Drawing:
         return self.bottom - self.top
 
 
+@without_collections()
 def drawing_of(scene: Scene, layout: Layout) -> Drawing:
     """Put a scene's texts and styles at a layout's positions, and add title and legend."""
     texts = layout.texts or [(node.label, node.detail) for node in scene.nodes]
@@ -267,7 +269,8 @@ def _explain(scene: Scene, has_ghosts: bool, legend: _Legend) -> None:
         if name in styles:
             legend.add_mark(name, style.meaning)
     if has_ghosts:
-        legend.add_pill("parameter", "W", "the same weight, at a step that reads it")
+        where = "at a step that reads it" if scene.steps else "where it is read again"
+        legend.add_pill("parameter", "W", f"the same weight, {where}")
     if any(node.is_recomputed for node in scene.nodes):
         legend.add_mark("forward", "computed once more for the backward pass", is_dashed=True)
     kinds = {edge.kind for edge in scene.edges if not (has_ghosts and edge.kind == "weight")}

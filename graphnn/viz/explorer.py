@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
 
-from graphnn.viz.explorer_data import Texts, scene_columns
+from graphnn.compiler.garbage import without_collections
+from graphnn.viz.explorer_data import Texts, scene_columns, tooltip_columns
 from graphnn.viz.heat import NOT_FINITE, heat_color
 from graphnn.viz.history import Stage
 from graphnn.viz.layout import Layout
@@ -25,6 +26,7 @@ from graphnn.viz.style import BANDS, DETAIL_SIZE, EDGES, FONTS, LABEL_SIZE, NODE
 __all__ = ["SCRIPTS", "PageStage", "explorer_page"]
 
 SCRIPTS = (
+    "tips.js",
     "graph.js",
     "index.js",
     "lines.js",
@@ -34,6 +36,7 @@ SCRIPTS = (
     "camera.js",
     "paint.js",
     "tiles.js",
+    "bands.js",
     "overview.js",
     "elements.js",
     "details.js",
@@ -41,6 +44,7 @@ SCRIPTS = (
     "search.js",
     "outline.js",
     "overlays.js",
+    "transition.js",
     "stages.js",
     "link.js",
     "pointer.js",
@@ -96,6 +100,7 @@ class PageStage:
         )
 
 
+@without_collections()
 def explorer_page(stages: Sequence[PageStage]) -> str:
     """The page of one scene or of a series of scenes, as the text of an HTML file.
 
@@ -112,7 +117,8 @@ def explorer_page(stages: Sequence[PageStage]) -> str:
     >>> page.startswith("<!DOCTYPE html>") and "https:" not in page
     True
     """
-    texts = Texts()
+    texts, lines = Texts(), Texts()
+    told = [tooltip_columns(stage.scene, lines) for stage in stages]
     data = {"stages": [_stage(stage, texts) for stage in stages], "style": _style()}
     script = '"use strict";\n' + "\n".join(_file(name) for name in SCRIPTS)
     style = _file("style.css")
@@ -124,6 +130,7 @@ def explorer_page(stages: Sequence[PageStage]) -> str:
         "TITLE": html.escape(shorten(stages[0].scene.title, 100)),
         "STYLE": style,
         "DATA": _harmless({"texts": texts.all, **data}),
+        "TIPS": _harmless({"texts": lines.all, "stages": told}),
         "SCRIPT": script,
     }
     page = _file("page.html")

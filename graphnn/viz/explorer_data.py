@@ -17,7 +17,7 @@ from graphnn.viz.layout import Layout
 from graphnn.viz.scene import Overlay, Scene, SceneEdge
 from graphnn.viz.scene_json import plain
 
-__all__ = ["Texts", "scene_columns"]
+__all__ = ["Texts", "scene_columns", "tooltip_columns"]
 
 
 class Texts:
@@ -82,9 +82,6 @@ def scene_columns(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
 def _nodes(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
     nodes = scene.nodes
     written = layout.texts or [(node.label, node.detail) for node in nodes]
-    lines = [
-        [line for line in node.tooltip.split("\n") if not line.isspace() and line] for node in nodes
-    ]
     return {
         "first": texts.column(first for first, _ in written),
         "second": texts.column(second for _, second in written),
@@ -92,17 +89,24 @@ def _nodes(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
             name: texts.column(map(attrgetter(name), nodes))
             for name in ("label", "detail", "kind", "role", "style", "scope", "lane")
         },
-        "tooltipLines": list(map(len, lines)),
-        "tooltip": texts.column(line for each in lines for line in each),
         "step": [node.step for node in nodes],
         "origin": [-1 if node.origin is None else node.origin for node in nodes],
         "group": [-1 if node.group is None else node.group for node in nodes],
         "outputs": [index for index, node in enumerate(nodes) if node.is_output],
         "recomputed": [index for index, node in enumerate(nodes) if node.is_recomputed],
         "badges": [[index, *node.badges] for index, node in enumerate(nodes) if node.badges],
-        "boxes": _whole_tenths(
-            [side for box in layout.boxes for side in (box.x, box.y, box.width, box.height)]
+        "boxes": _steps_in_tenths(
+            [(box.x, box.y, box.width, box.height) for box in layout.boxes], 4
         ),
+    }
+
+
+def tooltip_columns(scene: Scene, texts: Texts) -> dict[str, Any]:
+    """How many lines every box's tooltip has, and all of them, as numbers of texts."""
+    lines = [[line for line in node.tooltip.split("\n") if line.strip()] for node in scene.nodes]
+    return {
+        "lines": list(map(len, lines)),
+        "numbers": texts.column(line for each in lines for line in each),
     }
 
 
@@ -120,9 +124,7 @@ def _edges(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
         "cuts": [index for index, edge in enumerate(edges) if edge.is_cut],
         "curves": [index for index, route in enumerate(routes) if route.is_curve],
         "corners": [len(route.points) for route in routes],
-        "points": _whole_tenths(
-            [each for route in routes for point in route.points for each in point]
-        ),
+        "points": _steps_in_tenths([point for route in routes for point in route.points], 2),
     }
 
 
@@ -160,10 +162,14 @@ def _box(box: Any) -> list[float]:
     return [_tenths(each) for each in (box.x, box.y, box.width, box.height)]
 
 
-def _whole_tenths(values: Sequence[float]) -> list[int]:
-    """How many tenths of a point each is: short, and read fast."""
-    tenths: list[int] = np.rint(np.array(values, np.float64) * 10).astype(np.int64).tolist()
-    return tenths
+def _steps_in_tenths(rows: Sequence[tuple[float, ...]], width: int) -> list[int]:
+    """By how many tenths of a point each number is above that of the row before.
+
+    That is short: what follows in a list is near in a picture, which may be a million points wide.
+    """
+    tenths = np.rint(np.array(rows, np.float64).reshape(-1, width) * 10).astype(np.int64)
+    steps: list[int] = np.diff(tenths, axis=0, prepend=0).ravel().tolist()
+    return steps
 
 
 def _tenths(value: float) -> float:

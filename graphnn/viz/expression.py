@@ -96,7 +96,37 @@ def _written(node: Node, inputs: Sequence[_Text]) -> _Text:
         left, right = (_inside(each, _POWER) for each in inputs)
         turned = f"{left} @ {right}ᵀ" if name == "matmul_nt" else f"{left}ᵀ @ {right}"
         return _Text(turned, _PRODUCT)
+    if name == "transpose" and node.tensor.ndim == 2:
+        return _Text(f"{_inside(inputs[0], _ATOM)}ᵀ", _POWER)
+    if name == "project":
+        return _Text(f"{_inside(inputs[0], _ATOM)}[{node.attrs['index']}]", _ATOM)
+    if name == "dot_general":
+        return _contraction(node, inputs)
     return _Text(f"{name}({', '.join(each.text for each in inputs)})", _ATOM)
+
+
+def _contraction(node: Node, inputs: Sequence[_Text]) -> _Text:
+    """A product of arrays as one of matrices, or as the sum over axes that it is."""
+    contract, batch = node.attrs["contract"], node.attrs["batch"]
+    first, second = (each.tensor.ndim for each in node.inputs)
+    left, right = (_inside(each, _POWER) for each in inputs)
+    if not contract[0] and not batch[0] and max(first, second) < 2:
+        is_outer = first == second == 1  # of columns
+        return _Text(f"{left} @ {right}ᵀ" if is_outer else f"{left} · {right}", _PRODUCT)
+    ahead = tuple(range(len(contract[0])))
+    if not batch[0] and contract == (ahead, ahead) and first == second == len(ahead) + 1:
+        return _Text(f"{'Σ ' if len(ahead) > 1 else ''}{left}ᵀ @ {right}", _PRODUCT)
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    ours = [next(letters) for _ in range(first)]
+    joined = dict(zip((*contract[1], *batch[1]), (*contract[0], *batch[0]), strict=True))
+    others = [
+        ours[joined[axis]] if axis in joined else next(letters, "z") for axis in range(second)
+    ]
+    summed = {ours[axis] for axis in contract[0]}
+    kept = [ours[axis] for axis in batch[0]]
+    kept += [each for each in (*ours, *others) if each not in summed and each not in kept]
+    words = f"{''.join(ours)},{''.join(others)}→{''.join(kept)}"
+    return _Text(f"einsum({words}; {inputs[0].text}, {inputs[1].text})", _ATOM)
 
 
 _RAISED = {"2": "²", "3": "³", "4": "⁴"}

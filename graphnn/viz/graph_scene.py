@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from functools import cache
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import Provenance, provenance
@@ -26,6 +27,7 @@ _INFIX = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "powe
 _FILLED = {"0": "zeros", "1": "ones"}
 
 
+@without_collections()
 def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     """The scene of a graph: one box a node, scalar constants inside the boxes that read them."""
     order = [*dict.fromkeys([*graph.inputs, *graph.nodes])]
@@ -133,7 +135,7 @@ def _scene_node(
     word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
     detail = str(node.spec)
     origin = known.origin
-    name = known.name if known.name is not None else _gradient_name(node, known)
+    name = known.name if known.name is not None else _gradient_name(node, known, outputs)
     if name is not None and node.op.name not in ("input", "parameter"):
         detail = f"{word}  {detail}"
     kind = node.op.name if node.op.name in ("input", "parameter", "constant") else "operation"
@@ -152,13 +154,19 @@ def _scene_node(
     )
 
 
-def _gradient_name(node: Node, known: Provenance) -> str | None:
+def _gradient_name(node: Node, known: Provenance, outputs: Set[Node]) -> str | None:
     """``∂w`` for what adds up all that reaches ``w``; None if that has no name.
 
     What belongs to a leaf can be nothing else. The derivative of another node may have additions
-    too, but in them is nothing that was made for the nodes that read it.
+    too, but in them is nothing that was made for the nodes that read it. A result that belongs to
+    an operation is the gradient of what it reads: of that which is of the same kind.
     """
     origin = known.origin
+    if origin is not None and origin.inputs and known.role == "backward" and node in outputs:
+        alike = {each for each in origin.inputs if each.spec == node.spec}
+        read = provenance(alike.pop()).name if len(alike) == 1 else None
+        if read is not None:
+            return f"∂{read}"
     name = provenance(origin).name if origin is not None else None
     if origin is None or name is None:
         return None
@@ -206,7 +214,7 @@ def tooltip_of(node: Node, parts: Sequence[Node] = ()) -> str:
     lines.append(", ".join([*place, known.role]))
     if where := known.where:
         lines.append(where)
-    return "\n".join(shorten(line, 200) for line in lines)
+    return "\n".join([shorten(line, 200) for line in lines])
 
 
 def bytes_text(spec: Spec) -> str:

@@ -15,11 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from graphnn.viz.scene import Scene, SceneEdge
 
-__all__ = ["Grid", "Lane", "Slot", "columns_of", "gathers", "lanes_of", "read_by", "shared_slots"]
+__all__ = [
+    "Grid",
+    "Lane",
+    "Slot",
+    "columns_of",
+    "gathers",
+    "lane_names",
+    "lanes_of",
+    "read_by",
+]
 
 ROLES = ("forward", "tangent", "backward", "update")
 """From the top; the lanes of the backward role are in reverse order."""
@@ -89,6 +97,8 @@ class Grid:
     ----------
     slots : list of Slot
         By node.
+    unique : list of Slot
+        All of them once, also those of zooms that are not drawn.
     columns : list of int
         By node, from the left.
     kinds : list of str
@@ -108,6 +118,7 @@ class Grid:
     """
 
     slots: list[Slot]
+    unique: list[Slot]
     columns: list[int]
     kinds: list[str]
     places: dict[str, int]
@@ -123,8 +134,14 @@ def gathers(source: Slot, target: Slot) -> bool:
     return source.kind == "step" and target.kind == "left"
 
 
-def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
-    """The column of every node, and the kind of every column."""
+def columns_of(zooms: Sequence[Scene]) -> list[tuple[list[int], list[str]]]:
+    """By zoom the column of every node, and the kind of every column."""
+    found = [_columns(zoom) for zoom in zooms]
+    _move_starts(zooms, found)
+    return [(columns, _kinds(zoom, columns)) for zoom, columns in zip(zooms, found, strict=True)]
+
+
+def _columns(scene: Scene) -> list[int]:
     rank = {step: index for index, step in enumerate(scene.steps, start=1)}
     last = len(rank) + 1
     before = read_by(scene)
@@ -147,32 +164,52 @@ def columns_of(scene: Scene) -> tuple[list[int], list[str]]:
     for index, node in enumerate(scene.nodes):  # gradients of what has moved
         if node.step is None and node.role != "forward" and node.origin is not None:
             columns[index] = columns[node.origin]
-    _move_starts(scene, columns, before, last)
+    return columns
+
+
+def _kinds(scene: Scene, columns: Sequence[int]) -> list[str]:
+    last = len(scene.steps) + 1
     skipped = [True] * (last + 1)
     for index, node in enumerate(scene.nodes):
         skipped[columns[index]] &= node.kind == "elision"
     steps = ["elision" if skipped[column] else "step" for column in range(1, last)]
-    return columns, ["left", *steps, "right"]
+    return ["left", *steps, "right"]
 
 
-def _move_starts(
-    scene: Scene, columns: list[int], before: Sequence[Sequence[int]], last: int
-) -> None:
+def _move_starts(zooms: Sequence[Scene], found: Sequence[list[int]]) -> None:
     """Put what starts the gradient of a loss beside the loss, not into the last time step.
 
-    There it would take room in every step, since all of them are the same cell.
+    There it would take room in every step, since all of them are the same cell. What is there in
+    several steps of a zoom stays in all zooms.
     """
-    is_start = [False] * len(columns)  # what depends on nothing of any step
-    steps: dict[Hashable, set[int]] = {}
+    starts: list[list[int]] = []  # what depends on nothing of any step
+    most: dict[Hashable, int] = {}
+    for scene, columns in zip(zooms, found, strict=True):
+        starts.append(_starts(scene, columns))
+        steps: dict[Hashable, set[int | None]] = {}
+        for index in starts[-1]:
+            node = scene.nodes[index]
+            steps.setdefault(node.signature, set()).add(node.step)
+        for signature, of_signature in steps.items():
+            count = len(of_signature - {None})
+            most[signature] = max(most.get(signature, 0), count)
+    for scene, columns, of_scene in zip(zooms, found, starts, strict=True):
+        last, before = len(scene.steps) + 1, read_by(scene)
+        for index in of_scene:
+            is_single = most[scene.nodes[index].signature] == 1
+            if is_single and all(columns[each] == last for each in before[index]):
+                columns[index] = last
+
+
+def _starts(scene: Scene, columns: Sequence[int]) -> list[int]:
+    """Backward nodes that depend on nothing of any step."""
+    last, before = len(scene.steps) + 1, read_by(scene)
+    is_start = [False] * len(columns)
+    lagged = {edge.target for edge in scene.edges if edge.lag}
     for index, node in enumerate(scene.nodes):
-        if node.role == "backward":
+        if node.role == "backward" and index not in lagged:
             is_start[index] = all(is_start[each] or columns[each] == last for each in before[index])
-            if is_start[index] and node.step is not None:
-                steps.setdefault(node.signature, set()).add(node.step)
-    for index, node in enumerate(scene.nodes):
-        is_single = is_start[index] and len(steps.get(node.signature, ())) == 1
-        if is_single and all(columns[each] == last for each in before[index]):
-            columns[index] = last
+    return [index for index, start in enumerate(is_start) if start]
 
 
 def read_by(scene: Scene) -> list[list[int]]:
@@ -186,7 +223,7 @@ def read_by(scene: Scene) -> list[list[int]]:
 
 def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane]]:
     """The lane of every node, and all lanes from the top."""
-    names = _lane_names(scene)
+    names = lane_names(scene)
     number = {name: index for index, name in enumerate(dict.fromkeys(names))}
     found = sorted(
         {(node.role, name) for node, name in zip(scene.nodes, names, strict=True)},
@@ -204,7 +241,7 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
     ]
 
 
-def _lane_names(scene: Scene) -> list[str]:
+def lane_names(scene: Scene) -> list[str]:
     """The name of every node's lane; what belongs to no step goes where its neighbours are."""
     names = [node.lane for node in scene.nodes]
     if not any(names):
@@ -237,41 +274,3 @@ def _flows(
             way = 1 if ahead > 0 else -1
             balance[names[edge.source]] = balance.get(names[edge.source], 0) + way
     return {name: -1 if total < 0 else 1 for name, total in balance.items()}
-
-
-def shared_slots(
-    scene: Scene, columns: Sequence[int], kinds: Sequence[str], lanes: Sequence[int]
-) -> list[Slot]:
-    """One slot for the same operation of all steps, by node."""
-    most = max(lanes, default=0) + 1
-    levels = _levels(
-        scene, [column * most + lane for column, lane in zip(columns, lanes, strict=True)]
-    )
-    shared: dict[Hashable, Slot] = {}
-    slots: list[Slot] = [Slot("", 0)] * len(scene.nodes)
-    taken: dict[Hashable, int] = {}
-    for index in sorted(range(len(slots)), key=lambda i: (lanes[i], levels[i], i)):
-        node, kind = scene.nodes[index], kinds[columns[index]]
-        key: Hashable = index
-        if kind in ("step", "elision"):
-            origin = slots[node.origin] if node.origin is not None else None
-            key = (kind, lanes[index], node.signature, origin)
-            occurrence = taken.get((columns[index], key), 0)
-            taken[columns[index], key] = occurrence + 1
-            key = (key, occurrence)
-        slot = shared.get(key)
-        if slot is None:
-            slot = shared[key] = Slot(kind, lanes[index])
-        slot.order = max(slot.order, levels[index])
-        slots[index] = slot
-    return slots
-
-
-def _levels(scene: Scene, places: Sequence[int]) -> list[int]:
-    """Longest way to every node over nodes of its own place."""
-    levels = [0] * len(places)
-    for edge in sorted(scene.edges, key=attrgetter("target")):
-        source, target = edge.source, edge.target
-        if places[source] == places[target] and levels[target] <= levels[source] and not edge.lag:
-            levels[target] = levels[source] + 1
-    return levels

@@ -101,6 +101,7 @@ class Probe:
         self._measures = [MEASURES[word] for word in words]
         built = [each.build(subjects) for each in self._measures]
         self._paths = [tuple(each) for each in built]
+        options.setdefault("backend", "numpy")
         options.setdefault("native", "never")
         self.program = compile(
             subjects.graph.inputs, [list(each.values()) for each in built], **options

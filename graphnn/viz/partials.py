@@ -62,7 +62,9 @@ def with_derivatives(scene: Scene) -> Scene:
         _equation(node, value, names, whole.get(index, ""))
         for index, (node, value) in enumerate(zip(scene.nodes, values, strict=True))
     ]
-    return replace(scene, nodes=tuple(nodes), edges=tuple(edges))
+    is_told = any(ARRIVING in edge.label for edge in edges)
+    title = f"{scene.title}  ({ARRIVING}: the gradient that arrives)" if is_told else scene.title
+    return replace(scene, title=title, nodes=tuple(nodes), edges=tuple(edges))
 
 
 def _names(scene: Scene, values: Sequence[Node | None]) -> dict[Node, str]:
@@ -191,7 +193,7 @@ def _of_the_result(
         leaving.setdefault(edge.source, []).append(edge)
     for index in reversed(range(len(values))):
         if index != result and index in leaving:
-            terms[index] = _along(leaving[index], terms)
+            terms[index] = _along(leaving[index], terms, values)
     found = {}
     for index, products in terms.items():
         value = values[index]
@@ -205,7 +207,9 @@ def _of_the_result(
 
 
 def _along(
-    edges: Sequence[SceneEdge], terms: Mapping[int, list[tuple[str, ...]] | None]
+    edges: Sequence[SceneEdge],
+    terms: Mapping[int, list[tuple[str, ...]] | None],
+    values: Sequence[Node | None],
 ) -> list[tuple[str, ...]] | None:
     """Products along all ways; None where they are too many, or not products of numbers."""
     found: list[tuple[str, ...]] = []
@@ -215,12 +219,34 @@ def _along(
             return None
         if edge.label in ("", "0"):
             continue
-        found += [(*factors, edge.label) for factors in products]
+        ways = [(*factors, edge.label) for factors in products]
+        source, target = values[edge.source], values[edge.target]
+        if _is_repeated(source, target):
+            ways = [(f"Σ({_product(factors)})",) for factors in ways]
+        found += ways
     return found if len(found) <= MOST_TERMS else None
 
 
+def _is_repeated(source: Node | None, target: Node | None) -> bool:
+    """Whether elements are read several times, so that their gradients are sums."""
+    if source is None or target is None or not target.op.is_elementwise:
+        return False
+    return source.tensor.shape != target.tensor.shape
+
+
 def _product(factors: Sequence[str]) -> str:
-    """Factors with parentheses around sums; ones are left out."""
-    words = [f"({each})" if " + " in each or " − " in each else each for each in factors]
-    kept = [word for word in words if word != "1"]
+    """Factors with parentheses where there are other signs; ones are left out."""
+    kept = [each for each in factors if each != "1"]
+    if len(kept) > 1:
+        kept = [f"({each})" if _has_signs(each) else each for each in kept]
     return " · ".join(kept) or "1"
+
+
+def _has_signs(text: str) -> bool:
+    """Whether a factor is a sum, a quotient or negative, outside of all parentheses."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0 and (character in "+−/" or (character == "-" and not place)):
+            return True
+    return False

@@ -1,48 +1,40 @@
-"""``gn.render``: a picture of a graph, of nodes, or of what a program really runs."""
+"""A picture: where everything is, in every form, and as a file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
-from graphnn.core.graph import Graph
-from graphnn.core.node import Node
 from graphnn.core.text import counted
-from graphnn.functions import Function
-from graphnn.nn.module import Module
-from graphnn.viz.depth import Depth, at_depth, check_depth
 from graphnn.viz.drawing import Drawing, drawing_of
 from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.graphviz_tool import find_graphviz, run_graphviz
-from graphnn.viz.history import History, Stage, with_decisions
 from graphnn.viz.layout import Layout
 from graphnn.viz.listing import listing_layout
 from graphnn.viz.mermaid import mermaid_text
-from graphnn.viz.overlays import Measurement, fits_everywhere, with_overlays
+from graphnn.viz.mirror import has_mirror
+from graphnn.viz.mirrored import mirrored_layout
 from graphnn.viz.painting import overlaid
-from graphnn.viz.partials import with_derivatives
 from graphnn.viz.plot import plotted
-from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.route import grid_layout
-from graphnn.viz.scene import Overlay, Scene
+from graphnn.viz.scene import Scene
 from graphnn.viz.scene_json import json_text
-from graphnn.viz.steps import Steps, check_steps
 from graphnn.viz.svg import svg_text
-from graphnn.viz.things import as_drawable
 
-__all__ = ["FORMATS", "Picture", "checked_target", "render"]
+__all__ = ["FORMATS", "LayoutName", "Picture", "checked_target"]
 
 LayoutName: TypeAlias = Literal["auto", "dot", "grid"]
 
 MOST_FOR_DOT = 400
 """Nodes and edges together that ``dot`` is trusted with; its time grows very fast with them."""
 DOT_SECONDS = 20.0
+MOST_IN_ROWS = 1_000
+"""Boxes of a forward pass with its backward pass beside it; more are written in lines."""
 PIXELS_PER_POINT = 2.0
 MOST_PIXELS = 20_000
 """Longest side of a PNG; larger drawings are scaled down to it."""
@@ -76,6 +68,8 @@ class Picture:
         """Where everything is."""
         if self._is_listed:
             return listing_layout(self.scene)
+        if self._is_mirrored:
+            return mirrored_layout(self.scene)
         if self._uses_dot and find_graphviz() is not None:
             from graphnn.viz.dot import dot_layout
 
@@ -95,8 +89,14 @@ class Picture:
         return self._layout_name == "auto" and is_ordered
 
     @property
+    def _is_mirrored(self) -> bool:
+        """Whether it is a forward pass that has its backward pass beside it."""
+        is_readable = len(self.scene.nodes) <= MOST_IN_ROWS
+        return self._layout_name == "auto" and is_readable and has_mirror(self.scene)
+
+    @property
     def _uses_dot(self) -> bool:
-        if self._is_listed:
+        if self._is_listed or self._is_mirrored:
             return False
         if self._layout_name != "auto":
             return self._layout_name == "dot"
@@ -254,149 +254,3 @@ def _write_whole(target: Path, content: bytes) -> None:
         raise RenderError(f"cannot write {str(target)!a}: {why}", where="") from None
     finally:
         partly.unlink(missing_ok=True)
-
-
-def render(
-    thing: Program
-    | Graph
-    | Node
-    | Module
-    | Function
-    | History
-    | Stage
-    | Sequence[Any]
-    | dict[str, Any],
-    path: str | os.PathLike[str] | None = None,
-    *,
-    layout: LayoutName = "auto",
-    title: str = "",
-    steps: Steps = "auto",
-    depth: Depth = None,
-    derivatives: bool = False,
-    inputs: Any = None,
-    overlay: Overlay | Measurement | Sequence[Overlay | Measurement] | None = None,
-) -> Path | Picture:
-    """Draw a graph, nodes with all they depend on, a model, or what a program really runs.
-
-    Graphs with time steps (:func:`graphnn.time_step`) are drawn as a grid: time runs to the
-    right, the forward pass is on top and the backward pass mirrored below. In others, name scopes
-    (the layers of a model) are frames that say how many parameters are in them.
-
-    Parameters
-    ----------
-    thing : Program, Graph, Node, Module, gn.function, or nested list, tuple or dict of Node
-        A program shows the instructions for the sizes of its latest call; a ``gn.function`` its
-        latest program, or with ``inputs`` its graph.
-    path : str or path-like, optional
-        Its ending names the format: ``.svg``, ``.png``, ``.pdf``, ``.html``, ``.dot``, ``.json``,
-        ``.mmd`` (Mermaid) or ``.txt``. The file appears whole or not at all, with the same bytes
-        every time.
-    layout : {"auto", "dot", "grid"}
-        ``"dot"`` lets Graphviz find the positions, which suits up to a few hundred nodes;
-        ``"grid"`` is linear in the number of nodes. By default the one that suits.
-    title : str, optional
-        Above the picture.
-    steps : {"auto", "all", "rolled"} or int
-        Which time steps of recurrences are drawn, scans or unrolled: all; one cell, with what
-        goes from step to step; or so many at the beginning and at the end, and one column for
-        those between. By default all if they are few. Of a program: its time steps, those that a
-        memory budget makes it compute again dashed; by default its instructions.
-    depth : int or "all", optional
-        Name scopes deeper than this are drawn as one box each: 0 leaves the outermost scopes, such
-        as the layers of a `Sequential`. By default nothing is collapsed, but in large graphs
-        without time steps equal blocks in a row are drawn once, in a frame that says ``× 24``;
-        with ``"all"``, and in ``.html``, they are not either. Of a program: how many frames
-        deep to look into loops, branches and fused instructions.
-    derivatives : bool, default False
-        For a small expression: boxes are equations, and every edge says the local derivative.
-    inputs : spec, or tuple, list or dict of specs, optional
-        What a model is called with: a :class:`TensorSpec`, a shape such as ``("batch", 64)``, an
-        array or a node for everything that its ``forward`` takes, by position or by name.
-    overlay : Measurement, Overlay, or sequence of them, optional
-        Numbers that boxes are coloured by: what :func:`graphnn.viz.measure` found in this thing.
-        Pictures show the first one, at its latest moment.
-
-    Returns
-    -------
-    Path or Picture
-        The path, or without one a picture that notebooks show.
-
-    Raises
-    ------
-    RenderError
-        If the format or the thing is unknown, an argument is not for this thing, the file cannot
-        be written, or a program that is needed is missing; the message says what to do.
-
-    Examples
-    --------
-    >>> import graphnn as gn
-    >>> x = gn.input("x", shape=(3,))
-    >>> gn.render(gn.tanh(x))
-    <Picture of 2 nodes, 1 edge>
-    >>> model = gn.nn.Sequential(gn.nn.Dense(64, 32), gn.nn.ReLU(), gn.nn.Dense(32, 10))
-    >>> gn.render(model, inputs=("batch", 64), depth=0)
-    <Picture of 4 nodes, 3 edges>
-    """
-    _check(layout, title, steps, depth, derivatives)
-    target = None if path is None else checked_target(path)
-    given = {
-        "steps": steps != "auto",
-        "depth": depth is not None,
-        "derivatives": derivatives,
-        "inputs": inputs is not None,
-        "overlay": overlay is not None,
-    }
-    if isinstance(thing, History | Stage):
-        from graphnn.viz.history_picture import HistoryPicture, StagePicture
-
-        _refuse(given, type(thing).__name__, tuple(given))
-        past = (
-            HistoryPicture(thing, layout, title)
-            if isinstance(thing, History)
-            else StagePicture.of(thing, layout, title)
-        )
-        return past if target is None else past.save(target)
-    drawable = as_drawable(thing, inputs)
-    if isinstance(drawable.content, Program):
-        _refuse(given, "program", ("derivatives",))
-    if derivatives:
-        _refuse(given, "picture with derivatives=True", ("depth",))
-        whole = scene = with_derivatives(drawable.scene(title, steps))
-    elif isinstance(drawable.content, Program) and steps == "auto":
-        whole = scene = with_decisions(
-            scene_of_program(drawable.content, title or drawable.title, depth), drawable.content
-        )
-    else:
-        whole = drawable.scene(title, steps)
-        scene = at_depth(whole, depth)
-    shown = with_overlays(scene, overlay)
-    # Only measurements know the boxes of another picture of the same thing.
-    is_folded = depth is None and scene is not whole and fits_everywhere(overlay)
-    explored = with_overlays(whole, overlay) if is_folded else shown
-    picture = Picture(shown, layout, lambda: drawable.text(shown), explored)
-    return picture if target is None else picture.save(target)
-
-
-def _check(
-    layout: object, title: object, steps: object, depth: object, derivatives: object
-) -> None:
-    """Refuse what makes no sense for anything."""
-    if layout not in ("auto", "dot", "grid"):
-        raise RenderError(f"no layout {layout!r}", hint='one of "auto", "dot", "grid"', where="")
-    if not isinstance(title, str):
-        raise RenderError(f"title={title!r}", hint='a title is a text: title="..."', where="")
-    check_steps(steps)
-    check_depth(depth)
-    if not isinstance(derivatives, bool):
-        raise RenderError(f"derivatives={derivatives!r}", hint="True or False", where="")
-
-
-def _refuse(given: Mapping[str, bool], what: str, names: Sequence[str]) -> None:
-    """Refuse arguments that are given and change nothing in a picture of this kind."""
-    wrong = [f"{name}=" for name in names if given[name]]
-    if wrong:
-        raise RenderError(
-            f"a {what} takes no {' and no '.join(wrong)}",
-            hint="leave it out, or draw a graph that it is for",
-            where="",
-        )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from math import ceil, sqrt
+from operator import attrgetter
 
 from graphnn.viz.cell import Links, order_rows, spread_along
 from graphnn.viz.frames import nesting
-from graphnn.viz.grid import Grid, Lane, Slot, columns_of, gathers, lanes_of, read_by, shared_slots
-from graphnn.viz.layout import HEIGHT
+from graphnn.viz.grid import Grid, Lane, Slot, gathers, lanes_of, read_by
 from graphnn.viz.scene import Scene, SceneEdge
-from graphnn.viz.style import DETAIL_SIZE, LABEL_SIZE, SMALL_SIZE, shorten, text_width
+from graphnn.viz.sheet import Sheet
+from graphnn.viz.slots import shared_slots
+from graphnn.viz.style import SMALL_SIZE, shorten, text_width
+from graphnn.viz.texts import box_texts, size_of
 
 __all__ = ["GHOST_GAP", "place"]
 
-SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
-"""Operations so small that a sign in a circle tells them."""
-CIRCLE = 20.0
-ONE_LINE = 22.0
 GHOST_CHARACTERS = 16
 GHOST_GAP = 2.0
 """Points between two badges at one box."""
@@ -28,23 +26,24 @@ MOST_ROWS = 30
 """Boxes above each other in a graph without time steps; more go to the next column."""
 
 
-def place(scene: Scene) -> Grid:
-    """Give every node of a scene its place."""
-    texts = _texts(scene)
+def place(sheet: Sheet) -> Grid:
+    """Give every node of all zooms its place."""
+    scene = sheet.scene
+    texts = box_texts(scene)
     if scene.steps:
-        grid = _over_time(scene, texts)
+        grid = _over_time(sheet, texts)
     else:
         grid = _flat(scene, texts)
     sizes: dict[tuple[str, str], tuple[float, float]] = {}
     for slot, text in zip(grid.slots, texts, strict=True):
         size = sizes.get(text)
         if size is None:
-            size = sizes[text] = _size(*text)
+            size = sizes[text] = size_of(*text)
         if size[0] > slot.width:
             slot.width = size[0]
         if size[1] > slot.height:
             slot.height = size[1]
-    for slot in dict.fromkeys(grid.slots):
+    for slot in grid.unique:
         slot.room = slot.width
     for edge in scene.edges:
         if edge.label:
@@ -82,53 +81,19 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
     return ghosts
 
 
-# ---------------------------------------------------------------------------------------- texts
-
-
-_PREFIXED = re.compile(r"^(∂?)[\w.…]*\.([^\W\d]\w*(?:\[[^\]]*\])?)$")
-
-
-def _texts(scene: Scene) -> list[tuple[str, str]]:
-    """Two lines for every node: signs for small operations, shapes only where they change."""
-    specs = [node.detail.rpartition("  ")[2] for node in scene.nodes]
-    keeps = [False] * len(specs)
-    for edge in scene.edges:
-        if edge.kind != "weight" and specs[edge.source] == specs[edge.target]:
-            keeps[edge.target] = True
-    texts = []
-    for index, node in enumerate(scene.nodes):
-        if node.label in SIGNS:
-            texts.append((SIGNS[node.label], ""))
-        elif "•" in node.label or node.kind == "elision":
-            texts.append((node.label, "" if "•" in node.label else node.detail))
-        else:
-            shortened = _PREFIXED.match(node.label)
-            label = "".join(shortened.groups()) if shortened else node.label
-            is_same = keeps[index] and node.kind == "operation"
-            texts.append((label, node.detail.rpartition("  ")[0] if is_same else node.detail))
-    return texts
-
-
-def _size(label: str, detail: str) -> tuple[float, float]:
-    if label in SIGNS.values():
-        return CIRCLE, CIRCLE
-    width = max(text_width(label, LABEL_SIZE), text_width(detail, DETAIL_SIZE)) + 14
-    return max(width, 30.0), HEIGHT if detail else ONE_LINE
-
-
 # ------------------------------------------------------------------------------------- with time
 
 
-def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
+def _over_time(sheet: Sheet, texts: list[tuple[str, str]]) -> Grid:
     """Columns are time steps; a slot is shared by the same operation of all steps."""
-    columns, kinds = columns_of(scene)
+    scene, columns, kinds = sheet.scene, sheet.columns, sheet.kinds
     number, lanes = lanes_of(scene, columns)
     slots = shared_slots(scene, columns, kinds, number)
     unique = sorted(dict.fromkeys(slots), key=lambda slot: (slot.lane, slot.order))
     links = _links(scene, slots, columns, unique)
-    is_ghost = _from_far(scene.edges, columns, number)
+    is_ghost = _from_far(scene.edges, sheet.near, number)
     steps = [slot for slot in unique if slot.kind == "step"]
-    places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0}
+    places = {"left": 0, "step": spread_along(steps, lanes, links), "elision": 1, "right": 0, "": 0}
     count = [
         order_rows([slot for slot in steps if slot.lane == index], lane, links)
         for index, lane in enumerate(lanes)
@@ -142,7 +107,7 @@ def _over_time(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
         first.append(first[-1] + outside.count[index])
     for slot in unique:
         slot.row += first[slot.lane]
-    return Grid(slots, columns, kinds, places, lanes, first, is_ghost, texts, {})
+    return Grid(slots, unique, columns, kinds, places, lanes, first, is_ghost, texts, {})
 
 
 def _links(
@@ -166,12 +131,15 @@ def _links(
                 links.after.setdefault(source, []).append(target)
         elif source.kind == target.kind == "step" or edge.lag:
             links.carries.setdefault(source, []).append(target)
-    for edge in scene.edges:  # what reads nothing starts a gradient
-        if scene.nodes[edge.source].role == "backward":
-            if not is_read[edge.source]:
-                is_main[edge.source] = True
-            if is_main[edge.source] or edge.lag:
-                is_main[edge.target] = True
+    gradients = [edge for edge in scene.edges if scene.nodes[edge.source].role == "backward"]
+    for edge in gradients:  # what reads nothing starts a gradient, and so does another step
+        if not is_read[edge.source]:
+            is_main[edge.source] = True
+        if edge.lag:
+            is_main[edge.target] = True
+    for edge in sorted(gradients, key=attrgetter("target")):
+        if is_main[edge.source]:
+            is_main[edge.target] = True
     links.is_main.update(slot for slot, main in zip(slots, is_main, strict=True) if main)
     for slot, node in zip(slots, scene.nodes, strict=True):
         if node.origin is not None and slots[node.origin].kind == slot.kind:
@@ -355,6 +323,7 @@ def _flat(scene: Scene, texts: list[tuple[str, str]]) -> Grid:
             column += 1
     used = max((slot.place for slot in slots), default=0) + 1
     return Grid(
+        slots,
         slots,
         [0] * len(slots),
         ["flat"],

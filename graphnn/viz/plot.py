@@ -10,6 +10,7 @@ from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke
 from graphnn.viz.graphviz_tool import INSTALL_HINT
 from graphnn.viz.style import (
     BANDS,
+    CLEAR_BANDS,
     DETAIL_SIZE,
     EDGES,
     INK,
@@ -53,7 +54,7 @@ def _paint(axes: Any, drawing: Drawing) -> None:
     for band in drawing.bands:
         fill, line = BANDS[band.tone]
         box = band.box
-        alpha = 0.6 if band.tone == "step" else 1.0
+        alpha = 0.6 if band.tone in CLEAR_BANDS else 1.0
         look: dict[str, Any] = {
             "linewidth": 1.0,
             "facecolor": (fill, alpha),

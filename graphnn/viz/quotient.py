@@ -6,9 +6,12 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
+from graphnn.core.dims import Size
+from graphnn.core.spec import TupleSpec
+from graphnn.core.text import size_text
 from graphnn.viz.scene import Frame, Scene, SceneEdge, SceneNode
 
-__all__ = ["contracted", "moved", "parts_in_order"]
+__all__ = ["contracted", "parts_in_order"]
 
 Values = tuple[float | None, ...]
 
@@ -114,7 +117,12 @@ def _topological(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
     return order
 
 
-def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -> Scene:
+def contracted(
+    scene: Scene,
+    parts: Sequence[tuple[SceneNode, Sequence[int]]],
+    *,
+    with_totals: bool = False,
+) -> Scene:
     """The scene with one box for each part; what is in no part is not drawn.
 
     Of edges between the same two boxes one is left, the first. A curve or an overlay has the
@@ -125,6 +133,9 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
     scene : Scene
     parts : sequence of (SceneNode, sequence of int)
         The new boxes in order, and which of the scene's boxes each stands for.
+    with_totals : bool, default False
+        Whether an edge says the bytes of all that is saved between two boxes, or what the edges
+        that it stands for have in common.
     """
     number = [-1] * len(scene.nodes)
     for index, (_, members) in enumerate(parts):
@@ -134,17 +145,22 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
     for index, (box, _) in enumerate(parts):
         origin = None if box.origin is None else number[box.origin]
         origin = None if origin in (-1, index) else origin
-        nodes.append(box if origin == box.origin else replace(box, origin=origin))
+        nodes.append(box if origin == box.origin else box.about(origin, box.subject))
     edges: dict[tuple[int, int, int], SceneEdge] = {}
+    labelled: dict[tuple[int, int, int], list[SceneEdge]] = {}
     for edge in scene.edges:
         source, target = number[edge.source], number[edge.target]
         if source < 0 or target < 0 or (source == target and not edge.lag):
             continue
-        known = edges.get((source, target, edge.lag))
-        if known is None:
-            edges[source, target, edge.lag] = moved(edge, source, target)
-        elif edge.label != known.label and known.label:
-            edges[source, target, edge.lag] = replace(known, label="")
+        key = (source, target, edge.lag)
+        if key not in edges:
+            edges[key] = edge.between(source, target)
+        if edge.label:
+            labelled.setdefault(key, []).append(edge)
+    for key, found in labelled.items():
+        common = {edge.label for edge in found} | {edges[key].label}
+        if len(common) > 1 or (with_totals and len(found) > 1):
+            edges[key] = replace(edges[key], label=_total(scene, found) if with_totals else "")
     members_of = [members for _, members in parts]
     strip = scene.strip and replace(scene.strip, values=_largest(scene.strip.values, members_of))
     overlays = tuple(
@@ -156,11 +172,15 @@ def contracted(scene: Scene, parts: Sequence[tuple[SceneNode, Sequence[int]]]) -
     )
 
 
-def moved(edge: SceneEdge, source: int, target: int) -> SceneEdge:
-    """An edge between other boxes."""
-    if (source, target) == (edge.source, edge.target):
-        return edge  # most of them, and replace is slow
-    return replace(edge, source=source, target=target)
+def _total(scene: Scene, edges: Sequence[SceneEdge]) -> str:
+    """What values that are saved take together; nothing where that is not known."""
+    total: Size = 0
+    for edge in edges:
+        subject = scene.nodes[edge.source].subject
+        if edge.kind != "saved" or subject is None or isinstance(subject.node.spec, TupleSpec):
+            return ""
+        total = total + subject.node.spec.size * subject.node.dtype.itemsize
+    return size_text(total)
 
 
 def _frame(frame: Frame, parts: Sequence[Sequence[int]]) -> Frame:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphnn.viz.collapse import content_of
+from graphnn.viz.mirror import has_mirror
 from graphnn.viz.nesting import hopeful_levels
-from graphnn.viz.quotient import contracted, moved, parts_in_order
+from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup
 
 __all__ = ["once_each"]
@@ -137,22 +138,35 @@ class _Search:
     def edges(self) -> tuple[SceneEdge, ...]:
         """The scene's edges between the boxes that are drawn, and none from a block's end back."""
         drawn, at = self.drawn, self._at
-        edges = (moved(e, drawn[e.source], drawn[e.target]) for e in self._scene.edges)
+        edges = (e.between(drawn[e.source], drawn[e.target]) for e in self._scene.edges)
         return tuple(edge for edge in edges if edge.lag or at[edge.source] <= at[edge.target])
 
     def _numbered_contents(self, level: int) -> list[int]:
         numbers: dict[Hashable, int] = {}
         found = []
+        derived = self._derived()
         for members in self._units:
             boxes = [self._scene.nodes[each] for each in members]
             content = tuple(
-                (content_of(box), len(self._arriving[each]))
+                (content_of(box), len(self._arriving[each]), tuple(derived.get(each, ())))
                 for each, box in zip(members, boxes, strict=True)
             )
             first = boxes[0]
             parts = first.scope.split("/")
             key = (content, first.group, tuple(parts[:level]), len(parts) > level)
             found.append(numbers.setdefault(key, len(numbers)))
+        return found
+
+    def _derived(self) -> dict[int, list[Hashable]]:
+        """By box of a forward pass: what its derivative computes.
+
+        The backward pass stands beside the forward pass, so blocks of both are equal together.
+        """
+        found: dict[int, list[Hashable]] = {}
+        if has_mirror(self._scene):
+            for node in self._scene.nodes:
+                if node.origin is not None:
+                    found.setdefault(node.origin, []).append(content_of(node))
         return found
 
     def runs(self) -> list[_Run]:

@@ -48,7 +48,29 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
         elif drawn[first]:
             parts.append((scene.nodes[first], members))
     labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
-    return replace(contracted(lagged, parts), step_labels=labels)
+    return _in_one_column(replace(contracted(lagged, parts), step_labels=labels))
+
+
+def _in_one_column(scene: Scene) -> Scene:
+    """The scene with cells of different sequences above each other where no lane has two of them.
+
+    Beside each other, every column would be as wide as all cells, and empty but for one of them.
+    """
+    lanes: dict[int, set[str]] = {}
+    for node in scene.nodes:
+        if node.step is not None:
+            lanes.setdefault(node.step, set()).add(node.lane)
+    column = {step: step for step in lanes}
+    for step in sorted(lanes):
+        free = (each for each in sorted(lanes) if each < step and not lanes[each] & lanes[step])
+        column[step] = next(free, step)
+        if column[step] != step:
+            lanes[column[step]] |= lanes.pop(step)
+    nodes = tuple(
+        node if node.step is None else replace(node, step=column[node.step]) for node in scene.nodes
+    )
+    labels = tuple(each for each in scene.step_labels if each[0] in lanes)
+    return replace(scene, nodes=nodes, step_labels=labels)
 
 
 def _cells(scene: Scene, typical: dict[int, int]) -> list[int | None]:
@@ -104,5 +126,7 @@ def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
 def _of_any_step(node: SceneNode, told: Mapping[int, str]) -> SceneNode:
     """A box of a cell: the number of the step goes from its name."""
     assert node.step is not None, "a box of a cell"
-    number = told.get(node.step, str(node.step)).removeprefix("t = ")
-    return replace(node, label=node.label.replace(f"[{number}]", "[t]"))
+    label = node.label
+    for number in (told.get(node.step, "").removeprefix("t = "), str(node.step)):
+        label = label.replace(f"[{number}]", "[t]")
+    return replace(node, label=label)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.frames import FRAME_PAD, GROUP_NAME, frames
 from graphnn.viz.grid import Grid, Slot
 from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
 from graphnn.viz.place import GHOST_GAP, place
 from graphnn.viz.scene import Scene
+from graphnn.viz.sheet import Sheet, sheet_of
 from graphnn.viz.tracks import TRACK
 from graphnn.viz.wires import (
     Wire,
@@ -28,21 +31,24 @@ STEP_GAP = 5.0
 """Points between a time step's frame and the lines beside it."""
 GHOST = 12.0
 """Height of a badge that names a weight."""
-HEAD = GHOST / 2 + 2
-"""Points that badges need above a box."""
+HEAD = GHOST + 1
+"""Points that badges need above a box, with a gap that shows the box's edge."""
 LABEL = 9.0
 """Points below a box for what is saved of it."""
 
 
+@without_collections()
 def grid_layout(scene: Scene) -> Layout:
     """Positions on the grid of time and operations for every node and edge of a scene."""
     if not scene.nodes:
         return Layout((), (), (), 2 * MARGIN, 2 * MARGIN)
-    grid = place(scene)
-    wires = Wires(scene, grid)
+    sheet = sheet_of(scene)
+    whole = place(sheet)
+    wires = Wires(sheet.scene, whole)
+    grid = _drawn(whole, sheet)
     columns = _Columns(grid, wires.all)
     rows = _Rows(grid, wires.all, columns)
-    middles = {slot: columns.middle(slot) for slot in dict.fromkeys(grid.slots)}
+    middles = {slot: columns.middle(slot) for slot in grid.unique}
     boxes = tuple(
         Box(
             columns.left[column] + middles[slot] - slot.width / 2,
@@ -56,7 +62,7 @@ def grid_layout(scene: Scene) -> Layout:
     standing = {(ghost.node, ghost.reader): ghost for ghost in ghosts}
     ways = {wire: _way(wire, columns, rows, middles) for wire in wires.all}
     routes = []
-    for edge, wire in zip(scene.edges, wires.of_edge, strict=True):
+    for edge, wire in zip(scene.edges, wires.of_edge[sheet.first_edge :], strict=True):
         if wire is None:
             routes.append(_short(standing[edge.source, edge.target], boxes))
         else:
@@ -78,6 +84,28 @@ def grid_layout(scene: Scene) -> Layout:
     )
 
 
+def _drawn(grid: Grid, sheet: Sheet) -> Grid:
+    """What is drawn of a grid of all zooms; they have their room in it."""
+    if not sheet.drawn.zooms:
+        return grid
+    first = sheet.first_node
+    ghosts = {
+        reader - first: [(named - first, text, width) for named, text, width in names]
+        for reader, names in grid.ghosts.items()
+        if reader >= first
+    }
+    columns = sheet.near[first:]
+    return replace(
+        grid,
+        slots=grid.slots[first:],
+        columns=columns,
+        kinds=grid.kinds[-(len(sheet.drawn.steps) + 2) :],
+        is_ghost=grid.is_ghost[sheet.first_edge :],
+        texts=grid.texts[first:],
+        ghosts=ghosts,
+    )
+
+
 class _Columns:
     """Where columns, the places in them and the tracks between those lie."""
 
@@ -85,7 +113,7 @@ class _Columns:
         self._grid = grid
         self._chosen, self._count = tracks_between_columns(wires)
         rooms: dict[tuple[str, int], float] = {}
-        for slot in dict.fromkeys(grid.slots):
+        for slot in grid.unique:
             key = (slot.kind, slot.place)
             rooms[key] = max(rooms.get(key, 0.0), slot.room)
         self._middles: dict[tuple[str, int], float] = {}
@@ -152,9 +180,9 @@ class _Rows:
             )
             for wire in level
         ]
-        self._chosen, count = tracks_between_rows(level, ends, grid.kinds)
+        self._chosen, count = tracks_between_rows(level, ends, grid.places)
         above, below = [0.0] * grid.first[-1], [0.0] * grid.first[-1]
-        for slot in dict.fromkeys(grid.slots):
+        for slot in grid.unique:
             head = HEAD if slot.has_ghost else 0.0
             label = LABEL if slot.has_label else 0.0
             over = head + GROUP_NAME * slot.frames
@@ -240,7 +268,7 @@ def _short(ghost: Ghost, boxes: Sequence[Box]) -> Route:
 
 
 def _ghosts(grid: Grid, boxes: Sequence[Box]) -> tuple[Ghost, ...]:
-    """Badges on the upper edge of the boxes that read what stands at the left."""
+    """Badges above the boxes that read what stands at the left."""
     ghosts = []
     for reader, names in grid.ghosts.items():
         box = boxes[reader]

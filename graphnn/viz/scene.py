@@ -6,8 +6,8 @@ is plain data: nodes and edges by number, groups, a strip, overlays.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 
 from graphnn.core.node import Node
 
@@ -102,6 +102,26 @@ class SceneNode:
         own = ("input", "parameter", "constant", "elision")
         return self.kind if self.kind in own else self.role
 
+    def about(self, origin: int | None, subject: Subject | None) -> SceneNode:
+        """The same box with another origin and subject: `replace` takes four times as long."""
+        return SceneNode(
+            self.label,
+            self.detail,
+            self.kind,
+            self.role,
+            self.scope,
+            self.step,
+            self.is_output,
+            origin,
+            self.tooltip,
+            self.signature,
+            self.lane,
+            self.group,
+            self.badges,
+            self.is_recomputed,
+            subject,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SceneEdge:
@@ -133,6 +153,12 @@ class SceneEdge:
     def comes_from(self) -> str:
         """The step that a value with a lag comes from, seen from the one that reads it: ``t−1``."""
         return f"t{'−' if self.lag > 0 else '+'}{abs(self.lag)}"
+
+    def between(self, source: int, target: int) -> SceneEdge:
+        """The same edge between other boxes: `replace` takes four times as long."""
+        if source == self.source and target == self.target:
+            return self
+        return SceneEdge(source, target, self.kind, self.label, self.lag, self.is_cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +286,8 @@ class Scene:
         an end that is not known, those of a second sequence, and those that are not drawn.
     scopes : tuple of (str, str)
         Name scopes, and what their frames say beside their names: layer, parameters, shape.
+    zooms : tuple of Scene
+        The same with other time steps: what is drawn of a step stands alike in all of them.
     """
 
     title: str
@@ -270,6 +298,14 @@ class Scene:
     overlays: tuple[Overlay, ...] = ()
     step_labels: tuple[tuple[int, str], ...] = ()
     scopes: tuple[tuple[str, str], ...] = ()
+    zooms: tuple[Scene, ...] = ()
+
+    def changed(self, change: Callable[[Scene], Scene]) -> Scene:
+        """What a change makes of it, and of its zooms; itself where that is nothing."""
+        made = change(self)
+        if made is self or not self.zooms:
+            return made
+        return replace(made, zooms=tuple(map(change, self.zooms)))
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from graphnn.viz.scene import Scene
 
 __all__ = ["INTERNAL", "json_text", "plain"]
 
-INTERNAL = ("signature", "subject")
-"""Attributes that mean nothing outside of this process."""
+INTERNAL = ("signature", "subject", "zooms")
+"""Attributes that mean nothing outside of this process, and zooms, which are other pictures."""
 
 
 def json_text(scene: Scene, layout: Layout) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.core.node import Node
 from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.text import counted
+from graphnn.ops.streams import RNG_COUNTER, RNG_SEED
 from graphnn.viz.scene import Scene, SceneNode
 
-__all__ = ["image_text", "scoped", "value_of"]
+__all__ = ["image_text", "parameter_count", "scoped", "value_of"]
 
 
 def scoped(scene: Scene, layers: Mapping[str, str]) -> Scene:
@@ -108,10 +109,14 @@ def _in_common(one: Sequence[str], other: Sequence[str]) -> int:
 
 def parameters_text(scene: Scene, members: Sequence[int]) -> str:
     """How many numbers the parameters among boxes hold; nothing if there is none."""
-    values = (value_of(scene.nodes[each]) for each in members)
-    found = dict.fromkeys(value for value in values if isinstance(value, Parameter))
-    count = sum(each.array.size for each in found)
-    return counted(count, "parameter") if found else ""
+    count = parameter_count(value_of(scene.nodes[each]) for each in members)
+    return counted(count, "parameter") if count else ""
+
+
+def parameter_count(nodes: Iterable[Node | None]) -> int:
+    """Numbers in the parameters among nodes; those of the random stream are no layer's."""
+    found = {node for node in nodes if isinstance(node, Parameter)}
+    return sum(each.array.size for each in found - {RNG_SEED, RNG_COUNTER})
 
 
 def value_of(node: SceneNode) -> Node | None:

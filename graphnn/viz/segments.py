@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.pipeline import LEVELS
@@ -45,13 +46,23 @@ class Kept:
     recomputed: Set[Node]
 
 
+_KEPT: WeakKeyDictionary[Program, tuple[Unit, Kept]] = WeakKeyDictionary()
+
+
 def kept_by(program: Program) -> Kept:
     """What a program makes of its graph to stay within its memory budget, and nothing else.
 
-    It is compiled once more for this, if it has a budget.
+    It is compiled once more for this, if it has a budget, and not again for another picture.
     """
     if program.options.memory_budget is None:
         return Kept(program.graph, frozenset())
+    known = _KEPT.get(program)
+    if known is None or known[0] is not program.unit:  # it may have other sizes by now
+        known = _KEPT[program] = (program.unit, _compiled_again(program))
+    return known[1]
+
+
+def _compiled_again(program: Program) -> Kept:
     unit = Unit(program.graph, tuple(program.updates), program.options, program.unit.sizes)
     driver = Driver(program.options.fuel, snapshots=[])
     with without_lines():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -27,7 +27,7 @@ from graphnn.viz.segments import kept_by
 from graphnn.viz.unrolled import Unrolled, unrolled
 from graphnn.viz.windows import Gap, windowed, without
 
-__all__ = ["Steps", "check_steps", "scene_in_steps", "scene_of_kept"]
+__all__ = ["Steps", "check_steps", "in_zooms", "scene_in_steps", "scene_of_kept"]
 
 Steps: TypeAlias = Literal["auto", "all", "rolled"] | int
 
@@ -38,6 +38,8 @@ FEW_STEPS = 2
 SUM = re.compile(r"Σ \d+ terms")
 ROLLED = Window(3, 3)
 """Among these are, at both ends, neighbours that are neither the first nor the last step."""
+FEWER = (1, 2)
+"""At both ends: with them, the cell and the above, steps have all neighbours that there can be."""
 
 
 def check_steps(steps: object) -> None:
@@ -57,21 +59,25 @@ def check_steps(steps: object) -> None:
 
 
 def scene_of_kept(program: Program, steps: Steps, title: str = "") -> Scene:
-    """The scene of what a program computes in its time steps; what it computes again is marked."""
+    """The scene of what a program computes in its time steps; what it computes again is marked.
+
+    It knows its zooms, as that of :func:`scene_in_steps`.
+    """
     kept = kept_by(program)
     title = title or f"{program.arena_nbytes:,} bytes of memory, {program.flops:,} FLOPs"
     # All is written out: segments have ends where a window over all steps has none.
-    return _some_of(_of_scans(kept.graph, "all", title, kept.recomputed), steps)
+    scene, _ = _written_out(kept.graph, None, title, kept.recomputed)
+    return in_zooms(scene, steps)
 
 
 def scene_in_steps(graph: Graph, steps: Steps, title: str = "") -> Scene:
-    """The scene of a graph in which time steps are drawn as asked."""
+    """The scene of a graph in which time steps are drawn as asked; it knows its zooms."""
     title = title or repr(graph).strip("<>")
     if has_scans(graph) or any(node.op is STOP_GRADIENT for node in graph.nodes):
         return _of_scans(graph, steps, title)
     if any(node.op.body_attrs for node in graph.nodes) and not _has_steps(graph):
         return scene_with_bodies(Unit(graph), title)
-    return _some_of(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
+    return in_zooms(with_lanes(with_elements(scene_of_graph(graph, title))), steps)
 
 
 def _has_steps(graph: Graph) -> bool:
@@ -79,16 +85,32 @@ def _has_steps(graph: Graph) -> bool:
     return any(provenance(node).step is not None for node in graph.nodes)
 
 
+def in_zooms(scene: Scene, steps: Steps) -> Scene:
+    """What is drawn of a scene with all steps; it knows its zooms, beside which it is laid out."""
+    if not scene.steps:
+        return scene
+    short = windowed(scene, ROLLED.first)
+    fewer = (windowed(short, count) for count in FEWER)
+    zooms = (_rolled(short, [short.steps]), *fewer, short)
+    return replace(_some_of(scene, steps), zooms=zooms)
+
+
 def _some_of(scene: Scene, steps: Steps) -> Scene:
     """What is drawn of a scene with all steps."""
     if steps == "rolled":
-        return rolled(scene, [scene.steps])
+        return _rolled(scene, [scene.steps])
     if steps == "auto":
         steps = FEW_STEPS if len(scene.steps) > MOST_STEPS else "all"
     return windowed(scene, steps) if isinstance(steps, int) else scene
 
 
-def _of_scans(graph: Graph, steps: Steps, title: str, recomputed: Set[Node] | None = None) -> Scene:
+def _rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
+    """One cell of each axis, from the steps that are written out."""
+    elided = {node.step for node in scene.nodes if node.kind == "elision"}
+    return rolled(scene, [[step for step in axis if step not in elided] for axis in axes])
+
+
+def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     """The scene of a graph with scans: what is not drawn is not written out."""
     window = None
     if steps == "auto":
@@ -97,8 +119,22 @@ def _of_scans(graph: Graph, steps: Steps, title: str, recomputed: Set[Node] | No
         window = ROLLED
     elif isinstance(steps, int):
         window = Window(steps, steps)
+    scene, axes = _written_out(graph, window, title)
+    if not scene.steps:
+        return scene
+    short = (scene, axes) if steps == "rolled" else _written_out(graph, ROLLED, title)
+    fewer = (_written_out(graph, Window(count, count), title)[0] for count in FEWER)
+    zooms = (_rolled(*short), *fewer, short[0])
+    return replace(zooms[0] if steps == "rolled" else scene, zooms=zooms)
+
+
+def _written_out(
+    graph: Graph, window: Window | None, title: str, recomputed: Set[Node] | None = None
+) -> tuple[Scene, list[list[int]]]:
+    """The scene of a graph whose scans are written out, and the time steps by axis."""
     made = unrolled(graph, window, in_segments=recomputed is not None)
-    _check_known(made.graph, steps)
+    if window is None:
+        _check_known(made.graph)
     scene = _with_cuts(scene_of_graph(made.graph, title), made.cuts)
     if recomputed is not None:
         scene = with_recomputed(scene, made, recomputed)
@@ -110,7 +146,7 @@ def _of_scans(graph: Graph, steps: Steps, title: str, recomputed: Set[Node] | No
     counted = _counted(scene.nodes, made) if recomputed is None else scene.nodes
     pairs = zip(counted, subjects, strict=True)
     labels = [each for axis in made.axes for each in axis.labels.items()]
-    nodes = tuple(replace(node, subject=subject or node.subject) for node, subject in pairs)
+    nodes = tuple(node.about(node.origin, subject or node.subject) for node, subject in pairs)
     scene = apart_if_recomputed(with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels))))
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
@@ -119,9 +155,9 @@ def _of_scans(graph: Graph, steps: Steps, title: str, recomputed: Set[Node] | No
     ]
     if gaps:
         scene = without(scene, gaps)
-    if steps == "rolled":
-        return rolled(scene, [[place.column for place in axis.places] for axis in made.axes])
-    return scene
+    columns = {each for node in scene.nodes if (each := node.step) is not None}
+    axes = [[*range(axis.places[0].column, axis.end)] for axis in made.axes]
+    return scene, [[step for step in axis if step in columns] for axis in axes]
 
 
 def _with_cuts(scene: Scene, cuts: Set[tuple[Node, Node]]) -> Scene:
@@ -146,10 +182,10 @@ def _counted(nodes: Iterable[SceneNode], made: Unrolled) -> Iterator[SceneNode]:
             yield replace(node, label=label, detail=detail)
 
 
-def _check_known(graph: Graph, steps: Steps) -> None:
-    """All steps are written out if they were asked for."""
+def _check_known(graph: Graph) -> None:
+    """All steps can be written out."""
     for node in graph.nodes:
-        if is_scan(node) and steps == "all" and not isinstance(node.attrs["length"], int):
+        if is_scan(node) and not isinstance(node.attrs["length"], int):
             raise RenderError(
                 f'steps="all": how many steps a scan has is not known, '
                 f"but for {minus(node.attrs['length'])}",

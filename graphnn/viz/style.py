@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BANDS",
+    "CLEAR_BANDS",
     "DETAIL_SIZE",
     "EDGES",
     "FONTS",
@@ -111,6 +112,7 @@ BANDS: dict[str, tuple[str, str]] = {
     "backward": ("#fef5ef", "#b34f00"),
     "update": ("#eff9f5", "#00795a"),
     "step": ("#ffffff", "#777777"),
+    "layer": ("#ffffff", "#777777"),
     "scope": ("#f7f7f7", "#555555"),
     "fusion": ("#fffdf4", "#7a6a2b"),
     "loop": ("#f2f6fb", "#0072b2"),
@@ -129,6 +131,9 @@ BANDS: dict[str, tuple[str, str]] = {
     "kept scratch": ("#eeeeee", "#666666"),
 }
 """Fill and text of the areas behind nodes."""
+
+CLEAR_BANDS = frozenset({"step", "layer"})
+"""Those that lie over lanes, whose colours shine through."""
 
 SQUARE_BANDS = frozenset(name for name in BANDS if name.startswith(("live", "peak", "kept")))
 """Those that lie side by side, so that nothing is cut off their corners."""
@@ -160,6 +165,6 @@ def printable(text: str) -> str:
 def shorten(text: str, most: int = MOST_CHARACTERS) -> str:
     """A printable text of at most that many characters, cut in the middle."""
     if len(text) <= most:
-        return printable(text)
+        return text if text.isprintable() else printable(text)
     half = (most - 1) // 2
     return printable(f"{text[: most - 1 - half]}…{text[len(text) - half :]}")

@@ -10,10 +10,12 @@ from functools import lru_cache
 from html import escape
 from itertools import chain
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.viz.drawing import Drawing, Mark, Pill, Stroke, Tile, Words
 from graphnn.viz.layout import Band, Route
 from graphnn.viz.style import (
     BANDS,
+    CLEAR_BANDS,
     DETAIL_SIZE,
     EDGES,
     FONTS,
@@ -33,6 +35,7 @@ CORNER = 5.0
 Point = tuple[float, float]
 
 
+@without_collections()
 def svg_text(drawing: Drawing) -> str:
     """The drawing as the text of an SVG file."""
     used = {stroke.style for stroke in drawing.strokes}
@@ -96,7 +99,7 @@ def _arrow_head(name: str) -> str:
 def _band(band: Band) -> str:
     fill, line = BANDS[band.tone]
     box = band.box
-    opacity = ' fill-opacity="0.6"' if band.tone == "step" else ""
+    opacity = ' fill-opacity="0.6"' if band.tone in CLEAR_BANDS else ""
     radius = 1 if band.tone in SQUARE_BANDS else 8
     return (
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '

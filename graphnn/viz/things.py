@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphnn.compiler.garbage import without_collections
 from graphnn.compiler.program import Program
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
-from graphnn.core.state import Parameter
 from graphnn.core.structure import flatten
 from graphnn.core.text import counted
 from graphnn.functions import Function
@@ -19,7 +19,7 @@ from graphnn.nn.module import Module
 from graphnn.viz.convolutions import with_whole_convolutions
 from graphnn.viz.program_scene import scene_of_program
 from graphnn.viz.scene import Scene
-from graphnn.viz.scopes import scoped
+from graphnn.viz.scopes import parameter_count, scoped
 from graphnn.viz.steps import Steps, check_steps, scene_in_steps, scene_of_kept
 from graphnn.viz.style import MOST_CHARACTERS
 from graphnn.viz.tree import tree_text
@@ -44,6 +44,7 @@ class Drawable:
     layers: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
 
+    @without_collections()
     def scene(self, title: str, steps: Steps = "auto") -> Scene:
         """Everything there is to draw of some time steps, with nothing collapsed."""
         check_steps(steps)
@@ -52,7 +53,7 @@ class Drawable:
                 return scene_of_kept(self.content, steps, title or self.title)
             return scene_of_program(self.content, title or self.title)
         scene = scene_in_steps(self.content, steps, title or self.title)
-        return with_whole_convolutions(scoped(scene, self.layers))
+        return scene.changed(lambda each: with_whole_convolutions(scoped(each, self.layers)))
 
     def text(self, scene: Scene) -> str:
         """The thing as text; a model as the tree of what is drawn of it."""
@@ -128,9 +129,8 @@ def _model(model: Module, inputs: Any) -> Drawable:
         )
     graph = call_of(model, inputs).graph
     layers = {path: _described(module) for path, module in model.named_modules() if path}
-    parameters = (node for node in graph.nodes if isinstance(node, Parameter))
-    count = sum(each.array.size for each in parameters)
-    return Drawable(graph, layers, f"{name}: {counted(count, 'parameter')}")
+    count = counted(parameter_count(graph.nodes), "parameter")
+    return Drawable(graph, layers, f"{name}: {count}")
 
 
 def _described(module: Module) -> str:

@@ -12,7 +12,7 @@ an output layer, the loss of each step, and their gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import reduce
 
@@ -318,7 +318,10 @@ class _Unrolling:
 
     def _copied(self, loop: Loop, position: int, known: dict[Node, Node]) -> dict[Node, Node]:
         """The nodes of a loop at one step, each with its copy."""
-        place = loop.axis.places[position]
+        place, origin_of = loop.axis.places[position], self._origins(loop, position)
+        whose, is_backward = loop.node, provenance(loop.node).role == "backward"
+        of_scan = is_scan(whose)
+        steps = ((whose, place.number),)
         stopped: set[Node] = set()
         for node in loop.inside:
             inputs = tuple(known.get(each, each) for each in node.inputs)
@@ -329,12 +332,12 @@ class _Unrolling:
                     stopped.add(node)
                 continue
             about = loop.about(node, inputs)._replace(step=place.column)
-            made = self._copy(node, inputs, about, self._origin(loop, node, position), place)
-            if provenance(loop.node).role != "backward":  # which computes values once more
+            made = self._copy(node, inputs, about, origin_of(node), place)
+            if not is_backward:  # which computes values once more
                 self._note_cuts(made, inputs, (each in stopped for each in node.inputs))
             known[node] = made
-            whose = node if is_scan(loop.node) else loop.node
-            self._subjects.setdefault(made, Subject(whose, ((loop.node, place.number),)))
+            if made not in self._subjects:
+                self._subjects[made] = Subject(node if of_scan else whose, steps)
         return known
 
     def _note_cuts(self, made: Node, inputs: Sequence[Node], stopped: Iterable[bool]) -> None:
@@ -348,7 +351,7 @@ class _Unrolling:
         """What the steps add up, with nothing between them."""
         about = provenance(loop.node)
         if is_scan(loop.node):
-            origin = self._origin(loop, loop.outputs[number], 0)
+            origin = self._origins(loop, 0)(loop.outputs[number])
         else:
             origin = self._outer_origin(about)
         with recorded(about._replace(made_by="unrolled"), origin):
@@ -375,19 +378,24 @@ class _Unrolling:
             made.named(name if place is None else f"{name}[{place.label}]")
         return made
 
-    def _origin(self, loop: Loop, node: Node, position: int) -> Node | None:
-        """The copy, at the same step, of what a node of a loop is a derivative of."""
-        about = provenance(loop.node)
+    def _origins(self, loop: Loop, position: int) -> Callable[[Node], Node | None]:
+        """From a node of a loop to the copy, at the same step, of what it is a derivative of."""
         if not is_scan(loop.node):
+            about = provenance(loop.node)
             row = self._rows.get(about.origin) if about.origin is not None else None
-            if row is not None and row.axis is loop.axis:
-                return row.elements[position]
-            return self._outer_origin(about)
-        origin = provenance(node).origin
+            is_along = row is not None and row.axis is loop.axis
+            origin = row.elements[position] if row and is_along else self._outer_origin(about)
+            return lambda node: origin
         there = self._there(loop.node)
-        if there is None or origin is None:
-            return None
-        return self._copies[there][position].get(origin)
+        steps = self._copies[there] if there is not None else []
+        # One that is only read, such as an encoder's, may have fewer steps.
+        copies = steps[position] if position < len(steps) else {}
+
+        def origin_of(node: Node) -> Node | None:
+            origin = provenance(node).origin
+            return copies.get(origin) if origin is not None else None
+
+        return origin_of
 
     def _there(self, scan: Node) -> Node | None:
         """The scan that one goes back over: the one it is a derivative of, or reads."""

@@ -204,7 +204,7 @@ def _height_of(wire: Wire) -> float:
 
 def _occupied(grid: Grid) -> dict[tuple[str, int], list[int]]:
     occupied: dict[tuple[str, int], list[int]] = {}
-    for slot in dict.fromkeys(grid.slots):
+    for slot in grid.unique:
         occupied.setdefault((slot.kind, slot.row), []).append(slot.place)
     return occupied
 
@@ -234,7 +234,7 @@ def tracks_between_columns(
 def tracks_between_rows(
     wires: Iterable[Wire],
     ends: Sequence[tuple[tuple[str, float], tuple[str, float]]],
-    kinds: Sequence[str],
+    kinds: Iterable[str],
 ) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
     """Tracks of what runs along a channel between rows.
 
@@ -244,8 +244,10 @@ def tracks_between_rows(
         With a level.
     ends : sequence of pairs
         Where each starts and ends: kind of column, and points from its left edge.
+    kinds : iterable of str
+        Those there are.
     """
-    axis = {kind: 4 * FAR * index for index, kind in enumerate(dict.fromkeys(kinds))}
+    axis = {kind: 4 * FAR * index for index, kind in enumerate(kinds)}
     spans: dict[tuple[Hashable, Hashable], Spans] = {}
     for wire, (start, end) in zip(wires, ends, strict=True):
         found = spans.setdefault((wire.level, wire.net), [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphnn.compiler.scans.per_step import addend_of_step, has_steps, value_of_step
 from graphnn.compiler.scans.rewriting import is_scan
@@ -51,6 +51,8 @@ class Loop:
         The carries that steps add something to and do not look at otherwise, and what they add.
     between : callable
         From carries, sequences and a number of steps to the carries after them and what they give.
+    told : dict of (Node, Role) to Provenance
+        What :meth:`about` has said: it is asked once for every step.
     """
 
     node: Node
@@ -64,15 +66,19 @@ class Loop:
     outputs: tuple[Node, ...]
     totals: Mapping[int, Node]
     between: Callable[[Sequence[Node], Sequence[Node]], tuple[list[Node], list[Node]]]
+    told: dict[tuple[Node, Role], Provenance] = field(default_factory=dict, repr=False)
 
     def about(self, node: Node, inputs: Sequence[Node]) -> Provenance:
         """What is known of the copy of a node, beside its step."""
-        whose = provenance(self.node)
-        if not is_scan(self.node):
-            return whose if node in self.outputs else whose._replace(names=())
-        known = provenance(node)
+        whose, known = provenance(self.node), provenance(node)
         role = _role(known.role, whose.role, inputs)
-        return known._replace(scope=_scope(whose.scope, known.scope), role=role)
+        if (node, role) not in self.told:
+            if is_scan(self.node):
+                about = known._replace(scope=_scope(whose.scope, known.scope), role=role)
+            else:
+                about = whose if node in self.outputs else whose._replace(names=())
+            self.told[node, role] = about
+        return self.told[node, role]
 
 
 def loop_of_scan(node: Node, axis: Axis, whole: Whole) -> Loop:

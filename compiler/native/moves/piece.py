@@ -31,6 +31,7 @@ from graphnn.core.node import Node
 
 __all__ = [
     "STATUS",
+    "DeviceWork",
     "Generated",
     "Lowering",
     "Memory",
@@ -75,18 +76,24 @@ class Generated(Protocol):
         ...
 
 
+class DeviceWork:
+    """Work that has code for GPUs alone: frozen, hashable data; its threads need no scratch."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A part of an operator's work.
 
     Attributes
     ----------
-    kernel : Kernel or Generated
+    kernel : Kernel, Generated or DeviceWork
     operands : tuple of View or STATUS
         What it reads, then what it writes, as the kernel numbers them.
     """
 
-    kernel: Kernel | Generated
+    kernel: Kernel | Generated | DeviceWork
     operands: tuple[Memory, ...]
 
 

@@ -2,8 +2,6 @@
  * The explorer: what is shown, what is selected, and when it is painted.
  */
 
-/** Areas that have room for their names at the top. */
-const FRAMES = ["fusion", "loop", "branch"];
 /** Nodes in sight that are looked for in another stage. */
 const MOST_TRIED = 50;
 
@@ -22,6 +20,9 @@ class Explorer {
     this.hovered = null;
     this.related = null;
     this.isWaiting = false;
+    /** How boxes come to their places after another stage was chosen, while they do. */
+    this.transition = null;
+    this.tips = new Tips(find("#tips"));
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.theme = new Theme(this.style, dark.matches);
@@ -39,7 +40,7 @@ class Explorer {
     this.#buttons();
     dark.addEventListener("change", () => this.setDark(dark.matches));
     new ResizeObserver(() => this.redraw()).observe(this.canvas);
-    this.#measure();
+    this.measure();
     this.camera.goHome();
     this.setDark(dark.matches);
     this.showStage(this.stages.now);
@@ -49,7 +50,7 @@ class Explorer {
   // ------------------------------------------------------------------------------- what is shown
 
   #load(number) {
-    this.graph = new Graph(this.data.stages[number].scene, this.data.texts);
+    this.graph = new Graph(this.data.stages[number].scene, this.data.texts, this.tips, number);
     const { graph } = this;
     this.nodeIndex = new SpatialIndex(graph.boxes);
     this.ghostIndex = new SpatialIndex(graph.ghosts.flatMap(({ x, y, width, height }) => [x, y, width, height]));
@@ -65,7 +66,7 @@ class Explorer {
 
   /**
    * Show another stage; the selected node stays selected where it is still there. The view follows
-   * it, or else the node in the middle: passes move everything.
+   * it, or else the node in the middle; what stays moves to its new place.
    */
   showStage(number) {
     const { stages, camera } = this;
@@ -76,10 +77,12 @@ class Explorer {
     if (to !== from) {
       const { isHome } = camera;
       const [held, place] = this.#held(from, to);
+      const before = this.#places();
       this.#load(to);
-      this.#measure();
+      this.measure();
       if (isHome) camera.goHome();
       else if (held !== null) camera.moveTo(camera.x + middle(this.graph.box(held)).x - place.x, camera.y + middle(this.graph.box(held)).y - place.y, camera.zoom);
+      this.transition = this.stillness.matches ? null : this.#transition(before, stages.pairs(from, to));
     }
     stages.show(to);
     this.overlays.update(title);
@@ -88,6 +91,28 @@ class Explorer {
     this.#relist();
     this.select(selected);
     this.repaint();
+  }
+
+  /** The boxes that there are, where the screen shows them. */
+  #places() {
+    const { camera, graph } = this;
+    return Array.from({ length: graph.count }, (_, node) => {
+      const { x, y, width, height } = graph.box(node);
+      const [left, top] = camera.toScreen(x, y);
+      return { left, top, width: width * camera.zoom, height: height * camera.zoom };
+    });
+  }
+
+  /** What brings boxes from their places on the screen to those of this stage; null if too many. */
+  #transition(before, pairs) {
+    const { camera } = this;
+    if (pairs.length > MOST_MOVED) return null;
+    const starts = pairs.map(([node, old]) => {
+      const { left, top, width, height } = before[old];
+      const [x, y] = camera.toGraph(left, top);
+      return [node, { x, y, width: width / camera.zoom, height: height / camera.zoom }];
+    });
+    return new Transition(this, new Map(starts));
   }
 
   /** What the selected node, or that nearest to the middle, is in another stage; and where it was. */
@@ -185,7 +210,7 @@ class Explorer {
   #bringIntoSight(node) {
     const { x, y, width, height } = this.graph.box(node);
     const zoom = Math.max(this.camera.zoom, NEAR.detail * 1.2);
-    this.#measure();
+    this.measure();
     this.camera.flyTo({ x: x + width / 2, y: y + height / 2, zoom }, this.stillness.matches, () => this.redraw());
   }
 
@@ -288,7 +313,7 @@ class Explorer {
 
   /** All of the picture, or the beginning of a very long one. */
   fit() {
-    this.#measure();
+    this.measure();
     this.camera.flyTo(this.camera.overall, this.stillness.matches, () => this.redraw());
   }
 
@@ -323,15 +348,29 @@ class Explorer {
     });
   }
 
-  #measure() {
-    this.overview.arrange();
-    this.camera.width = Math.max(this.canvas.clientWidth, 1);
-    this.camera.height = Math.max(this.canvas.clientHeight, 1);
+  /** Learn how much room there is. */
+  measure() {
+    const { camera } = this;
+    const { isHome, width, height } = camera;
+    const look = () => {
+      camera.width = Math.max(this.canvas.clientWidth, 1);
+      camera.height = Math.max(this.canvas.clientHeight, 1);
+    };
+    look();
+    this.overview.arrange(); // which may take some of the room
+    look();
+    const dx = camera.width - width, dy = camera.height - height;
+    if (dx === 0 && dy === 0) return;
+    // Until it is painted, what stands around it comes to its size. Later nothing may move below
+    // the mouse when the panel opens.
+    const isNew = document.documentElement.dataset.painted === undefined;
+    if (isNew && isHome) camera.goHome();
+    else if (!isNew) camera.panBy(-dx / 2, -dy / 2);
   }
 
   #paint() {
     const { camera, theme } = this;
-    this.#measure();
+    this.measure();
     const ratio = window.devicePixelRatio || 1;
     const { width, height } = fitted(this.canvas);
     const canvas = this.canvas.getContext("2d", { alpha: false });
@@ -342,6 +381,14 @@ class Explorer {
       const scale = camera.zoom * ratio;
       canvas.setTransform(scale, 0, 0, scale, width / 2 - camera.x * scale, height / 2 - camera.y * scale);
     };
+    if (this.transition?.isOver) this.transition = null;
+    if (this.transition !== null) {
+      toPicture();
+      this.transition.paint(canvas, camera.zoom);
+      this.overview.paint();
+      this.redraw();
+      return;
+    }
     let isWhole = true;
     if (camera.zoom >= DIRECT) {
       toPicture();
@@ -409,84 +456,6 @@ class Explorer {
 /** The middle of a box. */
 function middle({ x, y, width, height }) {
   return { x: x + width / 2, y: y + height / 2 };
-}
-
-/** Frames around the boxes of every group and the frames inside it, the outer ones first. */
-function groupFrames(graph) {
-  const frames = graph.groups.map((group) => ({ ...group, left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity }));
-  const widen = (frame, left, top, right, bottom) => {
-    frame.left = Math.min(frame.left, left);
-    frame.top = Math.min(frame.top, top);
-    frame.right = Math.max(frame.right, right);
-    frame.bottom = Math.max(frame.bottom, bottom);
-  };
-  for (let node = 0; node < graph.count; node++) {
-    const group = graph.columns.group[node];
-    const { x, y, width, height } = graph.box(node);
-    if (group >= 0) widen(frames[group], x - 6, y - 14, x + width + 6, y + height + 6);
-  }
-  for (const frame of [...frames].reverse()) {
-    if (frame.parent !== null) widen(frames[frame.parent], frame.left - 6, frame.top - 14, frame.right + 6, frame.bottom + 6);
-  }
-  return frames
-    .filter(({ left }) => left < Infinity)
-    .map(({ left, top, right, bottom, ...group }) => ({ ...group, x: left, y: top, width: right - left, height: bottom - top }));
-}
-
-/**
- * The names of lanes, time steps and scopes in the size of the page's text. They stay in sight
- * while any of what they name is.
- */
-function paintBandNames(canvas, { camera, graph, theme, fonts }) {
-  canvas.textAlign = "left";
-  const steps = graph.bands.filter((band) => band.tone === "step");
-  const apart = steps.length > 1 ? (steps[1].x - steps[0].x) * camera.zoom : Infinity;
-  const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000].find((each) => each * apart > 64) ?? 10000;
-  const write = (text, x, y, colour) => {
-    canvas.lineWidth = 4;
-    canvas.lineJoin = "round";
-    canvas.strokeStyle = theme.ground;
-    canvas.strokeText(text, x, y);
-    canvas.fillStyle = colour;
-    canvas.fillText(text, x, y);
-  };
-  const written = [];
-  graph.bands.forEach((band) => {
-    const [left, top] = camera.toScreen(band.x, band.y);
-    const [right, bottom] = [left + band.width * camera.zoom, top + band.height * camera.zoom];
-    if (right < 0 || bottom < 0 || left > camera.width || top > camera.height || band.label === "") return;
-    const isStep = band.tone === "step";
-    if (isStep && steps.indexOf(band) % every !== 0) return;
-    // Frames have a row for their name; others lend it some of the room above them.
-    const isFrame = FRAMES.includes(band.tone);
-    const size = isFrame ? Math.min(11, 14 * camera.zoom) : 11;
-    if (size < LEGIBLE) return;
-    canvas.font = `${size}px ${fonts}`;
-    const room = (isStep ? every : 1) * (right - left) - 12;
-    const label = fitting(canvas, band.label, room);
-    if (label === "" || bottom - top < 14) return;
-    const width = canvas.measureText(label).width;
-    const x = Math.min(Math.max(left + 6, 6), Math.max(right - width - 6, left + 6));
-    // From afar, a name of this size would hide the first row of a lane.
-    const isAbove = !isStep && !isFrame && camera.zoom < 0.8;
-    const y = Math.min(Math.max(isAbove ? top - 3 : top + size + 1, 14), bottom - 4);
-    // Lanes are named below the row of the time steps, which stays at the top.
-    const row = steps.length > 0 && !isStep && left < 0 ? Math.max(camera.toScreen(0, steps[0].y)[1] + 12, 14) + 15 : 0;
-    let line = Math.max(y, Math.min(row, bottom - 4));
-    // Names of frames in frames would all stick to the same place at the edge of the view.
-    const isHidden = (at) => written.some((each) => x < each.right && x + width > each.x && Math.abs(at - each.y) < size);
-    while (isHidden(line) && line < bottom - 4) line += size + 3;
-    written.push({ x, right: x + width, y: line });
-    write(label, x, line, theme.band(band.tone).line);
-  });
-}
-
-/** What of a text fits into some pixels, with a sign that there is more; nothing if little does. */
-function fitting(canvas, text, room) {
-  const width = canvas.measureText(clipped(text)).width;
-  if (width <= room) return clipped(text);
-  const length = Math.floor((clipped(text).length * room) / width) - 2;
-  return length < 6 ? "" : `${text.slice(0, length).trimEnd()}…`;
 }
 
 /** For tests, and for those who open the browser's console. */

@@ -1,6 +1,9 @@
 /**
  * Which part of the picture is seen, and how large.
  */
+/** Pixels for a point from which on the names in boxes can be read. */
+const READABLE = 0.56;
+
 class Camera {
   constructor() {
     /** The point of the picture at the middle of the view. */
@@ -13,7 +16,7 @@ class Camera {
     /** Of the picture. */
     this.graphWidth = 1;
     this.graphHeight = 1;
-    /** Whether it is where `overall` has brought it. */
+    /** Whether it is where `goHome` has brought it. */
     this.isHome = true;
     this.flight = 0;
   }
@@ -45,12 +48,12 @@ class Camera {
     this.zoom = Math.min(Math.max(zoom, Math.min(0.5 * this.whole, 0.1)), 6);
     this.x = Math.min(Math.max(x, 0), this.graphWidth);
     this.y = Math.min(Math.max(y, 0), this.graphHeight);
-    const home = this.overall;
+    const { home } = this;
     this.isHome = x === home.x && y === home.y && zoom === home.zoom;
   }
 
   goHome() {
-    const { x, y, zoom } = this.overall;
+    const { x, y, zoom } = this.home;
     this.moveTo(x, y, zoom);
   }
 
@@ -68,7 +71,16 @@ class Camera {
    */
   get overall() {
     const [all, height, width] = [this.whole, this.height / (this.graphHeight + 40), this.width / (this.graphWidth + 40)];
-    const zoom = Math.min(Math.max(height, width) > 3 * all ? 0.9 * Math.max(height, width) : all, 1.25);
+    return this.#beginning(Math.min(Math.max(height, width) > 3 * all ? 0.9 * Math.max(height, width) : all, 1.25));
+  }
+
+  /** Where it is at first: `overall`, or the beginning if a little closer everything can be read. */
+  get home() {
+    const { overall } = this;
+    return overall.zoom < READABLE && overall.zoom >= READABLE / 2 ? this.#beginning(READABLE) : overall;
+  }
+
+  #beginning(zoom) {
     const middle = (size, room) => Math.min(size, room / zoom - 40) / 2;
     return { x: middle(this.graphWidth, this.width), y: middle(this.graphHeight, this.height), zoom };
   }

@@ -18,11 +18,16 @@ function grouped(keys, count) {
   return { start, items };
 }
 
-/** Points from whole tenths of points. */
-function fromTenths(tenths) {
-  const points = Float64Array.from(tenths);
-  for (let i = 0; i < points.length; i++) points[i] /= 10;
-  return points;
+/**
+ * Numbers in rows, of which each is given as the tenths by which it is above that of the row before.
+ * @param {number[]} steps
+ * @param {number} width numbers in a row
+ */
+function fromSteps(steps, width) {
+  const numbers = Float64Array.from(steps);
+  for (let i = width; i < numbers.length; i++) numbers[i] += numbers[i - width];
+  for (let i = 0; i < numbers.length; i++) numbers[i] /= 10;
+  return numbers;
 }
 
 /** One scene at its positions. */
@@ -30,24 +35,25 @@ class Graph {
   /**
    * @param {object} scene columns, as explorer_data.py writes them
    * @param {string[]} texts the table that columns of texts point into
+   * @param {Tips} tips
+   * @param {number} stage which of the tips' stages it is
    */
-  constructor(scene, texts) {
+  constructor(scene, texts, tips, stage) {
     const { nodes, edges } = scene;
     this.texts = texts;
+    this.tips = tips;
+    this.stage = stage;
     this.title = texts[scene.title];
     this.width = scene.width;
     this.height = scene.height;
     this.count = nodes.label.length;
     this.edgeCount = edges.source.length;
     this.columns = nodes;
-    this.boxes = fromTenths(nodes.boxes);
+    this.boxes = fromSteps(nodes.boxes, 4);
     this.step = nodes.step;
     this.origin = Int32Array.from(nodes.origin);
     this.isOutput = new Set(nodes.outputs);
     this.isRecomputed = new Set(nodes.recomputed);
-    /** By node, where its lines begin in the column of tooltips. */
-    this.tooltipStart = new Int32Array(this.count + 1);
-    nodes.tooltipLines.forEach((lines, node) => (this.tooltipStart[node + 1] = this.tooltipStart[node] + lines));
     this.badges = new Map(nodes.badges.map(([node, ...badges]) => [node, badges]));
     this.source = Int32Array.from(edges.source);
     this.target = Int32Array.from(edges.target);
@@ -57,7 +63,7 @@ class Graph {
     this.edgeKind = Int32Array.from(edges.kind, (kind) => numbers.get(texts[kind]));
     this.edgeLabels = new Map(edges.labels.map(([edge, text, x, y]) => [edge, { text: texts[text], x, y }]));
     this.isCurve = new Set(edges.curves);
-    this.points = fromTenths(edges.points);
+    this.points = fromSteps(edges.points, 2);
     this.pointStart = new Int32Array(this.edgeCount + 1);
     edges.corners.forEach((corners, edge) => (this.pointStart[edge + 1] = this.pointStart[edge] + 2 * corners));
     this.cuts = edges.cuts.map((edge) => ({ edge, ...this.#middle(edge) }));
@@ -101,8 +107,8 @@ class Graph {
 
   /** @returns {string[]} all that is known of a node, by lines */
   tooltip(node) {
-    const lines = this.columns.tooltip.slice(this.tooltipStart[node], this.tooltipStart[node + 1]);
-    return lines.map((line) => this.texts[line]);
+    const { start, numbers } = this.tips.of(this.stage);
+    return numbers.slice(start[node], start[node + 1]).map((line) => this.tips.texts[line]);
   }
 
   /** What a node is called where there is one line for it. */

@@ -27,6 +27,7 @@ class DeepLink {
     const [x, y, zoom] = ["x", "y", "zoom"].map(number);
     if (node !== null) app.select(node, x === null);
     if (x !== null && y !== null) {
+      app.measure(); // what is selected has opened the panel
       app.camera.stop();
       app.camera.moveTo(x, y, zoom ?? app.camera.zoom);
       app.redraw();

@@ -39,7 +39,7 @@ class Overview {
   arrange() {
     const { camera, graph } = this.app;
     // The strip takes room, which changes what it is decided by: once shown, it stays.
-    this.isShown ||= camera.whole <= 0.25 || camera.whole * 1.5 <= camera.overall.zoom;
+    this.isShown ||= camera.whole <= 0.25 || camera.whole * 1.2 <= camera.home.zoom;
     this.canvas.hidden = !this.isShown;
     find("#curve-row").hidden = !graph.strip;
     find("#view").classList.toggle("upright", graph.height > graph.width);
@@ -93,7 +93,7 @@ class Overview {
       for (let row = top; row < bottom; row++) pixels.fill(value, row * size.width + left, row * size.width + right);
     };
     pixels.fill(valueOf(theme.ground));
-    for (const band of graph.bands) if (band.tone !== "step") block(band, theme.band(band.tone).fill);
+    for (const band of graph.bands) if (!CLEAR.includes(band.tone)) block(band, theme.band(band.tone).fill);
     for (let node = 0; node < graph.count; node++) {
       if (folding.cardOf[node] < 0) block(graph.box(node), app.fillOf(node) ?? theme.nodes[graph.text("style", node)].far);
     }

@@ -45,7 +45,7 @@ class Painter {
     for (const band of this.app.graph.bands) {
       if (!touches(band, area)) continue;
       const { fill, line } = this.app.theme.band(band.tone);
-      canvas.globalAlpha = band.tone === "step" ? (this.app.theme.isDark ? 0.5 : 0.6) : 1;
+      canvas.globalAlpha = CLEAR.includes(band.tone) ? (this.app.theme.isDark ? 0.5 : 0.6) : 1;
       canvas.fillStyle = fill;
       outline(canvas, cut(band, area), scale < NEAR.rounded ? 0 : 8);
       canvas.fill();
@@ -70,11 +70,6 @@ class Painter {
       canvas.lineWidth = Math.max(1, 0.7 / scale);
       canvas.stroke();
       canvas.globalAlpha = 1;
-      if (scale < NEAR.label) continue;
-      canvas.fillStyle = colour;
-      canvas.font = `600 9px ${this.app.fonts}`;
-      canvas.textAlign = "left";
-      canvas.fillText(frame.label, frame.x + 8, frame.y + 10, frame.width - 12);
     }
   }
 

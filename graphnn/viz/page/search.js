@@ -42,15 +42,17 @@ class Search {
   /** Texts are few, nodes are many: every text of the table is looked at once a word. */
   #nodesWith(words) {
     const { graph } = this.app;
-    const has = words.map((word) => Uint8Array.from(graph.texts, (text) => (text.toLowerCase().includes(word) ? 1 : 0)));
-    const { label, detail, scope, tooltip } = graph.columns;
+    const having = (word, texts) => Uint8Array.from(texts, (text) => (text.toLowerCase().includes(word) ? 1 : 0));
+    const has = words.map((word) => [having(word, graph.texts), having(word, graph.tips.texts)]);
+    const { label, detail, scope } = graph.columns;
+    const { start, numbers } = graph.tips.of(graph.stage);
     const isSaid = (is, node) => {
-      for (let at = graph.tooltipStart[node]; at < graph.tooltipStart[node + 1]; at++) if (is[tooltip[at]]) return true;
+      for (let at = start[node]; at < start[node + 1]; at++) if (is[numbers[at]]) return true;
       return false;
     };
     const found = [];
     for (let node = 0; node < graph.count; node++) {
-      const all = has.every((is) => is[label[node]] || is[detail[node]] || is[scope[node]] || isSaid(is, node));
+      const all = has.every(([is, isInTip]) => is[label[node]] || is[detail[node]] || is[scope[node]] || isSaid(isInTip, node));
       if (all) found.push(node);
     }
     // What is called so comes before what merely says so.

@@ -33,6 +33,17 @@ class Stages {
     return node;
   }
 
+  /** Every node that is in both of two stages: its number in the second, and in the first. */
+  pairs(from, to) {
+    const [later, earlier] = from < to ? [to, from] : [from, to];
+    const found = [];
+    this.all[later].scene.nodes.label.forEach((_, node) => {
+      const there = this.follow(node, later, earlier);
+      if (there !== null) found.push(from < to ? [node, there] : [there, node]);
+    });
+    return found;
+  }
+
   /** Show one stage's name, notes and changes. */
   show(number) {
     this.now = number;

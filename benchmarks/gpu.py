@@ -1,0 +1,300 @@
+"""graphnn on a GPU beside PyTorch (eager, compiled, cuDNN's LSTM and GRU) and JAX.
+
+The rows are those of `cases/`, in sizes for a GPU, each in float32, TF32 and bfloat16. Every
+library runs a row in a process of its own: a warm-up, then repeats of so many runs that are waited
+for together. Data and parameters lie on the GPU. "call" is how long the host is busy with a run.
+The first row is a copy of 1 GiB within the GPU, which others are compared with that only move
+memory.
+
+    .venv/bin/python benchmarks/gpu.py                       # everything; about twenty minutes
+    .venv/bin/python benchmarks/gpu.py --quick               # does it work? one repeat of each
+    .venv/bin/python benchmarks/gpu.py --only 'lstm*' copy --libraries graphnn torch
+
+What is not installed, or fails, is a word in the table. Without a GPU it says so and ends with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cases import Case, chains, lenet, mlp, normalization, recurrent
+from cases.case import Arrays
+from written import write
+
+import graphnn as gn
+from graphnn.compiler.cuda.requirements import gpu_words, require_gpu
+from graphnn.core.errors import DeviceError, MissingPackageError
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+REPEATS, TURN_SECONDS = 9, 0.3
+LIMIT_SECONDS = 600
+COPY_NBYTES = 1 << 30
+
+
+def rows() -> dict[str, Case]:
+    """The rows by name."""
+    found = [
+        Case(f"mlp-{batch}", f"MLP 784-{hidden}-10, batch {batch}",
+             partial(mlp.arrays, batch, 784, hidden, 10), mlp.FUNCTIONS,
+             transposed=frozenset({"w1", "w2"}))
+        for batch, hidden in ((128, 512), (4096, 4096))
+    ]  # fmt: skip
+    (small,) = lenet.cases(tiny=False)
+    found += [
+        Case(f"lenet-{batch}", f"LeNet, batch {batch}",
+             partial(lenet.arrays, batch, 28, (6, 16), 120), small.functions,
+             transposed=small.transposed)
+        for batch in (64, 1024)
+    ]  # fmt: skip
+    for layer, gates in (("lstm", 4), ("gru", 3)):
+        known = next(each for each in recurrent.cases(tiny=False) if each.name.startswith(layer))
+        for steps, batch, hidden in ((100, 32, 128), (256, 64, 512), (1024, 16, 768)):
+            shape = recurrent.Shape(steps, batch, hidden, hidden)
+            found.append(
+                Case(f"{layer}-{steps}-{batch}-{hidden}",
+                     f"{layer.upper()}, {steps} steps, batch {batch}, {hidden} units",
+                     partial(recurrent.arrays, shape, gates), known.functions,
+                     transposed=known.transposed)
+            )  # fmt: skip
+    (norm,) = normalization.cases(tiny=False)
+    found.append(
+        Case("norm", "layer norm, gelu, mean square, 65536x1024",
+             partial(normalization.arrays, 65536, 1024), norm.functions, mode="gradient",
+             nbytes=2.0 * 4 * 65536 * 1024)
+    )  # fmt: skip
+    libraries = {"graphnn": chains.with_graphnn, "torch": chains.with_torch, "jax": chains.with_jax}
+    found.append(
+        Case("chain", "10 elementwise operations on 64 Mi numbers",
+             partial(chains.arrays, 1 << 26),
+             {name: partial(each, 10) for name, each in libraries.items()}, mode="value",
+             nbytes=2.0 * 4 * (1 << 26))
+    )  # fmt: skip
+    return {each.name: each for each in found}
+
+
+# ------------------------------------------------------------------------ how libraries run a row
+
+Run = Callable[[], Any]
+"""Runs once; gives the loss, or the result, on the GPU."""
+
+Prepared = tuple[Run, Callable[[], None], Callable[[Any], float]]
+"""A run, what waits for all runs so far, and a number to compare of what a run gave."""
+
+
+def with_graphnn(case: Case, parameters: Arrays, data: Arrays, precision: str) -> Prepared:
+    cupy = require_gpu()
+    function = case.functions["graphnn"]()
+    inputs = {name: gn.input(name, each.shape, each.dtype) for name, each in data.items()}
+    weights: dict[str, Any] = {name: gn.parameter(each, name) for name, each in parameters.items()}
+    result = function(weights, inputs)
+    outputs, updates = result, {}
+    if case.mode == "step":
+        updates = gn.optim.SGD(case.learning_rate).minimize(result, list(weights.values()))
+    elif case.mode == "gradient":
+        outputs = result, gn.grad(result, weights)
+    program = gn.compile(
+        list(inputs.values()), outputs, updates, backend="cupy", matmul_precision=precision
+    )
+    fed = [cupy.asarray(each) for each in data.values()]
+
+    def first(value: Any) -> float:
+        return float((value[0] if case.mode == "gradient" else value).sum())
+
+    return partial(program, *fed), cupy.cuda.Device().synchronize, first
+
+
+def with_torch(
+    case: Case, parameters: Arrays, data: Arrays, precision: str, *, is_compiled: bool = False
+) -> Prepared:
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    function = case.functions["torch"]()
+    function = torch.compile(function) if is_compiled else function
+
+    def tensor(name: str, array: np.ndarray) -> Any:
+        return torch.tensor(array.T.copy() if name in case.transposed else array, device="cuda")
+
+    d = {name: tensor(name, each) for name, each in data.items()}
+    p = {name: tensor(name, each).requires_grad_() for name, each in parameters.items()}
+    is_half = precision == "bfloat16"
+    optimizer = torch.optim.SGD(p.values(), case.learning_rate) if p else None
+
+    def run() -> Any:
+        with torch.autocast("cuda", torch.bfloat16, enabled=is_half):
+            result = function(p, d)
+        if case.mode != "value":
+            for each in p.values():
+                each.grad = None
+            result.backward()
+        if case.mode == "step" and optimizer is not None:
+            optimizer.step()
+        return result.detach()
+
+    return run, torch.cuda.synchronize, lambda value: float(value.sum())
+
+
+def with_jax(case: Case, parameters: Arrays, data: Arrays, precision: str) -> Prepared:
+    import jax
+
+    words = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+    jax.config.update("jax_default_matmul_precision", words[precision])
+    function = case.functions["jax"]()
+    p, d = (jax.device_put(each) for each in (parameters, data))
+    if case.mode == "value":
+        step: Any = jax.jit(lambda p, d: (p, function(p, d)))
+    elif case.mode == "gradient":
+        step = jax.jit(lambda p, d: (p, jax.value_and_grad(function)(p, d)))
+    else:
+
+        def descend(p: Any, d: Any) -> Any:
+            loss, gradients = jax.value_and_grad(function)(p, d)
+            return jax.tree.map(lambda w, g: w - case.learning_rate * g, p, gradients), loss
+
+        step = jax.jit(descend, donate_argnums=0)
+    state = {"p": p, "out": None}
+
+    def run() -> Any:
+        state["p"], state["out"] = step(state["p"], d)
+        return state["out"]
+
+    def first(value: Any) -> float:
+        return float((value[0] if case.mode == "gradient" else value).sum())
+
+    return run, lambda: jax.block_until_ready((state["p"], state["out"])), first
+
+
+LIBRARIES: Mapping[str, Callable[..., Prepared]] = {
+    "graphnn": with_graphnn,
+    "torch": with_torch,
+    "torch.compile": partial(with_torch, is_compiled=True),
+    "jax": with_jax,
+}
+
+
+# -------------------------------------------------------------------------------------- measuring
+
+
+def measured(run: Run, wait: Callable[[], None], *, is_quick: bool) -> dict[str, float]:
+    """Seconds of a run, and for which the host is busy with it."""
+    for _ in range(3):
+        run()
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    n_runs = max(1, min(1000, int(TURN_SECONDS / (time.perf_counter() - start))))
+    whole, calls = [], []
+    for _ in range(1 if is_quick else REPEATS):
+        start = time.perf_counter()
+        for _ in range(n_runs):
+            run()
+        called = time.perf_counter()
+        wait()
+        whole.append((time.perf_counter() - start) / n_runs)
+        calls.append((called - start) / n_runs)
+    return {"seconds": statistics.median(whole), "call": statistics.median(calls)}
+
+
+def copying(*, is_quick: bool) -> dict[str, float]:
+    """A copy within the GPU."""
+    cupy = require_gpu()
+    source, target = (cupy.zeros(COPY_NBYTES, "uint8") for _ in range(2))
+    wait = cupy.cuda.Device().synchronize
+    return measured(lambda: cupy.copyto(target, source), wait, is_quick=is_quick)
+
+
+def work(name: str, library: str, precision: str, *, is_quick: bool) -> dict[str, float]:
+    """What a process of its own does: one row by one library."""
+    if name == "copy":
+        return copying(is_quick=is_quick)
+    case = rows()[name]
+    run, wait, first = LIBRARIES[library](case, *case.arrays(), precision)
+    start = time.perf_counter()
+    loss = first(run())
+    found = {"first": loss, "start": time.perf_counter() - start}
+    return found | measured(run, wait, is_quick=is_quick)
+
+
+def asked(name: str, library: str, precision: str, *, is_quick: bool) -> dict[str, Any]:
+    """A row by a library, measured by a new process."""
+    command = [sys.executable, __file__, "--worker", name, library, precision]
+    told: dict[str, Any] = {"row": name, "library": library, "precision": precision}
+    try:
+        done = subprocess.run(
+            command + ["--quick"] * is_quick, capture_output=True, text=True, timeout=LIMIT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return told | {"failed": f"more than {LIMIT_SECONDS} s"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        return told | {"failed": lines[-1][:200]}
+    return told | json.loads(done.stdout.splitlines()[-1])
+
+
+def cell(found: Mapping[str, Any], case: Case | None, copied: float | None) -> dict[str, str]:
+    """One line of the table."""
+    shown = {"row": case.title if case else "copy of 1 GiB"}
+    shown |= {each: str(found[each]) for each in ("library", "precision")}
+    if "failed" in found:
+        return shown | {"ms": found["failed"], "call, us": "", "of the copy": "", "first": ""}
+    nbytes = case.nbytes if case else 2.0 * COPY_NBYTES
+    share = nbytes / found["seconds"] / copied if nbytes and copied else 0.0
+    return shown | {
+        "ms": f"{found['seconds'] * 1e3:.3f}",
+        "call, us": f"{found['call'] * 1e6:.0f}",
+        "of the copy": f"{share:.0%}" if share else "",
+        "first": f"{found['first']:.6g}" if "first" in found else "",
+    }
+
+
+def main() -> int:
+    """Measure all rows that are asked for, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", default=["*"], help="patterns of rows")
+    parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    try:
+        require_gpu()
+    except (MissingPackageError, DeviceError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if chosen.worker:
+        print(json.dumps(work(*chosen.worker, is_quick=chosen.quick)))
+        return 0
+    known = rows()
+    names = ["copy", *(n for n in known if any(fnmatch.fnmatch(n, p) for p in chosen.only))]
+    results, cells, copied = [], [], None
+    for name in names:
+        is_copy = name == "copy"
+        for precision in chosen.precisions[:1] if is_copy else chosen.precisions:
+            for library in chosen.libraries[:1] if is_copy else chosen.libraries:
+                found = asked(name, library, precision, is_quick=chosen.quick)
+                if is_copy and "seconds" in found:
+                    copied = 2.0 * COPY_NBYTES / found["seconds"]
+                results.append(found)
+                cells.append(cell(found, known.get(name), copied))
+                print(" | ".join(cells[-1].values()), flush=True)
+    note = f"{gpu_words()}. Medians of {REPEATS} repeats; 'first' is the loss before any update."
+    write(chosen.out, "gpu", results, cells, note)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""The executor of devices: a unit's launches on one arena of the device.
+
+The first run launches one by one, which lets libraries load what they need. A program without
+branches and library calls is recorded at the second run, and one launch of the recording from then
+on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from graphnn.compiler.backends.failure import explain
+from graphnn.compiler.backends.interpreted import InterpretedExecutable
+from graphnn.compiler.backends.rounds import in_rounds
+from graphnn.compiler.cuda.code import Matrices, Part
+from graphnn.compiler.cuda.device import Device, Function, Recording
+from graphnn.compiler.cuda.device_state import bring_here
+from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step
+from graphnn.compiler.cuda.library_calls import call_library, require_library
+from graphnn.compiler.cuda.side_by_side import steps_of
+from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
+from graphnn.core.errors import VerifyError
+from graphnn.core.op import Array
+
+__all__ = ["DeviceExecutable"]
+
+Action = Callable[[], None]
+
+
+class DeviceExecutable:
+    """A unit on a device.
+
+    Parameters
+    ----------
+    unit : Unit
+    device : Device
+    """
+
+    def __init__(self, unit: Unit, device: Device) -> None:
+        assert unit.plan is not None
+        self._unit, self._device = unit, device
+        self._offsets = unit.plan.offsets
+        self._steps, codes = steps_of(unit)
+        calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
+        for each in calls:
+            require_library(each.instruction)
+        launches = [launch for each in self._steps for launch in each.launches]
+        self._may_refuse = any(STATUS in each.places for each in launches)
+        with device.turn():
+            self._arena = device.allocate(unit.plan.nbytes)
+            self._status = device.allocate(8)
+            self._accept()
+            self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
+            self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
+            self._kept: list[Any] = []
+            unguarded = self._unguarded(launches) if self._may_refuse else ()
+            self._spares = {each: device.allocate(each.nbytes) for each in unguarded}
+            functions = device.load(codes)
+            self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
+        self._rounds: list[int] = []
+        self._records = unit.options.launch == "graph" and not unit.branches and not calls
+        self._has_run = False
+        self._recording: Recording | None = None
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """See `Executable.run`; results stay on the device."""
+        with self._device.turn():
+            bring_here(self._unit.states, self._device)
+            for memory, fed in zip(self._feeds, feeds, strict=True):
+                self._feed(memory, fed)
+            if self._records and self._has_run:
+                if self._recording is None:
+                    self._recording = self._device.record(self._launch_all)
+                self._recording()
+            else:
+                self._launch_all()
+            self._require_accepted()
+            self._has_run = True
+            with self._device.stream():
+                return [self._array(view).copy() for view in self._unit.results]
+
+    # ------------------------------------------------------------------------------- memory
+
+    def _uploaded(self, array: Array) -> Any:
+        memory = self._device.allocate(array.nbytes)
+        self._device.upload(np.ascontiguousarray(array), self._device.address(memory))
+        return memory
+
+    def _feed(self, memory: Any, fed: Any) -> None:
+        """Copy a feed to its place, from the host or from the device."""
+        target, source = self._device.address(memory), self._device.address_of(fed)
+        if fed.nbytes == 0:
+            return
+        if source is not None:
+            self._device.copy(source, target, fed.nbytes)
+        else:
+            self._device.upload(np.ascontiguousarray(fed), target)
+
+    def _array(self, view: View) -> Any:
+        """The memory of a view as an array of the device, in this round."""
+        address = self._address(_place_of(view), self._rounds)
+        memory = self._memory(view.buffer)
+        return self._device.view(memory, address, view.shape, view.strides, view.dtype)
+
+    def _memory(self, buffer: Buffer) -> Any:
+        """What a buffer lies in."""
+        match buffer.storage:
+            case Storage.ARENA:
+                return self._arena
+            case Storage.STATE:
+                return bring_here([self._unit.states[buffer.index]], self._device)[0]
+            case Storage.CONSTANT:
+                return self._constants[buffer.index]
+            case Storage.FEED:
+                return self._feeds[buffer.index]
+
+    def _address(self, place: Place, rounds: Sequence[int] = ()) -> int:
+        """Where a place is, when so many rounds of the loops around it are done."""
+        if place.buffer is None:
+            return self._device.address(self._status)
+        start = self._device.address(self._memory(place.buffer)) + place.offset
+        if place.buffer.storage is Storage.ARENA:
+            start += self._offsets[place.buffer.index]
+        return start + sum(by * done for by, done in zip(place.moves, rounds, strict=False))
+
+    # ----------------------------------------------------------------------------- launches
+
+    def _actions_of(self, step: Step, functions: dict[Part, Function]) -> Iterator[Action]:
+        """What carries out a step."""
+        if _reads_nothing(step):
+            yield from self._constant_results(step.instruction)
+        elif step.is_call:
+            yield self._call(step.instruction)
+        for launch in step.launches:
+            yield self._action(launch, functions)
+
+    def _constant_results(self, instruction: Instruction) -> Iterator[Action]:
+        """What an operator makes of arrays without elements is known beforehand."""
+        inputs = [np.empty(each.shape, each.dtype) for each in instruction.inputs]
+        assert instruction.op is not None
+        made = instruction.op.evaluate(*inputs, **instruction.attrs)
+        results = made if len(instruction.outputs) > 1 else [made]
+        for view, each in zip(instruction.outputs, results, strict=True):
+            source = self._uploaded(np.asarray(each, view.dtype))
+            self._kept.append(source)
+            yield partial(self._copy_dense, self._device.address(source), view)
+
+    def _copy_dense(self, source: int, view: View) -> None:
+        """Copy dense elements to where a view has its own, in this round."""
+        target = self._address(_place_of(view), self._rounds)
+        for number, (offset, nbytes) in enumerate(_dense_runs(view)):
+            self._device.copy(source + number * nbytes, target + offset, nbytes)
+
+    def _call(self, instruction: Instruction) -> Action:
+        """A call of the operator's own kernel, on arrays of the device."""
+        writes_state = any(each.buffer.storage is Storage.STATE for each in instruction.outputs)
+
+        def call() -> None:
+            if writes_state:
+                self._require_accepted()
+            with self._device.stream():
+                inputs = [self._array(each) for each in instruction.inputs]
+                outputs = [self._array(each) for each in instruction.outputs]
+                call_library(instruction, inputs, outputs)
+
+        return call
+
+    def _action(self, launch: Launch, functions: dict[Part, Function]) -> Action:
+        """What makes a launch, at the addresses of this round."""
+        starts = [self._address(each) for each in launch.places]
+        moves = [each.moves for each in launch.places]
+        if isinstance(launch.does, Part):
+            function = functions[launch.does]
+        else:
+            function = self._device.product(launch.does, self._unit.options.matmul_precision)
+
+        if not any(map(any, moves)):
+            return lambda: function(starts)
+        return lambda: function(
+            [
+                start + sum(a * b for a, b in zip(by, self._rounds, strict=False))
+                for start, by in zip(starts, moves, strict=True)
+            ]
+        )
+
+    def _launch_all(self) -> None:
+        waits = self._unit.options.launch == "debug"
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._start(buffer), self._device.address(spare), buffer.nbytes)
+        for number in self._numbers():
+            for action in self._actions[number]:
+                action()
+            if waits:
+                self._wait_for(self._unit.instructions[number])
+
+    def _wait_for(self, instruction: Instruction) -> None:
+        """Wait for what was launched last: what goes wrong is told with the user's line."""
+        try:
+            self._device.wait()
+        except Exception as error:
+            explain(error, instruction.node)
+            raise
+
+    def _numbers(self) -> Iterator[int]:
+        self._rounds.clear()
+        return in_rounds(0, len(self._actions), self._unit.regions, self._rounds, self._is_taken)
+
+    def _is_taken(self, branch: Branch) -> bool:
+        """Whether a branch is taken: the device is waited for, and asked."""
+        flag = np.zeros(1, np.bool_)
+        self._device.download(self._address(_place_of(branch.flag), self._rounds), flag)
+        return bool(flag[0]) is branch.when
+
+    # ----------------------------------------------------------------------------- refusals
+
+    @staticmethod
+    def _unguarded(launches: Sequence[Launch]) -> set[Buffer]:
+        """The state that products write, which do not look at the status word."""
+        written = (each.places[-1].buffer for each in launches if isinstance(each.does, Matrices))
+        return {each for each in written if each is not None and each.storage is Storage.STATE}
+
+    def _start(self, buffer: Buffer) -> int:
+        return self._address(Place(buffer))
+
+    def _accept(self) -> None:
+        """Clear the status word."""
+        self._device.upload(np.zeros(1, np.int64), self._device.address(self._status))
+
+    def _require_accepted(self) -> None:
+        """Let the operator say in words what it refuses, if a kernel has met such a thing."""
+        if not self._may_refuse:
+            return
+        refused = np.zeros(1, np.int64)
+        self._device.download(self._device.address(self._status), refused)
+        if not refused[0]:
+            return
+        self._accept()
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._device.address(spare), self._start(buffer), buffer.nbytes)
+        InterpretedExecutable(self._unit).run(self._fed())
+        raise VerifyError(
+            "a kernel refuses what the operators' own kernels take",
+            where="",
+            hint="this is a bug in graphnn; please report it",
+        )
+
+    def _fed(self) -> list[Array]:
+        """The feeds of this run, brought to the host."""
+        found = []
+        for memory, node in zip(self._feeds, self._unit.graph.inputs, strict=True):
+            array = np.empty(tuple(int(size) for size in node.shape), node.dtype)
+            self._device.download(self._device.address(memory), array)
+            found.append(array)
+        return found
+
+
+def _place_of(view: View) -> Place:
+    return Place(view.buffer, view.offset, view.moves)
+
+
+def _dense_runs(view: View) -> Iterator[tuple[int, int]]:
+    """Where runs of neighbouring elements begin, from the view's first one, and their bytes."""
+    nbytes, outer = view.dtype.itemsize, list(zip(view.shape, view.strides, strict=True))
+    while outer and (outer[-1][0] == 1 or outer[-1][1] == nbytes):
+        nbytes *= outer.pop()[0]
+    for index in np.ndindex(*(size for size, _ in outer)):
+        yield sum(n * step for n, (_, step) in zip(index, outer, strict=True)), nbytes
+
+
+def _reads_nothing(step: Step) -> bool:
+    """Whether an operator is called on arrays without elements alone."""
+    return step.is_call and not any(each.nbytes for each in step.instruction.inputs)

@@ -1,0 +1,106 @@
+"""How the threads of a grid share a kernel's rows and the elements of each row.
+
+Independent axes make *rows*, reduced axes the elements of a row. A row is the work of some *lanes*:
+threads that each take every so many-th element and meet at the end of a sum. Neighbouring threads
+take neighbours in memory: elements of a row where it lies contiguously, else rows side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from graphnn.compiler.sweeps import Sweeps
+
+__all__ = ["Layout", "layout_of"]
+
+THREADS = 256
+"""Of a block, where nothing asks for more."""
+
+MOST_THREADS = 1024
+
+ELEMENTS_PER_LANE = 8
+"""About how many elements of a row one lane takes; fewer lanes need fewer meetings."""
+
+SIDE_BY_SIDE = 32
+"""Rows whose elements are neighbours: one warp reads them together."""
+
+LEAST_SIDE_BY_SIDE = 8
+"""Rows that still fill a sector of memory, 32 bytes, if elements have four."""
+
+ENOUGH_BLOCKS = 264
+"""Blocks that keep a large GPU busy: two for each of its 132 processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Threads for a kernel with sums.
+
+    Attributes
+    ----------
+    rows : int
+        Of the kernel.
+    elements : int
+        Of a row.
+    lanes : int
+        Threads of a row, a power of two.
+    slots : int
+        Rows of a block.
+    is_column : bool
+        Whether rows lie side by side: lanes are then ``slots`` threads apart, else neighbours.
+    """
+
+    rows: int
+    elements: int
+    lanes: int
+    slots: int
+    is_column: bool
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.lanes * self.slots
+
+    @property
+    def blocks(self) -> int:
+        """Of the grid."""
+        return -(-self.rows // self.slots)
+
+    @property
+    def turns(self) -> int:
+        """Elements that a lane takes at most."""
+        return -(-self.elements // self.lanes)
+
+
+def layout_of(sweeps: Sweeps) -> Layout:
+    """The threads for a kernel whose rows have several elements."""
+    kernel = sweeps.kernel
+    elements = prod(kernel.sizes[axis] for axis in kernel.reduced)
+    rows = prod(kernel.sizes) // elements
+    if sweeps.is_column and rows > 1:
+        lanes, slots = _side_by_side(rows, elements)
+    else:
+        lanes = _power_of_two(elements)
+        if lanes > SIDE_BY_SIDE:
+            lanes = max(SIDE_BY_SIDE, _power_of_two(-(-elements // ELEMENTS_PER_LANE)))
+        lanes = min(lanes, MOST_THREADS)
+        slots = max(1, THREADS // lanes)
+    return Layout(rows, elements, lanes, slots, sweeps.is_column and rows > 1)
+
+
+def _side_by_side(rows: int, elements: int) -> tuple[int, int]:
+    """Lanes and rows of a block."""
+    lanes = min(SIDE_BY_SIDE, _power_of_two(-(-elements // ELEMENTS_PER_LANE)))
+    slots = max(SIDE_BY_SIDE, THREADS // lanes)
+    if elements <= ELEMENTS_PER_LANE * lanes:
+        return lanes, slots
+    # There is more for lanes to do than they have taken: more of them, where blocks are few.
+    while -(-rows // slots) < ENOUGH_BLOCKS and slots > LEAST_SIDE_BY_SIDE:
+        slots //= 2
+        lanes *= 2
+    return lanes, slots
+
+
+def _power_of_two(number: int) -> int:
+    """The least one that is not smaller."""
+    return 1 << (number - 1).bit_length()

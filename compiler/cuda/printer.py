@@ -1,0 +1,96 @@
+"""What all kernels of points and rows share: indices, offsets and values as variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from graphnn.compiler.cuda.scalars import apply, literal, load, register
+from graphnn.compiler.cuda.writer import Writer
+from graphnn.compiler.kernel import Apply, Index, Literal, Load, Pick
+from graphnn.compiler.sweeps import Sweeps
+
+__all__ = ["Printer"]
+
+
+class Printer:
+    """What all forms share: indices, offsets and values as variables.
+
+    Parameters
+    ----------
+    sweeps : Sweeps
+    name : str
+        Of the function.
+    w : Writer
+    n_before : int
+        How many addresses come before those of the kernel's operands.
+    """
+
+    def __init__(self, sweeps: Sweeps, name: str, w: Writer, n_before: int = 0) -> None:
+        self.sweeps, self.kernel, self.name = sweeps, sweeps.kernel, name
+        self.w, self.n_before = w, n_before
+        self.values: dict[int, str] = {}
+        self.index_type = "int" if self._is_small() else "i64"
+
+    def _is_small(self) -> bool:
+        """Whether all offsets and numbers of points fit in an int."""
+        sizes = self.kernel.sizes
+        reach = [
+            sum(abs(step) * (size - 1) for step, size in zip(each.strides, sizes, strict=True))
+            for each in self.kernel.operands
+        ]
+        return max([prod(sizes) + (1 << 16), *reach]) < 1 << 31
+
+    def decode(self, number: str, axes: Sequence[int]) -> dict[int, str]:
+        """The indices along some axes, the last of which is the fastest, of a number."""
+        sizes = [self.kernel.sizes[axis] for axis in axes]
+        found = {}
+        for place, axis in enumerate(axes):
+            after = prod(sizes[place + 1 :])
+            index = number if after == 1 else f"{number} / {after}"
+            if place and sizes[place] > 1:
+                index = f"{index} % {sizes[place]}"
+            found[axis] = index if sizes[place] > 1 else "0"
+        return found
+
+    def offset(self, operand: int, indices: Mapping[int, str]) -> str:
+        """Bytes from an operand's start that some indices make."""
+        strides = self.kernel.operands[operand].strides
+        terms = [
+            index if strides[axis] == 1 else f"{index} * {strides[axis]}"
+            for axis, index in indices.items()
+            if strides[axis] and index != "0"
+        ]
+        return " + ".join(terms) or "0"
+
+    def expression(
+        self, number: int, address: Mapping[int, str], indices: Mapping[int, str]
+    ) -> str:
+        """The expression of a value whose arguments are variables."""
+        value, dtypes = self.kernel.values[number], self.sweeps.dtypes
+        match value:
+            case Load(operand):
+                return load(self.kernel.operands[operand].dtype, address[operand])
+            case Pick(operand, terms):
+                moved = [
+                    address[operand],
+                    *(f"{self.values[index]} * {by}ll" for index, by in terms),
+                ]
+                return load(self.kernel.operands[operand].dtype, " + ".join(moved))
+            case Literal(dtype, text):
+                return literal(dtype, text)
+            case Index(axis):
+                return f"(i64)({indices[axis]})"
+            case Apply(op, dtype, args):
+                given = [self.values[each] for each in args]
+                return apply(op, dtype, given, [dtypes[each] for each in args])
+        raise TypeError(f"a kernel of loops holds {value!r}")
+
+    def define(self, number: int, address: Mapping[int, str], indices: Mapping[int, str]) -> None:
+        """A variable for a value; a literal needs none."""
+        made = self.expression(number, address, indices)
+        if isinstance(self.kernel.values[number], Literal):
+            self.values[number] = made
+            return
+        self.w.line(f"const {register(self.sweeps.dtypes[number])} v{number} = {made};")
+        self.values[number] = f"v{number}"

@@ -1,0 +1,275 @@
+"""Launches that need nothing of each other become one.
+
+A small kernel leaves most of a GPU idle, and a launch costs some microseconds. Updates of many
+parameters, sums over gradients and the borders of a padded array are such kernels. Those that
+follow each other, and of which none reads or writes what another one writes, share a grid: the
+first blocks do the work of the first, the next ones that of the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.launches import Launch, Step, launches_of
+from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
+from graphnn.compiler.cuda.writer import Writer, body_of, signature
+from graphnn.compiler.kernel import Kernel, Pick
+from graphnn.compiler.unit import Buffer, Storage, Unit, View
+from graphnn.core.dtypes import as_dtype
+
+__all__ = ["steps_of"]
+
+MOST_TOGETHER = 16
+"""Kernels of a launch: what they share among threads adds up."""
+
+MOST_OPERANDS = 250
+"""A launch has room for 4096 bytes of addresses, from which some stay free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The elements that an operand may touch.
+
+    Attributes
+    ----------
+    buffer : Buffer
+    first, last : int
+        The bytes that they lie in, counted from the start of the buffer's storage.
+    begin : int
+        Where the first element is.
+    axes : tuple of (int, int)
+        Size and stride of every axis, the longest stride first; empty if they are not known.
+    """
+
+    buffer: Buffer
+    first: int
+    last: int
+    begin: int = 0
+    axes: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A launch that may be joined with others."""
+
+    launch: Launch
+    part: Part
+    code: Code
+    reads: tuple[Extent, ...]
+    writes: tuple[Extent, ...]
+
+
+Group: TypeAlias = list[Candidate]
+"""Launches that need nothing of each other."""
+
+
+def steps_of(unit: Unit) -> tuple[list[Step], list[Code]]:
+    """The steps of a unit, one for each instruction, and the code of all their functions.
+
+    The launches of some steps are made by an earlier one; every step says whose work it does.
+    """
+    steps, codes = launches_of(unit)
+    by_part = {part: code for code in codes for part in code.parts}
+    groups = [_groups(unit, each, by_part) for each in steps]
+    made: dict[tuple[Part, ...], tuple[Part, Code]] = {}
+    found = list(steps)
+    for numbers in _runs(unit, groups):
+        first, *others = numbers
+        together = [[each for number in numbers for each in groups[number][0]]]
+        launches = [_joined(each, made) for each in (together if others else groups[first])]
+        does = tuple(unit.instructions[number] for number in numbers)
+        found[first] = replace(steps[first], launches=tuple(launches), does=does)
+        for number in others:
+            found[number] = replace(steps[number], launches=(), does=())
+    launched = {launch.does for step in found for launch in step.launches}
+    kept = [code for code in codes if not launched.isdisjoint(code.parts)]
+    return found, [*kept, *(code for _, code in made.values())]
+
+
+def _runs(unit: Unit, groups: Sequence[list[Group]]) -> Iterator[list[int]]:
+    """Numbers of instructions whose launches become one, or that have several which do."""
+    run: list[int] = []
+    members: Group = []
+    for number, own in enumerate(groups):
+        fits = len(own) == 1 and run and _around(unit, number) == _around(unit, run[-1])
+        if fits and _may_join(members, own[0]):
+            run.append(number)
+            members += own[0]
+            continue
+        if run:
+            yield run
+        run, members = ([number], list(own[0])) if len(own) == 1 else ([], [])
+        if len(own) > 1:
+            yield [number]
+    if run:
+        yield run
+
+
+def _around(unit: Unit, number: int) -> list[int]:
+    """The regions that an instruction is in."""
+    return [n for n, each in enumerate(unit.regions) if each.begin <= number < each.end]
+
+
+def _groups(unit: Unit, step: Step, by_part: Mapping[Any, Code]) -> list[Group]:
+    """The launches of an instruction in as few groups as can be; none if some cannot be joined."""
+    instruction = step.instruction
+    works: list[tuple[Any, Sequence[Any]]] = [
+        (each.kernel, each.operands) for each in instruction.pieces
+    ]
+    if instruction.kernel is not None:
+        works.insert(0, (instruction.kernel, (*instruction.inputs, *instruction.outputs)))
+    if not all(isinstance(kernel, Kernel) for kernel, _ in works):
+        return []
+    groups: list[Group] = []
+    for launch, (kernel, operands) in zip(step.launches, works, strict=True):
+        assert isinstance(launch.does, Part)
+        if launch.does.threads != THREADS or launch.does.blocks > ENOUGH_BLOCKS:
+            return []
+        reads, writes = _touched(unit, kernel, operands)
+        own = Candidate(launch, launch.does, by_part[launch.does], reads, writes)
+        if groups and _may_join(groups[-1], [own]):
+            groups[-1].append(own)
+        else:
+            groups.append([own])
+    return groups
+
+
+def _may_join(group: Group, others: Group) -> bool:
+    """Whether launches need nothing of each other, and are not too many."""
+    both = [*group, *others]
+    if len(both) > MOST_TOGETHER or sum(len(e.launch.places) for e in both) > MOST_OPERANDS:
+        return False
+    return not any(
+        _meet(x, y)
+        for one in group
+        for other in others
+        for some, these in (
+            (one.writes, (*other.reads, *other.writes)),
+            (one.reads, other.writes),
+        )
+        for x in some
+        for y in these
+    )
+
+
+# --------------------------------------------------------------------------------------- memory
+
+
+def _touched(
+    unit: Unit, kernel: Kernel, operands: Sequence[Any]
+) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
+    """What a kernel reads, and what it writes."""
+    stored = {number for number, _ in kernel.stores}
+    picked = {each.operand for each in kernel.values if isinstance(each, Pick)}
+    extents = [
+        _extent(unit, kernel, number, view, is_whole=number in picked)
+        for number, view in enumerate(operands)
+    ]
+    reads = tuple(each for number, each in enumerate(extents) if number not in stored)
+    return reads, tuple(extents[number] for number in sorted(stored))
+
+
+def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bool) -> Extent:
+    """What an operand of a kernel may touch; of one that moves or jumps, its whole buffer."""
+    buffer, operand = view.buffer, kernel.operands[number]
+    assert unit.plan is not None
+    start = unit.plan.offsets[buffer.index] if buffer.storage is Storage.ARENA else 0
+    if is_whole or any(view.moves) or min(operand.strides, default=0) < 0:
+        return Extent(buffer, start, start + buffer.nbytes)
+    begin = start + view.offset
+    axes = {
+        (size, stride)
+        for size, stride in zip(kernel.sizes, operand.strides, strict=True)
+        if stride and size > 1
+    }
+    ordered = tuple(sorted(axes, key=lambda each: -each[1]))
+    reach = sum((size - 1) * stride for size, stride in ordered)
+    return Extent(buffer, begin, begin + reach + as_dtype(operand.dtype).itemsize, begin, ordered)
+
+
+def _meet(one: Extent, other: Extent) -> bool:
+    """Whether two operands may have memory in common."""
+    same = one.buffer.storage is other.buffer.storage
+    if one.buffer.storage is not Storage.ARENA:
+        same = one.buffer is other.buffer
+    return (
+        same
+        and one.first < other.last
+        and other.first < one.last
+        and not _are_boxes_apart(one, other)
+    )
+
+
+def _are_boxes_apart(one: Extent, other: Extent) -> bool:
+    """Whether two operands are boxes of one array, next to each other.
+
+    Their first elements differ by steps along the axes of that array; along one of them, the
+    box that begins first ends before the other one begins.
+    """
+    strides = sorted({stride for _, stride in (*one.axes, *other.axes)}, reverse=True)
+    if not strides or one.buffer is not other.buffer:
+        return False
+    start = min(one.begin, other.begin)
+    boxes = [_box(each, start, strides) for each in (one, other)]
+    if None in boxes:
+        return False
+    return any(
+        low >= end or begin >= high
+        for (low, high), (begin, end) in zip(*(box for box in boxes if box), strict=True)
+    )
+
+
+def _box(extent: Extent, start: int, strides: Sequence[int]) -> list[tuple[int, int]] | None:
+    """The steps from ``start`` along axes, from and to; None if it is no box along these."""
+    rest, places = extent.begin - start, []
+    for stride in strides:
+        places.append(rest // stride)
+        rest %= stride
+    known = {stride: size for size, stride in extent.axes}
+    sizes = [known.get(stride, 1) for stride in strides]
+    for axis in range(len(strides) - 1, 0, -1):  # a box must not run over into the next row
+        room = strides[axis - 1] // strides[axis]
+        if places[axis] + sizes[axis] <= room:
+            continue
+        rows, beyond = divmod(sizes[axis], room)
+        if places[axis] or beyond or sizes[axis - 1] > 1:
+            return None
+        sizes[axis], sizes[axis - 1] = room, rows  # several rows were one axis
+    boxes = [(place, place + size) for place, size in zip(places, sizes, strict=True)]
+    return None if rest else boxes
+
+
+# ----------------------------------------------------------------------------------------- code
+
+
+def _joined(group: Group, made: dict[tuple[Part, ...], tuple[Part, Code]]) -> Launch:
+    """One launch for a group; equal groups are one function."""
+    if len(group) == 1:
+        return group[0].launch
+    key = tuple(each.part for each in group)
+    if key not in made:
+        made[key] = _function(group, f"joined{len(made)}")
+    places = tuple(place for each in group for place in each.launch.places)
+    return Launch(made[key][0], places)
+
+
+def _function(group: Group, name: str) -> tuple[Part, Code]:
+    """A function whose blocks are those of the functions of a group, one after the other."""
+    w = Writer()
+    bodies: dict[str, str] = {}
+    for each in group:
+        bodies.setdefault(each.part.name, body_of(each.code.source, f"{name}_{each.part.name}"))
+    counts = [len(each.launch.places) for each in group]
+    first, operand = 0, 0
+    with w.block(signature(name, sum(counts), THREADS)):
+        for each, count in zip(group, counts, strict=True):
+            given = ", ".join(f"p{number}" for number in range(operand, operand + count))
+            last = first + each.part.blocks
+            block = f"blockIdx.x - {first}" if first else "blockIdx.x"
+            w.line(f"if (blockIdx.x < {last}) return {name}_{each.part.name}({block}, {given});")
+            first, operand = last, operand + count
+    part = Part(name, first, THREADS)
+    return part, Code("".join(bodies.values()) + w.text, (part,))

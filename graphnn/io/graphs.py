@@ -1,0 +1,245 @@
+"""Graphs in files: every operator with what it reads, names, and the values of parameters.
+
+A file is safetensors with checksums, as checkpoints are: arrays, and a table of all nodes as JSON.
+The nodes of bodies (the step of a scan, the branches of a cond) stand in the same table, before
+those that hold them. Reading builds nodes, with all checks that they are always built with, and
+runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, get_args
+
+from graphnn.core.dims import Dim
+from graphnn.core.errors import UnsupportedOpError
+from graphnn.core.graph import Graph, as_graph, topological_order
+from graphnn.core.node import Node, make_node
+from graphnn.core.op import REGISTRY, Array
+from graphnn.core.provenance import Provenance, Role, provenance, recorded, set_origin
+from graphnn.core.source import Source
+from graphnn.core.spec import TensorSpec, TupleSpec
+from graphnn.core.state import Parameter, parameter
+from graphnn.io.attributes import Reader, Writer
+from graphnn.io.files import DamagedError, read, write
+from graphnn.io.tensors import decode, encode
+from graphnn.ops.leaves import INPUT, input_like
+
+__all__ = ["load_graph", "save_graph"]
+
+FORMAT = 1
+_TABLE = "graph"
+"""Key of the table in the file's metadata."""
+_PLAIN = Provenance()
+
+
+def save_graph(path: str | PathLike[str], graph: Graph | Node | Sequence[Node]) -> None:
+    """Write a graph, with the values that its parameters have now.
+
+    What comes back from :func:`load_graph` is drawn and compiled like what was saved. Of the lines
+    that built it, the names of files are saved, and not the folders that they are in.
+
+    Parameters
+    ----------
+    path : path
+        Such as ``model.gng``; ``graphnn render model.gng`` draws it.
+    graph : Graph, Node or sequence of Node
+        Nodes with all that they depend on.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written.
+    UnsupportedOpError
+        If a part of the graph is Python code: a function with a derivative of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> x, w = gn.input("x", shape=("batch", 2)), gn.parameter(np.float32([[1], [2]]), "w")
+    >>> gn.io.save_graph("model.gng", gn.Graph((x,), (gn.tanh(x @ w).named("y"),)))
+    >>> print(gn.io.load_graph("model.gng"))
+    graph(x: f32[batch, 2]) {
+      w: f32[2, 1] = parameter()
+      %1: f32[batch, 1] = matmul(x, w)
+      y: f32[batch, 1] = tanh(%1)
+      return y
+    }
+    """
+    whole = graph if isinstance(graph, Graph) else as_graph(graph)
+    order = topological_order((*whole.inputs, *whole.outputs), follow=_needed)
+    numbers = {node: number for number, node in enumerate(order)}
+    arrays: dict[str, Array] = {}
+    writer = Writer(numbers, arrays)
+    table = {
+        "format": FORMAT,
+        "nodes": [_entry(node, numbers, writer) for node in order],
+        "inputs": [numbers[each] for each in whole.inputs],
+        "outputs": [numbers[each] for each in whole.outputs],
+    }
+    text = json.dumps(table, separators=(",", ":"), allow_nan=False)
+    write(Path(path), encode(arrays, {_TABLE: text}), keep_previous=False)
+
+
+def load_graph(path: str | PathLike[str]) -> Graph:
+    """The graph in a file, with parameters of its own. Nothing is run.
+
+    Parameters
+    ----------
+    path : path
+        Of a file that :func:`save_graph` has written.
+
+    Returns
+    -------
+    Graph
+        To be drawn, differentiated, compiled: ``gn.compile(graph.inputs, graph.outputs)``.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, if it is damaged, or if it has an operator that is not known.
+
+    Notes
+    -----
+    A file is data: reading and drawing it is safe, whoever wrote it. Run graphs of people that you
+    trust; what an operator is told by its attributes is not checked once more for every value.
+    """
+    file = Path(path)
+    decoded = decode(str(file), read(file))
+    if _TABLE not in decoded.texts:
+        raise DamagedError(f"{file} has no graph in it; gn.io.save_graph writes one")
+    try:
+        return _graph(json.loads(decoded.texts[_TABLE]), decoded.tensors)
+    except DamagedError as error:
+        raise DamagedError(f"{file}: {error.what}") from None
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{file} has no table of nodes that makes sense: {error!r}") from None
+
+
+def _needed(node: Node) -> tuple[Node, ...]:
+    """What stands in a file before a node: what it reads, and the nodes of its bodies."""
+    bodies = (node.attrs[name] for name in node.op.body_attrs)
+    return (*node.inputs, *(each for body in bodies for each in (*body.inputs, *body.outputs)))
+
+
+# ----------------------------------------------------------------------------------- writing
+
+
+def _entry(node: Node, numbers: Mapping[Node, int], writer: Writer) -> dict[str, Any]:
+    """What the table says of a node; what is usual is left out."""
+    known = provenance(node)
+    lines = [(str(each).rpartition(":")[0], each.line, each.function) for each in known.sources]
+    entry = {
+        "op": node.op.name,
+        "reads": [numbers[each] for each in node.inputs],
+        "attrs": _attributes(node, writer),
+        "names": list(known.names),
+        "scope": known.scope,
+        "step": known.step,
+        "role": known.role,
+        "by": known.made_by,
+        "lines": lines,
+        "origin": numbers.get(known.origin) if known.origin is not None else None,
+        "spec": str(node.spec),
+    }
+    return {key: value for key, value in entry.items() if value != USUAL.get(key)}
+
+
+USUAL: Mapping[str, Any] = {
+    "reads": [],
+    "attrs": {},
+    "names": [],
+    "scope": _PLAIN.scope,
+    "step": _PLAIN.step,
+    "role": _PLAIN.role,
+    "by": _PLAIN.made_by,
+    "lines": [],
+    "origin": None,
+}
+"""What is not said of a node in a file."""
+
+
+def _attributes(node: Node, writer: Writer) -> dict[str, Any]:
+    if isinstance(node, Parameter):
+        return {"value": writer.added(node.value), "trainable": node.trainable}
+    if node.op is INPUT:
+        return {"spec": writer.written(node.spec)}
+    try:
+        return {name: writer.written(value) for name, value in node.attrs.items()}
+    except TypeError as error:
+        raise UnsupportedOpError(
+            f"{node!r} cannot be saved: {error} is Python code",
+            hint="save the graph without it: what has a derivative of its own is built by its code",
+            where=provenance(node).where,
+        ) from None
+
+
+# ----------------------------------------------------------------------------------- reading
+
+
+def _graph(table: Any, arrays: Mapping[str, Array]) -> Graph:
+    if table["format"] != FORMAT:
+        raise DamagedError(f"it has format {table['format']}, this graphnn reads format {FORMAT}")
+    made: list[Node] = []
+    reader = Reader(made, arrays)
+    for number, said in enumerate(table["nodes"]):
+        try:
+            made.append(_node({**USUAL, **said}, reader, arrays))
+        except DamagedError:
+            raise
+        # An operator that is told nonsense may fail in any way.
+        except Exception as error:
+            raise DamagedError(f"node {number} cannot be built: {error!r}") from None
+    for node, said in zip(made, table["nodes"], strict=True):
+        if said.get("origin") is not None:  # which may stand further down
+            set_origin(node, *reader.nodes([said["origin"]]))
+    return Graph(reader.nodes(table["inputs"]), reader.nodes(table["outputs"]))
+
+
+def _node(said: Mapping[str, Any], reader: Reader, arrays: Mapping[str, Array]) -> Node:
+    with recorded(_provenance(said), None):
+        node = _made(said, reader, arrays)
+    for name in said["names"]:
+        node.named(_text(name))
+    specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
+    if str(node.spec) != said["spec"] or not all(map(_is_sound, specs)):
+        raise DamagedError(f"{node!r} is said to be {said['spec']}")
+    node.op.label(node)  # which asks for attributes that pictures will need
+    return node
+
+
+def _made(said: Mapping[str, Any], reader: Reader, arrays: Mapping[str, Array]) -> Node:
+    name, attrs = _text(said["op"]), said["attrs"]
+    if name == "parameter":
+        return parameter(arrays[attrs["value"]], trainable=bool(attrs["trainable"]))
+    if name == "input":
+        return input_like(_text(said["names"][0]), reader.spec(attrs["spec"]["spec"]))
+    try:
+        op = REGISTRY[name]
+    except KeyError:
+        raise DamagedError(f"no operator is called {name!r}: import what defines it") from None
+    given = {key: reader.read(value) for key, value in attrs.items()}
+    return make_node(op, reader.nodes(said["reads"]), given)
+
+
+def _provenance(said: Mapping[str, Any]) -> Provenance:
+    step, role = said["step"], said["role"]
+    if role not in get_args(Role) or not (step is None or isinstance(step, int)):
+        raise ValueError(f"no role {role!r}, or no time step {step!r}")
+    lines = tuple(Source(_text(path), int(line), _text(of)) for path, line, of in said["lines"])
+    return Provenance((), _text(said["scope"]), lines, step, role, _text(said["by"]))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _is_sound(spec: TensorSpec) -> bool:
+    """Whether no size is negative."""
+    return all(isinstance(size, Dim) or size >= 0 for size in spec.shape)

@@ -1,0 +1,141 @@
+"""NVRTC and its cubins on disk. What compiles needs the library, and no GPU."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+from checks import dtypes_of
+from drawing import cases, is_drawable
+from gpu_cases import has_code
+from together import Together, joined
+
+import graphnn as gn
+from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.cubins import ELF, TOGETHER, Cubins, architecture_for, source_of
+from graphnn.compiler.cuda.nvrtc import Nvrtc
+from graphnn.compiler.cuda.side_by_side import steps_of
+from graphnn.compiler.native.cache import Cache
+from graphnn.core.errors import DeviceError, MissingPackageError
+
+
+class Counting:
+    """In place of NVRTC: counts what it compiles."""
+
+    version = (13, 0)
+
+    def __init__(self):
+        self.compiled = []
+
+    def compile(self, source, architecture):
+        self.compiled.append(architecture)
+        return SimpleNamespace(cubin=b"\x7fELF" + str(hash((source, architecture))).encode())
+
+
+def some_codes(count):
+    return [Code(f"// {n}", (Part(f"kernel{n}", 1, 32),)) for n in range(count)]
+
+
+def test_modules_are_kept_on_disk(tmp_path):
+    nvrtc, codes = Counting(), some_codes(TOGETHER + 1)
+    built = Cubins(nvrtc, 90, Cache(tmp_path)).build(codes)
+    assert [len(some) for some, _ in built] == [TOGETHER, 1]
+    assert len(nvrtc.compiled) == 2
+    assert Cubins(nvrtc, 90, Cache(tmp_path)).build(codes) == built
+    assert len(nvrtc.compiled) == 2
+    Cubins(nvrtc, 80, Cache(tmp_path)).build(codes[:1])
+    assert nvrtc.compiled[2:] == [80]
+    nvrtc.version = (13, 1)
+    Cubins(nvrtc, 90, Cache(tmp_path)).build(codes[-1:])
+    assert nvrtc.compiled[3:] == [90]
+    Cubins(nvrtc, 90, None).build(codes[:1])
+    assert nvrtc.compiled[4:] == [90]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-3], lambda content: b"",
+                                    lambda content: content[:-1] + b"?"])  # fmt: skip
+def test_damaged_files_are_made_again(tmp_path, damage):
+    nvrtc, codes = Counting(), some_codes(1)
+    whole = Cubins(nvrtc, 90, Cache(tmp_path)).build(codes)
+    (path,) = (each for each in tmp_path.rglob("*") if each.is_file())
+    path.write_bytes(damage(path.read_bytes()))
+    assert Cubins(nvrtc, 90, Cache(tmp_path)).build(codes) == whole
+    assert len(nvrtc.compiled) == 2
+    assert Cubins(nvrtc, 90, Cache(tmp_path)).build(codes) == whole
+    assert len(nvrtc.compiled) == 2
+
+
+def test_code_for_an_older_gpu_of_the_same_generation():
+    known = (75, 80, 86, 90, 100)
+    assert architecture_for(90, known) == 90
+    assert architecture_for(89, known) == 86
+    assert architecture_for(103, known) == 100
+    with pytest.raises(DeviceError, match=r"for compute capability 12\.0, .*\n.*newer"):
+        architecture_for(120, known)
+    with pytest.raises(DeviceError, match=r"7\.0, but for 7\.5, 8\.0.*\n.*older"):
+        architecture_for(70, known)
+
+
+# ------------------------------------------------------------------------- with the library
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    try:
+        return Nvrtc()
+    except MissingPackageError as error:
+        if os.environ.get("GRAPHNN_NVRTC") == "required":
+            raise
+        pytest.skip(error.what)
+
+
+def codes_of_programs():
+    """A training step with labels, products, sums and a table; sums, half floats; operations."""
+    rows = gn.input("rows", (6,), dtype="int64")
+    table = gn.parameter([[0.5] * 8] * 10)
+    w = gn.parameter([[0.1] * 5] * 8)
+    loss = gn.losses.cross_entropy(gn.tanh(gn.embedding(rows, table)) @ w, rows)
+    updates = gn.optim.Adam(1e-3).minimize(loss, [table, w])
+    step = gn.compile(rows, loss, updates, backend="cupy")
+    x = gn.input("x", (64, 300))
+    y = gn.cast(x, "float16")
+    outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
+    programs = (step, gn.compile(x, outputs, backend="cupy"), operations())
+    return [steps_of(each.unit)[1] for each in programs]
+
+
+def operations():
+    """A program of every so many-th sample of the table."""
+    fitting = (each for each in cases() if "float32" in dtypes_of(each.operation))
+    chosen = [each for each in fitting if is_drawable(each.sample, "float32")][::16]
+    graph = Together.of([each for each in chosen if has_code(each, "float32")], "float32")
+    return gn.compile(joined(graph.inputs), graph.outputs(), backend="cupy")
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_code_becomes_machine_code_and_spills_nothing(nvrtc, architecture):
+    for codes in codes_of_programs():
+        made = nvrtc.compile(source_of(codes), architecture, ("-Xptxas=-v",))
+        assert made.cubin.startswith(ELF)
+        spills = [line for line in made.log.splitlines() if "spill stores" in line]
+        functions = [part for code in codes for part in code.parts if isinstance(part, Part)]
+        assert len(spills) == len(functions)
+        assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in spills), spills
+
+
+def test_products_are_rounded_before_they_are_added(nvrtc):
+    text = 'extern "C" __global__ void f(float* x) { x[0] = x[1] * x[2] + x[3]; }'
+    fused = nvrtc.compile(text, 90, ("--fmad=true",)).cubin
+    assert nvrtc.compile(text, 90).cubin != fused
+
+
+def test_what_is_not_well_formed_is_told(nvrtc):
+    with pytest.raises(RuntimeError, match="COMPILATION") as caught:
+        nvrtc.compile("__global__ void f() { nothing; }", 90)
+    assert "nothing" in str(caught.value)
+
+
+def test_without_the_library():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "cuda.pathfinder", None)
+        with pytest.raises(MissingPackageError, match="CUDA's library nvrtc"):
+            Nvrtc()
