@@ -82,7 +82,7 @@ def test_examples_of_docstrings_run(name: str) -> None:
 BASES_AND_RESULTS = {
     *("nn.Conv", "nn.ConvTranspose", "nn.LocallyConnected", "nn.WeightedCell"),
     *("nn.RecurrentNet", "nn.SequenceLayer", "nn.Decoded", "nn.PassingState"),
-    *("train.LearningRates", "io.Checkpoint", "io.CheckpointWarning", "io.Part"),
+    *("train.LearningRates", "io.Checkpoint", "io.CheckpointWarning", "io.Part", "train.Run"),
     "train.TensorBoard",  # it needs a package of its own
     "data.load_cmudict",  # it takes a second, and docs/data.md has it
 }

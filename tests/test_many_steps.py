@@ -1,21 +1,16 @@
-"""Pictures of many time steps: work that grows with them and no faster, and one cell for all."""
+"""Pictures of many time steps: work that grows with them and no faster."""
 
 import gc
 import sys
-from collections import Counter
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import graphnn as gn
 from graphnn.compiler.garbage import without_collections
 from graphnn.viz.picture import Picture
-from graphnn.viz.place import place
-from graphnn.viz.scene import Scene
 from graphnn.viz.steps import scene_in_steps
 
 
@@ -75,32 +70,3 @@ def test_the_collector_rests_while_a_scene_is_made() -> None:
     with pytest.raises(KeyError), without_collections():
         raise KeyError
     assert gc.isenabled()
-
-
-def columns(scene: Scene) -> dict[int, Counter[Any]]:
-    """By step, and by what is computed: in which column of their cell boxes stand."""
-    found: dict[int, Counter[Any]] = {}
-    for node, slot in zip(scene.nodes, place(scene).slots, strict=True):
-        if node.step is not None and node.subject is not None and node.kind != "elision":
-            key = (node.subject.node, node.role, node.lane, node.kind, slot.place)
-            found.setdefault(node.step, Counter())[key] += 1
-    return found
-
-
-def test_boxes_keep_their_columns_when_steps_are_left_out() -> None:
-    """Whatever the net is: of every step that is drawn, and that has neighbours, as in all."""
-    seen = set()
-
-    @settings(derandomize=True, deadline=None, database=None, max_examples=12)
-    @given(st.sampled_from(["SimpleRNN", "LSTM", "GRU"]), st.integers(1, 2), st.integers(6, 9))
-    def check(cell: str, layers: int, steps: int) -> None:
-        graph = net(cell, layers, steps)
-        whole, ends = (columns(scene_in_steps(graph, how)) for how in ("all", 2))
-        assert set(ends) < set(whole)
-        for step, boxes in ends.items():
-            if step in (1, steps - 2):
-                assert boxes == whole[step]
-                seen.add((cell, layers))
-
-    check()
-    assert len(seen) > 4

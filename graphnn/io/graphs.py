@@ -107,6 +107,15 @@ def load_graph(path: str | PathLike[str]) -> Graph:
     -----
     A file is data: reading and drawing it is safe, whoever wrote it. Run graphs of people that you
     trust; what an operator is told by its attributes is not checked once more for every value.
+
+    Examples
+    --------
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(3,))
+    >>> gn.io.save_graph("sum.gng", gn.Graph((x,), (gn.sum(x),)))
+    >>> graph = gn.io.load_graph("sum.gng")
+    >>> gn.compile(graph.inputs, graph.outputs[0])([1.0, 2.0, 3.0])
+    array(6., dtype=float32)
     """
     file = Path(path)
     decoded = decode(str(file), read(file))
