@@ -10,6 +10,7 @@ from graphnn.core.arguments import require_known, require_number
 from graphnn.core.errors import ArgumentError, CheckpointError
 from graphnn.core.op import Array
 from graphnn.core.state import Parameter
+from graphnn.core.text import counted
 from graphnn.core.values import require_entries
 from graphnn.nn.module import Module
 from graphnn.optim.plateau import ReduceOnPlateau
@@ -224,8 +225,7 @@ class EarlyStopping(Callback):
         self._waited += 1
         if self._waited <= self.patience:
             return None
-        epochs = "1 epoch" if self._waited == 1 else f"{self._waited} epochs"
-        return f"{self.monitor.name} has not improved for {epochs}"
+        return f"{self.monitor.name} has not improved for {counted(self._waited, 'epoch')}"
 
     def on_train_end(self) -> None:
         """Bring the best weights back."""

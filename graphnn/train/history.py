@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphnn.compiler.reports import write_figure
 from graphnn.core.errors import ArgumentError, MissingPackageError, RenderError
+from graphnn.core.text import counted
 from graphnn.core.values import require_entries
 
 if TYPE_CHECKING:
@@ -140,6 +141,5 @@ class History:
 
     def __repr__(self) -> str:
         latest = ", ".join(f"{name} {value:.4g}" for name, value in self.latest.items())
-        word = "epoch" if self.epochs == 1 else "epochs"
-        text = f"{self.epochs} {word}" + (f": {latest}" if latest else "")
+        text = counted(self.epochs, "epoch") + (f": {latest}" if latest else "")
         return f"<History {text}{', interrupted' if self.interrupted else ''}>"

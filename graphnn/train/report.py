@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from graphnn.core.text import counted
 from graphnn.train.callbacks import Callback, Monitor
 from graphnn.train.checkpoints import Checkpoint
 from graphnn.train.history import History
@@ -26,8 +27,8 @@ def report(run: Run, callbacks: Sequence[Callback], seconds: float) -> str:
     """
     history = run.history
     speed = f", {run.samples / seconds:,.0f} samples/s" if run.samples else ""
-    made = f"{_count(run.steps, 'step')} in {_duration(seconds)}{speed}"
-    lines = [f"{_count(history.epochs, 'epoch')}; {made}"]
+    made = f"{counted(run.steps, 'step')} in {_duration(seconds)}{speed}"
+    lines = [f"{counted(history.epochs, 'epoch')}; {made}"]
     if history.epochs:
         name, best = _best(history, callbacks)
         last = history.epochs - 1
@@ -73,10 +74,6 @@ def _files(checkpoint: Checkpoint, run: Run) -> str:
     best = f", best {monitor.name} in {checkpoint.best}" if monitor is not None else ""
     hint = f"; resume={str(checkpoint.folder)!r} goes on" if run.history.interrupted else ""
     return f"saved: {checkpoint.last}{best}{hint}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
