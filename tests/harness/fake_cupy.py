@@ -141,7 +141,7 @@ class FakeCupy:
             def __exit__(self, *_):
                 pass
 
-        class ndarray:  # noqa
+        class FakeArray:
             """An array of the GPU."""
 
             def __init__(self, shape, dtype=float, memptr=None, strides=None):
@@ -165,7 +165,7 @@ class FakeCupy:
                 return np.ndarray(self.shape, self.dtype, memory, start, self.strides)
 
             def copy(self):
-                made = ndarray(self.shape, self.dtype, fake._alloc(self.nbytes))
+                made = FakeArray(self.shape, self.dtype, fake._alloc(self.nbytes))
                 fake.streams[-1].give(lambda: np.copyto(made.on_host(), self.on_host()))
                 return made
 
@@ -184,7 +184,7 @@ class FakeCupy:
                 raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
             return n_gpus
 
-        self.ndarray = ndarray
+        self.ndarray = FakeArray
         runtime = SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             memcpyHostToDevice=1,
