@@ -386,22 +386,29 @@ class _Unrolling:
             is_along = row is not None and row.axis is loop.axis
             origin = row.elements[position] if row and is_along else self._outer_origin(about)
             return lambda node: origin
-        there = self._there(loop.node)
-        steps = self._copies[there] if there is not None else []
-        # One that is only read, such as an encoder's, may have fewer steps.
-        copies = steps[position] if position < len(steps) else {}
+        there = self._there(loop.node, position)
 
         def origin_of(node: Node) -> Node | None:
             origin = provenance(node).origin
-            return copies.get(origin) if origin is not None else None
+            if origin is None:
+                return None
+            return next((copies[origin] for copies in there if origin in copies), None)
 
         return origin_of
 
-    def _there(self, scan: Node) -> Node | None:
-        """The scan that one goes back over: the one it is a derivative of, or reads."""
-        read = (each.inputs[0] for each in scan.inputs if each.op is PROJECT)
-        known = (each for each in (provenance(scan).origin, *read) if each in self._copies)
-        return next(known, None)
+    def _there(self, scan: Node, position: int) -> list[dict[Node, Node]]:
+        """The copies, at one step, of the scans that one goes back over.
+
+        Those are the scans that it reads, and the one it is a derivative of. The first counts where
+        several have a node: a segment is gone back over after its own steps.
+        """
+        scans = [each.inputs[0] for each in scan.inputs if each.op is PROJECT]
+        origin = provenance(scan).origin
+        if origin is not None:
+            scans.append(origin)
+        steps = (self._copies[each] for each in dict.fromkeys(scans) if each in self._copies)
+        # One that is only read, such as an encoder's, may have fewer steps.
+        return [copies[position] for copies in steps if position < len(copies)]
 
     def _outer_origin(self, about: Provenance) -> Node | None:
         """What became of the node that one outside of loops is a derivative of."""
