@@ -37,18 +37,21 @@ class Extent:
     ----------
     buffer : Buffer
     first, last : int
-        The bytes that they lie in, counted from the start of the buffer's storage.
+        The bytes that they lie in, in any round, counted from the start of the buffer's storage.
     begin : int
-        Where the first element is.
-    axes : tuple of (int, int)
-        Size and stride of every axis, the longest stride first; empty if they are not known.
+        Where the first element is, in the first round.
+    axes : tuple of (int, int), or None
+        Size and stride of every axis, the longest stride first; None if they are not known.
+    moves : tuple of int
+        Bytes that all of it moves by with the rounds of loops.
     """
 
     buffer: Buffer
     first: int
     last: int
     begin: int = 0
-    axes: tuple[tuple[int, int], ...] = ()
+    axes: tuple[tuple[int, int], ...] | None = None
+    moves: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +176,11 @@ def _touched(
 
 
 def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bool) -> Extent:
-    """What an operand of a kernel may touch; of one that moves or jumps, its whole buffer."""
+    """What an operand of a kernel may touch; of one that jumps, its whole buffer."""
     buffer, operand = view.buffer, kernel.operands[number]
     assert unit.plan is not None
     start = unit.plan.offsets[buffer.index] if buffer.storage is Storage.ARENA else 0
-    if is_whole or any(view.moves) or min(operand.strides, default=0) < 0:
+    if is_whole or min(operand.strides, default=0) < 0:
         return Extent(buffer, start, start + buffer.nbytes)
     begin = start + view.offset
     axes = {
@@ -187,7 +190,10 @@ def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bo
     }
     ordered = tuple(sorted(axes, key=lambda each: -each[1]))
     reach = sum((size - 1) * stride for size, stride in ordered)
-    return Extent(buffer, begin, begin + reach + as_dtype(operand.dtype).itemsize, begin, ordered)
+    end = begin + reach + as_dtype(operand.dtype).itemsize
+    if any(view.moves):
+        return Extent(buffer, start, start + buffer.nbytes, begin, ordered, view.moves)
+    return Extent(buffer, begin, end, begin, ordered)
 
 
 def _meet(one: Extent, other: Extent) -> bool:
@@ -209,6 +215,8 @@ def _are_boxes_apart(one: Extent, other: Extent) -> bool:
     Their first elements differ by steps along the axes of that array; along one of them, the
     box that begins first ends before the other one begins.
     """
+    if one.axes is None or other.axes is None or one.moves != other.moves:
+        return False
     strides = sorted({stride for _, stride in (*one.axes, *other.axes)}, reverse=True)
     if not strides or one.buffer is not other.buffer:
         return False
@@ -228,7 +236,7 @@ def _box(extent: Extent, start: int, strides: Sequence[int]) -> list[tuple[int, 
     for stride in strides:
         places.append(rest // stride)
         rest %= stride
-    known = {stride: size for size, stride in extent.axes}
+    known = {stride: size for size, stride in extent.axes or ()}
     sizes = [known.get(stride, 1) for stride in strides]
     for axis in range(len(strides) - 1, 0, -1):  # a box must not run over into the next row
         room = strides[axis - 1] // strides[axis]
