@@ -20,7 +20,7 @@ from graphnn.compiler.kernel import Kernel, Pick
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
 from graphnn.core.dtypes import as_dtype
 
-__all__ = ["steps_of"]
+__all__ = ["Extent", "extent_of", "meet", "steps_of"]
 
 MOST_TOGETHER = 16
 """Kernels of a launch: what they share among threads adds up."""
@@ -146,7 +146,7 @@ def _may_join(group: Group, others: Group) -> bool:
     if len(both) > MOST_TOGETHER or sum(len(e.launch.places) for e in both) > MOST_OPERANDS:
         return False
     return not any(
-        _meet(x, y)
+        meet(x, y)
         for one in group
         for other in others
         for some, these in (
@@ -168,14 +168,14 @@ def _touched(
     stored = {number for number, _ in kernel.stores}
     picked = {each.operand for each in kernel.values if isinstance(each, Pick)}
     extents = [
-        _extent(unit, kernel, number, view, is_whole=number in picked)
+        extent_of(unit, kernel, number, view, is_whole=number in picked)
         for number, view in enumerate(operands)
     ]
     reads = tuple(each for number, each in enumerate(extents) if number not in stored)
     return reads, tuple(extents[number] for number in sorted(stored))
 
 
-def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bool) -> Extent:
+def extent_of(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bool) -> Extent:
     """What an operand of a kernel may touch; of one that jumps, its whole buffer."""
     buffer, operand = view.buffer, kernel.operands[number]
     assert unit.plan is not None
@@ -196,7 +196,7 @@ def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bo
     return Extent(buffer, begin, end, begin, ordered)
 
 
-def _meet(one: Extent, other: Extent) -> bool:
+def meet(one: Extent, other: Extent) -> bool:
     """Whether two operands may have memory in common."""
     same = one.buffer.storage is other.buffer.storage
     if one.buffer.storage is not Storage.ARENA:

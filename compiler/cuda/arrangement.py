@@ -1,0 +1,130 @@
+"""A planned unit as a GPU carries it out: loops with as few launches in a round as can be.
+
+A launch costs some microseconds, and a recurrence has thousands of rounds. What is done stays the
+same, and so does the order that memory was planned for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from graphnn.compiler.cuda.chains import chained, conflict, is_by_point
+from graphnn.compiler.unit import Instruction, Loop, Region, Unit, View
+
+__all__ = ["arranged"]
+
+Listed = list[tuple[Instruction, tuple[Region, ...]]]
+
+
+def arranged(unit: Unit) -> Unit:
+    """The unit with its innermost loops rearranged."""
+    listed: Listed = []
+    regions: dict[Region, Region] = {each: each for each in unit.regions}
+    number = 0
+    for loop in _innermost(unit):
+        listed += [(unit.instructions[n], unit.regions_around(n)) for n in range(number, loop.begin)]
+        body = _with_copies_early(unit, unit.instructions[loop.begin : loop.end])
+        body = _in_chains(unit, body)
+        outer = tuple(each for each in unit.regions_around(loop.begin) if each is not loop)
+        depth = sum(isinstance(each, Loop) for each in outer)
+        before, body, after = _rotated(unit, body, loop.count or 0, depth)
+        inner = replace(loop, count=loop.count - 1) if before and loop.count else loop
+        regions[loop] = inner
+        listed += [(each, outer) for each in before]
+        listed += [(each, (*outer, inner)) for each in body]
+        listed += [(each, outer) for each in after]
+        number = loop.end
+    if not number:
+        return unit
+    listed += [
+        (unit.instructions[n], unit.regions_around(n)) for n in range(number, len(unit.instructions))
+    ]
+    return replace(unit, regions=tuple(regions.values())).with_instructions(listed)
+
+
+def _innermost(unit: Unit) -> list[Loop]:
+    """Loops that go round so many times, without regions inside of them, in their order."""
+
+    def is_inside(one: Region, other: Region) -> bool:
+        return one is not other and other.begin <= one.begin and one.end <= other.end
+
+    found = [
+        each
+        for each in unit.loops
+        if each.count is not None and not any(is_inside(other, each) for other in unit.regions)
+    ]
+    return sorted(found, key=lambda each: each.begin)
+
+
+def _with_copies_early(unit: Unit, body: Sequence[Instruction]) -> list[Instruction]:
+    """Copies directly behind what they copy, so that they become part of it."""
+    found: list[Instruction] = []
+    for each in body:
+        place = len(found)
+        if each.kind == "copy":
+            while place and not conflict(unit, found[place - 1], each):
+                place -= 1
+        if place == 0 or not is_by_point(found[place - 1]):
+            place = len(found)
+        found.insert(place, each)
+    return found
+
+
+def _in_chains(unit: Unit, body: Sequence[Instruction]) -> list[Instruction]:
+    """Elementwise kernels that follow each other as one."""
+    found: list[Instruction] = []
+    for each in body:
+        is_needed = found and conflict(unit, found[-1], each)
+        both = chained(unit, found[-1], each) if is_needed else None
+        if both is None:
+            found.append(each)
+        else:
+            found[-1] = both
+    return found
+
+
+def _rotated(
+    unit: Unit, body: list[Instruction], count: int, depth: int
+) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
+    """What comes before a loop, what is in it, and what comes behind it.
+
+    What ends a round and what begins the next one are one kernel, if they can be: the first round
+    begins before the loop, and the last one ends behind it.
+    """
+    if count < 2 or len(body) < 3:
+        return [], body, []
+    first, *middle, last = body
+    both = chained(unit, last, _later(first, depth, 1))
+    if both is None:
+        return [], body, []
+    after = [_at(each, depth, count - 1) for each in (*middle, last)]
+    return [_at(first, depth, 0)], [*middle, both], after
+
+
+def _at(instruction: Instruction, depth: int, rounds: int) -> Instruction:
+    """An instruction of a loop, outside of it: in one of its rounds."""
+    later = _later(instruction, depth, rounds)
+
+    def fixed(view: View) -> View:
+        return replace(view, moves=view.moves[:depth])
+
+    return _with_views(later, fixed)
+
+
+def _later(instruction: Instruction, depth: int, rounds: int) -> Instruction:
+    """An instruction of a loop as it is some rounds later."""
+
+    def moved(view: View) -> View:
+        by = view.moves[depth] if len(view.moves) > depth else 0
+        return replace(view, offset=view.offset + by * rounds)
+
+    return _with_views(instruction, moved)
+
+
+def _with_views(instruction: Instruction, change: Callable[[View], View]) -> Instruction:
+    return replace(
+        instruction,
+        inputs=tuple(map(change, instruction.inputs)),
+        outputs=tuple(map(change, instruction.outputs)),
+    )
