@@ -10,15 +10,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from graphnn.compiler.cuda.chains import chained, conflict, is_by_point
+from graphnn.compiler.cuda.row_loops import row_loop
 from graphnn.compiler.unit import Instruction, Loop, Region, Unit, View
 
-__all__ = ["arranged"]
+__all__ = ["SHARED_NBYTES", "arranged"]
 
 Listed = list[tuple[Instruction, tuple[Region, ...]]]
 
 
-def arranged(unit: Unit) -> Unit:
-    """The unit with its innermost loops rearranged."""
+SHARED_NBYTES = 227 << 10
+"""What the threads of a block may share on a GPU of compute capability 9.0."""
+
+
+def arranged(unit: Unit, shared_nbytes: int = SHARED_NBYTES) -> Unit:
+    """The unit with its innermost loops rearranged.
+
+    Parameters
+    ----------
+    unit : Unit
+        With planned memory.
+    shared_nbytes : int
+        Most bytes that the threads of a block may share.
+    """
     listed: Listed = []
     regions: dict[Region, Region] = {each: each for each in unit.regions}
     number = 0
@@ -28,6 +41,11 @@ def arranged(unit: Unit) -> Unit:
         body = _in_chains(unit, body)
         outer = tuple(each for each in unit.regions_around(loop.begin) if each is not loop)
         depth = sum(isinstance(each, Loop) for each in outer)
+        whole = row_loop(unit, loop, body, shared_nbytes)
+        if whole is not None:
+            listed.append((whole, outer))
+            number = loop.end
+            continue
         before, body, after = _rotated(unit, body, loop.count or 0, depth)
         inner = replace(loop, count=loop.count - 1) if before and loop.count else loop
         regions[loop] = inner

@@ -17,6 +17,7 @@ using namespace std;
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
 #define __restrict__
+#define __align__(nbytes) alignas(nbytes)
 #define __shared__ static __attribute__((section("gn_shared")))
 
 struct Place { unsigned x, y, z; };
