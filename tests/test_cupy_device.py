@@ -360,6 +360,7 @@ def test_the_fake_has_only_names_that_cupy_has():
     real = pytest.importorskip("cupy", reason="CuPy is not installed")
     fake = FakeCupy()
     own = {"is_reversed", "free_nbytes", "n_graphs", "null", "all_streams", "streams", "pool"}
+    own |= {"shared_nbytes"}
     for name in vars(fake).keys() - own | {"asarray", "ascontiguousarray", "from_dlpack"}:
         assert hasattr(real, name), name
     for name, value in vars(fake.cuda).items():
@@ -371,6 +372,7 @@ def test_the_fake_has_only_names_that_cupy_has():
         assert hasattr(real.cuda.Stream.null, name)
     assert hasattr(real.cuda.function.Module, "load")
     assert hasattr(real.cuda.function.Module, "get_function")
+    assert hasattr(real.cuda.function.Function, "ptr")
     assert hasattr(real.cuda.graph.Graph, "launch")
 
 

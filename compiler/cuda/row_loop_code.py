@@ -38,7 +38,7 @@ class _Function:
         loop, w = self.loop, self.w
         per_block = loop.rows_per_block
         blocks = -(-loop.rows // per_block)
-        with w.block(signature(self.name, len(loop.operands), loop.threads)):
+        with w.block(signature(self.name, len(loop.operands), loop.threads, is_alone=True)):
             w.line(f"const int first = blockIdx.x * {per_block};")
             rest = f"{loop.rows} - first"
             w.line(f"const int rows = {rest} < {per_block} ? {rest} : {per_block};")
@@ -75,7 +75,7 @@ class _Function:
     # ----------------------------------------------------------------------------- products
 
     def _matrices(self) -> None:
-        """Bring all matrices to shared memory."""
+        """Bring all matrices to shared memory: threads meet before they multiply."""
         done = set()
         for each in self.loop.products:
             where = self._matrix(each)
@@ -89,8 +89,6 @@ class _Function:
             self.w.line(
                 f"gn_keep_matrix<{kinds}, {sizes}>(q{each.right}, {row}, {column}, {where});"
             )
-        if done:
-            self.w.line(MEET)
 
     def _matrix(self, product: RowProduct) -> str:
         """Where a matrix is in shared memory."""

@@ -109,9 +109,11 @@ class _Finding:
         if any(each.storage is not Storage.ARENA for each in self.written):
             raise _Unfit  # state waits until nothing is refused any more
         live = unit.plan.live
+        views = [view for each in body for view in (*each.inputs, *each.outputs)]
+        moving = {view.buffer for view in views if self._move(view)}
         self.local = {
             each
-            for each in self.written
+            for each in self.written - moving
             if loop.begin <= live[each.index][0] and live[each.index][1] < loop.end
         }
         self.rows = self._rows()
@@ -192,7 +194,7 @@ class _Finding:
             left_steps=(step(left, rows), step(left, summed)),
             right=self._number(matrix, 0, []),
             right_steps=(step(right, summed), step(right, columns)),
-            out=self._number(target, step(out, rows), [(n, step(out, columns))]),
+            out=self._number(target, step(out, rows), [(n, step(out, columns))], writes=True),
             out_steps=(step(out, rows), step(out, columns)),
         )
         if target.buffer is factor.buffer:
@@ -205,14 +207,14 @@ class _Finding:
             raise _Unfit
         kernel = instruction.kernel
         assert isinstance(kernel, Kernel)
-        views = (*instruction.inputs, *instruction.outputs)
+        views, n_inputs = (*instruction.inputs, *instruction.outputs), len(instruction.inputs)
         for made in self._by_rows(kernel):
             if self._agrees(made, views):
-                numbers = tuple(
-                    self._number(view, operand.strides[0], _axes(made, operand))
-                    for view, operand in zip(views, made.operands, strict=True)
-                )
-                return RowKernel(made, numbers)
+                numbers = []
+                for n, (view, operand) in enumerate(zip(views, made.operands, strict=True)):
+                    row, axes = operand.strides[0], _axes(made, operand)
+                    numbers.append(self._number(view, row, axes, writes=n >= n_inputs))
+                return RowKernel(made, tuple(numbers))
         raise _Unfit
 
     def _by_rows(self, kernel: Kernel) -> Iterator[Kernel]:
@@ -236,15 +238,17 @@ class _Finding:
                 return False
         return True
 
-    def _number(self, view: View, row: int, axes: Sequence[tuple[int, int]]) -> int:
-        """The number of an operand; the same place has one number."""
+    def _number(
+        self, view: View, row: int, axes: Sequence[tuple[int, int]], *, writes: bool = False
+    ) -> int:
+        """The number of an operand; the same place has one number to read, and one to write."""
         if view.buffer in self.written:
             reach = [(size - 1) * stride for size, stride in axes]
             low = view.offset + sum(each for each in reach if each < 0)
             high = view.offset + sum(each for each in reach if each > 0) + view.dtype.itemsize
             use = _Use(low, high, row, self._move(view))
             self.uses.setdefault(view.buffer, []).append(use)
-        key = view.buffer, view.offset, view.moves
+        key = view.buffer, view.offset, view.moves, writes
         if key not in self.numbers:
             self.numbers[key] = len(self.views)
             self.views.append(replace(view, moves=view.moves[: self.depth]))
