@@ -28,9 +28,7 @@ LAYERS = {"LSTM": gn.nn.LSTM, "GRU": gn.nn.GRU, "SimpleRNN": gn.nn.SimpleRNN}
 
 def own_cell(inputs: int, hidden: int) -> Callable[[gn.Node], gn.Node]:
     """A recurrence of a user's own: what its state becomes is forgotten in part."""
-    wx, wh = (
-        gn.parameter(np.full((n, hidden), 0.01, "float32")) for n in (inputs, hidden)
-    )
+    wx, wh = (gn.parameter(np.full((n, hidden), 0.01, "float32")) for n in (inputs, hidden))
     bias = gn.parameter(np.zeros(hidden, "float32"))
 
     def layer(x: gn.Node) -> gn.Node:
@@ -57,7 +55,7 @@ def training(
 
 
 def row_loops_of(unit: Unit) -> list[RowLoop]:
-    kernels = (each.kernel for each in unit.instructions)
+    kernels = (piece.kernel for each in unit.instructions for piece in each.pieces)
     return [each for each in kernels if isinstance(each, RowLoop)]
 
 
@@ -125,7 +123,9 @@ def test_gradients_are_those_of_the_reference(shim: ShimDevice, shared_nbytes: i
     feeds = [rng.normal(size=[int(n) for n in each.shape]) * 0.5 for each in inputs]
     program = gn.compile(inputs, outputs, backend="cupy")
     n_row_loops = len(row_loops_of(arranged(program.unit, shared_nbytes)))
-    assert n_row_loops == (2 * len(nets) if shared_nbytes else 2)  # what has no product has no matrix
+    assert n_row_loops == (
+        2 * len(nets) if shared_nbytes else 2
+    )  # what has no product has no matrix
     found = program(*feeds)
     expected = gn.compile(inputs, outputs, backend="reference")(*feeds)
     for have, want in zip(found, expected, strict=True):
@@ -268,19 +268,19 @@ def test_every_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     _, outputs = gn.scan(step, gn.zeros((3, 42)), x)
     unit = arranged(gn.compile([x, w], outputs, backend="cupy").unit)
-    (instruction,) = (each for each in unit.instructions if isinstance(each.kernel, RowLoop))
-    codes = list(without_barriers(generate(instruction.kernel, "loop")))
+    ((piece,),) = (each.pieces for each in unit.instructions if each.pieces)
+    codes = list(without_barriers(generate(piece.kernel, "loop")))
     assert len(codes) == 5
     device, rng = ShimDevice(), np.random.default_rng(0)
-    views = (*instruction.inputs, *instruction.outputs)
     memory = {
-        each.buffer: rng.normal(size=each.buffer.nbytes // 4).astype("float32") for each in views
+        each.buffer: rng.normal(size=each.buffer.nbytes // 4).astype("float32")
+        for each in piece.operands
     }
 
     def run(part: Part, function: Any, *, is_reversed: bool) -> bytes:
         device.is_reversed = is_reversed
         copies = {buffer: array.copy() for buffer, array in memory.items()}
-        function([copies[each.buffer].ctypes.data + each.offset for each in views])
+        function([copies[each.buffer].ctypes.data + each.offset for each in piece.operands])
         return b"".join(each.tobytes() for each in copies.values())
 
     functions = device.load(codes)

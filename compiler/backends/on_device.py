@@ -42,9 +42,9 @@ class DeviceExecutable:
     """
 
     def __init__(self, unit: Unit, device: Device) -> None:
-        assert unit.plan is not None
         self._given, self._device = unit, device
         self._unit = unit = arranged(unit, device.shared_nbytes)
+        assert unit.plan is not None
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
         calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]

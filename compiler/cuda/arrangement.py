@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from graphnn.compiler.cuda.chains import chained, conflict, is_by_point
 from graphnn.compiler.cuda.row_loops import row_loop
+from graphnn.compiler.kernel import Kernel, Load
 from graphnn.compiler.unit import Instruction, Loop, Region, Unit, View
 
 __all__ = ["SHARED_NBYTES", "arranged"]
@@ -34,45 +35,71 @@ def arranged(unit: Unit, shared_nbytes: int = SHARED_NBYTES) -> Unit:
     """
     listed: Listed = []
     regions: dict[Region, Region] = {each: each for each in unit.regions}
-    number = 0
+    done = 0
     for loop in _innermost(unit):
-        listed += [(unit.instructions[n], unit.regions_around(n)) for n in range(number, loop.begin)]
-        body = _with_copies_early(unit, unit.instructions[loop.begin : loop.end])
-        body = _in_chains(unit, body)
-        outer = tuple(each for each in unit.regions_around(loop.begin) if each is not loop)
-        depth = sum(isinstance(each, Loop) for each in outer)
-        whole = row_loop(unit, loop, body, shared_nbytes)
-        if whole is not None:
-            listed.append((whole, outer))
-            number = loop.end
-            continue
-        before, body, after = _rotated(unit, body, loop.count or 0, depth)
-        inner = replace(loop, count=loop.count - 1) if before and loop.count else loop
-        regions[loop] = inner
-        listed += [(each, outer) for each in before]
-        listed += [(each, (*outer, inner)) for each in body]
-        listed += [(each, outer) for each in after]
-        number = loop.end
-    if not number:
+        listed += _as_it_is(unit, done, loop.begin)
+        rearranged, regions[loop] = _loop(unit, loop, shared_nbytes)
+        listed += rearranged
+        done = loop.end
+    if not done:
         return unit
-    listed += [
-        (unit.instructions[n], unit.regions_around(n)) for n in range(number, len(unit.instructions))
-    ]
+    listed += _as_it_is(unit, done, len(unit.instructions))
     return replace(unit, regions=tuple(regions.values())).with_instructions(listed)
+
+
+def _as_it_is(unit: Unit, begin: int, end: int) -> Listed:
+    """Some instructions, and the regions that they are in."""
+    return [(unit.instructions[n], unit.regions_around(n)) for n in range(begin, end)]
 
 
 def _innermost(unit: Unit) -> list[Loop]:
     """Loops that go round so many times, without regions inside of them, in their order."""
-
-    def is_inside(one: Region, other: Region) -> bool:
-        return one is not other and other.begin <= one.begin and one.end <= other.end
-
-    found = [
+    ordered = sorted(unit.regions, key=lambda each: (each.begin, -each.end))
+    following = [each.begin for each in ordered[1:]]
+    return [
         each
-        for each in unit.loops
-        if each.count is not None and not any(is_inside(other, each) for other in unit.regions)
+        for each, begin in zip(ordered, [*following, len(unit.instructions)], strict=False)
+        if isinstance(each, Loop) and each.count is not None and each.end <= begin
     ]
-    return sorted(found, key=lambda each: each.begin)
+
+
+def _loop(unit: Unit, loop: Loop, shared_nbytes: int) -> tuple[Listed, Loop]:
+    """The instructions for a loop, and what is left of it."""
+    assert loop.count is not None
+    outer = tuple(each for each in unit.regions_around(loop.begin) if each is not loop)
+    depth = sum(isinstance(each, Loop) for each in outer)
+    apart = [part for n in range(loop.begin, loop.end) for part in _apart(unit.instructions[n])]
+    early = _with_copies_early(unit, apart)
+    body = _in_chains(unit, early)
+    whole = row_loop(unit, loop, body, shared_nbytes)
+    if whole is not None:
+        return [(whole, outer)], loop
+    before, body, after = _rotated(unit, body, loop.count, depth)
+    left = replace(loop, count=loop.count - 1) if before else loop
+    listed: Listed = [(each, outer) for each in before]
+    listed += [(each, (*outer, left)) for each in body]
+    listed += [(each, outer) for each in after]
+    return listed, left
+
+
+def _apart(instruction: Instruction) -> list[Instruction]:
+    """Pieces that are kernels as instructions of their own: parts that are joined, for example."""
+    if instruction.scratch is not None or not instruction.pieces:
+        return [instruction]
+    found = []
+    for kernel, operands in ((each.kernel, each.operands) for each in instruction.pieces):
+        views = tuple(each for each in operands if isinstance(each, View))
+        if not isinstance(kernel, Kernel) or len(views) < len(operands):
+            return [instruction]
+        n_inputs = min(operand for operand, _ in kernel.stores)
+        kind = "copy" if kernel.values == (Load(0),) else "kernel"
+        inputs, outputs = views[:n_inputs], views[n_inputs:]
+        found.append(
+            replace(
+                instruction, kind=kind, inputs=inputs, outputs=outputs, kernel=kernel, pieces=()
+            )
+        )
+    return found
 
 
 def _with_copies_early(unit: Unit, body: Sequence[Instruction]) -> list[Instruction]:

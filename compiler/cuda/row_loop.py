@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.scalars import HALVES
 from graphnn.compiler.kernel import Kernel
+from graphnn.compiler.native.moves.piece import DeviceWork
 from graphnn.core.dtypes import as_dtype
 
 __all__ = ["RowKernel", "RowLoop", "RowOperand", "RowProduct"]
@@ -90,11 +90,6 @@ class RowProduct:
         read = loop.matrix_nbytes(self) // 128
         return max(read, loop.rows_per_block * self.k * self.n // 100)
 
-    def renumbered(self, numbers: Mapping[int, int]) -> RowProduct:
-        """The same with other numbers of operands."""
-        left, right, out = (numbers[each] for each in (self.left, self.right, self.out))
-        return replace(self, left=left, right=right, out=out)
-
 
 @dataclass(frozen=True, slots=True)
 class RowKernel:
@@ -124,13 +119,9 @@ class RowKernel:
         turns = -(-self.points(loop.rows_per_block) // loop.threads)
         return 600 + turns * 10 * len(self.kernel.values)
 
-    def renumbered(self, numbers: Mapping[int, int]) -> RowKernel:
-        """The same with other numbers of operands."""
-        return replace(self, operands=tuple(numbers[each] for each in self.operands))
-
 
 @dataclass(frozen=True, slots=True)
-class RowLoop:
+class RowLoop(DeviceWork):
     """A loop whose rows need nothing of each other.
 
     Attributes
@@ -151,15 +142,6 @@ class RowLoop:
     operands: tuple[RowOperand, ...]
     stages: tuple[RowProduct | RowKernel, ...]
     precision: str
-
-    def renumbered(self, numbers: Mapping[int, int]) -> RowLoop:
-        """The same with its operands in another order."""
-        ordered = sorted(range(len(self.operands)), key=numbers.__getitem__)
-        return replace(
-            self,
-            operands=tuple(self.operands[each] for each in ordered),
-            stages=tuple(each.renumbered(numbers) for each in self.stages),
-        )
 
     @property
     def products(self) -> tuple[RowProduct, ...]:

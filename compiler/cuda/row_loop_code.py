@@ -114,9 +114,7 @@ class _Function:
             f"({self._matrix(product)}, {rows}, {sums});"
         )
         w.line(MEET)
-        with w.block(
-            f"for (int at = threadIdx.x; at < rows * {product.n}; at += {loop.threads})"
-        ):
+        with w.block(f"for (int at = threadIdx.x; at < rows * {product.n}; at += {loop.threads})"):
             w.line(f"const int r = at / {product.n}, n = at % {product.n};")
             row, column = product.out_steps
             place = f"q{product.out} + (i64)(first + r) * {row} + n * {column}"

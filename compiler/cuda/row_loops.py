@@ -17,6 +17,7 @@ from graphnn.compiler.cuda.chains import is_by_point
 from graphnn.compiler.cuda.matrices import axes_of
 from graphnn.compiler.cuda.row_loop import RowKernel, RowLoop, RowOperand, RowProduct
 from graphnn.compiler.kernel import Contraction, Index, Kernel, Operand, Product, Value
+from graphnn.compiler.native.moves.piece import Piece
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
 from graphnn.core.dtypes import as_dtype, is_inexact
 
@@ -38,7 +39,7 @@ START = 30_000
 """Cycles in which matrices are brought to shared memory."""
 
 
-class _Unfit(Exception):
+class _UnfitError(Exception):
     """A loop is none of these."""
 
 
@@ -61,11 +62,10 @@ def row_loop(
     try:
         found = _Finding(unit, loop, body, shared_nbytes)
         made, views = found.made(), found.views
-    except _Unfit:
+    except _UnfitError:
         return None
     written = {n for stage in made.stages for n in stage.written}
     inputs = [n for n in range(len(views)) if n not in written]
-    order = [*inputs, *sorted(written)]
     first = next((each for each in body if isinstance(each.kernel, Contraction)), body[0])
     return replace(
         first,
@@ -73,7 +73,8 @@ def row_loop(
         inputs=tuple(views[n] for n in inputs),
         outputs=tuple(views[n] for n in sorted(written)),
         flops=sum(each.flops for each in body) * made.count,
-        kernel=made.renumbered({n: place for place, n in enumerate(order)}),
+        kernel=None,
+        pieces=(Piece(made, tuple(views)),),
         nodes=tuple(node for each in body for node in each.nodes),
         reads=(),
         stored=(),
@@ -104,10 +105,10 @@ class _Finding:
         around = unit.loops_around(loop.begin)
         self.depth = around.index(loop)
         if any(each.pieces or each.kernel is None for each in body):
-            raise _Unfit
+            raise _UnfitError
         self.written = {view.buffer for each in body for view in each.outputs}
         if any(each.storage is not Storage.ARENA for each in self.written):
-            raise _Unfit  # state waits until nothing is refused any more
+            raise _UnfitError  # state waits until nothing is refused any more
         live = unit.plan.live
         views = [view for each in body for view in (*each.inputs, *each.outputs)]
         moving = {view.buffer for view in views if self._move(view)}
@@ -137,7 +138,7 @@ class _Finding:
         precision = self.unit.options.matmul_precision
         made = RowLoop(self.count, self.rows, per_block, operands, stages, precision)
         if made.shared_nbytes > self.shared_nbytes or not self._is_faster(made):
-            raise _Unfit
+            raise _UnfitError
         return made
 
     def _rows(self) -> int:
@@ -171,12 +172,12 @@ class _Finding:
             or matrix.buffer in self.written
             or self._move(matrix)
         ):
-            raise _Unfit
+            raise _UnfitError
         if epilogue.values != (Product(contraction.dtype),) or len(epilogue.stores) != 1:
-            raise _Unfit
+            raise _UnfitError
         (lies,) = epilogue.operands
         if lies.dtype != contraction.dtype:
-            raise _Unfit
+            raise _UnfitError
         free = [axis for axis in range(len(sizes)) if axis not in contraction.summed]
         out = {axis: lies.strides[n] for n, axis in enumerate(free)}
 
@@ -198,13 +199,13 @@ class _Finding:
             out_steps=(step(out, rows), step(out, columns)),
         )
         if target.buffer is factor.buffer:
-            raise _Unfit
+            raise _UnfitError
         return made
 
     def _kernel(self, instruction: Instruction) -> RowKernel:
         """An elementwise kernel, with rows as its first axis."""
         if not is_by_point(instruction):
-            raise _Unfit
+            raise _UnfitError
         kernel = instruction.kernel
         assert isinstance(kernel, Kernel)
         views, n_inputs = (*instruction.inputs, *instruction.outputs), len(instruction.inputs)
@@ -215,7 +216,7 @@ class _Finding:
                     row, axes = operand.strides[0], _axes(made, operand)
                     numbers.append(self._number(view, row, axes, writes=n >= n_inputs))
                 return RowKernel(made, tuple(numbers))
-        raise _Unfit
+        raise _UnfitError
 
     def _by_rows(self, kernel: Kernel) -> Iterator[Kernel]:
         """The kernel with an axis, or the outer part of one, as the rows."""
@@ -278,14 +279,14 @@ class _Finding:
             row = uses[0].row
             whole = row * self.rows
             if row <= 0 or any(each.row != row for each in uses):
-                raise _Unfit
+                raise _UnfitError
             around = [view.moves for view in self.views if view.buffer is buffer]
             if any(by % whole for moves in around for by in moves):
-                raise _Unfit
+                raise _UnfitError
             if buffer in self.local and any(each.low < 0 or each.high > row for each in uses):
-                raise _Unfit
+                raise _UnfitError
             if not all(self._is_within_row(each, whole) for each in uses):
-                raise _Unfit
+                raise _UnfitError
 
     def _is_within_row(self, use: _Use, whole: int) -> bool:
         """Whether the first row's part of every matrix of rows is all that it touches."""
@@ -295,7 +296,7 @@ class _Finding:
         return use.low + min(last, 0) >= 0 and use.high + max(last, 0) <= use.row
 
     def _require_buffers_apart(self) -> None:
-        """Blocks are in different rounds: what lies in one place now and then is in no one's way."""
+        """Blocks are in different rounds: no place is used for two things."""
         touched = {view.buffer for view in self.views} - self.local
         arena = sorted(
             (self.offsets[each.index], each.nbytes, each in self.written)
@@ -305,7 +306,7 @@ class _Finding:
         for n, (begin, nbytes, is_written) in enumerate(arena):
             for other, _, is_other_written in arena[n + 1 :]:
                 if other < begin + nbytes and (is_written or is_other_written):
-                    raise _Unfit
+                    raise _UnfitError
 
     def _is_faster(self, made: RowLoop) -> bool:
         """Whether all rounds take less time than launches would."""
