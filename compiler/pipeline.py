@@ -6,6 +6,7 @@ from graphnn.compiler.conditionals.simplify import simplify_conditionals
 from graphnn.compiler.driver import Pass
 from graphnn.compiler.passes.canonicalize import canonicalize
 from graphnn.compiler.passes.correlate import correlate
+from graphnn.compiler.passes.cut_first import cut_first
 from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
 from graphnn.compiler.passes.fold_constants import fold_constants
@@ -60,6 +61,7 @@ AFTER_MERGING: tuple[Pass, ...] = (
     where_scans_are(everywhere(canonicalize)),
     everywhere(join_pads),  # what was cut is put together again, without zeros in between
     where_scans_are(everywhere(skip_padding)),  # once nothing leaves a step any more
+    everywhere(cut_first),  # on a GPU: behind what merges slices
     divide_reductions,  # sums to few values get rows, one for each thread and more
 )
 """What is done to graphs when copies of scans are one."""

@@ -81,9 +81,11 @@ def _native_texts(unit: Unit, kind: str) -> Iterator[str]:
 def _cuda_texts(unit: Unit) -> Iterator[str]:
     """The code of every distinct launch, below the instructions whose work it does."""
     # Nobody else needs what prints CUDA code.
+    from graphnn.compiler.cuda.arrangement import arranged
     from graphnn.compiler.cuda.code import Part
     from graphnn.compiler.cuda.side_by_side import steps_of
 
+    unit = arranged(unit)
     steps, codes = steps_of(unit)
     number_of = {id(each): number for number, each in enumerate(unit.instructions)}
     users: dict[Any, dict[int, None]] = {}

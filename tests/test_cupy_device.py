@@ -57,6 +57,22 @@ def test_steps_are_those_of_the_reference(device, cupy, launch):
     assert state[1].value == 4
 
 
+def test_a_recurrence_gets_the_shared_memory_that_it_asks_for(device, cupy):
+    x, w = gn.input("x", (30, 2, 120)), gn.input("w", (120, 120))
+
+    def step(h, row):
+        h = gn.tanh(row + h @ w)
+        return h, h
+
+    last, _ = gn.scan(step, gn.zeros((2, 120)), x)
+    fed = [np.random.default_rng(0).normal(size=each.shape) / 10 for each in (x, w)]
+    fed = [each.astype("float32") for each in fed]
+    found = gn.compile([x, w], last, backend="cupy")(*fed).get()
+    assert max(cupy.shared_nbytes.values()) >= 120 * 120 * 4
+    expected = gn.compile([x, w], last, backend="reference")(*fed)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_all_ways_to_launch_give_the_same_bits(device):
     runs = []
     for launch in ("graph", "stream", "debug"):
@@ -360,6 +376,7 @@ def test_the_fake_has_only_names_that_cupy_has():
     real = pytest.importorskip("cupy", reason="CuPy is not installed")
     fake = FakeCupy()
     own = {"is_reversed", "free_nbytes", "n_graphs", "null", "all_streams", "streams", "pool"}
+    own |= {"shared_nbytes"}
     for name in vars(fake).keys() - own | {"asarray", "ascontiguousarray", "from_dlpack"}:
         assert hasattr(real, name), name
     for name, value in vars(fake.cuda).items():
@@ -371,6 +388,7 @@ def test_the_fake_has_only_names_that_cupy_has():
         assert hasattr(real.cuda.Stream.null, name)
     assert hasattr(real.cuda.function.Module, "load")
     assert hasattr(real.cuda.function.Module, "get_function")
+    assert hasattr(real.cuda.function.Function, "ptr")
     assert hasattr(real.cuda.graph.Graph, "launch")
 
 

@@ -10,6 +10,7 @@ from gpu_cases import has_code
 from together import Together, joined
 
 import graphnn as gn
+from graphnn.compiler.cuda.arrangement import arranged
 from graphnn.compiler.cuda.code import Code, Part
 from graphnn.compiler.cuda.cubins import ELF, TOGETHER, Cubins, architecture_for, source_of
 from graphnn.compiler.cuda.nvrtc import Nvrtc
@@ -99,8 +100,17 @@ def codes_of_programs():
     x = gn.input("x", (64, 300))
     y = gn.cast(x, "float16")
     outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
-    programs = (step, gn.compile(x, outputs, backend="cupy"), operations())
-    return [steps_of(each.unit)[1] for each in programs]
+    programs = (step, gn.compile(x, outputs, backend="cupy"), operations(), *recurrent())
+    return [steps_of(arranged(each.unit))[1] for each in programs]
+
+
+def recurrent():
+    """Recurrences that are one launch each way: of one row to a block, and of many."""
+    for batch, precision in ((4, "float32"), (1100, "bfloat16")):
+        x, lstm = gn.input("x", (100, batch, 8)), gn.nn.LSTM(8, 64)
+        loss = gn.mean(lstm(x) ** 2)
+        updates = gn.optim.SGD(0.1).minimize(loss, lstm.parameters())
+        yield gn.compile(x, loss, updates, backend="cupy", matmul_precision=precision)
 
 
 def operations():

@@ -16,6 +16,7 @@ import numpy as np
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
+from graphnn.compiler.cuda.arrangement import arranged
 from graphnn.compiler.cuda.code import Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
@@ -41,8 +42,9 @@ class DeviceExecutable:
     """
 
     def __init__(self, unit: Unit, device: Device) -> None:
+        self._given, self._device = unit, device
+        self._unit = unit = arranged(unit, device.shared_nbytes)
         assert unit.plan is not None
-        self._unit, self._device = unit, device
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
         calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
@@ -241,7 +243,7 @@ class DeviceExecutable:
         self._accept()
         for buffer, spare in self._spares.items():
             self._device.copy(self._device.address(spare), self._start(buffer), buffer.nbytes)
-        InterpretedExecutable(self._unit).run(self._fed())
+        InterpretedExecutable(self._given).run(self._fed())
         raise VerifyError(
             "a kernel refuses what the operators' own kernels take",
             where="",

@@ -18,11 +18,15 @@ class Part:
         then one of the scratch memory if there is any.
     blocks, threads : int
         Both along x alone. Threads of a block are a multiple of 32.
+    shared_nbytes : int
+        Bytes of ``gn_shared_memory`` that the threads of a block share, beside what the function
+        says itself.
     """
 
     name: str
     blocks: int
     threads: int
+    shared_nbytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

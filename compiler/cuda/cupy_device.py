@@ -56,6 +56,8 @@ class CupyDevice:
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._staging = Staging(cupy, self._stream)
+        optin = self._runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin
+        self.shared_nbytes = int(self._runtime.deviceGetAttribute(optin, self._gpu.id))
         self.name = str(self._runtime.getDeviceProperties(self._gpu.id)["name"].decode())
 
     def require_own_process(self) -> None:
@@ -172,9 +174,14 @@ class CupyDevice:
 
     def _launcher(self, function: Any, part: Part) -> Function:
         grid, block, stream = (part.blocks,), (part.threads,), self._stream
+        nbytes = part.shared_nbytes
+        if nbytes:  # more than 48 KiB must be asked for
+            driver = self._cupy.cuda.driver
+            most = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            driver.funcSetAttribute(function.ptr, most, nbytes)
 
         def launch(addresses: Sequence[int]) -> None:
-            function(grid, block, addresses, stream=stream)
+            function(grid, block, addresses, nbytes, stream)
 
         return launch
 

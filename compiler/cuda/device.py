@@ -34,6 +34,11 @@ class Device(Protocol):
         """For people: "NVIDIA H100"."""
         ...
 
+    @property
+    def shared_nbytes(self) -> int:
+        """Most bytes that the threads of a block may share."""
+        ...
+
     def turn(self) -> AbstractContextManager[None]:
         """While one program gives work; other threads wait for their turn.
 

@@ -266,3 +266,116 @@ template <class Op, int LANES, int APART, class X> GN X gn_together(X value, cha
     __syncthreads();  // before anybody writes there again
     return value;
 }
+
+// ------------------------------------------------------------------ rows that a block keeps to
+// A block takes some rows through all rounds of a loop. Matrices stay in the memory that its
+// threads share, whose size is said at the launch.
+
+#ifdef GN_HOST
+GN void gn_prefetch(const char*) {}
+#else
+extern __shared__ __align__(16) char gn_shared_memory[];
+GN void gn_prefetch(const char* place) { asm volatile("prefetch.L1 [%0];" : : "l"(place)); }
+#endif
+
+GN float gn_fma(float x, float y, float z) { return fmaf(x, y, z); }
+GN double gn_fma(double x, double y, double z) { return fma(x, y, z); }
+
+template <class X> struct alignas(2 * sizeof(X)) gn_pair { X first, second; };
+template <class X> struct alignas(16) gn_quad { X at[4]; };
+
+// How numbers are kept, and how they are computed with.
+template <class X> struct gn_plain {
+    typedef X kept;
+    typedef X wide;
+    static GN X load(X x) { return x; }
+    static GN X store(X x) { return x; }
+};
+typedef gn_plain<float> gn_float32;
+typedef gn_plain<double> gn_float64;
+struct gn_bfloat16 {
+    typedef u16 kept;
+    typedef float wide;
+    static GN float load(u16 x) { return gn_load_bfloat16(x); }
+    static GN u16 store(float x) { return gn_store_bfloat16(x); }
+};
+struct gn_float16 {
+    typedef u16 kept;
+    typedef float wide;
+    static GN float load(u16 x) { return gn_load_float16(x); }
+    static GN u16 store(float x) { return gn_store_float16(x); }
+};
+
+// An element of a matrix whose rows and columns are so many bytes apart; 0 outside of it.
+template <class From> GN typename From::wide gn_element(
+    const char* from, i64 row, i64 column, int k, int n, bool is_inside
+) {
+    if (!is_inside) return 0;
+    return From::load(*(const typename From::kept*)(from + k * row + n * column));
+}
+
+// Bring a matrix into shared memory, as Factor keeps it, with zeros beyond.
+template <class From, class Factor, int K, int N, int DEPTH, int WIDTH>
+GN void gn_keep_matrix(const char* from, i64 row, i64 column, char* to) {
+    for (int at = threadIdx.x; at < DEPTH * WIDTH; at += blockDim.x) {
+        int k = at / WIDTH, n = at % WIDTH;
+        ((typename Factor::kept*)to)[at] =
+            Factor::store(gn_element<From>(from, row, column, k, n, k < K && n < N));
+    }
+}
+
+// Bring rows into shared memory, rounded as Factor does, with zeros beyond.
+template <class From, class Factor, int K, int DEPTH, int ROWS>
+GN void gn_take_rows(const char* from, i64 row, i64 column, int first, int rows, char* to) {
+    for (int at = threadIdx.x; at < ROWS * DEPTH; at += blockDim.x) {
+        int r = at / DEPTH, k = at % DEPTH;
+        ((typename Factor::wide*)to)[at] = Factor::load(
+            Factor::store(gn_element<From>(from, row, column, first + r, k, r < rows && k < K)));
+    }
+}
+
+// The products of all rows with all columns, in SLICES parts of the terms. A thread takes two
+// columns and all rows of a part.
+template <class Factor, int DEPTH, int WIDTH, int ROWS, int SLICES>
+GN void gn_multiply_rows(const char* matrix, const char* rows, char* sums) {
+    typedef typename Factor::wide wide;
+    const int PAIRS = WIDTH / 2, TERMS = (DEPTH / 4 + SLICES - 1) / SLICES * 4;
+    for (int item = threadIdx.x; item < PAIRS * SLICES; item += blockDim.x) {
+        const int pair = item % PAIRS, slice = item / PAIRS;
+        const int end = (slice + 1) * TERMS < DEPTH ? (slice + 1) * TERMS : DEPTH;
+        gn_pair<wide> sum[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) sum[r].first = sum[r].second = 0;
+        for (int k = slice * TERMS; k < end; k += 4) {
+            wide first[4], second[4];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                gn_pair<typename Factor::kept> both =
+                    ((const gn_pair<typename Factor::kept>*)matrix)[(k + j) * PAIRS + pair];
+                first[j] = Factor::load(both.first);
+                second[j] = Factor::load(both.second);
+            }
+#pragma unroll
+            for (int r = 0; r < ROWS; ++r) {
+                gn_quad<wide> x = *(const gn_quad<wide>*)((const wide*)rows + r * DEPTH + k);
+#pragma unroll
+                for (int j = 0; j < 4; ++j) {
+                    sum[r].first = gn_fma(x.at[j], first[j], sum[r].first);
+                    sum[r].second = gn_fma(x.at[j], second[j], sum[r].second);
+                }
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r)
+            ((gn_pair<wide>*)sums)[(slice * ROWS + r) * PAIRS + pair] = sum[r];
+    }
+}
+
+// One element of the product: its parts in order.
+template <class Factor, int WIDTH, int ROWS, int SLICES>
+GN typename Factor::wide gn_sum_slices(const char* sums, int r, int n) {
+    const typename Factor::wide* part = (const typename Factor::wide*)sums + r * WIDTH + n;
+    typename Factor::wide total = part[0];
+    for (int slice = 1; slice < SLICES; ++slice) total += part[slice * ROWS * WIDTH];
+    return total;
+}

@@ -20,7 +20,7 @@ from graphnn.compiler.kernel import Kernel, Pick
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
 from graphnn.core.dtypes import as_dtype
 
-__all__ = ["steps_of"]
+__all__ = ["Extent", "extent_of", "meet", "steps_of"]
 
 MOST_TOGETHER = 16
 """Kernels of a launch: what they share among threads adds up."""
@@ -37,18 +37,21 @@ class Extent:
     ----------
     buffer : Buffer
     first, last : int
-        The bytes that they lie in, counted from the start of the buffer's storage.
+        The bytes that they lie in, in any round, counted from the start of the buffer's storage.
     begin : int
-        Where the first element is.
-    axes : tuple of (int, int)
-        Size and stride of every axis, the longest stride first; empty if they are not known.
+        Where the first element is, in the first round.
+    axes : tuple of (int, int), or None
+        Size and stride of every axis, the longest stride first; None if they are not known.
+    moves : tuple of int
+        Bytes that all of it moves by with the rounds of loops.
     """
 
     buffer: Buffer
     first: int
     last: int
     begin: int = 0
-    axes: tuple[tuple[int, int], ...] = ()
+    axes: tuple[tuple[int, int], ...] | None = None
+    moves: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def _may_join(group: Group, others: Group) -> bool:
     if len(both) > MOST_TOGETHER or sum(len(e.launch.places) for e in both) > MOST_OPERANDS:
         return False
     return not any(
-        _meet(x, y)
+        meet(x, y)
         for one in group
         for other in others
         for some, these in (
@@ -165,19 +168,19 @@ def _touched(
     stored = {number for number, _ in kernel.stores}
     picked = {each.operand for each in kernel.values if isinstance(each, Pick)}
     extents = [
-        _extent(unit, kernel, number, view, is_whole=number in picked)
+        extent_of(unit, kernel, number, view, is_whole=number in picked)
         for number, view in enumerate(operands)
     ]
     reads = tuple(each for number, each in enumerate(extents) if number not in stored)
     return reads, tuple(extents[number] for number in sorted(stored))
 
 
-def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bool) -> Extent:
-    """What an operand of a kernel may touch; of one that moves or jumps, its whole buffer."""
+def extent_of(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bool) -> Extent:
+    """What an operand of a kernel may touch; of one that jumps, its whole buffer."""
     buffer, operand = view.buffer, kernel.operands[number]
     assert unit.plan is not None
     start = unit.plan.offsets[buffer.index] if buffer.storage is Storage.ARENA else 0
-    if is_whole or any(view.moves) or min(operand.strides, default=0) < 0:
+    if is_whole or min(operand.strides, default=0) < 0:
         return Extent(buffer, start, start + buffer.nbytes)
     begin = start + view.offset
     axes = {
@@ -187,10 +190,13 @@ def _extent(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: bo
     }
     ordered = tuple(sorted(axes, key=lambda each: -each[1]))
     reach = sum((size - 1) * stride for size, stride in ordered)
-    return Extent(buffer, begin, begin + reach + as_dtype(operand.dtype).itemsize, begin, ordered)
+    end = begin + reach + as_dtype(operand.dtype).itemsize
+    if any(view.moves):
+        return Extent(buffer, start, start + buffer.nbytes, begin, ordered, view.moves)
+    return Extent(buffer, begin, end, begin, ordered)
 
 
-def _meet(one: Extent, other: Extent) -> bool:
+def meet(one: Extent, other: Extent) -> bool:
     """Whether two operands may have memory in common."""
     same = one.buffer.storage is other.buffer.storage
     if one.buffer.storage is not Storage.ARENA:
@@ -209,6 +215,8 @@ def _are_boxes_apart(one: Extent, other: Extent) -> bool:
     Their first elements differ by steps along the axes of that array; along one of them, the
     box that begins first ends before the other one begins.
     """
+    if one.axes is None or other.axes is None or one.moves != other.moves:
+        return False
     strides = sorted({stride for _, stride in (*one.axes, *other.axes)}, reverse=True)
     if not strides or one.buffer is not other.buffer:
         return False
@@ -228,7 +236,7 @@ def _box(extent: Extent, start: int, strides: Sequence[int]) -> list[tuple[int, 
     for stride in strides:
         places.append(rest // stride)
         rest %= stride
-    known = {stride: size for size, stride in extent.axes}
+    known = {stride: size for size, stride in extent.axes or ()}
     sizes = [known.get(stride, 1) for stride in strides]
     for axis in range(len(strides) - 1, 0, -1):  # a box must not run over into the next row
         room = strides[axis - 1] // strides[axis]

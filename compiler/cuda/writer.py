@@ -9,10 +9,14 @@ from math import prod
 __all__ = ["Writer", "body_of", "offset_text", "signature"]
 
 
-def signature(name: str, n_operands: int, threads: int) -> str:
-    """The head of a function with an address for every operand."""
+def signature(name: str, n_operands: int, threads: int, *, is_alone: bool = False) -> str:
+    """The head of a function with an address for every operand.
+
+    A block that has a processor to itself may use all of its registers.
+    """
     parameters = ", ".join(f"char* p{number}" for number in range(n_operands))
-    return f'extern "C" __global__ void __launch_bounds__({threads}) {name}({parameters})'
+    bounds = f"{threads}, 1" if is_alone else f"{threads}"
+    return f'extern "C" __global__ void __launch_bounds__({bounds}) {name}({parameters})'
 
 
 def body_of(source: str, name: str) -> str:

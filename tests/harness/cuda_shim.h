@@ -15,8 +15,9 @@ using namespace std;
 #define __global__
 #define __device__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __restrict__
+#define __align__(nbytes) alignas(nbytes)
 #define __shared__ static __attribute__((section("gn_shared")))
 
 struct Place { unsigned x, y, z; };

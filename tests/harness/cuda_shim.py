@@ -30,6 +30,7 @@ class ShimDevice:
     """Threads in forward or reversed order; memory begins as NaN."""
 
     name = "the CPU, by a shim"
+    shared_nbytes = 227 << 10
 
     def __init__(self, *, is_reversed: bool = False) -> None:
         self.is_reversed = is_reversed
@@ -118,7 +119,11 @@ def built(codes: Sequence[Code]) -> Path:
 
 def shim_source(codes: Sequence[Code]) -> str:
     """All functions, each with an entry that launches it."""
+    parts = [part for code in codes for part in code.parts if isinstance(part, Part)]
+    shared = max((each.shared_nbytes for each in parts), default=0)
     lines = ['#include "cuda_shim.h"', PRELUDE]
+    if shared:
+        lines.insert(1, f"alignas(16) __shared__ char gn_shared_memory[{shared}];")
     for code in codes:
         lines.append(code.source)
         meets = "true" if "__sync" in code.source or "gn_together" in code.source else "false"

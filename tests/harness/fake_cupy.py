@@ -94,16 +94,24 @@ class Module:
         self._library = ctypes.CDLL(cubin.decode())
 
     def get_function(self, name):
-        function = getattr(self._library, f"shim_{name}")
+        return Function(self._cupy, getattr(self._library, f"shim_{name}"))
 
-        def launch(grid, block, args, shared_mem=0, stream=None):
-            assert isinstance(grid, tuple)
-            assert isinstance(block, tuple)
-            assert all(type(each) is int for each in args)
-            given = (ctypes.c_void_p * len(args))(*args)
-            stream.give(lambda: function(given, *grid, *block, self._cupy.is_reversed))
 
-        return launch
+class Function:
+    """A function of a module; its address is a number that the fake knows it by."""
+
+    def __init__(self, cupy, function):
+        self._cupy, self._function = cupy, function
+        self.ptr = len(cupy.shared_nbytes) + 1
+        cupy.shared_nbytes[self.ptr] = 48 << 10
+
+    def __call__(self, grid, block, args, shared_mem=0, stream=None):
+        assert isinstance(grid, tuple)
+        assert isinstance(block, tuple)
+        assert all(type(each) is int for each in args)
+        assert shared_mem <= self._cupy.shared_nbytes[self.ptr], "more than was asked for"
+        given = (ctypes.c_void_p * len(args))(*args)
+        stream.give(lambda: self._function(given, *grid, *block, self._cupy.is_reversed))
 
 
 class FakeCupy:
@@ -115,6 +123,8 @@ class FakeCupy:
         Memory that there still is.
     n_graphs : int
         How many recordings were made.
+    shared_nbytes : dict of int to int
+        Most bytes of shared memory that functions may be launched with.
     """
 
     __version__ = "14.0.0"
@@ -122,7 +132,7 @@ class FakeCupy:
     def __init__(self, *, is_reversed=False, driver=13000, runtime=13020, n_gpus=1):
         fake = self
         self.is_reversed, self.free_nbytes, self.n_graphs = is_reversed, 1 << 30, 0
-        self.pool = []
+        self.pool, self.shared_nbytes = [], {}
         self.null = Stream(self, 0)
         self.all_streams, self.streams = {0: self.null}, [self.null]
 
@@ -191,6 +201,8 @@ class FakeCupy:
             memcpyDeviceToHost=2,
             memcpyDeviceToDevice=3,
             streamCaptureModeThreadLocal=1,
+            cudaDevAttrMaxSharedMemoryPerBlockOptin=97,
+            deviceGetAttribute=lambda attribute, _: {97: 227 << 10}[attribute],
             memcpyAsync=self._copy,
             getDeviceProperties=lambda _: {"name": b"a fake GPU"},
             memGetInfo=lambda: (self.free_nbytes, 1 << 30),
@@ -200,6 +212,10 @@ class FakeCupy:
         )
         self.cuda = SimpleNamespace(
             runtime=runtime,
+            driver=SimpleNamespace(
+                CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
+                funcSetAttribute=self._set_attribute,
+            ),
             memory=SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {})),
             function=SimpleNamespace(Module=lambda: Module(self)),
             Device=Device,
@@ -236,6 +252,11 @@ class FakeCupy:
         made = Pointer(*_host_memory(size))
         self.pool.append(made)  # what is given back stays there for work that is under way
         return made
+
+    def _set_attribute(self, function, attribute, value):
+        assert attribute == 8
+        assert value <= 227 << 10
+        self.shared_nbytes[function] = value
 
     def _copy(self, target, source, size, kind, stream):
         stream = self.all_streams[stream]

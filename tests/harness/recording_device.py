@@ -112,6 +112,7 @@ class RecordingDevice(ShimDevice):
         assert 32 <= part.threads <= 1024, part
         assert 1 <= part.blocks <= MOST_BLOCKS, part
         assert n_parameters * 8 <= MOST_PARAMETER_NBYTES, part
+        assert part.shared_nbytes <= self.shared_nbytes, part
         for address in addresses:
             self._require_inside(address, 0)
         self._note(part, addresses)
