@@ -8,6 +8,7 @@ from typing import Any
 from graphnn.compiler.cuda import contraction, lone_threads, loops, moves
 from graphnn.compiler.cuda.code import Code
 from graphnn.compiler.cuda.lowerings import Search, SparseProduct, Substitution
+from graphnn.compiler.cuda.vectors import Wide
 from graphnn.compiler.kernel import Contraction, Kernel
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
@@ -24,6 +25,7 @@ def generate(kernel: Any, name: str) -> Code:
 
 
 generate.register(Kernel)(loops.generate)
+generate.register(Wide)(loops.generate_wide)
 generate.register(Contraction)(contraction.generate)
 generate.register(Philox)(moves.draw)
 generate.register(RangeCheck)(moves.check_range)

@@ -1,30 +1,44 @@
 """Kernels in CUDA C++: elementwise ones, and those whose rows are summed up.
 
-Elementwise, every thread takes some points, `UNROLL` of them side by side, so that enough reads are
-under way at once. With sums, see :mod:`~graphnn.compiler.cuda.layout`: lanes take turns along their
-row, meet, and sweep over it again where a value needs what they found.
+Elementwise, every thread takes some points, so many that enough reads are under way at once, and
+reads all of them before it writes. With sums, see :mod:`~graphnn.compiler.cuda.layout`: lanes take
+turns along their row, meet, and sweep over it again where a value needs what they found. In both,
+a thread may take neighbours together: :mod:`~graphnn.compiler.cuda.vectors`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.layout import THREADS, Layout, layout_of
-from graphnn.compiler.cuda.printer import Printer
-from graphnn.compiler.cuda.scalars import apply, combined, identity, literal, register, store
+from graphnn.compiler.cuda.layout import (
+    MOST_THREADS,
+    PROCESSORS,
+    THREADS,
+    Layout,
+    layout_of,
+)
+from graphnn.compiler.cuda.scalars import apply, combined, identity, literal, register
 from graphnn.compiler.cuda.transposition import tiled, tiles_of
+from graphnn.compiler.cuda.vectors import Neighbours, Wide, has_rows
 from graphnn.compiler.cuda.writer import Writer, signature
-from graphnn.compiler.kernel import EXPENSIVE, Apply, Kernel, Literal, Load, Pick, Reduce
+from graphnn.compiler.kernel import EXPENSIVE, Apply, Kernel, Load, Pick, Reduce
 from graphnn.compiler.sweeps import Sweeps
 from graphnn.core.dtypes import as_dtype, is_half, is_inexact
 
-__all__ = ["generate"]
+__all__ = ["generate", "generate_wide"]
 
-UNROLL = 4
-"""Points of a thread whose reads are under way together."""
+UNDER_WAY = 64
+"""Bytes that a thread reads before it needs them. By Little's law, 3.35 TB/s at 0.7 us of latency
+are 18 KB under way for each of 132 processors, which run 1024 to 2048 threads: twice that, as
+threads come and go."""
+
+MOST_UNROLLED = 4
+"""Turns of a thread that are printed one by one."""
 
 TURNS_PER_SUM = 64
 """Additions of a lane before a float32 sum goes on to float64: keeps rounding errors small."""
@@ -44,77 +58,124 @@ def generate(kernel: Kernel, name: str, n_before: int = 0) -> Code:
         How many addresses the function is given before those of its operands.
     """
     sweeps = Sweeps(kernel)
-    if prod(kernel.sizes[axis] for axis in kernel.reduced) > 1 or sweeps.sums:
+    if has_rows(sweeps):
         return _Rows(sweeps, name, Writer(), n_before).code()
     tiles = tiles_of(kernel)
     if tiles is not None:
         return tiled(sweeps, tiles, name, n_before)
-    return _Points(sweeps, name, Writer(), n_before).code()
+    return _Points(sweeps, name, Writer(), n_before, None).code()
 
 
-class _Points(Printer):
+def generate_wide(wide: Wide, name: str) -> Code:
+    """Print a kernel whose threads take neighbours together as one function."""
+    sweeps = Sweeps(wide.kernel)
+    if has_rows(sweeps):
+        return _Rows(sweeps, name, Writer(), 0, wide).code()
+    return _Points(sweeps, name, Writer(), 0, wide).code()
+
+
+class _Points(Neighbours):
     """A kernel without sums."""
 
     def code(self) -> Code:
         """The function."""
         total = prod(self.kernel.sizes)
-        unroll = min(UNROLL, max(1, total // (THREADS * 64)))
-        blocks = -(-total // (THREADS * unroll))
-        axes = [*self.sweeps.row_axes, *self.kernel.reduced]
-        if self.sweeps.vector_axis >= 0 and self.sweeps.vector_axis not in axes:
-            axes.append(self.sweeps.vector_axis)
+        count = total // self.width
+        unroll = self._unroll(count)
+        blocks = -(-count // (THREADS * unroll))
         w, n_operands = self.w, self.n_before + len(self.kernel.operands)
         with w.block(signature(self.name, n_operands, THREADS)):
             w.line(f"const {self.index_type} first = ({self.index_type})blockIdx.x * "
                    f"{THREADS * unroll} + threadIdx.x;")  # fmt: skip
-            self._points(axes, total, unroll, is_whole=total % (THREADS * unroll) == 0)
+            self._points("first", count, unroll, is_whole=count % (THREADS * unroll) == 0)
+            if total % self.width:
+                with w.block("if (blockIdx.x == 0)"):  # the last ones, fewer than go together
+                    w.line(f"const {self.index_type} last = {count * self.width} + threadIdx.x;")
+                    alone = _Points(self.sweeps, self.name, w, self.n_before, None)
+                    alone._points("last", total, 1, "_alone", is_whole=False)
         return Code(w.text, (Part(self.name, blocks, THREADS),))
 
-    def _points(self, axes: Sequence[int], total: int, unroll: int, *, is_whole: bool) -> None:
-        """All reads and values of the points of a thread, then all stores."""
-        w, numbers = self.w, self.sweeps.needed([v for _, v in self.kernel.stores], frozenset())
-        made: list[tuple[str, dict[int, str], dict[int, str]]] = []
+    def _unroll(self, count: int) -> int:
+        """Turns of a thread: until enough is under way, as long as all processors are busy."""
+        read = {each.operand for each in self.kernel.values if isinstance(each, Load | Pick)}
+        nbytes = sum(
+            self.sweeps.itemsize(each) * self.width
+            for each in read
+            if self.kernel.operands[each].strides[self.sweeps.vector_axis]
+        )
+        unroll = 1
+        while (
+            unroll < MOST_UNROLLED
+            and unroll * nbytes < UNDER_WAY
+            and count >= 2 * unroll * PROCESSORS * MOST_THREADS
+        ):
+            unroll *= 2
+        return unroll
+
+    def _points(
+        self, first: str, count: int, unroll: int, ending: str = "", *, is_whole: bool
+    ) -> None:
+        """All reads of the points of a thread, then all values, then all stores."""
+        stores = self.kernel.stores
+        numbers = self.sweeps.needed([value for _, value in stores], frozenset())
+        turns = []
         for turn in range(unroll):
-            number = f"n{turn}"
-            place = f"first + {turn * THREADS}" if turn else "first"
-            if not is_whole:
-                w.line(f"const bool is_in{turn} = {place} < {total};")
-                place = f"is_in{turn} ? {place} : {total - 1}"
-            w.line(f"const {self.index_type} {number} = {place};")
-            indices = {}
-            for axis, index in self.decode(number, axes).items():
-                w.line(f"const {self.index_type} i{axis}_{turn} = {index};")
-                indices[axis] = f"i{axis}_{turn}"
-            address = {
-                operand: f"p{self.n_before + operand} + ({self.offset(operand, indices)})"
-                for operand in range(len(self.kernel.operands))
-            }
-            made.append((number, indices, address))
-        by_turn: list[dict[int, str]] = [{} for _ in made]
-        for each in numbers:
-            for turn, (_, indices, address) in enumerate(made):
-                self.values = by_turn[turn]
-                text = self.expression(each, address, indices)
-                if isinstance(self.kernel.values[each], Literal):
-                    self.values[each] = text
-                    continue
-                w.line(f"const {register(self.sweeps.dtypes[each])} v{each}_{turn} = {text};")
-                self.values[each] = f"v{each}_{turn}"
-        for turn, (_, _, address) in enumerate(made):
-            for operand, value in self.kernel.stores:
-                written = store(
-                    self.kernel.operands[operand].dtype, address[operand], by_turn[turn][value]
-                )
-                w.line(written if is_whole else f"if (is_in{turn}) {written}")
+            self.suffix, self.values = f"{ending}_{turn}", {}
+            place = f"{first} + {turn * THREADS}" if turn else first
+            turns.append(self._place(place, count, is_whole=is_whole))
+            self.define_first(numbers, turns[-1].address, turns[-1].indices)
+        for each in turns:
+            self.suffix, self.values = each.suffix, each.values
+            self.declare(stores)
+            with self.each():
+                self.define_others(numbers, each.address, each.indices)
+                self.fill(stores)
+        for each in turns:
+            self.suffix, self.values = each.suffix, each.values
+            self.write(stores, each.address, each.guard)
+
+    def _place(self, place: str, count: int, *, is_whole: bool) -> _Turn:
+        """Where a thread is in one of its turns."""
+        w, guard, number = self.w, "", f"n{self.suffix}"
+        if not is_whole:
+            w.line(f"const bool is_in{self.suffix} = {place} < {count};")
+            guard = f"if (is_in{self.suffix}) "
+            place = f"is_in{self.suffix} ? {place} : {count - 1}"
+        w.line(f"const {self.index_type} {number} = {place};")
+        axes = [*self.sweeps.row_axes, *self.kernel.reduced]
+        if self.sweeps.vector_axis >= 0 and self.sweeps.vector_axis not in axes:
+            axes.append(self.sweeps.vector_axis)
+        indices = self.index_variables(number, axes)
+        address = {
+            operand: f"p{self.n_before + operand} + ({self.offset(operand, indices)})"
+            for operand in range(len(self.kernel.operands))
+        }
+        return _Turn(self.suffix, guard, indices, address, self.values)
 
 
-class _Rows(Printer):
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One of the turns of a thread that are under way together: its names, and where it is."""
+
+    suffix: str
+    guard: str
+    indices: dict[int, str]
+    address: dict[int, str]
+    values: dict[int, str]
+
+
+class _Rows(Neighbours):
     """A kernel with sums along its rows."""
 
-    def __init__(self, sweeps: Sweeps, name: str, w: Writer, n_before: int = 0) -> None:
-        super().__init__(sweeps, name, w, n_before)
-        self.layout: Layout = layout_of(sweeps)
-        self.kept = self._worth_keeping()
+    def __init__(
+        self, sweeps: Sweeps, name: str, w: Writer, n_before: int = 0, wide: Wide | None = None
+    ) -> None:
+        super().__init__(sweeps, name, w, n_before, wide)
+        worth = self._worth_keeping()
+        n_kept = sum(1 + (sweeps.dtypes[each] in ("float64", "int64")) for each in worth)
+        self.layout: Layout = layout_of(sweeps, self.width, n_kept)
+        fits = self.layout.turns * self.width * n_kept <= self.layout.kept_registers
+        self.kept = worth if fits and self.layout.turns <= MOST_KEPT else frozenset[int]()
         self.known: set[int] = set()
         """Those of the kept values that an earlier sweep has made."""
 
@@ -127,7 +188,8 @@ class _Rows(Printer):
                 w.line(f"__shared__ double memory[{threads}];")
                 w.line("char* const shared = (char*)memory;")
             for number in sorted(self.kept):
-                w.line(f"{register(self.sweeps.dtypes[number])} k{number}[{layout.turns}];")
+                kind = register(self.sweeps.dtypes[number])
+                w.line(f"{kind} k{number}[{layout.turns}]{self.array(number)};")
             self._position()
             self._outer_values(loads_only=True)
             self._outer_values()
@@ -151,10 +213,7 @@ class _Rows(Printer):
         axes = list(sweeps.row_axes)
         if sweeps.vector_axis >= 0 and sweeps.vector_axis not in self.kernel.reduced:
             axes.append(sweeps.vector_axis)
-        self.row_indices: dict[int, str] = {}
-        for axis, index in self.decode("row", axes).items():
-            w.line(f"const {kind} i{axis} = {index};")
-            self.row_indices[axis] = f"i{axis}"
+        self.row_indices = self.index_variables("row", axes)
         for operand in range(len(self.kernel.operands)):
             start = f"p{self.n_before + operand}"
             w.line(
@@ -182,9 +241,7 @@ class _Rows(Printer):
     # ------------------------------------------------------------------------------- sweeps
 
     def _worth_keeping(self) -> frozenset[int]:
-        """What several sweeps need, and costs a read or much arithmetic: kept in registers."""
-        if self.layout.turns > MOST_KEPT:
-            return frozenset()
+        """What several sweeps need, and costs a read or much arithmetic."""
         sweeps, uses = self.sweeps, Counter[int]()
         sums = frozenset(each for some in sweeps.sums for each in some)
         for roots in sweeps.roots_by_sweep:
@@ -201,95 +258,135 @@ class _Rows(Printer):
         w, sweeps, layout = self.w, self.sweeps, self.layout
         sums = sweeps.sums[sweep] if sweep < len(sweeps.sums) else ()
         stores = sweeps.swept_stores if sweep == sweeps.last_stores_sweep else ()
+        long = [each for each in sums if self._is_long(each)]
         for each in sums:
-            kind = register(self._wide(each))
-            nothing = literal(self._wide(each), identity(self._op(each), self._wide(each)))
-            w.line(f"{kind} s{each} = {nothing};")
-            if self._is_long(each):
-                w.line(f"double t{each} = 0.0;")
-        axes = [*sweeps.swept_axes]
-        if sweeps.vector_axis in self.kernel.reduced:
-            axes.append(sweeps.vector_axis)
-        kind, long = self.index_type, [each for each in sums if self._is_long(each)]
-        step = layout.lanes * TURNS_PER_SUM
+            self._begin(f"s{each}", each, self._wide(each))
+            if each in long:
+                self._begin(f"t{each}", each, "float64")
+        kind, together = self.index_type, self._together(stores)
+        count, lanes = layout.elements, layout.lanes
+        turns = [f"at + {turn * lanes}" if turn else "at" for turn in range(together)]
+        unroll = f"#pragma unroll {1 if stores else MOST_UNROLLED}"
         if self.kept:
             w.line("#pragma unroll")
-            with w.block(f"for (int turn = 0; turn < {layout.turns}; ++turn)"):
-                w.line(f"const {kind} at = lane + turn * {layout.lanes};")
-                w.line(f"if (at >= {layout.elements}) break;")
-                self._element(axes, roots, sums, stores)
+            with w.block(f"for (int turn = 0; turn < {layout.turns}; turn += {together})"):
+                w.line(f"const {kind} at = lane + turn * {lanes};")
+                if count % lanes:
+                    w.line(f"if (at >= {count}) break;")
+                self._elements(turns, roots, sums, stores)
         elif long:
-            with w.block(f"for ({kind} from = lane; from < {layout.elements}; from += {step})"):
-                until = f"(from + {step} < {layout.elements} ? from + {step} : {layout.elements})"
-                with w.block(f"for ({kind} at = from; at < {until}; at += {layout.lanes})"):
-                    self._element(axes, roots, sums, stores)
+            step = lanes * max(together, TURNS_PER_SUM // self._per_turn())
+            with w.block(f"for ({kind} from = lane; from < {count}; from += {step})"):
+                until = f"(from + {step} < {count} ? from + {step} : {count})"
+                w.line(unroll)
+                with w.block(f"for ({kind} at = from; at < {until}; at += {lanes * together})"):
+                    self._elements(turns, roots, sums, stores)
                 for each in long:
-                    w.line(f"t{each} += s{each};")
-                    w.line(f"s{each} = 0;")
+                    e = self.element(each)
+                    with self.each() if e else nullcontext():
+                        w.line(f"t{each}{e} += s{each}{e};")
+                        w.line(f"s{each}{e} = 0;")
         else:
-            with w.block(f"for ({kind} at = lane; at < {layout.elements}; at += {layout.lanes})"):
-                self._element(axes, roots, sums, stores)
+            w.line(unroll)
+            with w.block(f"for ({kind} at = lane; at < {count}; at += {lanes * together})"):
+                self._elements(turns, roots, sums, stores)
         for each in sums:
             self._meet(each)
 
-    def _element(
-        self,
-        axes: Sequence[int],
-        roots: Sequence[int],
-        sums: Iterable[int],
-        stores: Iterable[tuple[int, int]],
-    ) -> None:
-        """What is done for one element of a row."""
-        w, outer = self.w, dict(self.values)
-        self.values.update((number, f"k{number}[turn]") for number in self.known)
-        indices = dict(self.row_indices)
-        for axis, index in self.decode("at", axes).items():
-            w.line(f"const {self.index_type} i{axis} = {index};")
-            indices[axis] = f"i{axis}"
-        own = {axis: indices[axis] for axis in axes}
-        address = {n: f"q{n} + ({self.offset(n, own)})" for n in range(len(self.kernel.operands))}
-        for number in self.sweeps.needed(roots, frozenset(self.values) | self.known):
-            self.define(number, address, indices)
-            if number in self.kept:
-                w.line(f"k{number}[turn] = v{number};")
-        for each in sums:
-            made = self.values[self._argument(each)]
-            w.line(f"s{each} = {combined(self._op(each), f's{each}', made)};")
-        for operand, value in stores:
-            written = store(
-                self.kernel.operands[operand].dtype, address[operand], self.values[value]
-            )
-            w.line(f"if (is_in) {written}")
-        self.values = outer
-        self.known |= self.kept & set(self.sweeps.needed(roots, frozenset(self.values)))
+    def _together(self, stores: Sequence[tuple[int, int]]) -> int:
+        """Turns that read before the first of them writes: what is written may be read later."""
+        layout, together = self.layout, MOST_UNROLLED if stores else 1
+        if layout.elements % layout.lanes:
+            return 1
+        while layout.turns % together:
+            together //= 2
+        return together
 
-    def _meet(self, number: int) -> None:
-        """Bring together what the lanes of a row have summed up."""
-        layout, wide = self.layout, self._wide(number)
-        partial = f"s{number}"
-        if self._is_long(number):
-            wide, partial = "float64", f"t{number}"
-        if layout.lanes > 1:
-            apart = layout.slots if layout.is_column else 1
-            partial = (
-                f"gn_together<gn_{self._op(number)}, {layout.lanes}, {apart}>({partial}, shared)"
-            )
-        dtype = self.sweeps.dtypes[number]
-        made = apply("cast", dtype, [partial], [wide]) if wide != dtype else partial
-        self.w.line(f"const {register(dtype)} v{number} = {made};")
-        self.values[number] = f"v{number}"
+    def _begin(self, name: str, number: int, dtype: str) -> None:
+        """A variable that a lane sums up in."""
+        nothing = literal(dtype, identity(self._op(number), dtype))
+        array = self.array(number)
+        self.w.line(f"{register(dtype)} {name}{array}{'' if array else f' = {nothing}'};")
+        if array:
+            with self.each():
+                self.w.line(f"{name}[e] = {nothing};")
+
+    def _elements(
+        self,
+        turns: Sequence[str],
+        roots: Sequence[int],
+        sums: Sequence[int],
+        stores: Sequence[tuple[int, int]],
+    ) -> None:
+        """What is done for some elements of a row: reads, values and sums, stores."""
+        outer, made = self.values, []
+        known = frozenset(outer) | self.known
+        numbers = self.sweeps.needed(roots, known)
+        for turn, at in enumerate(turns):
+            self.suffix = f"_{turn}" if len(turns) > 1 else ""
+            self.values = dict(outer)
+            for number in self.known:
+                self.values[number] = self._kept(number, turn)
+            made.append(self._element(at))
+            self.define_first(numbers, made[-1].address, made[-1].indices)
+        for turn, each in enumerate(made):
+            self.suffix, self.values = each.suffix, each.values
+            self._keep([number for number in numbers if not self.is_many(number)], turn)
+            for number in sums:
+                if not self._is_per_neighbour(number):
+                    self._add(number)
+            self.declare(stores)
+            with self.each():
+                self.define_others(numbers, each.address, each.indices)
+                self._keep([number for number in numbers if self.is_many(number)], turn)
+                for number in sums:
+                    if self._is_per_neighbour(number):
+                        self._add(number)
+                self.fill(stores)
+        for each in made:
+            self.suffix, self.values = each.suffix, each.values
+            self.write(stores, each.address, each.guard)
+        self.suffix, self.values = "", outer
+        self.known |= self.kept & set(numbers)
+
+    def _element(self, at: str) -> _Turn:
+        """Where an element of the row is."""
+        kind = self.index_type
+        if self.suffix:
+            self.w.line(f"const {kind} at{self.suffix} = {at};")
+            at = f"at{self.suffix}"
+        axes = [*self.sweeps.swept_axes]
+        if self.sweeps.vector_axis in self.kernel.reduced:
+            axes.append(self.sweeps.vector_axis)
+        own = self.index_variables(at, axes)
+        address = {n: f"q{n} + ({self.offset(n, own)})" for n in range(len(self.kernel.operands))}
+        return _Turn(
+            self.suffix, "if (is_in) ", {**self.row_indices, **own}, address, self.values
+        )
+
+    def _kept(self, number: int, turn: int) -> str:
+        """The place of a value that is kept."""
+        place = f"turn + {turn}" if turn else "turn"
+        return f"k{number}[{place}]{self.element(number)}"
+
+    def _keep(self, numbers: Sequence[int], turn: int) -> None:
+        """Keep what later sweeps need."""
+        for number in numbers:
+            if number in self.kept:
+                self.w.line(f"{self._kept(number, turn)} = {self.values[number]};")
 
     def _row_stores(self) -> None:
         """Write what there is one of for a row."""
-        w, layout = self.w, self.layout
-        if not self.sweeps.row_stores:
+        w, layout, stores = self.w, self.layout, self.sweeps.row_stores
+        if not stores:
             return
         if self.sweeps.swept_stores and layout.lanes > 1:
             w.line("__syncthreads();  // all have read what may be written now")
         with w.block("if (is_in && lane == 0)"):
-            for operand, value in self.sweeps.row_stores:
-                dtype = self.kernel.operands[operand].dtype
-                w.line(store(dtype, f"q{operand}", self.values[value]))
+            self.declare(stores)
+            with self.each():
+                self.fill(stores)
+            self.write(stores, self.row_address, "")
 
     # ----------------------------------------------------------------------------- the sums
 
@@ -304,15 +401,55 @@ class _Rows(Printer):
     def _argument(self, number: int) -> int:
         return self._reduce(number).arg
 
+    def _is_per_neighbour(self, number: int) -> bool:
+        """Whether a sum takes up neighbours one by one, or there is one sum for each of them."""
+        return self.sweeps.vector_axis in self.kernel.reduced or self.is_many(number)
+
+    def _add(self, number: int) -> None:
+        """Take up an element."""
+        sum_ = f"s{number}{self.element(number)}"
+        made = self.values[self._argument(number)]
+        self.w.line(f"{sum_} = {combined(self._op(number), sum_, made)};")
+
+    def _meet(self, number: int) -> None:
+        """Bring together what the lanes of a row have summed up."""
+        layout, wide, dtype = self.layout, self._wide(number), self.sweeps.dtypes[number]
+        e, array = self.element(number), self.array(number)
+        partial = f"s{number}{e}"
+        if self._is_long(number):
+            wide, partial = "float64", f"t{number}{e}"
+        if layout.lanes > 1:
+            apart = layout.slots if layout.is_column else 1
+            partial = (
+                f"gn_together<gn_{self._op(number)}, {layout.lanes}, {apart}>({partial}, shared)"
+            )
+        made = apply("cast", dtype, [partial], [wide]) if wide != dtype else partial
+        if array:
+            self.w.line(f"{register(dtype)} v{number}{array};")
+            with self.each():
+                self.w.line(f"v{number}[e] = {made};")
+        else:
+            self.w.line(f"const {register(dtype)} v{number} = {made};")
+        self.values[number] = f"v{number}{e}"
+
+    def _per_turn(self) -> int:
+        """Additions of a lane to a sum in one turn."""
+        return 1 if self.layout.is_column else self.width
+
     def _wide(self, number: int) -> str:
         """The dtype in which lanes sum up."""
         dtype = self.sweeps.dtypes[number]
         return "float32" if is_half(as_dtype(dtype)) else dtype
 
+    @property
+    def _additions(self) -> int:
+        """Of a lane, to one sum."""
+        return self.layout.turns * self._per_turn()
+
     def _is_long(self, number: int) -> bool:
         """Whether a float sum goes on to float64 now and then."""
         is_float = is_inexact(as_dtype(self._wide(number)))
-        return self._op(number) == "sum" and is_float and self.layout.turns > TURNS_PER_SUM
+        return self._op(number) == "sum" and is_float and self._additions > TURNS_PER_SUM
 
 
 def _arguments(value: object) -> tuple[int, ...]:

@@ -29,6 +29,10 @@ GN bool gn_isfinite(double x) {
     return (gn_bits(x) & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;
 }
 
+// Neighbours in memory that are read or written at once, at an address that is a multiple of their
+// bytes.
+template <class X, int N> struct alignas(N * sizeof(X)) gn_many { X at[N]; };
+
 // ------------------------------------------------------------------------------- half floats
 // They are held as floats that a half float can represent.
 
@@ -241,8 +245,8 @@ GN int gn_exchange(int x, int by) { return __shfl_xor_sync(0xffffffffu, x, by); 
 template <class X> GN X gn_exchange(X x, int by) { return (X)__shfl_xor_sync(0xffffffffu, (int)x, by); }
 
 // The values of LANES threads that lie APART threads from each other, reduced; all of them get the
-// result. Always in the same order: butterflies within a warp, then warp after warp. `shared` has
-// room for one value of every thread of the block. The block's size is a multiple of 32, and all
+// result. Always in the same order: butterflies within a warp, then warp after warp; where they lie
+// apart, halves of them again and again. `shared` has room for one value of every thread of the block. The block's size is a multiple of 32, and all
 // threads call.
 template <class Op, int LANES, int APART, class X> GN X gn_together(X value, char* memory) {
     if (LANES == 1) return value;
@@ -258,10 +262,12 @@ template <class Op, int LANES, int APART, class X> GN X gn_together(X value, cha
         for (int warp = 1; warp < LANES / 32; ++warp) value = Op::of(value, shared[first + warp]);
     } else {
         shared[threadIdx.x] = value;
+        for (int by = LANES / 2 * APART; by >= APART; by /= 2) {
+            __syncthreads();
+            if (threadIdx.x < by) shared[threadIdx.x] = Op::of(shared[threadIdx.x], shared[threadIdx.x + by]);
+        }
         __syncthreads();
-        int slot = threadIdx.x % APART;
-        value = shared[slot];
-        for (int lane = 1; lane < LANES; ++lane) value = Op::of(value, shared[lane * APART + slot]);
+        value = shared[threadIdx.x % APART];
     }
     __syncthreads();  // before anybody writes there again
     return value;
