@@ -117,6 +117,8 @@ def _along(rows: int, elements: int, width: int, n_kept: int) -> int:
     lanes = _power_of_two(elements)
     if lanes <= WARP:
         return lanes
+    if not n_kept and elements <= THREADS * 4 * ELEMENTS_PER_LANE:
+        return min(THREADS, _power_of_two(-(-elements // ELEMENTS_PER_LANE)))
     taken = max(1, min(ELEMENTS_PER_LANE, KEPT_REGISTERS // (width * max(1, n_kept))))
     fewest = max(WARP, _power_of_two(-(-elements // taken)))
     while fewest < min(THREADS, lanes // 2) and rows * fewest < ENOUGH_BLOCKS * THREADS:
@@ -127,7 +129,7 @@ def _along(rows: int, elements: int, width: int, n_kept: int) -> int:
 def _side_by_side(rows: int, elements: int, width: int) -> tuple[int, int]:
     """Lanes and rows of a block."""
     lanes = min(SIDE_BY_SIDE, _power_of_two(-(-elements // ELEMENTS_PER_LANE)))
-    slots = max(SIDE_BY_SIDE // width, THREADS // lanes)
+    slots = max(SIDE_BY_SIDE // (2 * width), THREADS // lanes)
     if elements <= ELEMENTS_PER_LANE * lanes:
         return lanes, slots
     # There is more for lanes to do than they have taken: more of them, where blocks are few.

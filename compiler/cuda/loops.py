@@ -101,7 +101,7 @@ class _Points(Neighbours):
         nbytes = sum(
             self.sweeps.itemsize(each) * self.width
             for each in read
-            if self.kernel.operands[each].strides[self.sweeps.vector_axis]
+            if self.sweeps.vector_axis in self.sweeps.axes_of(each)
         )
         unroll = 1
         while (
