@@ -20,13 +20,16 @@ from graphnn.compiler.cuda.writer import Writer
 from graphnn.compiler.kernel import Index, Kernel, Load, Pick
 from graphnn.compiler.sweeps import Sweeps
 
-__all__ = ["NBYTES", "Neighbours", "Wide", "widened"]
+__all__ = ["MOST_UNROLLED", "NBYTES", "Neighbours", "Turn", "Wide", "has_rows", "widened"]
 
 NBYTES = 16
 """What a thread reads or writes at once at most."""
 
 MOST_NEIGHBOURS = 8
 """Points of a thread that lie side by side: their values are in registers together."""
+
+MOST_UNROLLED = 4
+"""Turns of a thread that are printed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,17 @@ def _picked(sweeps: Sweeps, multiples: Sequence[int], width: int) -> set[int]:
             )
             (found if fits else refused).add(value.operand)
     return found - refused
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One of the turns of a thread that are under way together: its names, and where it is."""
+
+    suffix: str
+    guard: str
+    indices: dict[int, str]
+    address: dict[int, str]
+    values: dict[int, str]
 
 
 class Neighbours(Printer):
