@@ -17,6 +17,7 @@ from graphnn.compiler.passes.lower import lower
 from graphnn.compiler.passes.merge_products import merge_products
 from graphnn.compiler.passes.pack_once import pack_once
 from graphnn.compiler.passes.plan_memory import plan_memory
+from graphnn.compiler.passes.postpone_updates import postpone_updates
 from graphnn.compiler.passes.recompute import recompute
 from graphnn.compiler.passes.rematerialize import rematerialize_before
 from graphnn.compiler.passes.schedule import schedule
@@ -47,6 +48,7 @@ TOGETHER: tuple[Pass, ...] = (
     lower,
     pack_once,  # weights that are used at every step of a recurrence
     fuse_prologues,  # after it: what is packed once for all is no one's own
+    postpone_updates,  # on a GPU, to be one launch
     plan_memory,
 )
 """From a graph of primitives to planned memory, several nodes to an instruction."""

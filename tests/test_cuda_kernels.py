@@ -228,7 +228,7 @@ def test_small_kernels_that_need_nothing_of_each_other_are_one_launch() -> None:
     x = gn.input("x", ())
     program = gn.compile(x, [], {each: each * x + 1.0 for each in weights}, backend="cupy")
     (launch,) = launched(program)
-    assert len(launch.places) == 9
+    assert len(launch.places) == 4  # what is read and written is given once
     program(2.0)
     assert [each.value.tolist() for each in weights] == [[3.0] * n for n in (3, 70, 3)]
 
@@ -273,7 +273,10 @@ def test_the_plan_is_that_of_the_processor(make: Callable[..., gn.Program]) -> N
         skip=("fuse", "fuse_prologues", "pack_once", "recompute"),
     )
     on_gpu = gn.compile(
-        on_gpu.graph.inputs, on_gpu.graph.outputs, skip=("fuse", "recompute"), backend="cupy"
+        on_gpu.graph.inputs,
+        on_gpu.graph.outputs,
+        skip=("fuse", "recompute", "postpone_updates"),
+        backend="cupy",
     ).unit
     for one, other in zip(whole.unit.instructions, on_gpu.instructions, strict=True):
         assert (one.kind, one.node) == (other.kind, other.node)

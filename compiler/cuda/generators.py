@@ -9,6 +9,7 @@ from graphnn.compiler.cuda import contraction, lone_threads, loops, moves, row_l
 from graphnn.compiler.cuda.code import Code
 from graphnn.compiler.cuda.lowerings import Search, SparseProduct, Substitution
 from graphnn.compiler.cuda.row_loop import RowLoop
+from graphnn.compiler.cuda.vectors import Wide
 from graphnn.compiler.kernel import Contraction, Kernel
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
@@ -25,6 +26,7 @@ def generate(kernel: Any, name: str) -> Code:
 
 
 generate.register(Kernel)(loops.generate)
+generate.register(Wide)(loops.generate_wide)
 generate.register(Contraction)(contraction.generate)
 generate.register(RowLoop)(row_loop_code.generate)
 generate.register(Philox)(moves.draw)

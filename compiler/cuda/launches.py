@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, TypeAlias
 
 from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
 from graphnn.compiler.cuda.generators import generate
+from graphnn.compiler.cuda.vectors import NBYTES, widened
+from graphnn.compiler.kernel import Kernel
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 
-__all__ = ["STATUS", "Launch", "Place", "Step", "launches_of"]
+__all__ = ["STATUS", "Launch", "Place", "Step", "launches_of", "multiple_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,12 @@ def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
     """
     codes: Codes = {}
     refuses = any(map(_may_refuse, unit.instructions))
-    steps = [_step(each, codes, refuses) for each in unit.instructions]
+    steps = [_step(unit, each, codes, refuses) for each in unit.instructions]
     return steps, list(codes.values())
 
 
-def _step(instruction: Instruction, codes: Codes, refuses: bool) -> Step:
-    launches = tuple(_launches(instruction, codes, refuses))
+def _step(unit: Unit, instruction: Instruction, codes: Codes, refuses: bool) -> Step:
+    launches = tuple(_launches(unit, instruction, codes, refuses))
     has_results = any(each.nbytes for each in instruction.outputs)
     is_call = not launches and has_results and instruction.kind != "move"
     return Step(instruction, launches, (instruction,) if launches else (), is_call)
@@ -93,19 +96,28 @@ def _may_refuse(instruction: Instruction) -> bool:
     return any(_place(each) == STATUS for each in operands)
 
 
-def _launches(instruction: Instruction, codes: Codes, refuses: bool) -> Iterator[Launch]:
+def _launches(
+    unit: Unit, instruction: Instruction, codes: Codes, refuses: bool
+) -> Iterator[Launch]:
     if instruction.kernel is not None:
         operands = (*instruction.inputs, *instruction.outputs)
-        yield from _parts(instruction, instruction.kernel, operands, codes, refuses)
+        yield from _parts(unit, instruction, instruction.kernel, operands, codes, refuses)
     for piece in instruction.pieces:
-        yield from _parts(instruction, piece.kernel, piece.operands, codes, refuses)
+        yield from _parts(unit, instruction, piece.kernel, piece.operands, codes, refuses)
 
 
 def _parts(
-    instruction: Instruction, kernel: Any, operands: Sequence[Any], codes: Codes, refuses: bool
+    unit: Unit,
+    instruction: Instruction,
+    kernel: Any,
+    operands: Sequence[Any],
+    codes: Codes,
+    refuses: bool,
 ) -> Iterator[Launch]:
     places = [_place(each) for each in operands]
     is_guarded = refuses and _commits(instruction, places)
+    if isinstance(kernel, Kernel):
+        kernel = widened(kernel, [multiple_of(unit, each) for each in places])
     key = kernel, is_guarded
     if key not in codes:
         code = generate(kernel, f"kernel{len(codes)}")
@@ -127,6 +139,20 @@ def _commits(instruction: Instruction, places: Sequence[Place]) -> bool:
     """Whether one of the places is where an instruction writes state."""
     written = {each.buffer for each in instruction.outputs if each.buffer.storage is Storage.STATE}
     return any(each.buffer in written for each in places)
+
+
+def multiple_of(unit: Unit, place: Place) -> int:
+    """Bytes that the address of a place is a multiple of, in every round; `NBYTES` at most.
+
+    Memory begins at multiples of more, see `Device.allocate`.
+    """
+    if place.buffer is None:
+        return 1
+    start = place.offset
+    if place.buffer.storage is Storage.ARENA:
+        assert unit.plan is not None
+        start += unit.plan.offsets[place.buffer.index]
+    return gcd(NBYTES, start, *place.moves)
 
 
 def _place(operand: Any) -> Place:

@@ -29,16 +29,28 @@ GN bool gn_isfinite(double x) {
     return (gn_bits(x) & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;
 }
 
+// Neighbours in memory that are read or written at once, at an address that is a multiple of their
+// bytes.
+template <class X, int N> struct alignas(N * sizeof(X)) gn_many { X at[N]; };
+
 // ------------------------------------------------------------------------------- half floats
 // They are held as floats that a half float can represent.
 
-GN float gn_round_bfloat16(float x) {
-    u32 bits = gn_bits(x);
-    if (gn_isnan(x)) return gn_float((bits | 0x400000u) & 0xffff0000u);
-    return gn_float((bits + ((bits >> 16) & 1u) + 0x7fffu) & 0xffff0000u);
-}
 GN float gn_load_bfloat16(u16 stored) { return gn_float((u32)stored << 16); }
-GN u16 gn_store_bfloat16(float x) { return (u16)(gn_bits(gn_round_bfloat16(x)) >> 16); }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+GN u16 gn_store_bfloat16(float x) {
+    u16 stored;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(stored) : "f"(x));
+    return stored;
+}
+#else
+GN u16 gn_store_bfloat16(float x) {
+    u32 bits = gn_bits(x);
+    if (gn_isnan(x)) return (u16)((bits | 0x400000u) >> 16);
+    return (u16)((bits + ((bits >> 16) & 1u) + 0x7fffu) >> 16);
+}
+#endif
+GN float gn_round_bfloat16(float x) { return gn_load_bfloat16(gn_store_bfloat16(x)); }
 
 #ifdef GN_HOST
 GN float gn_load_float16(u16 stored) {
@@ -241,9 +253,9 @@ GN int gn_exchange(int x, int by) { return __shfl_xor_sync(0xffffffffu, x, by); 
 template <class X> GN X gn_exchange(X x, int by) { return (X)__shfl_xor_sync(0xffffffffu, (int)x, by); }
 
 // The values of LANES threads that lie APART threads from each other, reduced; all of them get the
-// result. Always in the same order: butterflies within a warp, then warp after warp. `shared` has
-// room for one value of every thread of the block. The block's size is a multiple of 32, and all
-// threads call.
+// result. Always in the same order: butterflies within a warp, then warp after warp; where they lie
+// apart, halves of them again and again. `shared` has room for one value of every thread of the block.
+// The block's size is a multiple of 32, and all threads call.
 template <class Op, int LANES, int APART, class X> GN X gn_together(X value, char* memory) {
     if (LANES == 1) return value;
     X* shared = (X*)memory;
@@ -258,10 +270,15 @@ template <class Op, int LANES, int APART, class X> GN X gn_together(X value, cha
         for (int warp = 1; warp < LANES / 32; ++warp) value = Op::of(value, shared[first + warp]);
     } else {
         shared[threadIdx.x] = value;
+        for (int by = LANES / 2 * APART; by >= APART; by /= 2) {
+            __syncthreads();
+            if (threadIdx.x < by) {
+                value = Op::of(value, shared[threadIdx.x + by]);
+                shared[threadIdx.x] = value;
+            }
+        }
         __syncthreads();
-        int slot = threadIdx.x % APART;
-        value = shared[slot];
-        for (int lane = 1; lane < LANES; ++lane) value = Op::of(value, shared[lane * APART + slot]);
+        value = shared[threadIdx.x % APART];
     }
     __syncthreads();  // before anybody writes there again
     return value;

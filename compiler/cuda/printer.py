@@ -30,6 +30,8 @@ class Printer:
         self.sweeps, self.kernel, self.name = sweeps, sweeps.kernel, name
         self.w, self.n_before = w, n_before
         self.values: dict[int, str] = {}
+        self.suffix = ""
+        """Of the names of variables, where there are several of a kind."""
         self.index_type = "int" if self._is_small() else "i64"
 
     def _is_small(self) -> bool:
@@ -41,9 +43,13 @@ class Printer:
         ]
         return max([prod(sizes) + (1 << 16), *reach]) < 1 << 31
 
+    def size_of(self, axis: int) -> int:
+        """Steps along an axis."""
+        return self.kernel.sizes[axis]
+
     def decode(self, number: str, axes: Sequence[int]) -> dict[int, str]:
         """The indices along some axes, the last of which is the fastest, of a number."""
-        sizes = [self.kernel.sizes[axis] for axis in axes]
+        sizes = [self.size_of(axis) for axis in axes]
         found = {}
         for place, axis in enumerate(axes):
             after = prod(sizes[place + 1 :])
@@ -51,6 +57,14 @@ class Printer:
             if place and sizes[place] > 1:
                 index = f"{index} % {sizes[place]}"
             found[axis] = index if sizes[place] > 1 else "0"
+        return found
+
+    def index_variables(self, number: str, axes: Sequence[int]) -> dict[int, str]:
+        """Variables for the indices along some axes of a number."""
+        found = {}
+        for axis, index in self.decode(number, axes).items():
+            found[axis] = f"i{axis}{self.suffix}"
+            self.w.line(f"const {self.index_type} {found[axis]} = {index};")
         return found
 
     def offset(self, operand: int, indices: Mapping[int, str]) -> str:
@@ -72,11 +86,8 @@ class Printer:
             case Load(operand):
                 return load(self.kernel.operands[operand].dtype, address[operand])
             case Pick(operand, terms):
-                moved = [
-                    address[operand],
-                    *(f"{self.values[index]} * {by}ll" for index, by in terms),
-                ]
-                return load(self.kernel.operands[operand].dtype, " + ".join(moved))
+                at = self.address_of(operand, terms, address)
+                return load(self.kernel.operands[operand].dtype, at)
             case Literal(dtype, text):
                 return literal(dtype, text)
             case Index(axis):
@@ -92,5 +103,13 @@ class Printer:
         if isinstance(self.kernel.values[number], Literal):
             self.values[number] = made
             return
-        self.w.line(f"const {register(self.sweeps.dtypes[number])} v{number} = {made};")
-        self.values[number] = f"v{number}"
+        name = f"v{number}{self.suffix}"
+        self.w.line(f"const {register(self.sweeps.dtypes[number])} {name} = {made};")
+        self.values[number] = name
+
+    def address_of(
+        self, operand: int, terms: Sequence[tuple[int, int]], address: Mapping[int, str]
+    ) -> str:
+        """Where an operand has what is at this point, moved by the terms of a `Pick`."""
+        moved = [address[operand], *(f"{self.values[index]} * {by}ll" for index, by in terms)]
+        return " + ".join(moved)

@@ -12,7 +12,19 @@ from collections.abc import Sequence
 from graphnn.compiler.native.floats import EXACT
 from graphnn.compiler.native.scalars import identity
 
-__all__ = ["HALVES", "apply", "combined", "identity", "literal", "load", "register", "store"]
+__all__ = [
+    "HALVES",
+    "apply",
+    "as_register",
+    "as_stored",
+    "combined",
+    "identity",
+    "literal",
+    "load",
+    "register",
+    "store",
+    "stored",
+]
 
 HALVES = frozenset({"float16", "bfloat16"})
 FLOATS = HALVES | {"float32", "float64"}
@@ -49,18 +61,31 @@ def register(dtype: str) -> str:
     return _REGISTER[dtype]
 
 
+def stored(dtype: str) -> str:
+    """The type of a value in memory."""
+    return _STORED[dtype]
+
+
+def as_register(dtype: str, text: str) -> str:
+    """What lies in memory, as it is computed with."""
+    if dtype == "bool":
+        return f"({text} != 0)"
+    return f"gn_load_{dtype}({text})" if dtype in HALVES else text
+
+
+def as_stored(dtype: str, value: str) -> str:
+    """A value as it lies in memory."""
+    return f"gn_store_{dtype}({value})" if dtype in HALVES else f"({_STORED[dtype]}){value}"
+
+
 def load(dtype: str, address: str) -> str:
     """The element at an address (of bytes), as it is computed with."""
-    stored = f"*({_STORED[dtype]}*)({address})"
-    if dtype == "bool":
-        return f"({stored} != 0)"
-    return f"gn_load_{dtype}({stored})" if dtype in HALVES else stored
+    return as_register(dtype, f"*({_STORED[dtype]}*)({address})")
 
 
 def store(dtype: str, address: str, value: str) -> str:
     """The statement that writes a value to an address."""
-    made = f"gn_store_{dtype}({value})" if dtype in HALVES else f"({_STORED[dtype]}){value}"
-    return f"*({_STORED[dtype]}*)({address}) = {made};"
+    return f"*({_STORED[dtype]}*)({address}) = {as_stored(dtype, value)};"
 
 
 def literal(dtype: str, text: str) -> str:

@@ -22,10 +22,13 @@ from graphnn.core.dtypes import as_dtype
 
 __all__ = ["Extent", "extent_of", "meet", "steps_of"]
 
-MOST_TOGETHER = 16
-"""Kernels of a launch: what they share among threads adds up."""
+MOST_SHARING = 16
+"""Kernels of a launch whose threads share memory: it adds up."""
 
-MOST_OPERANDS = 250
+MOST_BESIDE_LARGE = 4
+"""As many of them beside one that fills the GPU, of which few blocks would fit otherwise."""
+
+MOST_OPERANDS = 500
 """A launch has room for 4096 bytes of addresses, from which some stay free."""
 
 
@@ -64,6 +67,16 @@ class Candidate:
     reads: tuple[Extent, ...]
     writes: tuple[Extent, ...]
 
+    @property
+    def shares(self) -> bool:
+        """Whether its threads share memory."""
+        return "__shared__" in self.code.source
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it fills the GPU by itself."""
+        return self.part.blocks > ENOUGH_BLOCKS
+
 
 Group: TypeAlias = list[Candidate]
 """Launches that need nothing of each other."""
@@ -77,7 +90,7 @@ def steps_of(unit: Unit) -> tuple[list[Step], list[Code]]:
     steps, codes = launches_of(unit)
     by_part = {part: code for code in codes for part in code.parts}
     groups = [_groups(unit, each, by_part) for each in steps]
-    made: dict[tuple[Part, ...], tuple[Part, Code]] = {}
+    made: dict[Calls, tuple[Part, Code]] = {}
     found = list(steps)
     for numbers in _runs(unit, groups):
         first, *others = numbers
@@ -129,7 +142,7 @@ def _groups(unit: Unit, step: Step, by_part: Mapping[Any, Code]) -> list[Group]:
     groups: list[Group] = []
     for launch, (kernel, operands) in zip(step.launches, works, strict=True):
         assert isinstance(launch.does, Part)
-        if launch.does.threads != THREADS or launch.does.blocks > ENOUGH_BLOCKS:
+        if launch.does.threads != THREADS:
             return []
         reads, writes = _touched(unit, kernel, operands)
         own = Candidate(launch, launch.does, by_part[launch.does], reads, writes)
@@ -143,7 +156,10 @@ def _groups(unit: Unit, step: Step, by_part: Mapping[Any, Code]) -> list[Group]:
 def _may_join(group: Group, others: Group) -> bool:
     """Whether launches need nothing of each other, and are not too many."""
     both = [*group, *others]
-    if len(both) > MOST_TOGETHER or sum(len(e.launch.places) for e in both) > MOST_OPERANDS:
+    n_sharing = sum(each.shares for each in both)
+    if n_sharing > (MOST_BESIDE_LARGE if any(each.is_large for each in both) else MOST_SHARING):
+        return False
+    if len({place for each in both for place in each.launch.places}) > MOST_OPERANDS:
         return False
     return not any(
         meet(x, y)
@@ -253,31 +269,63 @@ def _box(extent: Extent, start: int, strides: Sequence[int]) -> list[tuple[int, 
 # ----------------------------------------------------------------------------------------- code
 
 
-def _joined(group: Group, made: dict[tuple[Part, ...], tuple[Part, Code]]) -> Launch:
+Calls: TypeAlias = tuple[tuple[Part, tuple[tuple[int, ...], ...]], ...]
+"""Functions, and which of a launch's places each of them is given; perhaps several times."""
+
+
+def _joined(group: Group, made: dict[Calls, tuple[Part, Code]]) -> Launch:
     """One launch for a group; equal groups are one function."""
     if len(group) == 1:
         return group[0].launch
-    key = tuple(each.part for each in group)
-    if key not in made:
-        made[key] = _function(group, f"joined{len(made)}")
-    places = tuple(place for each in group for place in each.launch.places)
-    return Launch(made[key][0], places)
+    places = list(dict.fromkeys(place for each in group for place in each.launch.places))
+    number = {place: n for n, place in enumerate(places)}
+    given: dict[Part, list[tuple[int, ...]]] = {}
+    for each in group:
+        given.setdefault(each.part, []).append(tuple(number[e] for e in each.launch.places))
+    calls = tuple((part, tuple(some)) for part, some in given.items())
+    if calls not in made:
+        made[calls] = _function(group, calls, len(places), f"joined{len(made)}")
+    return Launch(made[calls][0], tuple(places))
 
 
-def _function(group: Group, name: str) -> tuple[Part, Code]:
+def _function(group: Group, calls: Calls, n_places: int, name: str) -> tuple[Part, Code]:
     """A function whose blocks are those of the functions of a group, one after the other."""
     w = Writer()
     bodies: dict[str, str] = {}
     for each in group:
         bodies.setdefault(each.part.name, body_of(each.code.source, f"{name}_{each.part.name}"))
-    counts = [len(each.launch.places) for each in group]
-    first, operand = 0, 0
-    with w.block(signature(name, sum(counts), THREADS)):
-        for each, count in zip(group, counts, strict=True):
-            given = ", ".join(f"p{number}" for number in range(operand, operand + count))
-            last = first + each.part.blocks
-            block = f"blockIdx.x - {first}" if first else "blockIdx.x"
-            w.line(f"if (blockIdx.x < {last}) return {name}_{each.part.name}({block}, {given});")
-            first, operand = last, operand + count
-    part = Part(name, first, THREADS)
+    with w.block(signature(name, n_places, THREADS)):
+        blocks = _choose(w, name, calls, 0)
+    part = Part(name, blocks, THREADS)
     return part, Code("".join(bodies.values()) + w.text, (part,))
+
+
+def _choose(w: Writer, name: str, calls: Calls, first: int) -> int:
+    """Call the function that a block works for, by halves; the number of the block after them."""
+    if len(calls) == 1:
+        ((part, some),) = calls
+        _call(w, f"{name}_{part.name}", part.blocks, some, first)
+        return first + part.blocks * len(some)
+    half = len(calls) // 2
+    middle = first + sum(part.blocks * len(some) for part, some in calls[:half])
+    with w.block(f"if (blockIdx.x < {middle})"):
+        _choose(w, name, calls[:half], first)
+    with w.block("else"):
+        return _choose(w, name, calls[half:], middle)
+
+
+def _call(w: Writer, name: str, blocks: int, some: Sequence[Sequence[int]], first: int) -> None:
+    """Call a function, which is there once, with the operands that a block works on."""
+    block = f"blockIdx.x - {first}" if first else "blockIdx.x"
+    if len(some) == 1:
+        w.line(f"{name}({block}, {', '.join(f'p{number}' for number in some[0])});")
+        return
+    given = range(len(some[0]))
+    w.line(f"const int block = {block};")
+    w.line(f"char {', '.join(f'*q{n}' for n in given)};")
+    with w.block(f"switch (block / {blocks})"):
+        for which, operands in enumerate(some):
+            chosen = " ".join(f"q{n} = p{number};" for n, number in enumerate(operands))
+            label = f"case {which}:" if which < len(some) - 1 else "default:"
+            w.line(f"{label} {chosen} break;")
+    w.line(f"{name}(block % {blocks}, {', '.join(f'q{n}' for n in given)});")

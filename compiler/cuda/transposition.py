@@ -112,10 +112,7 @@ class _Tiled(Printer):
             w.line(f"const {kind} column = blockIdx.x % {columns} * {SIDE};")
             w.line(f"const {kind} row = blockIdx.x / {columns} % {rows} * {SIDE};")
             w.line(f"const {kind} rest = blockIdx.x / {columns * rows};")
-            indices = {}
-            for axis, index in self.decode("rest", rest).items():
-                w.line(f"const {kind} i{axis} = {index};")
-                indices[axis] = f"i{axis}"
+            indices = self.index_variables("rest", rest)
             self._stage(indices)
             w.line("__syncthreads();")
             self._points(indices)
