@@ -15,6 +15,7 @@ from math import prod
 
 from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
+from graphnn.compiler.cuda.epilogues import at_once
 from graphnn.compiler.cuda.matrices import Axes, axes_of, matrices_of
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
@@ -49,7 +50,8 @@ def generate(contraction: Contraction, name: str) -> Code:
         return Code("", (Product(matrices, (0, 1, 2 + out)),))
     epilogue, nbytes = _on_memory(contraction)
     code = loops.generate(epilogue, name, n_before=2)
-    return Code(code.source, (Product(matrices, (0, 1, n_operands)), *code.parts), nbytes)
+    parts = (Product(matrices, (0, 1, n_operands)), *code.parts)
+    return Code(code.source, parts, nbytes, at_once(contraction, matrices))
 
 
 def _dense(contraction: Contraction) -> dict[int, int]:

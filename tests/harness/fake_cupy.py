@@ -10,13 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 from cuda_shim import built
+from fake_cublaslt import FakeCublasLt
 
-__all__ = ["FakeCublas", "FakeCupy", "build"]
+__all__ = ["FakeCublas", "FakeCupy", "build", "libraries"]
 
 
 def build(codes):
     """In place of `Cubins.build`: some modules, as those have."""
     return [(some, str(built(some)).encode()) for some in (codes[:2], codes[2:]) if some]
+
+
+def libraries(cupy):
+    """CUDA's libraries by name."""
+    return {"cublas": FakeCublas(cupy), "cublasLt": FakeCublasLt(cupy)}
 
 
 class Stream:
@@ -192,6 +198,7 @@ class FakeCupy:
             memcpyDeviceToDevice=3,
             streamCaptureModeThreadLocal=1,
             memcpyAsync=self._copy,
+            memsetAsync=self._fill,
             getDeviceProperties=lambda _: {"name": b"a fake GPU"},
             memGetInfo=lambda: (self.free_nbytes, 1 << 30),
             driverGetVersion=lambda: driver,
@@ -236,6 +243,10 @@ class FakeCupy:
         made = Pointer(*_host_memory(size))
         self.pool.append(made)  # what is given back stays there for work that is under way
         return made
+
+    def _fill(self, target, byte, size, stream):
+        stream = self.all_streams[stream]
+        stream.give(lambda: ctypes.memset(target, byte, size))
 
     def _copy(self, target, source, size, kind, stream):
         stream = self.all_streams[stream]

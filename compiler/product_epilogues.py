@@ -1,0 +1,49 @@
+"""What may be the epilogue of a product on a GPU: candidates, by the operators that are in them.
+
+Whether a library has the epilogue is known when code is generated, from how arrays lie. What it
+has not is a kernel behind the product, as if nothing had been merged: no candidate costs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from graphnn.core.node import Node
+from graphnn.ops.contraction import DOT_GENERAL
+
+__all__ = ["product_before"]
+
+OPS = frozenset({"add", "maximum"})
+
+MOST_NODES = 3
+"""An array is added, a bias is added, and a function applied."""
+
+
+def product_before(
+    nodes: Sequence[Node],
+    roots: Mapping[Node, Node],
+    readers: Mapping[Node, Collection[int]],
+    results: Collection[Node],
+) -> Node | None:
+    """The product whose epilogue a kernel may be; None if it is none.
+
+    Nobody else reads the product, and one value is all that others read of the kernel.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        The kernel's.
+    roots : mapping of Node to Node
+        Through all views.
+    readers : mapping of Node to collection of int
+        The groups that read a node of another group.
+    results : collection of Node
+        What else is needed.
+    """
+    if len(nodes) > MOST_NODES or any(node.op.name not in OPS for node in nodes):
+        return None
+    if sum(node in readers or node in results for node in nodes) != 1:
+        return None
+    read = (roots[each] for node in nodes for each in node.inputs)
+    products = (each for each in read if each.op is DOT_GENERAL and each not in results)
+    return next((each for each in products if len(readers.get(each, ())) == 1), None)
