@@ -13,10 +13,11 @@ from graphnn.ops.contraction import DOT_GENERAL
 
 __all__ = ["product_before"]
 
-OPS = frozenset({"add", "maximum"})
+OPS = frozenset({"add", "cast", "divide", "exp", "maximum", "minimum", "multiply", "negative"})
+"""Those of sums, of relu, and of gelu's approximation by tanh."""
 
-MOST_NODES = 3
-"""An array is added, a bias is added, and a function applied."""
+MOST_NODES = 20
+"""An array is added, a bias is added, and a function of 14 primitives applied, between casts."""
 
 
 def product_before(

@@ -196,8 +196,8 @@ class CupyDevice:
         if self._cublaslt is None:
             return None
         multiply = self._cublaslt.product(matrices, precision, alignment)
-        if multiply is None:
-            return None
+        if multiply is None or not (matrices.epilogue and matrices.epilogue.function):
+            return multiply
         if multiply not in self._keeps_nan:
             self._keeps_nan[multiply] = self._gives_nan_for_nan(multiply, matrices)
         return multiply if self._keeps_nan[multiply] else None

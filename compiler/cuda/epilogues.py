@@ -6,13 +6,21 @@ bias, then relu or gelu is applied. What is no such thing is a kernel behind the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 from graphnn.compiler.cuda.code import Epilogue, Matrices, Matrix, Product
 from graphnn.compiler.cuda.matrices import axes_of, matrix_of
-from graphnn.compiler.kernel import Apply, Contraction, Literal, Load, Value
+from graphnn.compiler.cuda.scalars import HALVES
+from graphnn.compiler.kernel import Apply, Contraction, Literal, Load
 from graphnn.compiler.kernel import Product as Summed
+from graphnn.compiler.matching import through_views
+from graphnn.compiler.passes.expand import expand_node
+from graphnn.core.node import Node
+from graphnn.ops.activation import gelu_tanh, relu
+from graphnn.ops.constants import CONSTANT
+from graphnn.ops.leaves import input
 
 __all__ = ["at_once"]
 
@@ -35,8 +43,9 @@ def at_once(contraction: Contraction, matrices: Matrices) -> Product | None:
     if any(each.dtype != dtype for each in epilogue.operands):
         return None
     ((target, stored),) = epilogue.stores
-    function, total = _activation(epilogue.values, stored)
-    added = _added(epilogue.values, total, dtype)
+    values = _Values(contraction)
+    function, total = values.activation(stored)
+    added = values.added(total)
     lies = _Lies(contraction, matrices, target)
     if added is None or lies.out is None:
         return None
@@ -55,34 +64,63 @@ def at_once(contraction: Contraction, matrices: Matrices) -> Product | None:
     return Product(replace(matrices, out=lies.out, epilogue=made), operands)
 
 
-def _activation(values: Sequence[Value], number: int) -> tuple[str, int]:
-    """The function that is applied last, and the number of what it is applied to."""
-    match values[number]:
-        case Apply("maximum", _, args):
-            others = [each for each in args if not _is_zero(values[each])]
-            if len(others) == 1:
-                return "relu", others[0]
-    return "", number
+class _Values:
+    """What an epilogue computes; half floats stay float32 in between, so that casts are nothing."""
+
+    def __init__(self, contraction: Contraction) -> None:
+        self.values = contraction.epilogue.values
+        is_half = contraction.dtype in HALVES
+        self.passed = {contraction.dtype, "float32"} if is_half else set()
+
+    def at(self, number: int) -> int:
+        """The number of what a value is, but for casts."""
+        while True:
+            match self.values[number]:
+                case Apply("cast", dtype, (argument,)) if dtype in self.passed:
+                    number = argument
+                case _:
+                    return number
+
+    def activation(self, number: int) -> tuple[str, int]:
+        """The function that is applied last, and the number of what it is applied to."""
+        for name, definition in _definitions().items():
+            for argument in range(number):
+                if self._is(definition, number, argument):
+                    return name, argument
+        return "", number
+
+    def _is(self, definition: Node, number: int, argument: int) -> bool:
+        """Whether a value is what a definition makes of an argument, but for casts."""
+        node, number = through_views(definition), self.at(number)
+        match self.values[number]:
+            case Literal(_, value) if node.op is CONSTANT:
+                return float.fromhex(value) == float(node.attrs["value"].array.reshape(-1)[0])
+            case Apply(op, _, args) if op == node.op.name:
+                pairs = zip(node.inputs, args, strict=True)
+                return all(self._is(each, at, argument) for each, at in pairs)
+        return not node.inputs and node.op is not CONSTANT and number == self.at(argument)
+
+    def added(self, number: int) -> list[int] | None:
+        """The operands whose sum with the product a value is; None if it is something else."""
+        waiting, operands, n_products = [number], [], 0
+        while waiting:
+            match self.values[self.at(waiting.pop())]:
+                case Apply("add", _, args):
+                    waiting += args
+                case Load(operand):
+                    operands.append(operand)
+                case Summed():
+                    n_products += 1
+                case _:
+                    return None
+        return operands if n_products == 1 else None
 
 
-def _is_zero(value: Value) -> bool:
-    return isinstance(value, Literal) and float.fromhex(value.value) == 0.0
-
-
-def _added(values: Sequence[Value], number: int, dtype: str) -> list[int] | None:
-    """The operands whose sum with the product a value is; None if it is something else."""
-    waiting, operands, n_products = [number], [], 0
-    while waiting:
-        match values[waiting.pop()]:
-            case Apply("add", _, args):
-                waiting += args
-            case Load(operand):
-                operands.append(operand)
-            case Summed():
-                n_products += 1
-            case _:
-                return None
-    return operands if n_products == 1 else None
+@cache
+def _definitions() -> Mapping[str, Node]:
+    """The functions that the library has: of an input, in primitives, as kernels have them."""
+    x = input("x")
+    return {"relu": expand_node(relu(x)), "gelu": expand_node(gelu_tanh(x))}
 
 
 class _Lies:

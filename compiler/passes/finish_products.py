@@ -40,7 +40,9 @@ class _Finishing:
         self.home = {node: n for n, group in enumerate(unit.groups) for node in group.nodes}
         self.results = {self.roots[node] for node in unit.graph.outputs}
         new = zip(unit.updated, unit.graph.outputs[unit.n_results :], strict=True)
-        self.overwritten = {old: self.home.get(value) for old, value in new}
+        self.overwritten: dict[Node, int | None] = {
+            old: self.home.get(self.roots[value]) for old, value in new
+        }
         self.users: dict[Node, list[Node | None]] = {node: [] for node in self.home}
         self.readers: dict[Node, set[int]] = {}
         for node, number in self.home.items():

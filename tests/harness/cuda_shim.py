@@ -164,6 +164,7 @@ def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,
     "relu": lambda x: np.maximum(x, 0.0),
+    "gelu": lambda x: 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))),
 }
 
 
