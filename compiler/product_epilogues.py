@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from graphnn.core.dtypes import FLOAT32, is_half
 from graphnn.core.node import Node
 from graphnn.ops.contraction import DOT_GENERAL
 
@@ -28,7 +29,8 @@ def product_before(
 ) -> Node | None:
     """The product whose epilogue a kernel may be; None if it is none.
 
-    Nobody else reads the product, and one value is all that others read of the kernel.
+    Nobody else reads the product, and one value, of its dtype, is all that others read of the
+    kernel.
 
     Parameters
     ----------
@@ -43,8 +45,17 @@ def product_before(
     """
     if len(nodes) > MOST_NODES or any(node.op.name not in OPS for node in nodes):
         return None
-    if sum(node in readers or node in results for node in nodes) != 1:
+    needed = [node for node in nodes if node in readers or node in results]
+    if len(needed) != 1:
         return None
-    read = (roots[each] for node in nodes for each in node.inputs)
-    products = (each for each in read if each.op is DOT_GENERAL and each not in results)
-    return next((each for each in products if len(readers.get(each, ())) == 1), None)
+    for each in (roots[each] for node in nodes for each in node.inputs):
+        is_alone = len(readers.get(each, ())) == 1 and each not in results
+        if each.op is DOT_GENERAL and is_alone and _may_be_finished(each, needed[0]):
+            return each
+    return None
+
+
+def _may_be_finished(product: Node, result: Node) -> bool:
+    """Whether the dtypes are those of a library's epilogues."""
+    dtype = product.dtype
+    return dtype == result.dtype and (dtype == FLOAT32 or is_half(dtype))

@@ -290,6 +290,20 @@ def test_kernels_do_what_the_library_does_not(found, what):
 
 
 @pytest.mark.parametrize("is_fused", [True, False])
+def test_in_mixed_precision_the_bias_is_rounded_apart(found, is_fused):
+    found["cublasLt"].declines = not is_fused
+    hidden = gn.autocast(gn.relu(X @ W + B) @ gn.constant(np.eye(4, dtype="float32")), "float16")
+    program = gn.compile(X, hidden, backend="cupy")
+    steps, _ = steps_of(program.unit)
+    assert [each.at_once.does.epilogue for each in steps if each.at_once] == [Epilogue("relu", ROW)]
+    fed = np.linspace(-2, 2, 30, dtype="float32").reshape(6, 5)
+    expected = program.to("reference")(fed)
+    for _ in range(2):
+        np.testing.assert_allclose(program(fed).get(), expected, rtol=2e-3)
+    assert bool(found["cublasLt"].described) is is_fused
+
+
+@pytest.mark.parametrize("is_fused", [True, False])
 def test_state_is_as_before_a_run_that_is_refused(found, is_fused):
     found["cublasLt"].declines = not is_fused
     x, rows = gn.input("x", (5, 5)), gn.input("rows", (2,), "int64")

@@ -45,11 +45,11 @@ class _Finishing:
         }
         self.users: dict[Node, list[Node | None]] = {node: [] for node in self.home}
         self.readers: dict[Node, set[int]] = {}
-        for node, number in self.home.items():
-            for root in {self.roots[each] for each in node.inputs}:
-                if root in self.home:
+        for number, group in enumerate(unit.groups):
+            for node in group.nodes:
+                for root in {self.roots[each] for each in node.inputs} & self.home.keys():
                     self.users[root].append(node)
-                    if self.home[root] != number:
+                    if root not in group.nodes:
                         self.readers.setdefault(root, set()).add(number)
         for node in self.results & self.home.keys():
             self.users[node].append(None)
@@ -58,12 +58,15 @@ class _Finishing:
         """Join what can be joined."""
         joined: set[Node] = set()
         for number, group in enumerate(self.unit.groups):
+            if not group.is_native:
+                continue
             product = product_before(group.nodes, self.roots, self.readers, self.results)
             if product is None or self._is_overtaken(product, number):
                 continue
-            merged = self._merged(product, group)
+            cast = self._cast_bias(product, group)
+            merged = self._merged(product, _without(group, cast))
             if merged is not None:
-                self.groups[self.home[product]] = None
+                self.groups[self.home[product]] = None if cast is None else Group.of(cast)
                 self.groups[number] = merged
                 joined.add(product)
         if not joined:
@@ -76,6 +79,17 @@ class _Finishing:
         """Whether state that a product reads gets its new value before a later group."""
         between = range(self.home[product], number)
         return any(self.overwritten.get(self.roots[each]) in between for each in product.inputs)
+
+    def _cast_bias(self, product: Node, behind: Group) -> Node | None:
+        """The member that rounds a bias to the product's dtype, which no library does.
+
+        It is computed apart: there is little of it.
+        """
+        for node in behind.nodes:
+            is_small = node.size < product.size and self.roots[node.inputs[0]] not in self.home
+            if node.op.name == "cast" and node.dtype == product.dtype and is_small:
+                return node
+        return None
 
     def _merged(self, product: Node, behind: Group) -> Group | None:
         """One group of both; None if they run along different axes."""
@@ -93,6 +107,12 @@ class _Finishing:
         return next(
             node for node in nodes if any(self.roots[each] is product for each in node.inputs)
         )
+
+
+def _without(group: Group, node: Node | None) -> Group:
+    """A group that reads a value instead of computing it."""
+    nodes = tuple(each for each in group.nodes if each is not node)
+    return replace(group, nodes=nodes, dims={each: group.dims[each] for each in nodes})
 
 
 def _cluster(number: int, group: Group) -> Cluster:
