@@ -46,10 +46,11 @@ class _Finishing:
         self.users: dict[Node, list[Node | None]] = {node: [] for node in self.home}
         self.readers: dict[Node, set[int]] = {}
         for number, group in enumerate(unit.groups):
+            inside = set(group.nodes)
             for node in group.nodes:
                 for root in {self.roots[each] for each in node.inputs} & self.home.keys():
                     self.users[root].append(node)
-                    if root not in group.nodes:
+                    if root not in inside:
                         self.readers.setdefault(root, set()).add(number)
         for node in self.results & self.home.keys():
             self.users[node].append(None)
