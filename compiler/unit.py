@@ -41,9 +41,6 @@ __all__ = [
 FOR_PROCESSORS = frozenset({"pack_once", "fuse_prologues"})
 """Passes that arrange memory for a processor's caches; a GPU's products read it as it lies."""
 
-FOR_GPUS = frozenset({"finish_products"})
-"""Passes that arrange work for a GPU's libraries."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -91,7 +88,7 @@ class Options:
     @property
     def left_out(self) -> frozenset[str]:
         """The passes that are not run."""
-        return self.skip | (FOR_PROCESSORS if self.backend == "cupy" else FOR_GPUS)
+        return self.skip | (FOR_PROCESSORS if self.backend == "cupy" else frozenset())
 
 
 class Storage(Enum):

@@ -26,7 +26,8 @@ __all__ = ["finish_products"]
 
 def finish_products(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
-    return _Finishing(unit).run() if unit.groups else unit
+    is_for_gpu = unit.options.backend == "cupy"
+    return _Finishing(unit).run() if is_for_gpu and unit.groups else unit
 
 
 class _Finishing:
