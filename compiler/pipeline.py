@@ -9,6 +9,7 @@ from graphnn.compiler.passes.correlate import correlate
 from graphnn.compiler.passes.cut_first import cut_first
 from graphnn.compiler.passes.divide_reductions import divide_reductions
 from graphnn.compiler.passes.expand import expand
+from graphnn.compiler.passes.finish_products import finish_products
 from graphnn.compiler.passes.fold_constants import fold_constants
 from graphnn.compiler.passes.fuse import fuse
 from graphnn.compiler.passes.fuse_prologues import fuse_prologues
@@ -45,6 +46,7 @@ TOGETHER: tuple[Pass, ...] = (
     inside_first(schedule),
     inside_first(fuse),  # what is computed together needs no memory in between
     recompute,  # nor does what is cheap to compute where it is read
+    inside_first(finish_products),  # on a GPU; what is left behind products is known now
     lower,
     pack_once,  # weights that are used at every step of a recurrence
     fuse_prologues,  # after it: what is packed once for all is no one's own

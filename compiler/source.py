@@ -89,6 +89,7 @@ def _cuda_texts(unit: Unit) -> Iterator[str]:
     steps, codes = steps_of(unit)
     number_of = {id(each): number for number, each in enumerate(unit.instructions)}
     users: dict[Any, dict[int, None]] = {}
+    at_once = {step.launches[0].does: step.at_once.does for step in steps if step.at_once}
     for step in steps:
         for launch in step.launches:
             own = dict.fromkeys(number_of[id(each)] for each in step.does)
@@ -97,6 +98,8 @@ def _cuda_texts(unit: Unit) -> Iterator[str]:
     printed: set[int] = set()
     for does, numbers in users.items():
         yield from _heading(unit, numbers, "//")
+        if does in at_once:
+            yield f"// in one call, if cuBLASLt has it: {at_once[does]}; else"
         if not isinstance(does, Part):
             yield f"// a library multiplies: {does}\n"
             continue

@@ -99,7 +99,7 @@ def relu(x: Node) -> Node:
 
 @relu.partials
 def _(x: Node, result: Node) -> Sequence[Partial]:
-    return (greater(x, 0.0),)
+    return (greater(result, 0.0),)  # x itself need not be kept
 
 
 @elementwise(

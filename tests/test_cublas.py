@@ -5,24 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from fake_cupy import FakeCublas, FakeCupy
+from lying_matrices import FORMS, lying
 
 from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.cuda.cublas import Cublas, call_of
-
-FORMS = ("rows", "columns", "wide rows", "wide columns")
-
-
-def lying(rng, batch, rows, columns, form, dtype):
-    """An array of matrices, and how they lie."""
-    extra = 3 if form.startswith("wide") else 0
-    if form.endswith("rows"):
-        whole = rng.normal(size=(batch, rows, columns + extra)).astype(dtype)
-        array = whole[:, :, :columns]
-    else:
-        whole = rng.normal(size=(batch, columns, rows + extra)).astype(dtype)
-        array = whole[:, :, :rows].swapaxes(1, 2)
-    step, row, column = (each // array.itemsize for each in array.strides)
-    return array, Matrix(row, column, step)
 
 
 @pytest.mark.parametrize("sizes", [(3, 4, 5, 1), (3, 4, 5, 2), (1, 4, 5, 2), (3, 1, 5, 1),

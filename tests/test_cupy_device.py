@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_cupy import FakeCublas, FakeCupy, build
+from fake_cupy import FakeCupy, build, libraries
 
 import graphnn as gn
 from graphnn.compiler import backends
@@ -28,7 +28,7 @@ def cupy(request, monkeypatch):
 @pytest.fixture
 def device(cupy, monkeypatch):
     """A device, on which ``backend="cupy"`` runs."""
-    made = CupyDevice(cupy, build, lambda: FakeCublas(cupy))
+    made = CupyDevice(cupy, build, libraries(cupy).__getitem__)
     monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, made))
     return made
 
@@ -304,8 +304,8 @@ def test_setting_a_value_does_not_wait_for_the_one_on_the_gpu(device, monkeypatc
 
 
 def test_products_are_made_by_cublas(device, cupy):
-    library = FakeCublas(cupy)
-    device._load_cublas = lambda: library
+    found = libraries(cupy)
+    device._load, library = found.__getitem__, found["cublas"]
     a, b = np.random.default_rng(0).normal(size=(2, 3, 5)).astype("float32")
     b = np.concatenate([b, b])[:5, :4]
     memory = [device.allocate(each.nbytes) for each in (a, b)]
@@ -357,8 +357,15 @@ def test_what_there_is_in_words(monkeypatch):
     monkeypatch.setattr(requirements, "Nvrtc", lambda: SimpleNamespace(version=(13, 0)))
     monkeypatch.setattr(requirements, "load_library", lambda name: None)
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
-    words = "a fake GPU, 1.00 GiB; driver for CUDA 13.0, NVRTC 13.0"
+    words = "a fake GPU, 1.00 GiB; driver for CUDA 13.0, NVRTC 13.0, with cuBLASLt"
     assert requirements.gpu_words() == words
+
+    def without_lt(name):
+        if name == "cublasLt":
+            raise MissingPackageError("no cublasLt", hint="", where="")
+
+    monkeypatch.setattr(requirements, "load_library", without_lt)
+    assert requirements.gpu_words() == words.replace("with cu", "without cu")
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy(driver=0))
     assert requirements.gpu_words().endswith("needs an NVIDIA driver, and there is none")
 

@@ -34,7 +34,7 @@ X, U = gn.input("x"), gn.input("u")
     [
         (gn.sigmoid(X), "y · (1 − y)"),
         (gn.tanh(X), "1 − y²"),
-        (gn.relu(X), "[x > 0]"),
+        (gn.relu(X), "[y > 0]"),
         (X * U, "u"),
         (X - 3, "1"),
         (U - X, "-1"),

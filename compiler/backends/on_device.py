@@ -7,7 +7,9 @@ on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +22,7 @@ from graphnn.compiler.cuda.arrangement import arranged
 from graphnn.compiler.cuda.code import Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
-from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step
+from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launched
 from graphnn.compiler.cuda.library_calls import call_library, require_library
 from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
@@ -30,6 +32,9 @@ from graphnn.core.op import Array
 __all__ = ["DeviceExecutable"]
 
 Action = Callable[[], None]
+
+MOST_ALIGNED = 256
+"""Bytes: no library asks for addresses that are multiples of more."""
 
 
 class DeviceExecutable:
@@ -47,11 +52,13 @@ class DeviceExecutable:
         assert unit.plan is not None
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
+        self._fused: dict[Launch, Function] = {}
         calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
         for each in calls:
             require_library(each.instruction)
-        launches = [launch for each in self._steps for launch in each.launches]
-        self._may_refuse = any(STATUS in each.places for each in launches)
+        self._may_refuse = any(
+            STATUS in launch.places for each in self._steps for launch in each.launches
+        )
         with device.turn():
             self._arena = device.allocate(unit.plan.nbytes)
             self._status = device.allocate(8)
@@ -59,9 +66,11 @@ class DeviceExecutable:
             self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
             self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
             self._kept: list[Any] = []
+            self._steps = [self._chosen(each) for each in self._steps]
+            launches = [launch for each in self._steps for launch in each.launches]
             unguarded = self._unguarded(launches) if self._may_refuse else ()
             self._spares = {each: device.allocate(each.nbytes) for each in unguarded}
-            functions = device.load(codes)
+            functions = device.load(launched(codes, launches))
             self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
         self._rounds: list[int] = []
         self._records = unit.options.launch == "graph" and not unit.branches and not calls
@@ -140,6 +149,21 @@ class DeviceExecutable:
         for launch in step.launches:
             yield self._action(launch, functions)
 
+    def _chosen(self, step: Step) -> Step:
+        """The step with one launch for a product and its epilogue, if the device has that."""
+        launch = step.at_once
+        if launch is None or not isinstance(launch.does, Matrices):
+            return step
+        starts = (self._address(each) for each in launch.places)
+        moves = (by for each in launch.places for by in each.moves)
+        alignment = math.gcd(MOST_ALIGNED, *starts, *moves)
+        precision = self._unit.options.matmul_precision
+        function = self._device.fused_product(launch.does, precision, alignment)
+        if function is None:
+            return step
+        self._fused[launch] = function
+        return replace(step, launches=(launch,))
+
     def _constant_results(self, instruction: Instruction) -> Iterator[Action]:
         """What an operator makes of arrays without elements is known beforehand."""
         inputs = [np.empty(each.shape, each.dtype) for each in instruction.inputs]
@@ -177,6 +201,8 @@ class DeviceExecutable:
         moves = [each.moves for each in launch.places]
         if isinstance(launch.does, Part):
             function = functions[launch.does]
+        elif launch in self._fused:
+            function = self._fused[launch]
         else:
             function = self._device.product(launch.does, self._unit.options.matmul_precision)
 

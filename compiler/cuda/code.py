@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Code", "Matrices", "Matrix", "Part", "Product", "guarded"]
+__all__ = ["Code", "Epilogue", "Matrices", "Matrix", "Part", "Product", "guarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,46 @@ class Matrix:
     column: int
     batch: int = 0
 
+    @property
+    def transposed(self) -> Matrix:
+        """The same elements, with rows for columns."""
+        return Matrix(self.column, self.row, self.batch)
+
+    def is_by_columns(self, rows: int, columns: int) -> bool:
+        """Whether it lies as libraries want it: elements of a column are neighbours."""
+        neighbours = self.row == 1 or rows == 1
+        return neighbours and (columns == 1 or self.column >= max(rows, 1))
+
+    def reach(self, rows: int, columns: int, batch: int) -> int:
+        """Elements from the first one to behind the last."""
+        steps = (rows, self.row), (columns, self.column), (batch, self.batch)
+        return 1 + sum((size - 1) * step for size, step in steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What a library does to a product before it writes it: ``function(product + addend + bias)``.
+
+    Attributes
+    ----------
+    function : {"", "relu", "gelu"}
+        "gelu" is the approximation by tanh.
+    bias : Matrix or None
+        A vector for every line of ``out`` whose elements are neighbours, as its own are; it does
+        not move from line to line.
+    addend : Matrix or None
+        Of the product's size; its lines are those of ``out``. It may be ``out`` itself.
+    """
+
+    function: str
+    bias: Matrix | None = None
+    addend: Matrix | None = None
+
+    @property
+    def operands(self) -> tuple[Matrix, ...]:
+        """The bias and the addend, if there are."""
+        return tuple(each for each in (self.bias, self.addend) if each is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Matrices:
@@ -54,8 +94,9 @@ class Matrices:
     ----------
     m, n, k, batch : int
     dtype : str
-        Of all three; half floats are multiplied and summed in float32.
+        Of all operands; half floats are multiplied and summed in float32.
     left, right, out : Matrix
+    epilogue : Epilogue or None
     """
 
     m: int
@@ -66,6 +107,14 @@ class Matrices:
     left: Matrix
     right: Matrix
     out: Matrix
+    epilogue: Epilogue | None = None
+
+    @property
+    def operands(self) -> tuple[tuple[Matrix, int, int], ...]:
+        """All matrices with their rows and columns: left, right, those of the epilogue, out."""
+        m, n, k = self.m, self.n, self.k
+        extra = self.epilogue.operands if self.epilogue else ()
+        return (self.left, m, k), (self.right, k, n), *((each, m, n) for each in (*extra, self.out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +124,13 @@ class Product:
     Attributes
     ----------
     matrices : Matrices
-    operands : (int, int, int)
-        Which of the kernel's operands, or the scratch memory behind them, are left, right and
-        out.
+    operands : tuple of int
+        Which of the kernel's operands, or the scratch memory behind them, are left, right, the
+        bias and the addend if there are, and out.
     """
 
     matrices: Matrices
-    operands: tuple[int, int, int]
+    operands: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +145,14 @@ class Code:
         Launched one after the other.
     scratch_nbytes : int
         Bytes of memory that the parts share while the kernel runs.
+    at_once : Product or None
+        With an epilogue, does what all parts do: for devices whose library has it.
     """
 
     source: str
     parts: tuple[Part | Product, ...]
     scratch_nbytes: int = 0
+    at_once: Product | None = None
 
 
 def guarded(code: Code) -> Code:
@@ -118,4 +170,4 @@ def guarded(code: Code) -> Code:
         assert "" not in (head, closing), f"{part.name} is not printed as functions are"
         guard = "    if (*(const i64*)refused) return;\n"
         source = f"{before}{head}{parameters}, char* refused{closing}{guard}{body}"
-    return Code(source, code.parts, code.scratch_nbytes)
+    return replace(code, source=source)

@@ -15,6 +15,7 @@ from math import prod
 
 from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
+from graphnn.compiler.cuda.epilogues import at_once
 from graphnn.compiler.cuda.matrices import Axes, axes_of, matrices_of
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
@@ -43,13 +44,14 @@ def generate(contraction: Contraction, name: str) -> Code:
     matrices = matrices_of(contraction)
     if matrices is None:
         return _Tiles(contraction, name).code()
-    n_operands = 2 + len(contraction.epilogue.operands)
-    out = _plain_result(contraction)
-    if out is not None:
-        return Code("", (Product(matrices, (0, 1, 2 + out)),))
-    epilogue, nbytes = _on_memory(contraction)
-    code = loops.generate(epilogue, name, n_before=2)
-    return Code(code.source, (Product(matrices, (0, 1, n_operands)), *code.parts), nbytes)
+    out, whole = _like_product(contraction), at_once(contraction, matrices)
+    number = len(contraction.epilogue.operands) if out is None else out
+    product = Product(matrices, (0, 1, 2 + number))
+    if out is not None and _is_product(contraction):
+        return Code("", (product,))
+    kernel, nbytes = _on_memory(contraction, number)
+    code = loops.generate(kernel, name, n_before=2)
+    return Code(code.source, (product, *code.parts), nbytes, whole)
 
 
 def _dense(contraction: Contraction) -> dict[int, int]:
@@ -66,27 +68,40 @@ def _free(contraction: Contraction) -> list[int]:
     return [n for n in range(len(contraction.sizes)) if n not in contraction.summed]
 
 
-def _plain_result(contraction: Contraction) -> int | None:
-    """The epilogue's operand that the product can be written to, if that is all it does."""
+def _is_product(contraction: Contraction) -> bool:
+    """Whether the epilogue stores the product and does no more."""
+    epilogue = contraction.epilogue
+    return all(epilogue.values[each] == Summed(contraction.dtype) for _, each in epilogue.stores)
+
+
+def _like_product(contraction: Contraction) -> int | None:
+    """The only result, if the product can be written there: no other operand may lie there too."""
     epilogue, dense = contraction.epilogue, _dense(contraction)
-    if len(epilogue.stores) != 1:
+    itemsize = as_dtype(contraction.dtype).itemsize
+    alike = [
+        number
+        for number, each in enumerate(epilogue.operands)
+        if as_dtype(each.dtype).itemsize == itemsize
+        and all(
+            contraction.sizes[axis] == 1 or each.strides[n] == dense[axis]
+            for n, axis in enumerate(_free(contraction))
+        )
+    ]
+    if alike != [operand for operand, _ in epilogue.stores]:
         return None
-    ((operand, value),) = epilogue.stores
-    into = epilogue.operands[operand]
-    lies_so = all(
-        contraction.sizes[axis] == 1 or into.strides[n] == dense[axis]
-        for n, axis in enumerate(_free(contraction))
-    )
-    is_it = epilogue.values[value] == Summed(contraction.dtype) and into.dtype == contraction.dtype
-    return operand if is_it and lies_so else None
+    return alike[0] if epilogue.operands[alike[0]].dtype == contraction.dtype else None
 
 
-def _on_memory(contraction: Contraction) -> tuple[Kernel, int]:
-    """The epilogue as a kernel that reads the product from scratch memory, and bytes of that."""
+def _on_memory(contraction: Contraction, number: int) -> tuple[Kernel, int]:
+    """The epilogue as a kernel that reads the product as an operand, and bytes of scratch memory.
+
+    The operand is one that there is, or lies in scratch memory behind all others.
+    """
     epilogue, dense = contraction.epilogue, _dense(contraction)
-    number = len(epilogue.operands)
-    lies = Operand(contraction.dtype, tuple(dense[axis] for axis in _free(contraction)))
     values = tuple(Load(number) if isinstance(each, Summed) else each for each in epilogue.values)
+    if number < len(epilogue.operands):
+        return replace(epilogue, values=values), 0
+    lies = Operand(contraction.dtype, tuple(dense[axis] for axis in _free(contraction)))
     kernel = replace(epilogue, operands=(*epilogue.operands, lies), values=values)
     itemsize = as_dtype(contraction.dtype).itemsize
     return kernel, itemsize * prod(contraction.sizes[axis] for axis in dense)

@@ -83,12 +83,12 @@ class GemmCall:
 def call_of(matrices: Matrices, precision: str) -> GemmCall:
     """How cuBLAS makes a product."""
     m, n, k = matrices.m, matrices.n, matrices.k
-    is_swapped = not _is_by_columns(matrices.out, m, n)
+    is_swapped = not matrices.out.is_by_columns(m, n)
     first, second = matrices.left, matrices.right
     out, sizes = matrices.out, (m, n)
     if is_swapped:
-        first, second = _transposed(matrices.right), _transposed(matrices.left)
-        out, sizes = _transposed(out), (n, m)
+        first, second = matrices.right.transposed, matrices.left.transposed
+        out, sizes = out.transposed, (n, m)
     m, n = sizes
     first_is_transposed, first_lead = _lies(first, m, k)
     second_is_transposed, second_lead = _lies(second, k, n)
@@ -119,22 +119,12 @@ def _compute(dtype: str, precision: str) -> int:
     return _COMPUTE_FAST[precision] if dtype in ("float32", "complex64") else _COMPUTE_32F
 
 
-def _transposed(matrix: Matrix) -> Matrix:
-    return Matrix(matrix.column, matrix.row, matrix.batch)
-
-
-def _is_by_columns(matrix: Matrix, rows: int, columns: int) -> bool:
-    """Whether a matrix lies in memory as cuBLAS wants it, column by column."""
-    neighbours = matrix.row == 1 or rows == 1
-    return neighbours and (columns == 1 or matrix.column >= max(rows, 1))
-
-
 def _lies(matrix: Matrix, rows: int, columns: int) -> tuple[bool, int]:
     """Whether a matrix is to be read as a transposed one, and its leading dimension."""
-    if _is_by_columns(matrix, rows, columns):
+    if matrix.is_by_columns(rows, columns):
         return False, matrix.column if columns > 1 else max(rows, 1)
-    turned = _transposed(matrix)
-    if _is_by_columns(turned, columns, rows):
+    turned = matrix.transposed
+    if turned.is_by_columns(columns, rows):
         return True, turned.column if rows > 1 else max(columns, 1)
     raise ValueError(f"cuBLAS cannot read {rows} x {columns} elements that lie as {matrix}")
 

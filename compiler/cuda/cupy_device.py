@@ -1,4 +1,4 @@
-"""A GPU by CuPy: its memory, its streams and graphs; kernels by NVRTC, products by cuBLAS."""
+"""A GPU by CuPy: its memory, its streams and graphs; kernels by NVRTC, products by cuBLAS(Lt)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, cast
 
+import numpy as np
+
 from graphnn.compiler.cuda.code import Code, Matrices, Part
 from graphnn.compiler.cuda.cubins import Cubins, architecture_for
 from graphnn.compiler.cuda.cublas import WORKSPACE_NBYTES, Cublas
+from graphnn.compiler.cuda.cublaslt import CublasLt
 from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.libraries import load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc
 from graphnn.compiler.cuda.requirements import require_gpu
 from graphnn.compiler.cuda.staging import Staging
 from graphnn.compiler.native.cache import Cache, default_directory
-from graphnn.core.dtypes import DType
-from graphnn.core.errors import DeviceError, FeedError
+from graphnn.core.dtypes import DType, as_dtype
+from graphnn.core.errors import DeviceError, FeedError, MissingPackageError
 from graphnn.core.op import Array
 from graphnn.core.text import size_text
 
@@ -40,12 +43,13 @@ class CupyDevice:
     cupy : module
     build : callable
         Makes modules of code: see `Cubins.build`.
-    load_cublas : callable
-        Gives the library; called when the first product is asked for.
+    load : callable
+        Gives the library "cublas" or "cublasLt", when the first product needs it; see
+        `load_library`.
     """
 
-    def __init__(self, cupy: Any, build: Build, load_cublas: Callable[[], Any]) -> None:
-        self._cupy, self._build, self._load_cublas = cupy, build, load_cublas
+    def __init__(self, cupy: Any, build: Build, load: Callable[[str], Any]) -> None:
+        self._cupy, self._build, self._load = cupy, build, load
         self._runtime = cupy.cuda.runtime
         self._gpu = cupy.cuda.Device()
         self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -53,6 +57,7 @@ class CupyDevice:
         self._is_done = cupy.cuda.Event(disable_timing=True)
         # They stay loaded: a program may be gone before its work is done.
         self._modules: dict[bytes, Any] = {}
+        self._keeps_nan: dict[Function, bool] = {}
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._staging = Staging(cupy, self._stream)
@@ -193,11 +198,54 @@ class CupyDevice:
         """See `Device.product`."""
         return self._cublas.product(matrices, precision)
 
+    def fused_product(self, matrices: Matrices, precision: str, alignment: int) -> Function | None:
+        """See `Device.fused_product`."""
+        if self._cublaslt is None:
+            return None
+        multiply = self._cublaslt.product(matrices, precision, alignment)
+        if multiply is None or not (matrices.epilogue and matrices.epilogue.function):
+            return multiply
+        if multiply not in self._keeps_nan:
+            self._keeps_nan[multiply] = self._gives_nan_for_nan(multiply, matrices)
+        return multiply if self._keeps_nan[multiply] else None
+
+    def _gives_nan_for_nan(self, multiply: Function, matrices: Matrices) -> bool:
+        """Whether an epilogue hides no NaN: the library does not promise it, so it is tried."""
+        dtype = as_dtype(matrices.dtype)
+        *sizes, size = (
+            dtype.itemsize * matrix.reach(rows, columns, matrices.batch)
+            for matrix, rows, columns in matrices.operands
+        )
+        try:
+            inputs, out = self.allocate(max(sizes)), self.allocate(size)
+        except DeviceError:
+            return False
+        nan, result = self.address(inputs), self.address(out)
+        self._runtime.memsetAsync(nan, 0xFF, max(sizes), self._stream.ptr)
+        self._runtime.memsetAsync(result, 0, size, self._stream.ptr)
+        multiply([*(nan for _ in sizes), result])
+        found = np.zeros(1, dtype)
+        self.download(result, found)
+        return bool(np.isnan(found[0]))
+
+    @cached_property
+    def _workspace(self) -> Any:
+        """Memory of both libraries: they work on one stream, one after the other."""
+        return self.allocate(WORKSPACE_NBYTES)
+
     @cached_property
     def _cublas(self) -> Cublas:
-        self._workspace = self.allocate(WORKSPACE_NBYTES)
+        workspace = self.address(self._workspace)
         with self._gpu:
-            return Cublas(self._load_cublas(), self._stream.ptr, self.address(self._workspace))
+            return Cublas(self._load("cublas"), self._stream.ptr, workspace)
+
+    @cached_property
+    def _cublaslt(self) -> CublasLt | None:
+        """None if the library is not installed: kernels apply epilogues then."""
+        workspace = self.address(self._workspace)
+        with self._gpu, contextlib.suppress(MissingPackageError):
+            return CublasLt(self._load("cublasLt"), self._stream.ptr, workspace)
+        return None
 
     def record(self, work: Callable[[], None]) -> Recording:
         """See `Device.record`."""
@@ -246,5 +294,5 @@ def current_device() -> CupyDevice:
             capability = int(cupy.cuda.Device().compute_capability)
             architecture = architecture_for(capability, nvrtc.architectures)
             cubins = Cubins(nvrtc, architecture, Cache(folder) if folder else None)
-            _DEVICES[number] = CupyDevice(cupy, cubins.build, lambda: load_library("cublas"))
+            _DEVICES[number] = CupyDevice(cupy, cubins.build, load_library)
         return _DEVICES[number]

@@ -92,6 +92,14 @@ class Device(Protocol):
         """
         ...
 
+    def fused_product(self, matrices: Matrices, precision: str, alignment: int) -> Function | None:
+        """What multiplies matrices and applies their epilogue; None if no library does.
+
+        Called with the addresses of left, right, the bias and the addend if there are, and out,
+        all of which are multiples of ``alignment``.
+        """
+        ...
+
     def record(self, work: Callable[[], None]) -> Recording:
         """What ``work`` launches, without launching it. Nothing may be allocated or waited for."""
         ...

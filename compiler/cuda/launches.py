@@ -5,7 +5,7 @@ It is known without a device; a device only makes functions of the code, and add
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from graphnn.compiler.cuda.vectors import NBYTES, widened
 from graphnn.compiler.kernel import Kernel
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 
-__all__ = ["STATUS", "Launch", "Place", "Step", "launches_of", "multiple_of"]
+__all__ = ["STATUS", "Launch", "Place", "Step", "launched", "launches_of", "multiple_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,15 @@ class Step:
         Whose work the launches do.
     is_call : bool
         Whether a library is called, on arrays of the device.
+    at_once : Launch or None
+        A product and its epilogue, which does what all launches do: for devices that have it.
     """
 
     instruction: Instruction
     launches: tuple[Launch, ...]
     does: tuple[Instruction, ...]
     is_call: bool
+    at_once: Launch | None = None
 
 
 Codes: TypeAlias = dict[tuple[Any, bool], Code]
@@ -83,11 +86,28 @@ def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
     return steps, list(codes.values())
 
 
+def launched(codes: Iterable[Code], launches: Iterable[Launch]) -> list[Code]:
+    """The code of which something is launched."""
+    parts = {each.does for each in launches}
+    return [code for code in codes if not parts.isdisjoint(code.parts)]
+
+
 def _step(unit: Unit, instruction: Instruction, codes: Codes, refuses: bool) -> Step:
     launches = tuple(_launches(unit, instruction, codes, refuses))
     has_results = any(each.nbytes for each in instruction.outputs)
     is_call = not launches and has_results and instruction.kind != "move"
-    return Step(instruction, launches, (instruction,) if launches else (), is_call)
+    at_once = _at_once(instruction, codes)
+    return Step(instruction, launches, (instruction,) if launches else (), is_call, at_once)
+
+
+def _at_once(instruction: Instruction, codes: Codes) -> Launch | None:
+    """One launch for a contraction and its epilogue; it does not look at the status word."""
+    code = codes.get((instruction.kernel, False)) or codes.get((instruction.kernel, True))
+    if code is None or code.at_once is None:
+        return None
+    operands = (*instruction.inputs, *instruction.outputs)
+    places = tuple(_place(operands[each]) for each in code.at_once.operands)
+    return Launch(code.at_once.matrices, places)
 
 
 def _may_refuse(instruction: Instruction) -> bool:

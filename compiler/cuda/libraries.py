@@ -15,7 +15,7 @@ HOW_TO_INSTALL = (
 
 
 def load_library(name: str) -> ctypes.CDLL:
-    """Load "nvrtc" or "cublas".
+    """Load "nvrtc", "cublas" or "cublasLt".
 
     Raises
     ------

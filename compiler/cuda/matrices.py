@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Matrices, Matrix
-from graphnn.compiler.kernel import Contraction, Operand
+from graphnn.compiler.kernel import Contraction
 from graphnn.core.dtypes import as_dtype, is_inexact
 
-__all__ = ["Axes", "axes_of", "matrices_of"]
+__all__ = ["Axes", "axes_of", "matrices_of", "matrix_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,16 @@ def matrices_of(contraction: Contraction) -> Matrices | None:
     stored = {contraction.left.dtype, contraction.right.dtype}
     if contraction.bounds or not is_inexact(dtype) or stored != {contraction.dtype}:
         return None
-    axes, sizes, itemsize = axes_of(contraction), contraction.sizes, dtype.itemsize
+    axes, sizes = axes_of(contraction), contraction.sizes
     m, n, k, batch = (
         prod(sizes[axis] for axis in each)
         for each in (axes.rows, axes.columns, axes.summed, axes.batch)
     )
 
-    def matrix(operand: Operand, rows: Sequence[int], columns: Sequence[int]) -> Matrix | None:
-        steps = [
-            _step(each, sizes, operand.strides, itemsize) for each in (rows, columns, axes.batch)
-        ]
-        known = [each for each in steps if each is not None]
-        return Matrix(*known) if len(known) == len(steps) else None
-
-    left = matrix(contraction.left, axes.rows, axes.summed)
-    right = matrix(contraction.right, axes.summed, axes.columns)
+    left = matrix_of(contraction.left.strides, (axes.rows, axes.summed, axes.batch), contraction)
+    right = matrix_of(
+        contraction.right.strides, (axes.summed, axes.columns, axes.batch), contraction
+    )
     if left is None or right is None:
         return None
     if not (_is_matrix(left, m, k) and _is_matrix(right, k, n)):
@@ -70,6 +65,25 @@ def matrices_of(contraction: Contraction) -> Matrices | None:
     if max(m, n, k, batch, left.row, left.column, right.row, right.column) >= 1 << 31:
         return None  # cuBLAS counts in 32 bits
     return Matrices(m, n, k, batch, contraction.dtype, left, right, Matrix(n, 1, m * n))
+
+
+def matrix_of(
+    strides: Sequence[int], axes: Sequence[Sequence[int]], contraction: Contraction
+) -> Matrix | None:
+    """How an operand lies along rows, columns and batches; None if it is no such matrix.
+
+    Parameters
+    ----------
+    strides : sequence of int
+        Bytes, along every axis of the contraction.
+    axes : sequence of sequence of int
+        Those of rows, of columns and of batches.
+    contraction : Contraction
+    """
+    itemsize = as_dtype(contraction.dtype).itemsize
+    steps = [_step(each, contraction.sizes, strides, itemsize) for each in axes]
+    known = [each for each in steps if each is not None]
+    return Matrix(*known) if len(known) == len(steps) else None
 
 
 def _step(

@@ -101,7 +101,19 @@ def gpu_words() -> str:
     name = runtime.getDeviceProperties(device.id)["name"].decode()
     _, total = runtime.memGetInfo()
     driver = _version(runtime.driverGetVersion())
-    return f"{name}, {size_text(total)}; driver for CUDA {driver}, NVRTC {version}"
+    fused = "with" if _has_cublaslt() else "without"
+    return (
+        f"{name}, {size_text(total)}; driver for CUDA {driver}, NVRTC {version}, {fused} cuBLASLt"
+    )
+
+
+def _has_cublaslt() -> bool:
+    """Whether products may have epilogues; without it, kernels apply them."""
+    try:
+        load_library("cublasLt")
+    except MissingPackageError:
+        return False
+    return True
 
 
 def _version(number: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.launches import Launch, Step, launches_of
+from graphnn.compiler.cuda.launches import Launch, Step, launched, launches_of
 from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
 from graphnn.compiler.cuda.writer import Writer, body_of, signature
 from graphnn.compiler.kernel import Kernel, Pick
@@ -100,8 +100,7 @@ def steps_of(unit: Unit) -> tuple[list[Step], list[Code]]:
         found[first] = replace(steps[first], launches=tuple(launches), does=does)
         for number in others:
             found[number] = replace(steps[number], launches=(), does=())
-    launched = {launch.does for step in found for launch in step.launches}
-    kept = [code for code in codes if not launched.isdisjoint(code.parts)]
+    kept = launched(codes, (launch for step in found for launch in step.launches))
     return found, [*kept, *(code for _, code in made.values())]
 
 

@@ -25,6 +25,7 @@ from graphnn.compiler.fusion_cost import (
 )
 from graphnn.compiler.matching import Matching, MismatchError, through_views
 from graphnn.compiler.memory_model import nbytes_of
+from graphnn.compiler.product_epilogues import product_before
 from graphnn.compiler.unit import Note, Unit
 from graphnn.core.node import Node
 from graphnn.ops.constants import CONSTANT
@@ -105,7 +106,7 @@ class _Recomputing:
             }
             extra += sum(nbytes_of(each) for each in leaves if each not in read)
         extra += 2 * sum(nbytes_of(each) for each in leaves if not self._is_in_memory(each))
-        if not is_cheaper_again(node, len(copied), len(made), extra):
+        if not (is_cheaper_again(node, len(copied), len(made), extra) or self._frees_product(node)):
             return
         for number, group in made.items():
             self.groups[number] = group
@@ -116,6 +117,13 @@ class _Recomputing:
                 self._note_reads(number, each)
         del self.readers[node]
         self._trim(self.home[node])
+
+    def _frees_product(self, node: Node) -> bool:
+        """Whether, on a GPU, nothing but the epilogue of a product is left in its group."""
+        if self.unit.options.backend != "cupy":
+            return False
+        left = [each for each in self.groups[self.home[node]].nodes if each is not node]
+        return product_before(left, self.roots, self.readers, self.results) is not None
 
     def _copied(self, node: Node) -> list[Node]:
         """The value and the members that it is made of, up to what can be read; [] if too many."""

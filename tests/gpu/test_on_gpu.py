@@ -145,6 +145,52 @@ def test_precision_of_products(gpu):
     assert 1e-4 < errors["bfloat16"] < 2e-2
 
 
+LEAST_EXACT = {"float32": 2e-6, "tf32": 2e-3, "bfloat16": 2e-2}
+
+
+@pytest.mark.parametrize("precision", LEAST_EXACT)
+@pytest.mark.parametrize("sizes", [(256, 512, 128), (33, 65, 17), (1, 64, 64), (64, 1, 64)])
+def test_epilogues_of_the_library(gpu, monkeypatch, precision, sizes):
+    """Relu and gelu with a bias and an addend, beside float64; in float16 too."""
+    made, ask = [], gpu.fused_product
+
+    def asked(*given):
+        made.append(ask(*given) is not None)
+        return ask(*given)
+
+    monkeypatch.setattr(gpu, "fused_product", asked)
+    rng, (m, n, k) = np.random.default_rng(0), sizes
+    arrays = [rng.normal(size=each).astype("float32") for each in ((m, k), (k, n), (n,), (m, n))]
+    for dtype in ("float32", "float16"):
+        fed = [each.astype(dtype) for each in arrays]
+        inputs = [gn.input(f"x{number}", each.shape, dtype) for number, each in enumerate(fed)]
+        x, w, bias, addend = inputs
+        total = x @ w + bias
+        outputs = [gn.relu(total), gn.gelu(total + addend, approximate="tanh")]
+        wide = [each.astype("float64") for each in fed]
+        total = wide[0] @ wide[1] + wide[2]
+        late = total + wide[3]
+        inner = np.sqrt(2 / np.pi) * (late + 0.044715 * late**3)
+        expected = np.maximum(total, 0), 0.5 * late * (1 + np.tanh(inner))
+        for each, exact in zip(outputs, expected, strict=True):
+            program = gn.compile(inputs, each, backend="cupy", matmul_precision=precision)
+            for _ in range(3):
+                found = program(*fed).get()
+            error = np.abs(found.astype("float64") - exact).max() / np.abs(exact).max()
+            assert error < max(LEAST_EXACT[precision], 2e-3 if dtype == "float16" else 0.0)
+    assert made[0], "cuBLASLt has no relu with a bias in float32"
+    assert len(made) == 4
+
+
+def test_nan_comes_through_the_epilogue(gpu):
+    x, w = gn.input("x", (64, 64)), gn.input("w", (64, 64))
+    b = gn.input("b", (64,))
+    program = gn.compile([x, w, b], gn.relu(x @ w + b), backend="cupy")
+    ones, some = np.ones((64, 64), "float32"), np.ones(64, "float32")
+    some[7] = np.nan
+    assert np.isnan(program(ones, ones, some).get()).sum() == 64
+
+
 def test_too_much_memory_is_said(gpu):
     with pytest.raises(DeviceError, match="too little memory: "):
         gpu.allocate(1 << 44)

@@ -27,13 +27,17 @@ CHECKS = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-fsanitize-undef
 
 
 class ShimDevice:
-    """Threads in forward or reversed order; memory begins as NaN."""
+    """Threads in forward or reversed order; memory begins as NaN.
+
+    Products with epilogues are made at once, but where ``fuses`` is false.
+    """
 
     name = "the CPU, by a shim"
     shared_nbytes = 227 << 10
 
-    def __init__(self, *, is_reversed: bool = False) -> None:
-        self.is_reversed = is_reversed
+    def __init__(self, *, is_reversed: bool = False, fuses: bool = True) -> None:
+        self.is_reversed, self.fuses = is_reversed, fuses
+        self.n_fused = 0
 
     def turn(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -84,6 +88,11 @@ class ShimDevice:
 
     def product(self, matrices: Matrices, precision: str) -> Function:
         return partial(_multiply, matrices)
+
+    def fused_product(self, matrices: Matrices, precision: str, alignment: int) -> Function | None:
+        assert alignment % as_dtype(matrices.dtype).itemsize == 0
+        self.n_fused += self.fuses
+        return partial(_multiply, matrices) if self.fuses else None
 
     def record(self, work: Callable[[], None]) -> Recording:
         return work
@@ -141,14 +150,27 @@ def shim_source(codes: Sequence[Code]) -> str:
 
 
 def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
-    """A product by NumPy, on strided views of memory."""
-    left, right, out = addresses
-    m, n, k, batch = matrices.m, matrices.n, matrices.k, matrices.batch
-    a = _matrix(left, matrices.dtype, (batch, m, k), matrices.left)
-    b = _matrix(right, matrices.dtype, (batch, k, n), matrices.right)
-    c = _matrix(out, matrices.dtype, (batch, m, n), matrices.out)
+    """A product and its epilogue by NumPy, on strided views of memory."""
+    left, right, *extra, out = addresses
+    m, n, k, batch, dtype = matrices.m, matrices.n, matrices.k, matrices.batch, matrices.dtype
+    a = _matrix(left, dtype, (batch, m, k), matrices.left)
+    b = _matrix(right, dtype, (batch, k, n), matrices.right)
+    c = _matrix(out, dtype, (batch, m, n), matrices.out)
     wide = np.float64 if c.dtype == np.float64 else np.float32
-    c[...] = (a.astype(wide) @ b.astype(wide)).astype(c.dtype)
+    total = a.astype(wide) @ b.astype(wide)
+    epilogue = matrices.epilogue
+    if epilogue is not None:
+        for address, lies in zip(extra, epilogue.operands, strict=True):
+            total += _matrix(address, dtype, (batch, m, n), lies)
+        total = ACTIVATIONS[epilogue.function](total)
+    c[...] = total.astype(c.dtype)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "gelu": lambda x: 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))),
+}
 
 
 def _matrix(address: int, dtype: str, shape: tuple[int, int, int], lies: Matrix) -> Array:

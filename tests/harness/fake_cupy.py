@@ -10,13 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 from cuda_shim import built
+from fake_cublaslt import FakeCublasLt
 
-__all__ = ["FakeCublas", "FakeCupy", "build"]
+__all__ = ["FakeCublas", "FakeCupy", "build", "libraries"]
 
 
 def build(codes):
     """In place of `Cubins.build`: some modules, as those have."""
     return [(some, str(built(some)).encode()) for some in (codes[:2], codes[2:]) if some]
+
+
+def libraries(cupy):
+    """CUDA's libraries by name."""
+    return {"cublas": FakeCublas(cupy), "cublasLt": FakeCublasLt(cupy)}
 
 
 class Stream:
@@ -204,6 +210,7 @@ class FakeCupy:
             cudaDevAttrMaxSharedMemoryPerBlockOptin=97,
             deviceGetAttribute=lambda attribute, _: {97: 227 << 10}[attribute],
             memcpyAsync=self._copy,
+            memsetAsync=self._fill,
             getDeviceProperties=lambda _: {"name": b"a fake GPU"},
             memGetInfo=lambda: (self.free_nbytes, 1 << 30),
             driverGetVersion=lambda: driver,
@@ -257,6 +264,10 @@ class FakeCupy:
         assert attribute == 8
         assert value <= 227 << 10
         self.shared_nbytes[function] = value
+
+    def _fill(self, target, byte, size, stream):
+        stream = self.all_streams[stream]
+        stream.give(lambda: ctypes.memset(target, byte, size))
 
     def _copy(self, target, source, size, kind, stream):
         stream = self.all_streams[stream]

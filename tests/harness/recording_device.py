@@ -88,13 +88,16 @@ class RecordingDevice(ShimDevice):
 
     def product(self, matrices: Matrices, precision: str) -> Function:
         def multiply(addresses: Sequence[int]) -> None:
-            m, n, k = matrices.m, matrices.n, matrices.k
-            sides = (matrices.left, m, k), (matrices.right, k, n), (matrices.out, m, n)
-            for address, (matrix, rows, columns) in zip(addresses, sides, strict=True):
+            operands = zip(addresses, matrices.operands, strict=True)
+            for address, (matrix, rows, columns) in operands:
                 self._require_inside(address, extent(matrices, matrix, rows, columns))
             self._note(matrices, addresses)
 
         return multiply
+
+    def fused_product(self, matrices: Matrices, precision: str, alignment: int) -> Function:
+        assert alignment % as_dtype(matrices.dtype).itemsize == 0
+        return self.product(matrices, precision)
 
     def record(self, work: Callable[[], None]) -> Recording:
         self._is_recording = True
