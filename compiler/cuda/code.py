@@ -74,10 +74,13 @@ class Product:
     operands : (int, int, int)
         Which of the kernel's operands, or the scratch memory behind them, are left, right and
         out.
+    offsets : (int, int, int)
+        Bytes from where these begin to the matrices.
     """
 
     matrices: Matrices
     operands: tuple[int, int, int]
+    offsets: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

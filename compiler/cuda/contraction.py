@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
-from graphnn.compiler.cuda.matrices import Axes, axes_of, matrices_of
+from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, matrices_of
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
+from graphnn.compiler.cuda.unfolding import Unfolded, unfold
+from graphnn.compiler.cuda.windows import copied, index_type, indices_along, meet
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Contraction, Kernel, Load, Operand
 from graphnn.compiler.kernel import Product as Summed
@@ -38,27 +40,53 @@ OWN = 4
 THREADS = (TILE // OWN) ** 2
 
 
+ALIGNMENT = 256
+"""Bytes; what lies in scratch memory begins at multiples of it, as allocations do."""
+
+
 def generate(contraction: Contraction, name: str) -> Code:
     """Print a contraction whose factors lie in memory as they are."""
     matrices = matrices_of(contraction)
-    if matrices is None:
+    if matrices is not None:
+        axes = axes_of(contraction)
+        order = (*axes.batch, *axes.rows, *axes.columns)
+        unfolded: Unfolded | None = Unfolded(matrices, (), dense_strides(contraction, order))
+    else:
+        unfolded = unfold(contraction)
+    if unfolded is None:
         return _Tiles(contraction, name).code()
+    return _by_library(contraction, unfolded, name)
+
+
+def _by_library(contraction: Contraction, unfolded: Unfolded, name: str) -> Code:
+    """Copies of factors if need be, a product, and a kernel for the epilogue if it has one.
+
+    Scratch memory holds the product, if that is not where results go, then the copies.
+    """
     n_operands = 2 + len(contraction.epilogue.operands)
-    out = _plain_result(contraction)
+    scratch, n_addresses = n_operands, n_operands + 1
+    operands, offsets = [0, 1, scratch], [0, 0, 0]
+    out = _plain_result(contraction, unfolded.strides)
+    nbytes = 0
     if out is not None:
-        return Code("", (Product(matrices, (0, 1, 2 + out)),))
-    epilogue, nbytes = _on_memory(contraction)
+        operands[2] = 2 + out
+    else:
+        epilogue, nbytes = _on_memory(contraction, unfolded.strides)
+    text, parts = "", []
+    for copy in unfolded.copies:
+        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        side = ("left", "right")[copy.side]
+        operands[copy.side], offsets[copy.side] = scratch, nbytes
+        source, part = copied(contraction, copy, f"{name}_{side}", n_addresses, nbytes)
+        text += source
+        parts.append(part)
+        nbytes += copy.nbytes(contraction)
+    left, right, made = operands
+    product = Product(unfolded.matrices, (left, right, made), (offsets[0], offsets[1], 0))
+    if out is not None:
+        return Code(text, (*parts, product), nbytes)
     code = loops.generate(epilogue, name, n_before=2)
-    return Code(code.source, (Product(matrices, (0, 1, n_operands)), *code.parts), nbytes)
-
-
-def _dense(contraction: Contraction) -> dict[int, int]:
-    """Bytes along every free axis where the product lies as its matrices do."""
-    axes, step, strides = axes_of(contraction), as_dtype(contraction.dtype).itemsize, {}
-    for axis in reversed((*axes.batch, *axes.rows, *axes.columns)):
-        strides[axis] = step
-        step *= contraction.sizes[axis]
-    return strides
+    return Code(text + code.source, (*parts, product, *code.parts), nbytes)
 
 
 def _free(contraction: Contraction) -> list[int]:
@@ -66,30 +94,56 @@ def _free(contraction: Contraction) -> list[int]:
     return [n for n in range(len(contraction.sizes)) if n not in contraction.summed]
 
 
-def _plain_result(contraction: Contraction) -> int | None:
+def _plain_result(contraction: Contraction, strides: Mapping[int, int]) -> int | None:
     """The epilogue's operand that the product can be written to, if that is all it does."""
-    epilogue, dense = contraction.epilogue, _dense(contraction)
+    epilogue = contraction.epilogue
     if len(epilogue.stores) != 1:
         return None
     ((operand, value),) = epilogue.stores
     into = epilogue.operands[operand]
     lies_so = all(
-        contraction.sizes[axis] == 1 or into.strides[n] == dense[axis]
+        contraction.sizes[axis] == 1 or into.strides[n] == strides[axis]
         for n, axis in enumerate(_free(contraction))
     )
     is_it = epilogue.values[value] == Summed(contraction.dtype) and into.dtype == contraction.dtype
     return operand if is_it and lies_so else None
 
 
-def _on_memory(contraction: Contraction) -> tuple[Kernel, int]:
+def _on_memory(contraction: Contraction, strides: Mapping[int, int]) -> tuple[Kernel, int]:
     """The epilogue as a kernel that reads the product from scratch memory, and bytes of that."""
-    epilogue, dense = contraction.epilogue, _dense(contraction)
-    number = len(epilogue.operands)
-    lies = Operand(contraction.dtype, tuple(dense[axis] for axis in _free(contraction)))
+    epilogue, number = contraction.epilogue, len(contraction.epilogue.operands)
+    lies = Operand(contraction.dtype, tuple(strides[axis] for axis in _free(contraction)))
     values = tuple(Load(number) if isinstance(each, Summed) else each for each in epilogue.values)
     kernel = replace(epilogue, operands=(*epilogue.operands, lies), values=values)
     itemsize = as_dtype(contraction.dtype).itemsize
-    return kernel, itemsize * prod(contraction.sizes[axis] for axis in dense)
+    return kernel, itemsize * prod(contraction.sizes[axis] for axis in strides)
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """How blocks read one factor.
+
+    Attributes
+    ----------
+    name : str
+        Of the shared memory.
+    operand : int
+    outer : tuple of int
+        The factor's free axes.
+    first : str
+        The variable of the block's first point along these.
+    count : int
+        Their points.
+    is_inner_first : bool
+        Whether neighbouring threads read along the sum.
+    """
+
+    name: str
+    operand: int
+    outer: tuple[int, ...]
+    first: str
+    count: int
+    is_inner_first: bool
 
 
 class _Tiles:
@@ -106,28 +160,36 @@ class _Tiles:
         )
         dtype = contraction.dtype
         self.wide = "float32" if dtype in HALVES else dtype
+        self.index = index_type(contraction)
 
     def code(self) -> Code:
         """The function."""
         down, across = -(-self.m // TILE), -(-self.n // TILE)
         n_operands = 2 + len(self.contraction.epilogue.operands)
-        w, kind = self.w, register(self.wide)
+        w, kind, index = self.w, register(self.wide), self.index
         with w.block(signature(self.name, n_operands, THREADS)):
             w.line(f"__shared__ {kind} left[{DEPTH}][{TILE + 1}];")
             w.line(f"__shared__ {kind} right[{DEPTH}][{TILE + 1}];")
-            w.line(f"const i64 tile = blockIdx.x % {down * across};")
-            w.line(f"const i64 number = blockIdx.x / {down * across};")
-            w.line(f"const i64 first_row = tile / {across} * {TILE};")
-            w.line(f"const i64 first_column = tile % {across} * {TILE};")
+            w.line(f"const {index} tile = blockIdx.x % {down * across};")
+            w.line(f"const {index} number = blockIdx.x / {down * across};")
+            w.line(f"const {index} first_row = tile / {across} * {TILE};")
+            w.line(f"const {index} first_column = tile % {across} * {TILE};")
             side = TILE // OWN
             w.line(f"const int down = threadIdx.x / {side}, across = threadIdx.x % {side};")
             batch = self._decode("number", self.axes.batch, "b")
             w.line(f"{kind} sum[{OWN}][{OWN}];")
             with self._own():
                 w.line("sum[i][j] = 0;")
-            with w.block(f"for (i64 from = 0; from < {self.k}; from += {DEPTH})"):
-                self._panel("left", 0, self.axes.rows, "first_row", self.m, batch)
-                self._panel("right", 1, self.axes.columns, "first_column", self.n, batch)
+            panels = [
+                _Panel("left", 0, self.axes.rows, "first_row", self.m, self._is_inner_first(0)),
+                _Panel(
+                    "right", 1, self.axes.columns, "first_column", self.n, self._is_inner_first(1)
+                ),
+            ]
+            held = [self._place(each) for each in panels]
+            with w.block(f"for ({index} from = 0; from < {self.k}; from += {DEPTH})"):
+                for panel, indices in zip(panels, held, strict=True):
+                    self._read_panel(panel, batch | indices)
                 w.line("__syncthreads();")
                 w.line("#pragma unroll")
                 with w.block(f"for (int term = 0; term < {DEPTH}; ++term)"), self._own():
@@ -152,69 +214,67 @@ class _Tiles:
                 return f"gn_add({total}, gn_multiply({a}, {b}))"
 
     def _decode(self, number: str, axes: Sequence[int], prefix: str) -> dict[int, str]:
-        """Variables for the indices along some axes, the last of which is the fastest."""
-        sizes, found = [self.contraction.sizes[axis] for axis in axes], {}
-        for place, axis in enumerate(axes):
-            after = prod(sizes[place + 1 :])
-            index = number if after == 1 else f"{number} / {after}"
-            index = f"{index} % {sizes[place]}" if place else index
-            self.w.line(f"const i64 {prefix}{axis} = {index};")
-            found[axis] = f"{prefix}{axis}"
-        return found
+        """Variables for the indices along some axes."""
+        return indices_along(self.w, number, self.contraction.sizes, axes, prefix, self.index)
 
-    def _panel(
-        self,
-        name: str,
-        operand: int,
-        outer: Sequence[int],
-        first: str,
-        count: int,
-        batch: Mapping[int, str],
-    ) -> None:
-        """Read a factor's part into shared memory, with zeros where there is none."""
-        w, lies = self.w, (self.contraction.left, self.contraction.right)[operand]
-        # Neighbouring threads read neighbours in memory.
-        inner_first = any(
-            abs(lies.strides[axis]) == self._itemsize(lies) for axis in self.axes.summed
+    def _is_inner_first(self, operand: int) -> bool:
+        """Whether neighbouring threads read along the sum: there neighbours are in memory."""
+        lies = (self.contraction.left, self.contraction.right)[operand]
+        return any(
+            abs(lies.strides[axis]) == as_dtype(lies.dtype).itemsize for axis in self.axes.summed
         )
-        with w.block(f"for (int at = threadIdx.x; at < {TILE * DEPTH}; at += {THREADS})"):
-            if inner_first:
-                w.line(f"const int term = at % {DEPTH}, place = at / {DEPTH};")
+
+    def _place(self, panel: _Panel) -> dict[int, str]:
+        """Where a thread reads in all panels: along the free axes, if neighbours are there."""
+        if panel.is_inner_first:
+            return {}
+        which = f"{panel.name}_which"
+        self.w.line(f"const {self.index} {which} = {panel.first} + threadIdx.x % {TILE};")
+        return self._decode(which, panel.outer, f"{panel.name}_o")
+
+    def _read_panel(self, panel: _Panel, indices: Mapping[int, str]) -> None:
+        """Read a factor's part into shared memory, with zeros where there is none."""
+        w, own = self.w, TILE * DEPTH // THREADS
+        with w.block(""):
+            if panel.is_inner_first:
+                w.line(f"const int term = threadIdx.x % {DEPTH}, row = threadIdx.x / {DEPTH};")
+                w.line(f"const {self.index} summed = from + term;")
+                indices = dict(indices) | self._decode("summed", self.axes.summed, "s")
             else:
-                w.line(f"const int term = at / {TILE}, place = at % {TILE};")
-            w.line(f"const i64 which = {first} + place, summed = from + term;")
-            w.line(f"{register(self.wide)} value = 0;")
-            with w.block(f"if (which < {count} && summed < {self.k})"):
-                indices = dict(batch)
-                indices |= self._decode("which", outer, "o")
-                indices |= self._decode("summed", self.axes.summed, "s")
-                self._read(operand, lies, indices)
-            w.line(f"{name}[term][place] = value;")
+                w.line(f"const int place = threadIdx.x % {TILE}, row = threadIdx.x / {TILE};")
+                w.line(f"const {self.index} which = {panel.name}_which;")
+            w.line("#pragma unroll")
+            with w.block(f"for (int turn = 0; turn < {own}; ++turn)"):
+                if panel.is_inner_first:
+                    w.line(f"const int place = row + turn * {THREADS // DEPTH};")
+                    w.line(f"const {self.index} which = {panel.first} + place;")
+                else:
+                    w.line(f"const int term = row + turn * {THREADS // TILE};")
+                    w.line(f"const {self.index} summed = from + term;")
+                w.line(f"{register(self.wide)} value = 0;")
+                with w.block(f"if (which < {panel.count} && summed < {self.k})"):
+                    if panel.is_inner_first:
+                        here = self._decode("which", panel.outer, "o")
+                    else:
+                        here = self._decode("summed", self.axes.summed, "s")
+                    self._read(panel.operand, dict(indices) | here)
+                w.line(f"{panel.name}[term][place] = value;")
 
-    def _itemsize(self, operand: Operand) -> int:
-        return as_dtype(operand.dtype).itemsize
-
-    def _read(self, operand: int, lies: Operand, indices: Mapping[int, str]) -> None:
+    def _read(self, operand: int, indices: Mapping[int, str]) -> None:
         """One element of a factor, if windows meet one there."""
-        w, terms, conditions = self.w, [], []
-        for axis, index in indices.items():
-            if lies.strides[axis]:
-                terms.append(f"{index} * {lies.strides[axis]}")
-        for number, bound in enumerate(self.contraction.bounds if operand == 0 else ()):
-            place = f"{indices[bound.place]} * {bound.stride}"
-            tap = f"{indices[bound.tap]} * {bound.dilation}"
-            w.line(f"const i64 at{number} = {place} + {tap} - {bound.low};")
-            element = f"at{number}"
-            if bound.x_dilation > 1:
-                conditions.append(f"at{number} % {bound.x_dilation} == 0")
-                element = f"at{number} / {bound.x_dilation}"
-            last = (bound.size - 1) * bound.x_dilation
-            conditions.append(f"at{number} >= 0 && at{number} <= {last}")
-            terms.append(f"{element} * {bound.step}")
-        made = load(lies.dtype, f"p{operand} + ({' + '.join(terms) or '0'})")
+        contraction = self.contraction
+        lies = (contraction.left, contraction.right)[operand]
+        terms = [
+            f"{index} * {lies.strides[axis]}"
+            for axis, index in indices.items()
+            if lies.strides[axis]
+        ]
+        bounds = contraction.bounds if operand == 0 else ()
+        met, conditions = meet(self.w, bounds, indices, self.index)
+        made = load(lies.dtype, f"p{operand} + ({' + '.join([*terms, *met]) or '0'})")
         if lies.dtype != self.wide and lies.dtype not in HALVES:
             made = apply("cast", self.wide, [made], [lies.dtype])
-        w.line(
+        self.w.line(
             f"if ({' && '.join(conditions)}) value = {made};" if conditions else f"value = {made};"
         )
 
@@ -223,8 +283,8 @@ class _Tiles:
         w, contraction = self.w, self.contraction
         epilogue, half = contraction.epilogue, TILE // OWN
         with self._own():
-            w.line(f"const i64 which_row = first_row + down + i * {half};")
-            w.line(f"const i64 which_column = first_column + across + j * {half};")
+            w.line(f"const {self.index} which_row = first_row + down + i * {half};")
+            w.line(f"const {self.index} which_column = first_column + across + j * {half};")
             w.line(f"if (which_row >= {self.m} || which_column >= {self.n}) continue;")
             indices = dict(batch)
             indices |= self._decode("which_row", self.axes.rows, "r")

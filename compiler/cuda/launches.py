@@ -6,7 +6,7 @@ It is known without a device; a device only makes functions of the code, and add
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
@@ -32,6 +32,10 @@ class Place:
     buffer: Buffer | None
     offset: int = 0
     moves: tuple[int, ...] = ()
+
+    def further(self, nbytes: int) -> Place:
+        """So many bytes behind."""
+        return replace(self, offset=self.offset + nbytes) if nbytes else self
 
 
 STATUS = Place(None)
@@ -118,7 +122,8 @@ def _parts(
         places.append(STATUS)
     for part in code.parts:
         if isinstance(part, Product):
-            yield Launch(part.matrices, tuple(places[each] for each in part.operands))
+            starts = zip(part.operands, part.offsets, strict=True)
+            yield Launch(part.matrices, tuple(places[each].further(by) for each, by in starts))
         else:
             yield Launch(part, tuple(places))
 
