@@ -16,7 +16,7 @@ import numpy as np
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
-from graphnn.compiler.cuda.code import Matrices, Part
+from graphnn.compiler.cuda.code import Convolution, Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
 from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step
@@ -48,7 +48,7 @@ class DeviceExecutable:
         calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
         for each in calls:
             require_library(each.instruction)
-        launches = [launch for each in self._steps for launch in each.launches]
+        launches = [e for each in self._steps for e in (*each.launches, *each.alternative)]
         self._may_refuse = any(STATUS in each.places for each in launches)
         with device.turn():
             self._arena = device.allocate(unit.plan.nbytes)
@@ -135,8 +135,20 @@ class DeviceExecutable:
             yield from self._constant_results(step.instruction)
         elif step.is_call:
             yield self._call(step.instruction)
-        for launch in step.launches:
+        convolve = self._convolution(step)
+        if convolve is not None:
+            yield self._at(convolve, step.alternative[0])
+        launches = step.launches if convolve is None else step.alternative[1:]
+        for launch in launches:
             yield self._action(launch, functions)
+
+    def _convolution(self, step: Step) -> Function | None:
+        """What the device's library makes of a step, if it has one and can."""
+        if not step.alternative:
+            return None
+        does = step.alternative[0].does
+        assert isinstance(does, Convolution)
+        return self._device.convolution(does, self._unit.options.matmul_precision)
 
     def _constant_results(self, instruction: Instruction) -> Iterator[Action]:
         """What an operator makes of arrays without elements is known beforehand."""
@@ -171,13 +183,16 @@ class DeviceExecutable:
 
     def _action(self, launch: Launch, functions: dict[Part, Function]) -> Action:
         """What makes a launch, at the addresses of this round."""
+        if isinstance(launch.does, Part):
+            return self._at(functions[launch.does], launch)
+        assert isinstance(launch.does, Matrices)
+        product = self._device.product(launch.does, self._unit.options.matmul_precision)
+        return self._at(product, launch)
+
+    def _at(self, function: Function, launch: Launch) -> Action:
+        """A function called with the addresses of this round."""
         starts = [self._address(each) for each in launch.places]
         moves = [each.moves for each in launch.places]
-        if isinstance(launch.does, Part):
-            function = functions[launch.does]
-        else:
-            function = self._device.product(launch.does, self._unit.options.matmul_precision)
-
         if not any(map(any, moves)):
             return lambda: function(starts)
         return lambda: function(
@@ -220,7 +235,8 @@ class DeviceExecutable:
     @staticmethod
     def _unguarded(launches: Sequence[Launch]) -> set[Buffer]:
         """The state that products write, which do not look at the status word."""
-        written = (each.places[-1].buffer for each in launches if isinstance(each.does, Matrices))
+        products = (each for each in launches if not isinstance(each.does, Part))
+        written = (each.places[-1].buffer for each in products)
         return {each for each in written if each is not None and each.storage is Storage.STATE}
 
     def _start(self, buffer: Buffer) -> int:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Code", "Matrices", "Matrix", "Part", "Product", "guarded"]
+__all__ = [
+    "Code",
+    "Convolution",
+    "Convolved",
+    "Matrices",
+    "Matrix",
+    "Part",
+    "Product",
+    "Tensor",
+    "guarded",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,80 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """How one array of a convolution lies in memory.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(examples, channels, *space)``; of filters, ``(filters, channels of a group, *window)``.
+    strides : tuple of int
+        In elements.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution, or one of its two gradients.
+
+    ``y[n, f, i] = sum(x[n, c, stride * i + dilation * j - before] * w[f, c, j])``
+
+    Attributes
+    ----------
+    kind : {"fprop", "dgrad", "wgrad"}
+        What is computed: ``y`` of ``x`` and ``w``; what ``x`` is given by ``y`` and ``w``, its
+        gradient; what ``w`` is given by ``x`` and ``y``.
+    dtype : str
+        Of all three; half floats are multiplied and summed in float32.
+    x, w, y : Tensor
+        There are as many groups as ``x`` has times the channels of ``w``.
+    stride, dilation, before, after : tuple of int
+        For every axis of space; the last two are zeros around ``x``. Where there is one such axis,
+        the arrays have two, and the first of them is 1.
+    """
+
+    kind: str
+    dtype: str
+    x: Tensor
+    w: Tensor
+    y: Tensor
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Both factors and the result: x, w, y; or y, w, x; or x, y, w."""
+        match self.kind:
+            case "fprop":
+                return self.x, self.w, self.y
+            case "dgrad":
+                return self.y, self.w, self.x
+            case _:
+                return self.x, self.y, self.w
+
+
+@dataclass(frozen=True, slots=True)
+class Convolved:
+    """A convolution by a library of the device, where it has one.
+
+    Attributes
+    ----------
+    convolution : Convolution
+    operands, offsets : (int, int, int)
+        As those of a `Product`, for `Convolution.arrays`.
+    """
+
+    convolution: Convolution
+    operands: tuple[int, int, int]
+    offsets: tuple[int, int, int] = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """Generated code of one kernel.
 
@@ -95,11 +179,20 @@ class Code:
         Launched one after the other.
     scratch_nbytes : int
         Bytes of memory that the parts share while the kernel runs.
+    alternative : tuple of Convolved or Part
+        What does the same on devices that have a library of convolutions, if anything.
     """
 
     source: str
     parts: tuple[Part | Product, ...]
     scratch_nbytes: int = 0
+    alternative: tuple[Convolved | Part, ...] = ()
+
+    @property
+    def functions(self) -> tuple[Part, ...]:
+        """The parts that are functions of the source, each of them once."""
+        parts = (*self.parts, *self.alternative)
+        return tuple(dict.fromkeys(each for each in parts if isinstance(each, Part)))
 
 
 def guarded(code: Code) -> Code:
@@ -109,12 +202,10 @@ def guarded(code: Code) -> Code:
     threads wait for each other: some of them may have returned. Products do not look at the word.
     """
     source = code.source
-    for part in code.parts:
-        if isinstance(part, Product):
-            continue
+    for part in code.functions:
         before, head, after = source.partition(f" {part.name}(")
         parameters, closing, body = after.partition(") {\n")
         assert "" not in (head, closing), f"{part.name} is not printed as functions are"
         guard = "    if (*(const i64*)refused) return;\n"
         source = f"{before}{head}{parameters}, char* refused{closing}{guard}{body}"
-    return Code(source, code.parts, code.scratch_nbytes)
+    return replace(code, source=source)

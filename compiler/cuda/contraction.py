@@ -15,6 +15,7 @@ from math import prod
 
 from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
+from graphnn.compiler.cuda.convolutions import convolved
 from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, matrices_of
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
@@ -50,12 +51,13 @@ def generate(contraction: Contraction, name: str) -> Code:
     if matrices is not None:
         axes = axes_of(contraction)
         order = (*axes.batch, *axes.rows, *axes.columns)
-        unfolded: Unfolded | None = Unfolded(matrices, (), dense_strides(contraction, order))
-    else:
-        unfolded = unfold(contraction)
+        lies = dense_strides(contraction, order)
+        return _by_library(contraction, Unfolded(matrices, (), lies), name)
+    unfolded = unfold(contraction)
     if unfolded is None:
-        return _Tiles(contraction, name).code()
-    return _by_library(contraction, unfolded, name)
+        return _with_alternative(contraction, _Tiles(contraction, name).code(), name)
+    code = _by_library(contraction, unfolded, name)
+    return _with_alternative(contraction, code, name) if unfolded.copies else code
 
 
 def _by_library(contraction: Contraction, unfolded: Unfolded, name: str) -> Code:
@@ -63,30 +65,67 @@ def _by_library(contraction: Contraction, unfolded: Unfolded, name: str) -> Code
 
     Scratch memory holds the product, if that is not where results go, then the copies.
     """
-    n_operands = 2 + len(contraction.epilogue.operands)
-    scratch, n_addresses = n_operands, n_operands + 1
-    operands, offsets = [0, 1, scratch], [0, 0, 0]
-    out = _plain_result(contraction, unfolded.strides)
-    nbytes = 0
-    if out is not None:
-        operands[2] = 2 + out
-    else:
-        epilogue, nbytes = _on_memory(contraction, unfolded.strides)
-    text, parts = "", []
+    scratch = _scratch_number(contraction)
+    operands, offsets = [0, 1], [0, 0]
+    out, text, after, nbytes = _after(contraction, unfolded.strides, name)
+    parts = []
     for copy in unfolded.copies:
         nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
-        side = ("left", "right")[copy.side]
         operands[copy.side], offsets[copy.side] = scratch, nbytes
-        source, part = copied(contraction, copy, f"{name}_{side}", n_addresses, nbytes)
+        source, part = copied(
+            contraction, copy, f"{name}_{('left', 'right')[copy.side]}", scratch + 1, nbytes
+        )
         text += source
         parts.append(part)
         nbytes += copy.nbytes(contraction)
-    left, right, made = operands
-    product = Product(unfolded.matrices, (left, right, made), (offsets[0], offsets[1], 0))
+    places = (operands[0], operands[1], out)
+    product = Product(unfolded.matrices, places, (offsets[0], offsets[1], 0))
+    return Code(text, (*parts, product, *after), nbytes)
+
+
+def _with_alternative(contraction: Contraction, code: Code, name: str) -> Code:
+    """The same code, and what a library of convolutions does in its place.
+
+    Unless that takes more scratch memory, which would be there for nothing without the library.
+    """
+    order = [axis for axis in range(len(contraction.sizes)) if axis not in contraction.summed]
+    strides = dense_strides(contraction, order)  # what libraries know: as results are
+    found = convolved(contraction, strides)
+    if found is None:
+        return code
+    out, text, after, nbytes = _after(contraction, strides, f"{name}_rest")
+    if nbytes > code.scratch_nbytes:
+        return code
+    left, right, _ = found.operands
+    first = replace(found, operands=(left, right, out))
+    return replace(code, source=code.source + text, alternative=(first, *after))
+
+
+def _after(
+    contraction: Contraction, strides: Mapping[int, int], name: str
+) -> tuple[int, str, tuple[Part, ...], int]:
+    """What follows a product that lies by ``strides``.
+
+    Returns
+    -------
+    int
+        The operand that the product is written to: scratch memory, if there is an epilogue.
+    str, tuple of Part
+        The epilogue.
+    int
+        Bytes of scratch memory.
+    """
+    out = _plain_result(contraction, strides)
     if out is not None:
-        return Code(text, (*parts, product), nbytes)
+        return 2 + out, "", (), 0
+    epilogue, nbytes = _on_memory(contraction, strides)
     code = loops.generate(epilogue, name, n_before=2)
-    return Code(text + code.source, (*parts, product, *code.parts), nbytes)
+    return _scratch_number(contraction), code.source, code.functions, nbytes
+
+
+def _scratch_number(contraction: Contraction) -> int:
+    """The number of the address of scratch memory."""
+    return 2 + len(contraction.epilogue.operands)
 
 
 def _free(contraction: Contraction) -> list[int]:

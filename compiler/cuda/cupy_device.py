@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, cast
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part
+from graphnn.compiler.cuda.code import Code, Convolution, Matrices, Part
 from graphnn.compiler.cuda.cubins import Cubins, architecture_for
 from graphnn.compiler.cuda.cublas import WORKSPACE_NBYTES, Cublas
+from graphnn.compiler.cuda.cudnn import Cudnn, import_cudnn
 from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.libraries import load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc
@@ -42,10 +43,19 @@ class CupyDevice:
         Makes modules of code: see `Cubins.build`.
     load_cublas : callable
         Gives the library; called when the first product is asked for.
+    import_cudnn : callable
+        Gives the package, or None if it is not there; called for the first convolution.
     """
 
-    def __init__(self, cupy: Any, build: Build, load_cublas: Callable[[], Any]) -> None:
-        self._cupy, self._build, self._load_cublas = cupy, build, load_cublas
+    def __init__(
+        self,
+        cupy: Any,
+        build: Build,
+        load_cublas: Callable[[], Any],
+        import_cudnn: Callable[[], Any | None],
+    ) -> None:
+        self._cupy, self._build = cupy, build
+        self._load_cublas, self._import_cudnn = load_cublas, import_cudnn
         self._runtime = cupy.cuda.runtime
         self._gpu = cupy.cuda.Device()
         self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -165,8 +175,7 @@ class CupyDevice:
                 if module is None:
                     module = self._modules[cubin] = self._cupy.cuda.function.Module()
                     module.load(cubin)
-                parts = (part for code in some for part in code.parts)
-                for part in (each for each in parts if isinstance(each, Part)):
+                for part in (part for code in some for part in code.functions):
                     functions[part] = self._launcher(module.get_function(part.name), part)
         return functions
 
@@ -191,6 +200,21 @@ class CupyDevice:
         self._workspace = self.allocate(WORKSPACE_NBYTES)
         with self._gpu:
             return Cublas(self._load_cublas(), self._stream.ptr, self.address(self._workspace))
+
+    def convolution(self, convolution: Convolution, precision: str) -> Function | None:
+        """See `Device.convolution`."""
+        if self._cudnn is None:
+            return None
+        with self._gpu:
+            return self._cudnn.convolution(convolution, precision)
+
+    @cached_property
+    def _cudnn(self) -> Cudnn | None:
+        package = self._import_cudnn()
+        if package is None:
+            return None
+        with self._gpu:
+            return Cudnn(package, self._stream.ptr, self.allocate, self.address)
 
     def record(self, work: Callable[[], None]) -> Recording:
         """See `Device.record`."""
@@ -239,5 +263,7 @@ def current_device() -> CupyDevice:
             capability = int(cupy.cuda.Device().compute_capability)
             architecture = architecture_for(capability, nvrtc.architectures)
             cubins = Cubins(nvrtc, architecture, Cache(folder) if folder else None)
-            _DEVICES[number] = CupyDevice(cupy, cubins.build, lambda: load_library("cublas"))
+            _DEVICES[number] = CupyDevice(
+                cupy, cubins.build, lambda: load_library("cublas"), import_cudnn
+            )
         return _DEVICES[number]

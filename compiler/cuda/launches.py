@@ -9,7 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
+from graphnn.compiler.cuda.code import (
+    Code,
+    Convolution,
+    Convolved,
+    Matrices,
+    Part,
+    Product,
+    guarded,
+)
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 
@@ -43,9 +51,9 @@ STATUS = Place(None)
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A function, or a product, and where its operands lie."""
+    """A function, or what a library does, and where its operands lie."""
 
-    does: Part | Matrices
+    does: Part | Matrices | Convolution
     places: tuple[Place, ...]
 
 
@@ -61,12 +69,15 @@ class Step:
         Whose work the launches do.
     is_call : bool
         Whether a library is called, on arrays of the device.
+    alternative : tuple of Launch
+        What does the same where the device has a library for the convolution that is first.
     """
 
     instruction: Instruction
     launches: tuple[Launch, ...]
     does: tuple[Instruction, ...]
     is_call: bool
+    alternative: tuple[Launch, ...] = ()
 
 
 Codes: TypeAlias = dict[tuple[Any, bool], Code]
@@ -85,10 +96,16 @@ def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
 
 
 def _step(instruction: Instruction, codes: Codes, refuses: bool) -> Step:
-    launches = tuple(_launches(instruction, codes, refuses))
+    launches: tuple[Launch, ...] = ()
+    alternative: tuple[Launch, ...] = ()
+    for kernel, operands in _works(instruction):
+        places, code = _placed(instruction, kernel, operands, codes, refuses)
+        launches += tuple(_launch(part, places) for part in code.parts)
+        alternative += tuple(_launch(part, places) for part in code.alternative)
     has_results = any(each.nbytes for each in instruction.outputs)
     is_call = not launches and has_results and instruction.kind != "move"
-    return Step(instruction, launches, (instruction,) if launches else (), is_call)
+    does = (instruction,) if launches else ()
+    return Step(instruction, launches, does, is_call, alternative)
 
 
 def _may_refuse(instruction: Instruction) -> bool:
@@ -97,17 +114,18 @@ def _may_refuse(instruction: Instruction) -> bool:
     return any(_place(each) == STATUS for each in operands)
 
 
-def _launches(instruction: Instruction, codes: Codes, refuses: bool) -> Iterator[Launch]:
+def _works(instruction: Instruction) -> Iterator[tuple[Any, Sequence[Any]]]:
+    """The kernels of an instruction, and the operands of each."""
     if instruction.kernel is not None:
-        operands = (*instruction.inputs, *instruction.outputs)
-        yield from _parts(instruction, instruction.kernel, operands, codes, refuses)
+        yield instruction.kernel, (*instruction.inputs, *instruction.outputs)
     for piece in instruction.pieces:
-        yield from _parts(instruction, piece.kernel, piece.operands, codes, refuses)
+        yield piece.kernel, piece.operands
 
 
-def _parts(
+def _placed(
     instruction: Instruction, kernel: Any, operands: Sequence[Any], codes: Codes, refuses: bool
-) -> Iterator[Launch]:
+) -> tuple[list[Place], Code]:
+    """The code of a kernel, and the places that its functions are given."""
     places = [_place(each) for each in operands]
     is_guarded = refuses and _commits(instruction, places)
     key = kernel, is_guarded
@@ -120,12 +138,15 @@ def _parts(
         places.append(Place(instruction.scratch))
     if is_guarded:
         places.append(STATUS)
-    for part in code.parts:
-        if isinstance(part, Product):
-            starts = zip(part.operands, part.offsets, strict=True)
-            yield Launch(part.matrices, tuple(places[each].further(by) for each, by in starts))
-        else:
-            yield Launch(part, tuple(places))
+    return places, code
+
+
+def _launch(part: Part | Product | Convolved, places: Sequence[Place]) -> Launch:
+    if isinstance(part, Part):
+        return Launch(part, tuple(places))
+    does = part.matrices if isinstance(part, Product) else part.convolution
+    starts = zip(part.operands, part.offsets, strict=True)
+    return Launch(does, tuple(places[each].further(by) for each, by in starts))
 
 
 def _commits(instruction: Instruction, places: Sequence[Place]) -> bool:

@@ -11,7 +11,7 @@ from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.kernel import Contraction
 from graphnn.core.dtypes import as_dtype, is_inexact
 
-__all__ = ["Axes", "axes_of", "dense_strides", "matrices_of", "product_of"]
+__all__ = ["Axes", "axes_of", "dense_strides", "matrices_of", "product_of", "step_along"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def product_of(contraction: Contraction, axes: Axes, out: Mapping[int, int]) -> 
     def matrix(
         strides: Mapping[int, int], rows: Sequence[int], columns: Sequence[int]
     ) -> Matrix | None:
-        steps = [_step(each, sizes, strides, itemsize) for each in (rows, columns, axes.batch)]
+        steps = [step_along(each, sizes, strides, itemsize) for each in (rows, columns, axes.batch)]
         known = [each for each in steps if each is not None]
         return Matrix(*known) if len(known) == len(steps) else None
 
@@ -101,7 +101,7 @@ def product_of(contraction: Contraction, axes: Axes, out: Mapping[int, int]) -> 
     return Matrices(m, n, k, batch, contraction.dtype, left, right, made)
 
 
-def _step(
+def step_along(
     axes: Sequence[int], sizes: Sequence[int], strides: Mapping[int, int], itemsize: int
 ) -> int | None:
     """Elements from one point to the next along axes walked as one; None if they cannot be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from graphnn.compiler.cuda.cudnn import cudnn_words
 from graphnn.compiler.cuda.libraries import HOW_TO_INSTALL, load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc
 from graphnn.core.errors import DeviceError, MissingPackageError
@@ -101,7 +102,8 @@ def gpu_words() -> str:
     name = runtime.getDeviceProperties(device.id)["name"].decode()
     _, total = runtime.memGetInfo()
     driver = _version(runtime.driverGetVersion())
-    return f"{name}, {size_text(total)}; driver for CUDA {driver}, NVRTC {version}"
+    libraries = f"NVRTC {version}, {cudnn_words()}"
+    return f"{name}, {size_text(total)}; driver for CUDA {driver}, {libraries}"
 
 
 def _version(number: int) -> str:
