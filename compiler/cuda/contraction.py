@@ -88,16 +88,14 @@ def _with_alternative(contraction: Contraction, code: Code, name: str) -> Code:
 
     Unless that takes more scratch memory, which would be there for nothing without the library.
     """
-    order = [axis for axis in range(len(contraction.sizes)) if axis not in contraction.summed]
-    strides = dense_strides(contraction, order)  # what libraries know: as results are
-    found = convolved(contraction, strides)
+    found = convolved(contraction)
     if found is None:
         return code
+    first, strides = found
     out, text, after, nbytes = _after(contraction, strides, f"{name}_rest")
     if nbytes > code.scratch_nbytes:
         return code
-    left, right, _ = found.operands
-    first = replace(found, operands=(left, right, out))
+    first = replace(first, operands=(0, 1, out))
     return replace(code, source=code.source + text, alternative=(first, *after))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 
 from graphnn.compiler.cuda.code import Convolution, Convolved, Tensor
-from graphnn.compiler.cuda.matrices import Axes, axes_of, step_along
+from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, step_along
 from graphnn.compiler.kernel import Bound, Contraction
 from graphnn.core.dtypes import as_dtype, is_floating
 
@@ -43,38 +43,33 @@ class _Space:
         return last - self.before - (self.x[0] - 1)
 
 
-def convolved(contraction: Contraction, out: Mapping[int, int]) -> Convolved | None:
+def convolved(contraction: Contraction) -> tuple[Convolved, dict[int, int]] | None:
     """A contraction as a convolution; None if it is not one that libraries know.
-
-    Parameters
-    ----------
-    contraction : Contraction
-    out : mapping of int to int
-        Bytes along every free axis of the result.
 
     Returns
     -------
-    Convolved or None
+    Convolved
         Its operands are those of the contraction; that of the result is left to the caller.
+    dict of int to int
+        Bytes along every free axis of the result, whose axes are in the order that libraries want.
     """
     dtype = as_dtype(contraction.dtype)
     stored = {contraction.left.dtype, contraction.right.dtype}
     if not is_floating(dtype) or stored != {contraction.dtype}:
         return None
-    return _Match(contraction, out).convolved()
+    return _Match(contraction).convolved()
 
 
 class _Match:
     """The search for the convolution that a contraction is."""
 
-    def __init__(self, contraction: Contraction, out: Mapping[int, int]) -> None:
+    def __init__(self, contraction: Contraction) -> None:
         self.sizes = contraction.sizes
         self.itemsize = as_dtype(contraction.dtype).itemsize
         self.dtype = contraction.dtype
         axes = axes_of(contraction)
         self.left = dict(enumerate(contraction.left.strides))
         self.right = dict(enumerate(contraction.right.strides))
-        self.out = out
         self.bounds = [*contraction.bounds, *_unbounded(contraction, axes)]
         self.bounds.sort(key=lambda each: -abs(each.step))
         seen = {axis for each in self.bounds for axis in (each.place, each.tap)}
@@ -84,23 +79,35 @@ class _Match:
             summed=tuple(axis for axis in axes.summed if axis not in seen),
         )
 
-    def convolved(self) -> Convolved | None:
-        """The whole."""
-        if not 1 <= len(self.bounds) <= 3 or any(each.step <= 0 for each in self.bounds):
-            return None
+        self.kind = self._kind()
+        whole = self._outer_axes() + tuple(each.place for each in self.bounds)
+        self.out = dense_strides(contraction, whole)
+
+    def _kind(self) -> str:
+        """What is computed: see `Convolution`."""
         is_turned = [self.right[each.tap] < 0 for each in self.bounds if self.sizes[each.tap] > 1]
         if any(is_turned) or any(each.x_dilation > 1 for each in self.bounds):
-            kind = "dgrad"
-        else:  # large windows that move little: a gradient by the filters
-            taps, places = (
-                prod(self.sizes[axis] for axis in axes)
-                for axes in zip(*((each.tap, each.place) for each in self.bounds), strict=True)
-            )
-            kind = "wgrad" if taps > places else "fprop"
+            return "dgrad"
+        taps, places = (
+            prod(self.sizes[axis] for axis in axes)
+            for axes in ([e.tap for e in self.bounds], [e.place for e in self.bounds])
+        )
+        return "wgrad" if taps > places else "fprop"  # large windows that move little: a gradient
+
+    def _outer_axes(self) -> tuple[int, ...]:
+        """The axes of the result before those of space."""
+        batch, rows, columns = self.axes.batch, self.axes.rows, self.axes.columns
+        return (*batch, *columns, *rows) if self.kind == "wgrad" else (*rows, *batch, *columns)
+
+    def convolved(self) -> tuple[Convolved, dict[int, int]] | None:
+        """The whole."""
+        kind = self.kind
+        if not 1 <= len(self.bounds) <= 3 or any(each.step <= 0 for each in self.bounds):
+            return None
         build = {"fprop": self._forward, "dgrad": self._by_array, "wgrad": self._by_filters}[kind]
         spaces = [build(each) for each in self.bounds]
         known = [each for each in spaces if each is not None]
-        outer = self._outer(kind)
+        outer = self._outer()
         if len(known) < len(spaces) or outer is None:
             return None
         if len(known) == 1:  # libraries want two axes of space at least
@@ -127,7 +134,7 @@ class _Match:
             for each in self.bounds
             if kind == "dgrad"
         )
-        return Convolved(convolution, (0, 1, -1), (0, back, 0))
+        return Convolved(convolution, (0, 1, -1), (0, back, 0)), self.out
 
     # ------------------------------------------------------------------------ axes of space
 
@@ -176,9 +183,9 @@ class _Match:
 
     # ------------------------------------------------------------------------------ the rest
 
-    def _outer(self, kind: str) -> tuple[list[Pair], list[Pair], list[Pair]] | None:
+    def _outer(self) -> tuple[list[Pair], list[Pair], list[Pair]] | None:
         """The first two axes of x, w and y: groups are the outer part of channels and filters."""
-        axes = self.axes
+        axes, kind = self.axes, self.kind
         by_sum = kind == "wgrad"  # whose sum is over examples, and which has channels for rows
         # The axes that each array has; those in groups come second.
         left = (axes.summed, axes.rows) if by_sum else (axes.rows, axes.summed)
