@@ -26,6 +26,7 @@ from graphnn.compiler.kernel import Contraction, Kernel, Load, Operand
 from graphnn.compiler.kernel import Product as Summed
 from graphnn.compiler.sweeps import Sweeps
 from graphnn.core.dtypes import as_dtype
+from graphnn.core.state import aligned
 
 __all__ = ["generate"]
 
@@ -39,10 +40,6 @@ OWN = 4
 """Rows and columns of a thread."""
 
 THREADS = (TILE // OWN) ** 2
-
-
-ALIGNMENT = 256
-"""Bytes; what lies in scratch memory begins at multiples of it, as allocations do."""
 
 
 def generate(contraction: Contraction, name: str) -> Code:
@@ -70,7 +67,7 @@ def _by_library(contraction: Contraction, unfolded: Unfolded, name: str) -> Code
     out, text, after, nbytes = _after(contraction, unfolded.strides, name)
     parts = []
     for copy in unfolded.copies:
-        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        nbytes = aligned(nbytes)
         operands[copy.side], offsets[copy.side] = scratch, nbytes
         source, part = copied(
             contraction, copy, f"{name}_{('left', 'right')[copy.side]}", scratch + 1, nbytes
