@@ -82,26 +82,26 @@ def _cuda_texts(unit: Unit) -> Iterator[str]:
     """The code of every distinct launch, below the instructions whose work it does."""
     # Nobody else needs what prints CUDA code.
     from graphnn.compiler.cuda.arrangement import arranged
-    from graphnn.compiler.cuda.code import Part
+    from graphnn.compiler.cuda.code import Matrices, Part
     from graphnn.compiler.cuda.side_by_side import steps_of
 
     unit = arranged(unit)
     steps, codes = steps_of(unit)
     number_of = {id(each): number for number, each in enumerate(unit.instructions)}
     users: dict[Any, dict[int, None]] = {}
-    at_once = {step.launches[0].does: step.at_once.does for step in steps if step.at_once}
     for step in steps:
-        for launch in step.launches:
+        for launch in (*step.launches, *step.alternative):
             own = dict.fromkeys(number_of[id(each)] for each in step.does)
             users.setdefault(launch.does, {}).update(own)
-    code_of = {part: code for code in codes for part in code.parts}
+    code_of = {part: code for code in codes for part in code.functions}
     printed: set[int] = set()
     for does, numbers in users.items():
         yield from _heading(unit, numbers, "//")
-        if does in at_once:
-            yield f"// in one call, if cuBLASLt has it: {at_once[does]}; else"
-        if not isinstance(does, Part):
+        if isinstance(does, Matrices) and does.epilogue is None:
             yield f"// a library multiplies: {does}\n"
+            continue
+        if not isinstance(does, Part):
+            yield f"// in place of these, where a library has it: {does}\n"
             continue
         yield f"// {does.name}: {does.blocks:,} blocks of {does.threads} threads"
         if id(code_of[does]) not in printed:

@@ -24,7 +24,7 @@ from graphnn.core.errors import MissingPackageError
 def fused(outputs, inputs, **options):
     """The products of a program that have an epilogue."""
     unit = gn.compile(inputs, outputs, backend="cupy", **options).unit
-    return [each.at_once.does for each in steps_of(unit)[0] if each.at_once]
+    return [each.alternative[0].does for each in steps_of(unit)[0] if each.alternative]
 
 
 X, W = gn.input("x", (6, 5)), gn.parameter(np.ones((5, 4), "float32"), name="w")
@@ -121,8 +121,8 @@ def test_training_keeps_no_mask_beside_the_result():
     loss = gn.mean(gn.square(gn.relu(X @ W + B) @ last))
     updates = gn.optim.SGD(0.1).minimize(loss, [W, B, last])
     steps, _ = steps_of(gn.compile(X, loss, updates, backend="cupy").unit)
-    (found,) = (each for each in steps if each.at_once)
-    assert found.at_once.does.epilogue == Epilogue("relu", ROW)
+    (found,) = (each for each in steps if each.alternative)
+    assert found.alternative[0].does.epilogue == Epilogue("relu", ROW)
     assert [view.dtype for view in found.instruction.outputs] == ["float32"]
 
 
@@ -135,7 +135,7 @@ def test_a_product_is_not_moved_behind_a_new_value_of_what_it_reads():
     other, new = gn.parameter(np.ones((5, 5), "float32")), x.T @ x
     for written, count in ((w, 0), (other, 1)):
         unit = gn.compile(x, gn.relu(x @ w + new), {written: new}, backend="cupy").unit
-        assert sum(each.at_once is not None for each in steps_of(unit)[0]) == count
+        assert sum(len(each.alternative) for each in steps_of(unit)[0]) == count
 
 
 # -------------------------------------------------------------------------------------- calls
@@ -295,7 +295,9 @@ def test_in_mixed_precision_the_bias_is_rounded_apart(found, is_fused):
     hidden = gn.autocast(gn.relu(X @ W + B) @ gn.constant(np.eye(4, dtype="float32")), "float16")
     program = gn.compile(X, hidden, backend="cupy")
     steps, _ = steps_of(program.unit)
-    assert [each.at_once.does.epilogue for each in steps if each.at_once] == [Epilogue("relu", ROW)]
+    assert [each.alternative[0].does.epilogue for each in steps if each.alternative] == [
+        Epilogue("relu", ROW)
+    ]
     fed = np.linspace(-2, 2, 30, dtype="float32").reshape(6, 5)
     expected = program.to("reference")(fed)
     for _ in range(2):

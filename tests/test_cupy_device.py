@@ -28,7 +28,7 @@ def cupy(request, monkeypatch):
 @pytest.fixture
 def device(cupy, monkeypatch):
     """A device, on which ``backend="cupy"`` runs."""
-    made = CupyDevice(cupy, build, libraries(cupy).__getitem__)
+    made = CupyDevice(cupy, build, libraries(cupy).__getitem__, lambda: None)
     monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, made))
     return made
 
@@ -357,7 +357,8 @@ def test_what_there_is_in_words(monkeypatch):
     monkeypatch.setattr(requirements, "Nvrtc", lambda: SimpleNamespace(version=(13, 0)))
     monkeypatch.setattr(requirements, "load_library", lambda name: None)
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
-    words = "a fake GPU, 1.00 GiB; driver for CUDA 13.0, NVRTC 13.0, with cuBLASLt"
+    monkeypatch.setitem(sys.modules, "cudnn", None)
+    words = "a fake GPU, 1.00 GiB; driver for CUDA 13.0, NVRTC 13.0, with cuBLASLt, no cuDNN"
     assert requirements.gpu_words() == words
 
     def without_lt(name):

@@ -19,7 +19,7 @@ from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
 from graphnn.compiler.cuda.arrangement import arranged
-from graphnn.compiler.cuda.code import Matrices, Part
+from graphnn.compiler.cuda.code import Convolution, Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
 from graphnn.compiler.cuda.device_state import bring_here
 from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launched
@@ -52,12 +52,14 @@ class DeviceExecutable:
         assert unit.plan is not None
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
-        self._fused: dict[Launch, Function] = {}
+        self._by_library: dict[Launch, Function] = {}
         calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
         for each in calls:
             require_library(each.instruction)
         self._may_refuse = any(
-            STATUS in launch.places for each in self._steps for launch in each.launches
+            STATUS in launch.places
+            for each in self._steps
+            for launch in (*each.launches, *each.alternative)
         )
         with device.turn():
             self._arena = device.allocate(unit.plan.nbytes)
@@ -150,19 +152,29 @@ class DeviceExecutable:
             yield self._action(launch, functions)
 
     def _chosen(self, step: Step) -> Step:
-        """The step with one launch for a product and its epilogue, if the device has that."""
-        launch = step.at_once
-        if launch is None or not isinstance(launch.does, Matrices):
+        """The step with its alternative for launches, if the device's library can do that."""
+        if not step.alternative:
             return step
-        starts = (self._address(each) for each in launch.places)
-        moves = (by for each in launch.places for by in each.moves)
-        alignment = math.gcd(MOST_ALIGNED, *starts, *moves)
-        precision = self._unit.options.matmul_precision
-        function = self._device.fused_product(launch.does, precision, alignment)
+        function = self._library_function(step.alternative[0])
         if function is None:
             return step
-        self._fused[launch] = function
-        return replace(step, launches=(launch,))
+        self._by_library[step.alternative[0]] = function
+        return replace(step, launches=step.alternative)
+
+    def _library_function(self, launch: Launch) -> Function | None:
+        """What a library does at the places of a launch; None if it cannot."""
+        precision = self._unit.options.matmul_precision
+        match launch.does:
+            case Matrices(epilogue=None):
+                return self._device.product(launch.does, precision)
+            case Matrices():
+                starts = (self._address(each) for each in launch.places)
+                moves = (by for each in launch.places for by in each.moves)
+                alignment = math.gcd(MOST_ALIGNED, *starts, *moves)
+                return self._device.fused_product(launch.does, precision, alignment)
+            case Convolution():
+                return self._device.convolution(launch.does, precision)
+        return None
 
     def _constant_results(self, instruction: Instruction) -> Iterator[Action]:
         """What an operator makes of arrays without elements is known beforehand."""
@@ -197,15 +209,13 @@ class DeviceExecutable:
 
     def _action(self, launch: Launch, functions: dict[Part, Function]) -> Action:
         """What makes a launch, at the addresses of this round."""
+        if isinstance(launch.does, Part):
+            function: Function | None = functions[launch.does]
+        else:
+            function = self._by_library.get(launch) or self._library_function(launch)
+        assert function is not None
         starts = [self._address(each) for each in launch.places]
         moves = [each.moves for each in launch.places]
-        if isinstance(launch.does, Part):
-            function = functions[launch.does]
-        elif launch in self._fused:
-            function = self._fused[launch]
-        else:
-            function = self._device.product(launch.does, self._unit.options.matmul_precision)
-
         if not any(map(any, moves)):
             return lambda: function(starts)
         return lambda: function(
@@ -248,7 +258,8 @@ class DeviceExecutable:
     @staticmethod
     def _unguarded(launches: Sequence[Launch]) -> set[Buffer]:
         """The state that products write, which do not look at the status word."""
-        written = (each.places[-1].buffer for each in launches if isinstance(each.does, Matrices))
+        products = (each for each in launches if not isinstance(each.does, Part))
+        written = (each.places[-1].buffer for each in products)
         return {each for each in written if each is not None and each.storage is Storage.STATE}
 
     def _start(self, buffer: Buffer) -> int:

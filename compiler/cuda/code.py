@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Code", "Epilogue", "Matrices", "Matrix", "Part", "Product", "guarded"]
+__all__ = [
+    "Code",
+    "Convolution",
+    "Convolved",
+    "Epilogue",
+    "Matrices",
+    "Matrix",
+    "Part",
+    "Product",
+    "Tensor",
+    "guarded",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +138,87 @@ class Product:
     operands : tuple of int
         Which of the kernel's operands, or the scratch memory behind them, are left, right, the
         bias and the addend if there are, and out.
+    offsets : tuple of int
+        Bytes from where these begin to the matrices; nothing, if they begin there.
     """
 
     matrices: Matrices
     operands: tuple[int, ...]
+    offsets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """How one array of a convolution lies in memory.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(examples, channels, *space)``; of filters, ``(filters, channels of a group, *window)``.
+    strides : tuple of int
+        In elements.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution, or one of its two gradients.
+
+    ``y[n, f, i] = sum(x[n, c, stride * i + dilation * j - before] * w[f, c, j])``
+
+    Attributes
+    ----------
+    kind : {"fprop", "dgrad", "wgrad"}
+        What is computed: ``y`` of ``x`` and ``w``; what ``x`` is given by ``y`` and ``w``, its
+        gradient; what ``w`` is given by ``x`` and ``y``.
+    dtype : str
+        Of all three; half floats are multiplied and summed in float32.
+    x, w, y : Tensor
+        There are as many groups as ``x`` has times the channels of ``w``.
+    stride, dilation, before, after : tuple of int
+        For every axis of space; the last two are zeros around ``x``. Where there is one such axis,
+        the arrays have two, and the first of them is 1.
+    """
+
+    kind: str
+    dtype: str
+    x: Tensor
+    w: Tensor
+    y: Tensor
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Both factors and the result: x, w, y; or y, w, x; or x, y, w."""
+        match self.kind:
+            case "fprop":
+                return self.x, self.w, self.y
+            case "dgrad":
+                return self.y, self.w, self.x
+            case _:
+                return self.x, self.y, self.w
+
+
+@dataclass(frozen=True, slots=True)
+class Convolved:
+    """A convolution by a library of the device, where it has one.
+
+    Attributes
+    ----------
+    convolution : Convolution
+    operands, offsets : tuple of int
+        As those of a `Product`, for `Convolution.arrays`.
+    """
+
+    convolution: Convolution
+    operands: tuple[int, ...]
+    offsets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +233,21 @@ class Code:
         Launched one after the other.
     scratch_nbytes : int
         Bytes of memory that the parts share while the kernel runs.
-    at_once : Product or None
-        With an epilogue, does what all parts do: for devices whose library has it.
+    alternative : tuple of Product, Convolved or Part
+        What does the same on devices whose library can do the first of these: a product with an
+        epilogue, or a convolution.
     """
 
     source: str
     parts: tuple[Part | Product, ...]
     scratch_nbytes: int = 0
-    at_once: Product | None = None
+    alternative: tuple[Product | Convolved | Part, ...] = ()
+
+    @property
+    def functions(self) -> tuple[Part, ...]:
+        """The parts that are functions of the source, each of them once."""
+        parts = (*self.parts, *self.alternative)
+        return tuple(dict.fromkeys(each for each in parts if isinstance(each, Part)))
 
 
 def guarded(code: Code) -> Code:
@@ -162,9 +257,7 @@ def guarded(code: Code) -> Code:
     threads wait for each other: some of them may have returned. Products do not look at the word.
     """
     source = code.source
-    for part in code.parts:
-        if isinstance(part, Product):
-            continue
+    for part in code.functions:
         before, head, after = source.partition(f" {part.name}(")
         parameters, closing, body = after.partition(") {\n")
         assert "" not in (head, closing), f"{part.name} is not printed as functions are"

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
+from graphnn.compiler.cuda.convolutions import convolved
 from graphnn.compiler.cuda.epilogues import at_once
-from graphnn.compiler.cuda.matrices import Axes, axes_of, matrices_of
+from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, matrices_of
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
+from graphnn.compiler.cuda.unfolding import Unfolded, unfold
+from graphnn.compiler.cuda.windows import copied, index_type, indices_along, meet
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Contraction, Kernel, Load, Operand
 from graphnn.compiler.kernel import Product as Summed
 from graphnn.compiler.sweeps import Sweeps
 from graphnn.core.dtypes import as_dtype
+from graphnn.core.state import aligned
 
 __all__ = ["generate"]
 
@@ -42,25 +46,95 @@ THREADS = (TILE // OWN) ** 2
 def generate(contraction: Contraction, name: str) -> Code:
     """Print a contraction whose factors lie in memory as they are."""
     matrices = matrices_of(contraction)
-    if matrices is None:
-        return _Tiles(contraction, name).code()
-    out, whole = _like_product(contraction), at_once(contraction, matrices)
-    number = len(contraction.epilogue.operands) if out is None else out
-    product = Product(matrices, (0, 1, 2 + number))
+    if matrices is not None:
+        axes = axes_of(contraction)
+        order = (*axes.batch, *axes.rows, *axes.columns)
+        lies = dense_strides(contraction, order)
+        code = _by_library(contraction, Unfolded(matrices, (), lies), name)
+        whole = at_once(contraction, matrices)
+        return code if whole is None else replace(code, alternative=(whole,))
+    unfolded = unfold(contraction)
+    if unfolded is None:
+        return _with_alternative(contraction, _Tiles(contraction, name).code(), name)
+    code = _by_library(contraction, unfolded, name)
+    return _with_alternative(contraction, code, name) if unfolded.copies else code
+
+
+def _by_library(contraction: Contraction, unfolded: Unfolded, name: str) -> Code:
+    """Copies of factors if need be, a product, and a kernel for the epilogue if it has one.
+
+    Scratch memory holds the product, if that is not where results go, then the copies.
+    """
+    scratch = _scratch_number(contraction)
+    operands, offsets = [0, 1], [0, 0]
+    in_place = not unfolded.copies
+    out, text, after, nbytes = _after(contraction, unfolded.strides, name, in_place=in_place)
+    parts = []
+    for copy in unfolded.copies:
+        nbytes = aligned(nbytes)
+        operands[copy.side], offsets[copy.side] = scratch, nbytes
+        source, part = copied(
+            contraction, copy, f"{name}_{('left', 'right')[copy.side]}", scratch + 1, nbytes
+        )
+        text += source
+        parts.append(part)
+        nbytes += copy.nbytes(contraction)
+    places = (*operands, out)
+    product = Product(unfolded.matrices, places, (*offsets, 0))
+    return Code(text, (*parts, product, *after), nbytes)
+
+
+def _with_alternative(contraction: Contraction, code: Code, name: str) -> Code:
+    """The same code, and what a library of convolutions does in its place.
+
+    Unless that takes more scratch memory, which would be there for nothing without the library.
+    """
+    found = convolved(contraction)
+    if found is None:
+        return code
+    first, strides = found
+    in_place = not code.scratch_nbytes
+    out, text, after, nbytes = _after(contraction, strides, f"{name}_rest", in_place=in_place)
+    if nbytes > code.scratch_nbytes:
+        return code
+    first = replace(first, operands=(0, 1, out))
+    return replace(code, source=code.source + text, alternative=(first, *after))
+
+
+def _after(
+    contraction: Contraction, strides: Mapping[int, int], name: str, *, in_place: bool
+) -> tuple[int, str, tuple[Part, ...], int]:
+    """What follows a product that lies by ``strides``.
+
+    Parameters
+    ----------
+    contraction : Contraction
+    strides : mapping of int to int
+    name : str
+    in_place : bool
+        Whether the epilogue may work where results go; functions are given no scratch memory then.
+
+    Returns
+    -------
+    int
+        The operand that the product is written to: scratch memory, or where results go.
+    str, tuple of Part
+        The epilogue.
+    int
+        Bytes of scratch memory.
+    """
+    out = _like_product(contraction, strides)
     if out is not None and _is_product(contraction):
-        return Code("", (product,))
-    kernel, nbytes = _on_memory(contraction, number)
+        return 2 + out, "", (), 0
+    number = out if out is not None and in_place else len(contraction.epilogue.operands)
+    kernel, nbytes = _on_memory(contraction, strides, number)
     code = loops.generate(kernel, name, n_before=2)
-    return Code(code.source, (product, *code.parts), nbytes, whole)
+    return 2 + number, code.source, code.functions, nbytes
 
 
-def _dense(contraction: Contraction) -> dict[int, int]:
-    """Bytes along every free axis where the product lies as its matrices do."""
-    axes, step, strides = axes_of(contraction), as_dtype(contraction.dtype).itemsize, {}
-    for axis in reversed((*axes.batch, *axes.rows, *axes.columns)):
-        strides[axis] = step
-        step *= contraction.sizes[axis]
-    return strides
+def _scratch_number(contraction: Contraction) -> int:
+    """The number of the address of scratch memory."""
+    return 2 + len(contraction.epilogue.operands)
 
 
 def _free(contraction: Contraction) -> list[int]:
@@ -74,16 +148,16 @@ def _is_product(contraction: Contraction) -> bool:
     return all(epilogue.values[each] == Summed(contraction.dtype) for _, each in epilogue.stores)
 
 
-def _like_product(contraction: Contraction) -> int | None:
+def _like_product(contraction: Contraction, strides: Mapping[int, int]) -> int | None:
     """The only result, if the product can be written there: no other operand may lie there too."""
-    epilogue, dense = contraction.epilogue, _dense(contraction)
+    epilogue = contraction.epilogue
     itemsize = as_dtype(contraction.dtype).itemsize
     alike = [
         number
         for number, each in enumerate(epilogue.operands)
         if as_dtype(each.dtype).itemsize == itemsize
         and all(
-            contraction.sizes[axis] == 1 or each.strides[n] == dense[axis]
+            contraction.sizes[axis] == 1 or each.strides[n] == strides[axis]
             for n, axis in enumerate(_free(contraction))
         )
     ]
@@ -92,19 +166,48 @@ def _like_product(contraction: Contraction) -> int | None:
     return alike[0] if epilogue.operands[alike[0]].dtype == contraction.dtype else None
 
 
-def _on_memory(contraction: Contraction, number: int) -> tuple[Kernel, int]:
+def _on_memory(
+    contraction: Contraction, strides: Mapping[int, int], number: int
+) -> tuple[Kernel, int]:
     """The epilogue as a kernel that reads the product as an operand, and bytes of scratch memory.
 
     The operand is one that there is, or lies in scratch memory behind all others.
     """
-    epilogue, dense = contraction.epilogue, _dense(contraction)
+    epilogue = contraction.epilogue
     values = tuple(Load(number) if isinstance(each, Summed) else each for each in epilogue.values)
     if number < len(epilogue.operands):
         return replace(epilogue, values=values), 0
-    lies = Operand(contraction.dtype, tuple(dense[axis] for axis in _free(contraction)))
+    lies = Operand(contraction.dtype, tuple(strides[axis] for axis in _free(contraction)))
     kernel = replace(epilogue, operands=(*epilogue.operands, lies), values=values)
     itemsize = as_dtype(contraction.dtype).itemsize
-    return kernel, itemsize * prod(contraction.sizes[axis] for axis in dense)
+    return kernel, itemsize * prod(contraction.sizes[axis] for axis in strides)
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """How blocks read one factor.
+
+    Attributes
+    ----------
+    name : str
+        Of the shared memory.
+    operand : int
+    outer : tuple of int
+        The factor's free axes.
+    first : str
+        The variable of the block's first point along these.
+    count : int
+        Their points.
+    is_inner_first : bool
+        Whether neighbouring threads read along the sum.
+    """
+
+    name: str
+    operand: int
+    outer: tuple[int, ...]
+    first: str
+    count: int
+    is_inner_first: bool
 
 
 class _Tiles:
@@ -121,28 +224,36 @@ class _Tiles:
         )
         dtype = contraction.dtype
         self.wide = "float32" if dtype in HALVES else dtype
+        self.index = index_type(contraction)
 
     def code(self) -> Code:
         """The function."""
         down, across = -(-self.m // TILE), -(-self.n // TILE)
         n_operands = 2 + len(self.contraction.epilogue.operands)
-        w, kind = self.w, register(self.wide)
+        w, kind, index = self.w, register(self.wide), self.index
         with w.block(signature(self.name, n_operands, THREADS)):
             w.line(f"__shared__ {kind} left[{DEPTH}][{TILE + 1}];")
             w.line(f"__shared__ {kind} right[{DEPTH}][{TILE + 1}];")
-            w.line(f"const i64 tile = blockIdx.x % {down * across};")
-            w.line(f"const i64 number = blockIdx.x / {down * across};")
-            w.line(f"const i64 first_row = tile / {across} * {TILE};")
-            w.line(f"const i64 first_column = tile % {across} * {TILE};")
+            w.line(f"const {index} tile = blockIdx.x % {down * across};")
+            w.line(f"const {index} number = blockIdx.x / {down * across};")
+            w.line(f"const {index} first_row = tile / {across} * {TILE};")
+            w.line(f"const {index} first_column = tile % {across} * {TILE};")
             side = TILE // OWN
             w.line(f"const int down = threadIdx.x / {side}, across = threadIdx.x % {side};")
             batch = self._decode("number", self.axes.batch, "b")
             w.line(f"{kind} sum[{OWN}][{OWN}];")
             with self._own():
                 w.line("sum[i][j] = 0;")
-            with w.block(f"for (i64 from = 0; from < {self.k}; from += {DEPTH})"):
-                self._panel("left", 0, self.axes.rows, "first_row", self.m, batch)
-                self._panel("right", 1, self.axes.columns, "first_column", self.n, batch)
+            panels = [
+                _Panel("left", 0, self.axes.rows, "first_row", self.m, self._is_inner_first(0)),
+                _Panel(
+                    "right", 1, self.axes.columns, "first_column", self.n, self._is_inner_first(1)
+                ),
+            ]
+            held = [self._place(each) for each in panels]
+            with w.block(f"for ({index} from = 0; from < {self.k}; from += {DEPTH})"):
+                for panel, indices in zip(panels, held, strict=True):
+                    self._read_panel(panel, batch | indices)
                 w.line("__syncthreads();")
                 w.line("#pragma unroll")
                 with w.block(f"for (int term = 0; term < {DEPTH}; ++term)"), self._own():
@@ -167,69 +278,67 @@ class _Tiles:
                 return f"gn_add({total}, gn_multiply({a}, {b}))"
 
     def _decode(self, number: str, axes: Sequence[int], prefix: str) -> dict[int, str]:
-        """Variables for the indices along some axes, the last of which is the fastest."""
-        sizes, found = [self.contraction.sizes[axis] for axis in axes], {}
-        for place, axis in enumerate(axes):
-            after = prod(sizes[place + 1 :])
-            index = number if after == 1 else f"{number} / {after}"
-            index = f"{index} % {sizes[place]}" if place else index
-            self.w.line(f"const i64 {prefix}{axis} = {index};")
-            found[axis] = f"{prefix}{axis}"
-        return found
+        """Variables for the indices along some axes."""
+        return indices_along(self.w, number, self.contraction.sizes, axes, prefix, self.index)
 
-    def _panel(
-        self,
-        name: str,
-        operand: int,
-        outer: Sequence[int],
-        first: str,
-        count: int,
-        batch: Mapping[int, str],
-    ) -> None:
-        """Read a factor's part into shared memory, with zeros where there is none."""
-        w, lies = self.w, (self.contraction.left, self.contraction.right)[operand]
-        # Neighbouring threads read neighbours in memory.
-        inner_first = any(
-            abs(lies.strides[axis]) == self._itemsize(lies) for axis in self.axes.summed
+    def _is_inner_first(self, operand: int) -> bool:
+        """Whether neighbouring threads read along the sum: there neighbours are in memory."""
+        lies = (self.contraction.left, self.contraction.right)[operand]
+        return any(
+            abs(lies.strides[axis]) == as_dtype(lies.dtype).itemsize for axis in self.axes.summed
         )
-        with w.block(f"for (int at = threadIdx.x; at < {TILE * DEPTH}; at += {THREADS})"):
-            if inner_first:
-                w.line(f"const int term = at % {DEPTH}, place = at / {DEPTH};")
+
+    def _place(self, panel: _Panel) -> dict[int, str]:
+        """Where a thread reads in all panels: along the free axes, if neighbours are there."""
+        if panel.is_inner_first:
+            return {}
+        which = f"{panel.name}_which"
+        self.w.line(f"const {self.index} {which} = {panel.first} + threadIdx.x % {TILE};")
+        return self._decode(which, panel.outer, f"{panel.name}_o")
+
+    def _read_panel(self, panel: _Panel, indices: Mapping[int, str]) -> None:
+        """Read a factor's part into shared memory, with zeros where there is none."""
+        w, own = self.w, TILE * DEPTH // THREADS
+        with w.block(""):
+            if panel.is_inner_first:
+                w.line(f"const int term = threadIdx.x % {DEPTH}, row = threadIdx.x / {DEPTH};")
+                w.line(f"const {self.index} summed = from + term;")
+                indices = dict(indices) | self._decode("summed", self.axes.summed, "s")
             else:
-                w.line(f"const int term = at / {TILE}, place = at % {TILE};")
-            w.line(f"const i64 which = {first} + place, summed = from + term;")
-            w.line(f"{register(self.wide)} value = 0;")
-            with w.block(f"if (which < {count} && summed < {self.k})"):
-                indices = dict(batch)
-                indices |= self._decode("which", outer, "o")
-                indices |= self._decode("summed", self.axes.summed, "s")
-                self._read(operand, lies, indices)
-            w.line(f"{name}[term][place] = value;")
+                w.line(f"const int place = threadIdx.x % {TILE}, row = threadIdx.x / {TILE};")
+                w.line(f"const {self.index} which = {panel.name}_which;")
+            w.line("#pragma unroll")
+            with w.block(f"for (int turn = 0; turn < {own}; ++turn)"):
+                if panel.is_inner_first:
+                    w.line(f"const int place = row + turn * {THREADS // DEPTH};")
+                    w.line(f"const {self.index} which = {panel.first} + place;")
+                else:
+                    w.line(f"const int term = row + turn * {THREADS // TILE};")
+                    w.line(f"const {self.index} summed = from + term;")
+                w.line(f"{register(self.wide)} value = 0;")
+                with w.block(f"if (which < {panel.count} && summed < {self.k})"):
+                    if panel.is_inner_first:
+                        here = self._decode("which", panel.outer, "o")
+                    else:
+                        here = self._decode("summed", self.axes.summed, "s")
+                    self._read(panel.operand, dict(indices) | here)
+                w.line(f"{panel.name}[term][place] = value;")
 
-    def _itemsize(self, operand: Operand) -> int:
-        return as_dtype(operand.dtype).itemsize
-
-    def _read(self, operand: int, lies: Operand, indices: Mapping[int, str]) -> None:
+    def _read(self, operand: int, indices: Mapping[int, str]) -> None:
         """One element of a factor, if windows meet one there."""
-        w, terms, conditions = self.w, [], []
-        for axis, index in indices.items():
-            if lies.strides[axis]:
-                terms.append(f"{index} * {lies.strides[axis]}")
-        for number, bound in enumerate(self.contraction.bounds if operand == 0 else ()):
-            place = f"{indices[bound.place]} * {bound.stride}"
-            tap = f"{indices[bound.tap]} * {bound.dilation}"
-            w.line(f"const i64 at{number} = {place} + {tap} - {bound.low};")
-            element = f"at{number}"
-            if bound.x_dilation > 1:
-                conditions.append(f"at{number} % {bound.x_dilation} == 0")
-                element = f"at{number} / {bound.x_dilation}"
-            last = (bound.size - 1) * bound.x_dilation
-            conditions.append(f"at{number} >= 0 && at{number} <= {last}")
-            terms.append(f"{element} * {bound.step}")
-        made = load(lies.dtype, f"p{operand} + ({' + '.join(terms) or '0'})")
+        contraction = self.contraction
+        lies = (contraction.left, contraction.right)[operand]
+        terms = [
+            f"{index} * {lies.strides[axis]}"
+            for axis, index in indices.items()
+            if lies.strides[axis]
+        ]
+        bounds = contraction.bounds if operand == 0 else ()
+        met, conditions = meet(self.w, bounds, indices, self.index)
+        made = load(lies.dtype, f"p{operand} + ({' + '.join([*terms, *met]) or '0'})")
         if lies.dtype != self.wide and lies.dtype not in HALVES:
             made = apply("cast", self.wide, [made], [lies.dtype])
-        w.line(
+        self.w.line(
             f"if ({' && '.join(conditions)}) value = {made};" if conditions else f"value = {made};"
         )
 
@@ -238,8 +347,8 @@ class _Tiles:
         w, contraction = self.w, self.contraction
         epilogue, half = contraction.epilogue, TILE // OWN
         with self._own():
-            w.line(f"const i64 which_row = first_row + down + i * {half};")
-            w.line(f"const i64 which_column = first_column + across + j * {half};")
+            w.line(f"const {self.index} which_row = first_row + down + i * {half};")
+            w.line(f"const {self.index} which_column = first_column + across + j * {half};")
             w.line(f"if (which_row >= {self.m} || which_column >= {self.n}) continue;")
             indices = dict(batch)
             indices |= self._decode("which_row", self.axes.rows, "r")

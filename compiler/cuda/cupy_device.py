@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part
+from graphnn.compiler.cuda.code import Code, Convolution, Matrices, Part
 from graphnn.compiler.cuda.cubins import Cubins, architecture_for
 from graphnn.compiler.cuda.cublas import WORKSPACE_NBYTES, Cublas
 from graphnn.compiler.cuda.cublaslt import CublasLt
+from graphnn.compiler.cuda.cudnn import Cudnn, import_cudnn
 from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.libraries import load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc
@@ -46,10 +47,19 @@ class CupyDevice:
     load : callable
         Gives the library "cublas" or "cublasLt", when the first product needs it; see
         `load_library`.
+    import_cudnn : callable
+        Gives the package, or None if it is not there; called for the first convolution.
     """
 
-    def __init__(self, cupy: Any, build: Build, load: Callable[[str], Any]) -> None:
-        self._cupy, self._build, self._load = cupy, build, load
+    def __init__(
+        self,
+        cupy: Any,
+        build: Build,
+        load: Callable[[str], Any],
+        import_cudnn: Callable[[], Any | None],
+    ) -> None:
+        self._cupy, self._build = cupy, build
+        self._load, self._import_cudnn = load, import_cudnn
         self._runtime = cupy.cuda.runtime
         self._gpu = cupy.cuda.Device()
         self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -172,8 +182,7 @@ class CupyDevice:
                 if module is None:
                     module = self._modules[cubin] = self._cupy.cuda.function.Module()
                     module.load(cubin)
-                parts = (part for code in some for part in code.parts)
-                for part in (each for each in parts if isinstance(each, Part)):
+                for part in (part for code in some for part in code.functions):
                     functions[part] = self._launcher(module.get_function(part.name), part)
         return functions
 
@@ -247,6 +256,21 @@ class CupyDevice:
             return CublasLt(self._load("cublasLt"), self._stream.ptr, workspace)
         return None
 
+    def convolution(self, convolution: Convolution, precision: str) -> Function | None:
+        """See `Device.convolution`."""
+        if self._cudnn is None:
+            return None
+        with self._gpu:
+            return self._cudnn.convolution(convolution, precision)
+
+    @cached_property
+    def _cudnn(self) -> Cudnn | None:
+        package = self._import_cudnn()
+        if package is None:
+            return None
+        with self._gpu:
+            return Cudnn(package, self._stream.ptr, self.allocate, self.address)
+
     def record(self, work: Callable[[], None]) -> Recording:
         """See `Device.record`."""
         # What other threads do meanwhile is theirs; what this one may not do is an error.
@@ -294,5 +318,5 @@ def current_device() -> CupyDevice:
             capability = int(cupy.cuda.Device().compute_capability)
             architecture = architecture_for(capability, nvrtc.architectures)
             cubins = Cubins(nvrtc, architecture, Cache(folder) if folder else None)
-            _DEVICES[number] = CupyDevice(cupy, cubins.build, load_library)
+            _DEVICES[number] = CupyDevice(cupy, cubins.build, load_library, import_cudnn)
         return _DEVICES[number]

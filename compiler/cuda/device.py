@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part
+from graphnn.compiler.cuda.code import Code, Convolution, Matrices, Part
 from graphnn.core.dtypes import DType
 from graphnn.core.op import Array
 
@@ -97,6 +97,13 @@ class Device(Protocol):
 
         Called with the addresses of left, right, the bias and the addend if there are, and out,
         all of which are multiples of ``alignment``.
+        """
+        ...
+
+    def convolution(self, convolution: Convolution, precision: str) -> Function | None:
+        """What convolves the factors at two addresses into a third; None to use kernels instead.
+
+        It allocates nothing when it is called.
         """
         ...
 

@@ -6,11 +6,19 @@ It is known without a device; a device only makes functions of the code, and add
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
+from graphnn.compiler.cuda.code import (
+    Code,
+    Convolution,
+    Convolved,
+    Matrices,
+    Part,
+    Product,
+    guarded,
+)
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.cuda.vectors import NBYTES, widened
 from graphnn.compiler.kernel import Kernel
@@ -36,15 +44,19 @@ class Place:
     offset: int = 0
     moves: tuple[int, ...] = ()
 
+    def further(self, nbytes: int) -> Place:
+        """So many bytes behind."""
+        return replace(self, offset=self.offset + nbytes) if nbytes else self
+
 
 STATUS = Place(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A function, or a product, and where its operands lie."""
+    """A function, or what a library does, and where its operands lie."""
 
-    does: Part | Matrices
+    does: Part | Matrices | Convolution
     places: tuple[Place, ...]
 
 
@@ -60,15 +72,15 @@ class Step:
         Whose work the launches do.
     is_call : bool
         Whether a library is called, on arrays of the device.
-    at_once : Launch or None
-        A product and its epilogue, which does what all launches do: for devices that have it.
+    alternative : tuple of Launch
+        What does the same where the device's library can do the first of these.
     """
 
     instruction: Instruction
     launches: tuple[Launch, ...]
     does: tuple[Instruction, ...]
     is_call: bool
-    at_once: Launch | None = None
+    alternative: tuple[Launch, ...] = ()
 
 
 Codes: TypeAlias = dict[tuple[Any, bool], Code]
@@ -93,21 +105,16 @@ def launched(codes: Iterable[Code], launches: Iterable[Launch]) -> list[Code]:
 
 
 def _step(unit: Unit, instruction: Instruction, codes: Codes, refuses: bool) -> Step:
-    launches = tuple(_launches(unit, instruction, codes, refuses))
+    launches: tuple[Launch, ...] = ()
+    alternative: tuple[Launch, ...] = ()
+    for kernel, operands in _works(instruction):
+        places, code = _placed(unit, instruction, kernel, operands, codes, refuses)
+        launches += tuple(_launch(part, places) for part in code.parts)
+        alternative += tuple(_launch(part, places) for part in code.alternative)
     has_results = any(each.nbytes for each in instruction.outputs)
     is_call = not launches and has_results and instruction.kind != "move"
-    at_once = _at_once(instruction, codes)
-    return Step(instruction, launches, (instruction,) if launches else (), is_call, at_once)
-
-
-def _at_once(instruction: Instruction, codes: Codes) -> Launch | None:
-    """One launch for a contraction and its epilogue; it does not look at the status word."""
-    code = codes.get((instruction.kernel, False)) or codes.get((instruction.kernel, True))
-    if code is None or code.at_once is None:
-        return None
-    operands = (*instruction.inputs, *instruction.outputs)
-    places = tuple(_place(operands[each]) for each in code.at_once.operands)
-    return Launch(code.at_once.matrices, places)
+    does = (instruction,) if launches else ()
+    return Step(instruction, launches, does, is_call, alternative)
 
 
 def _may_refuse(instruction: Instruction) -> bool:
@@ -116,24 +123,23 @@ def _may_refuse(instruction: Instruction) -> bool:
     return any(_place(each) == STATUS for each in operands)
 
 
-def _launches(
-    unit: Unit, instruction: Instruction, codes: Codes, refuses: bool
-) -> Iterator[Launch]:
+def _works(instruction: Instruction) -> Iterator[tuple[Any, Sequence[Any]]]:
+    """The kernels of an instruction, and the operands of each."""
     if instruction.kernel is not None:
-        operands = (*instruction.inputs, *instruction.outputs)
-        yield from _parts(unit, instruction, instruction.kernel, operands, codes, refuses)
+        yield instruction.kernel, (*instruction.inputs, *instruction.outputs)
     for piece in instruction.pieces:
-        yield from _parts(unit, instruction, piece.kernel, piece.operands, codes, refuses)
+        yield piece.kernel, piece.operands
 
 
-def _parts(
+def _placed(
     unit: Unit,
     instruction: Instruction,
     kernel: Any,
     operands: Sequence[Any],
     codes: Codes,
     refuses: bool,
-) -> Iterator[Launch]:
+) -> tuple[list[Place], Code]:
+    """The code of a kernel, and the places that its functions are given."""
     places = [_place(each) for each in operands]
     is_guarded = refuses and _commits(instruction, places)
     if isinstance(kernel, Kernel):
@@ -148,11 +154,16 @@ def _parts(
         places.append(Place(instruction.scratch))
     if is_guarded:
         places.append(STATUS)
-    for part in code.parts:
-        if isinstance(part, Product):
-            yield Launch(part.matrices, tuple(places[each] for each in part.operands))
-        else:
-            yield Launch(part, tuple(places))
+    return places, code
+
+
+def _launch(part: Part | Product | Convolved, places: Sequence[Place]) -> Launch:
+    if isinstance(part, Part):
+        return Launch(part, tuple(places))
+    does = part.matrices if isinstance(part, Product) else part.convolution
+    starts = [places[each] for each in part.operands]
+    offsets = part.offsets or (0,) * len(starts)
+    return Launch(does, tuple(at.further(by) for at, by in zip(starts, offsets, strict=True)))
 
 
 def _commits(instruction: Instruction, places: Sequence[Place]) -> bool:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
 
 from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.kernel import Contraction
 from graphnn.core.dtypes import as_dtype, is_inexact
 
-__all__ = ["Axes", "axes_of", "matrices_of", "matrix_of"]
+__all__ = [
+    "Axes",
+    "axes_of",
+    "dense_strides",
+    "matrices_of",
+    "matrix_of",
+    "product_of",
+    "step_along",
+]
+
+Strides: TypeAlias = Mapping[int, int] | Sequence[int]
+"""Bytes along axes, by their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +60,73 @@ def matrices_of(contraction: Contraction) -> Matrices | None:
     stored = {contraction.left.dtype, contraction.right.dtype}
     if contraction.bounds or not is_inexact(dtype) or stored != {contraction.dtype}:
         return None
-    axes, sizes = axes_of(contraction), contraction.sizes
+    axes = axes_of(contraction)
+    order = (*axes.batch, *axes.rows, *axes.columns)
+    return product_of(contraction, axes, dense_strides(contraction, order))
+
+
+def dense_strides(contraction: Contraction, order: Sequence[int]) -> dict[int, int]:
+    """Bytes along axes that follow each other without gaps."""
+    step, strides = as_dtype(contraction.dtype).itemsize, {}
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= contraction.sizes[axis]
+    return strides
+
+
+def product_of(contraction: Contraction, axes: Axes, out: Mapping[int, int]) -> Matrices | None:
+    """The product of factors that move by strides; None if something is no matrix.
+
+    Parameters
+    ----------
+    contraction : Contraction
+        Its bounds are not looked at.
+    axes : Axes
+        Along a batch axis, one of the factors may stand still.
+    out : mapping of int to int
+        Bytes along every free axis of the result.
+    """
     m, n, k, batch = (
-        prod(sizes[axis] for axis in each)
+        prod(contraction.sizes[axis] for axis in each)
         for each in (axes.rows, axes.columns, axes.summed, axes.batch)
     )
-
     left = matrix_of(contraction.left.strides, (axes.rows, axes.summed, axes.batch), contraction)
     right = matrix_of(
         contraction.right.strides, (axes.summed, axes.columns, axes.batch), contraction
     )
-    if left is None or right is None:
+    made = matrix_of(out, (axes.rows, axes.columns, axes.batch), contraction)
+    if left is None or right is None or made is None:
         return None
-    if not (_is_matrix(left, m, k) and _is_matrix(right, k, n)):
+    sides = ((left, m, k), (right, k, n), (made, m, n))
+    if not all(_is_matrix(*each) for each in sides):
         return None
-    if max(m, n, k, batch, left.row, left.column, right.row, right.column) >= 1 << 31:
+    steps = (step for each, _, _ in sides for step in (each.row, each.column))
+    if max(m, n, k, batch, *steps) >= 1 << 31:
         return None  # cuBLAS counts in 32 bits
-    return Matrices(m, n, k, batch, contraction.dtype, left, right, Matrix(n, 1, m * n))
+    return Matrices(m, n, k, batch, contraction.dtype, left, right, made)
 
 
 def matrix_of(
-    strides: Sequence[int], axes: Sequence[Sequence[int]], contraction: Contraction
+    strides: Strides, axes: Sequence[Sequence[int]], contraction: Contraction
 ) -> Matrix | None:
     """How an operand lies along rows, columns and batches; None if it is no such matrix.
 
     Parameters
     ----------
-    strides : sequence of int
-        Bytes, along every axis of the contraction.
+    strides : mapping of int to int, or sequence of int
+        Bytes, along every one of these axes.
     axes : sequence of sequence of int
         Those of rows, of columns and of batches.
     contraction : Contraction
     """
     itemsize = as_dtype(contraction.dtype).itemsize
-    steps = [_step(each, contraction.sizes, strides, itemsize) for each in axes]
+    steps = [step_along(each, contraction.sizes, strides, itemsize) for each in axes]
     known = [each for each in steps if each is not None]
     return Matrix(*known) if len(known) == len(steps) else None
 
 
-def _step(
-    axes: Sequence[int], sizes: Sequence[int], strides: Sequence[int], itemsize: int
+def step_along(
+    axes: Sequence[int], sizes: Sequence[int], strides: Strides, itemsize: int
 ) -> int | None:
     """Elements from one point to the next along axes walked as one; None if they cannot be."""
     kept = [axis for axis in axes if sizes[axis] > 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from graphnn.compiler.cuda.cudnn import cudnn_words
 from graphnn.compiler.cuda.libraries import HOW_TO_INSTALL, load_library
 from graphnn.compiler.cuda.nvrtc import Nvrtc
 from graphnn.core.errors import DeviceError, MissingPackageError
@@ -101,10 +102,10 @@ def gpu_words() -> str:
     name = runtime.getDeviceProperties(device.id)["name"].decode()
     _, total = runtime.memGetInfo()
     driver = _version(runtime.driverGetVersion())
-    fused = "with" if _has_cublaslt() else "without"
-    return (
-        f"{name}, {size_text(total)}; driver for CUDA {driver}, NVRTC {version}, {fused} cuBLASLt"
+    libraries = (
+        f"NVRTC {version}, {'with' if _has_cublaslt() else 'without'} cuBLASLt, {cudnn_words()}"
     )
+    return f"{name}, {size_text(total)}; driver for CUDA {driver}, {libraries}"
 
 
 def _has_cublaslt() -> bool:

@@ -191,6 +191,34 @@ def test_nan_comes_through_the_epilogue(gpu):
     assert np.isnan(program(ones, ones, some).get()).sum() == 64
 
 
+@pytest.mark.parametrize("library", ["cuBLAS", "cuDNN"])
+@pytest.mark.parametrize(
+    ("precision", "most"), [("float32", 5e-6), ("tf32", 5e-3), ("bfloat16", 5e-2)]
+)
+def test_convolutions_and_their_gradients(gpu, monkeypatch, library, precision, most):
+    if library == "cuBLAS":
+        monkeypatch.setitem(vars(gpu), "_cudnn", None)
+    elif gpu._cudnn is None:
+        pytest.skip("cuDNN's package is not installed")
+    rng = np.random.default_rng(0)
+    for stride, window, groups in ((1, 3, 1), (2, 3, 1), (1, 5, 2), (1, 1, 1)):
+        given = [
+            rng.normal(size=shape).astype("float32")
+            for shape in ((8, 64, 15, 15), (128, 64 // groups, window, window))
+        ]
+        x, w = (gn.input(name, each.shape) for name, each in zip("xw", given, strict=True))
+        y = gn.conv(x, w, padding=window // 2, stride=stride, groups=groups)
+        outputs = [y, *gn.grad(gn.sum(y**2), [x, w])]
+        program = gn.compile([x, w], outputs, backend="cupy", matmul_precision=precision)
+        wide = [gn.cast(each, "float64") for each in (x, w)]
+        exact = gn.conv(*wide, padding=window // 2, stride=stride, groups=groups)
+        expected = gn.compile([x, w], [exact, *gn.grad(gn.sum(exact**2), wide)])(*given)
+        for _ in range(3):  # one by one, recorded, the recording
+            found = [each.get() for each in program(*given)]
+        for have, want in zip(found, expected, strict=True):
+            assert np.abs(have - want).max() < most * np.abs(want).max()
+
+
 def test_too_much_memory_is_said(gpu):
     with pytest.raises(DeviceError, match="too little memory: "):
         gpu.allocate(1 << 44)

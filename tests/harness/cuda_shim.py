@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from duck_arrays import Duck
 
-from graphnn.compiler.cuda.code import Code, Matrices, Matrix, Part
+from graphnn.compiler.cuda.code import Code, Convolution, Matrices, Matrix, Part
 from graphnn.compiler.cuda.device import Function, Recording
 from graphnn.compiler.cuda.prelude import PRELUDE
 from graphnn.core.dtypes import DType, as_dtype
@@ -74,7 +74,7 @@ class ShimDevice:
         return nullcontext()
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
-        parts = [part for code in codes for part in code.parts if isinstance(part, Part)]
+        parts = [part for code in codes for part in code.functions]
         library = ctypes.CDLL(str(built(codes))) if parts else None
         return {part: self._function(library, part) for part in parts}
 
@@ -94,6 +94,9 @@ class ShimDevice:
         self.n_fused += self.fuses
         return partial(_multiply, matrices) if self.fuses else None
 
+    def convolution(self, convolution: Convolution, precision: str) -> Function | None:
+        return None
+
     def record(self, work: Callable[[], None]) -> Recording:
         return work
 
@@ -105,7 +108,7 @@ class UnbuiltDevice(ShimDevice):
     """Takes code, but does not compile it."""
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
-        return dict.fromkeys(part for code in codes for part in code.parts)
+        return dict.fromkeys(part for code in codes for part in code.functions)
 
 
 def built(codes: Sequence[Code]) -> Path:
@@ -136,7 +139,7 @@ def shim_source(codes: Sequence[Code]) -> str:
     for code in codes:
         lines.append(code.source)
         meets = "true" if "__sync" in code.source or "gn_together" in code.source else "false"
-        for part in (each for each in code.parts if isinstance(each, Part)):
+        for part in code.functions:
             head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
             arguments = ", ".join(f"p[{n}]" for n in range(head.count("char*")))
             lines += [

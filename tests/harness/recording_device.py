@@ -80,7 +80,7 @@ class RecordingDevice(ShimDevice):
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
         functions: dict[Part, Function] = {}
         for code in codes:
-            for part in (each for each in code.parts if isinstance(each, Part)):
+            for part in code.functions:
                 assert part not in functions, "two functions of one name"
                 head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
                 functions[part] = partial(self._launch_part, part, head.count("char*"))
