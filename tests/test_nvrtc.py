@@ -127,7 +127,7 @@ def test_code_becomes_machine_code_and_spills_nothing(nvrtc, architecture):
         made = nvrtc.compile(source_of(codes), architecture, ("-Xptxas=-v",))
         assert made.cubin.startswith(ELF)
         spills = [line for line in made.log.splitlines() if "spill stores" in line]
-        functions = [part for code in codes for part in code.parts if isinstance(part, Part)]
+        functions = [part for code in codes for part in code.functions]
         assert len(spills) == len(functions)
         assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in spills), spills
 
