@@ -46,7 +46,8 @@ TOGETHER: tuple[Pass, ...] = (
     inside_first(schedule),
     inside_first(fuse),  # what is computed together needs no memory in between
     recompute,  # nor does what is cheap to compute where it is read
-    inside_first(finish_products),  # on a GPU; what is left behind products is known now
+    finish_products,  # on a GPU; what is left behind products is known now. Rounds of loops keep
+    # their kernels: those take up more, and become one launch of all rounds together.
     lower,
     pack_once,  # weights that are used at every step of a recurrence
     fuse_prologues,  # after it: what is packed once for all is no one's own

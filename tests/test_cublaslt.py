@@ -254,7 +254,7 @@ def found(monkeypatch):
             raise MissingPackageError(f"no {name}", hint="", where="")
         return names[name]
 
-    device = CupyDevice(cupy, build, load)
+    device = CupyDevice(cupy, build, load, lambda: None)
     monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, device))
     return names
 

@@ -148,7 +148,7 @@ def cudnn(cupy, monkeypatch):
     for name in ("LEAST_USES", "LEAST_SUMMED"):
         monkeypatch.setattr(unfolding, name, 1)
     made = FakeCudnn(cupy)
-    device = CupyDevice(cupy, build, lambda: FakeCublas(cupy), lambda: made)
+    device = CupyDevice(cupy, build, lambda name: FakeCublas(cupy), lambda: made)
     monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, device))
     return made
 

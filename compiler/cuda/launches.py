@@ -101,7 +101,7 @@ def launches_of(unit: Unit) -> tuple[list[Step], list[Code]]:
 def launched(codes: Iterable[Code], launches: Iterable[Launch]) -> list[Code]:
     """The code of which something is launched."""
     parts = {each.does for each in launches}
-    return [code for code in codes if not parts.isdisjoint(code.parts)]
+    return [code for code in codes if not parts.isdisjoint(code.functions)]
 
 
 def _step(unit: Unit, instruction: Instruction, codes: Codes, refuses: bool) -> Step:
