@@ -131,6 +131,28 @@ def test_work_is_in_order_with_the_callers_stream(gpu):
             assert float(value[-1]) == number + 1
 
 
+def test_a_profile_tells_of_the_gpu(gpu):
+    step, fed, state = lstm("cupy")
+    step(fed)
+    before = [each.value for each in state]
+    profile = step.profile(fed, repeat=3)
+    assert profile.limits.gpu == gpu.name
+    assert 1e12 < profile.limits.flops < 1e15
+    assert 1e11 < profile.limits.memory_bandwidth < 1e14
+    assert 0 < profile.ns < 1e9
+    for each, value in zip(state, before, strict=True):
+        np.testing.assert_array_equal(each.value, value)
+
+
+def test_values_are_looked_at(gpu):
+    step, fed, _ = lstm("cupy", debug="verify")
+    step(fed)
+    step, fed, _ = lstm("cupy", debug="nan")
+    step(fed)
+    with pytest.raises(gn.core.errors.NonFiniteError, match="NaN"):
+        step(np.full_like(fed, np.nan))
+
+
 def test_precision_of_products(gpu):
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=(256, 256)).astype("float32") for _ in range(2))
