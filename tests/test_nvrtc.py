@@ -51,6 +51,29 @@ def test_modules_are_kept_on_disk(tmp_path):
     assert nvrtc.compiled[4:] == [90]
 
 
+def test_what_one_program_has_built_another_one_takes():
+    nvrtc, codes = Counting(), some_codes(5)
+    cubins = Cubins(nvrtc, 90, None)
+    ((_, first),) = cubins.build(codes[:3])
+    (some, again), (rest, second) = cubins.build([codes[4], *codes[1:3]])[::-1]
+    assert (some, again) == (codes[1:3], first)
+    assert rest == codes[4:]
+    assert second != first
+    assert len(nvrtc.compiled) == 2
+    assert cubins.build(codes[:1]) == [(codes[:1], first)]
+    assert len(nvrtc.compiled) == 2
+
+
+def test_equal_kernels_have_one_name_in_all_programs():
+    x, y = gn.input("x", (7, 5)), gn.input("y", (7, 5))
+    total = gn.sum(gn.tanh(x))
+    one = gn.compile(x, total, backend="cupy")
+    other = gn.compile([y, x], gn.sin(y * total), backend="cupy")
+    first, second = ({each.source for each in steps_of(p.unit)[1]} for p in (one, other))
+    assert len(first & second) == 1
+    assert first < second
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[:-3], lambda content: b"",
                                     lambda content: content[:-1] + b"?"])  # fmt: skip
 def test_damaged_files_are_made_again(tmp_path, damage):

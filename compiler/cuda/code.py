@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-__all__ = ["Code", "Matrices", "Matrix", "Part", "Product", "guarded"]
+__all__ = ["Code", "Matrices", "Matrix", "Part", "Product", "guarded", "named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,19 @@ class Code:
     source: str
     parts: tuple[Part | Product, ...]
     scratch_nbytes: int = 0
+
+
+def named(word: str, *about: object) -> str:
+    """A name for functions that are the same wherever they are the same, in every program.
+
+    Parameters
+    ----------
+    word : str
+        It begins with that.
+    *about
+        What their text depends on: its own text says it all.
+    """
+    return f"{word}_{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}"
 
 
 def guarded(code: Code) -> Code:

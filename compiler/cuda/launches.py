@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded
+from graphnn.compiler.cuda.code import Code, Matrices, Part, Product, guarded, named
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.unit import Buffer, Instruction, Storage, Unit, View
 
@@ -108,7 +108,7 @@ def _parts(
     is_guarded = refuses and _commits(instruction, places)
     key = kernel, is_guarded
     if key not in codes:
-        code = generate(kernel, f"kernel{len(codes)}")
+        code = generate(kernel, named("kernel", kernel, is_guarded))
         codes[key] = guarded(code) if is_guarded else code
     code = codes[key]
     if code.scratch_nbytes:

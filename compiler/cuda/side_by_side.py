@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.code import Code, Part, named
 from graphnn.compiler.cuda.launches import Launch, Step, launches_of
 from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
 from graphnn.compiler.cuda.writer import Writer, body_of, signature
@@ -251,7 +251,7 @@ def _joined(group: Group, made: dict[tuple[Part, ...], tuple[Part, Code]]) -> La
         return group[0].launch
     key = tuple(each.part for each in group)
     if key not in made:
-        made[key] = _function(group, f"joined{len(made)}")
+        made[key] = _function(group, named("joined", *(each.name for each in key)))
     places = tuple(place for each in group for place in each.launch.places)
     return Launch(made[key][0], places)
 
