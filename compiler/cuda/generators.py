@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from graphnn.compiler.cuda import contraction, lone_threads, loops, moves
+from graphnn.compiler.cuda import contraction, lone_threads, loops, moves, scatters
 from graphnn.compiler.cuda.code import Code
 from graphnn.compiler.cuda.lowerings import Search, SparseProduct, Substitution
 from graphnn.compiler.kernel import Contraction, Kernel
@@ -28,7 +28,7 @@ generate.register(Contraction)(contraction.generate)
 generate.register(Philox)(moves.draw)
 generate.register(RangeCheck)(moves.check_range)
 generate.register(Scan)(moves.scan)
-generate.register(Scatter)(moves.scatter)
+generate.register(Scatter)(scatters.scatter)
 generate.register(Search)(lone_threads.search)
 generate.register(SparseProduct)(lone_threads.multiply_sparse)
 generate.register(Substitution)(lone_threads.substitute)
