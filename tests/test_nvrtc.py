@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from checks import dtypes_of
 from drawing import cases, is_drawable
-from gpu_cases import has_code
 from together import Together, joined
 
 import graphnn as gn
@@ -112,7 +111,7 @@ def nvrtc():
 
 
 def codes_of_programs():
-    """A training step with labels, products, sums and a table; sums, half floats; operations."""
+    """A training step with labels, products, sums and a table; sums, half floats; moves; operations."""
     rows = gn.input("rows", (6,), dtype="int64")
     table = gn.parameter([[0.5] * 8] * 10)
     w = gn.parameter([[0.1] * 5] * 8)
@@ -122,7 +121,18 @@ def codes_of_programs():
     x = gn.input("x", (64, 300))
     y = gn.cast(x, "float16")
     outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
-    programs = (step, gn.compile(x, outputs, backend="cupy"), operations())
+    at, z = gn.input("at", (5000,), "int64"), gn.input("z", (5000, 3), "complex64")
+    image = gn.input("image", (2, 3, 8, 8), "int64")
+    others = [
+        gn.scatter_add(gn.ones((60, 3), "complex64"), at, z), gn.cumprod(z, axis=0),
+        gn.cumsum(z[:, 0]), gn.polygamma(2, x), gn.conv(image, gn.ones((4, 3, 3, 3), "int64")),
+    ]  # fmt: skip
+    programs = (
+        step,
+        gn.compile(x, outputs, backend="cupy"),
+        gn.compile([at, z, x, image], others, backend="cupy"),
+        operations(),
+    )
     return [steps_of(each.unit)[1] for each in programs]
 
 
@@ -130,7 +140,7 @@ def operations():
     """A program of every so many-th sample of the table."""
     fitting = (each for each in cases() if "float32" in dtypes_of(each.operation))
     chosen = [each for each in fitting if is_drawable(each.sample, "float32")][::16]
-    graph = Together.of([each for each in chosen if has_code(each, "float32")], "float32")
+    graph = Together.of(chosen, "float32")
     return gn.compile(joined(graph.inputs), graph.outputs(), backend="cupy")
 
 

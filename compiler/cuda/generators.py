@@ -7,7 +7,13 @@ from typing import Any
 
 from graphnn.compiler.cuda import contraction, lone_threads, loops, moves, scatters
 from graphnn.compiler.cuda.code import Code
-from graphnn.compiler.cuda.lowerings import Search, SparseProduct, Substitution
+from graphnn.compiler.cuda.lowerings import (
+    Polygamma,
+    Search,
+    SparseProduct,
+    Substitution,
+    WholeConvolution,
+)
 from graphnn.compiler.kernel import Contraction, Kernel
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
@@ -25,6 +31,8 @@ def generate(kernel: Any, name: str) -> Code:
 
 generate.register(Kernel)(loops.generate)
 generate.register(Contraction)(contraction.generate)
+generate.register(WholeConvolution)(lone_threads.convolve)
+generate.register(Polygamma)(lone_threads.derive)
 generate.register(Philox)(moves.draw)
 generate.register(RangeCheck)(moves.check_range)
 generate.register(Scan)(moves.scan)
