@@ -32,7 +32,7 @@ EVERY = {
     "int64": 4,
     "int8": 5,
     "bool": 2,
-    "complex64": 6,
+    "complex64": 9,
 }
 """Every how many-th sample is run in a dtype."""
 

@@ -111,7 +111,7 @@ def nvrtc():
 
 
 def codes_of_programs():
-    """A training step with labels, products, sums and a table; sums, half floats; moves; operations."""
+    """A training step with labels, products, sums and a table; sums; moves; operations."""
     rows = gn.input("rows", (6,), dtype="int64")
     table = gn.parameter([[0.5] * 8] * 10)
     w = gn.parameter([[0.1] * 5] * 8)

@@ -11,12 +11,12 @@ import numpy as np
 
 # fmt: off
 UFUNCS = frozenset({
-    "absolute", "add", "arccos", "arcsin", "arctan", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil",
-    "conjugate", "cos", "cosh", "divide", "equal", "exp", "exp2", "expm1", "greater", "invert",
-    "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10", "log1p",
-    "log2", "logical_not", "matmul", "maximum", "minimum", "multiply", "negative", "not_equal",
-    "power", "reciprocal", "right_shift", "sign", "sin", "sinh", "sqrt", "square", "subtract",
-    "tan", "tanh",
+    "absolute", "add", "arccos", "arcsin", "arctan", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "ceil", "conjugate", "cos", "cosh", "divide", "equal", "exp", "exp2", "expm1", "greater",
+    "invert", "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10",
+    "log1p", "log2", "logical_not", "matmul", "maximum", "minimum", "multiply", "negative",
+    "not_equal", "power", "reciprocal", "right_shift", "sign", "sin", "sinh", "sqrt", "square",
+    "subtract", "tan", "tanh",
 })
 # fmt: on
 FUNCTIONS = {
