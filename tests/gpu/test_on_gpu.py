@@ -150,6 +150,19 @@ def test_values_are_looked_at(gpu):
         step(np.full_like(fed, np.nan))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_many_updates_give_the_bits_of_a_processor(gpu, dtype):
+    rng = np.random.default_rng(0)
+    table, at = gn.input("table", (50_000, 64), dtype), gn.input("at", (65_536,), "int64")
+    updates = gn.input("updates", (65_536, 64), dtype)
+    program = gn.compile([table, at, updates], gn.scatter_add(table, at, updates), backend="cupy")
+    words = np.where(rng.random(65_536) < 0.1, 7, rng.integers(0, 50_000, 65_536))
+    fed = [rng.normal(size=each.shape).astype(each.dtype) for each in (table, updates)]
+    found = [program(fed[0], words, fed[1]).get() for _ in range(3)]
+    expected = program.to("numpy")(fed[0], words, fed[1])
+    assert [each.tobytes() for each in found] == [expected.tobytes()] * 3
+
+
 def test_precision_of_products(gpu):
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=(256, 256)).astype("float32") for _ in range(2))
