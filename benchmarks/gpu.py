@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Case, chains, lenet, mlp, normalization, recurrent
+from cases import Case, chains, embedding, lenet, mlp, normalization, recurrent
 from cases.case import Arrays
 from written import write
 
@@ -81,6 +81,17 @@ def rows() -> dict[str, Case]:
              partial(chains.arrays, 1 << 26),
              {name: partial(each, 10) for name, each in libraries.items()}, mode="value",
              nbytes=2.0 * 4 * (1 << 26))
+    )  # fmt: skip
+    count, n_rows, features = 1 << 16, 50_000, 512
+    looked_up = {
+        "graphnn": embedding.with_graphnn,
+        "torch": embedding.with_torch,
+        "jax": embedding.with_jax,
+    }
+    found.append(
+        Case("embedding", "65,536 rows of 512 numbers looked up, and the gradient",
+             partial(embedding.arrays, count, n_rows, features), looked_up, mode="gradient",
+             nbytes=4.0 * features * (count + n_rows))
     )  # fmt: skip
     return {each.name: each for each in found}
 

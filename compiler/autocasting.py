@@ -17,55 +17,6 @@ from graphnn.ops.operands import cast_to
 
 __all__ = ["autocast"]
 
-_PRODUCTS = frozenset({"dot_general", "conv"})
-"""Computed in half floats always."""
-
-_FOLLOWERS = frozenset(
-    {
-        "broadcast_to",
-        "reshape",
-        "transpose",
-        "flip",
-        "slice",
-        "pad",
-        "concatenate",
-        "split",
-        "shift",
-        "diagonal",
-        "gather",
-        "max",
-        "min",
-        "stop_gradient",
-    }
-)
-"""Besides elementwise ones: computed in half floats where what they read is."""
-
-_SENSITIVE = frozenset(
-    {
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log1p",
-        "log2",
-        "log10",
-        "logaddexp",
-        "log_sigmoid",
-        "softplus",
-        "power",
-        "square",
-        "reciprocal",
-        "rsqrt",
-        "sinh",
-        "cosh",
-        "tan",
-        "erfinv",
-        "lgamma",
-        "digamma",
-    }
-)
-"""Elementwise ones whose results half floats may not hold, or not well enough."""
-
 
 def autocast(outputs: Any, dtype: DTypeLike = "bfloat16") -> Any:
     """The same computation in mixed precision; parameters and results stay float32.
@@ -159,14 +110,12 @@ class _Casting:
         ]
 
     def _is_half(self, node: Node, inputs: Sequence[Node]) -> bool:
-        name = node.op.name
         if not all(_is_of(each, FLOAT32) for each in node.inputs if _is_floating(each)):
             return False
-        if name in _PRODUCTS:
+        if node.op.autocast == "half":
             return True
-        follows = name in _FOLLOWERS or (node.op.is_elementwise and name not in _SENSITIVE)
         return (
-            follows
+            node.op.autocast == "follow"
             and any(_is_of(each, self.half) for each in inputs)
             and not any(_is_of(each, FLOAT32) and each in self.fed for each in inputs)
         )

@@ -71,9 +71,10 @@ def compile(
         Check the program between passes. Default: `VERIFY_BY_DEFAULT`, False but in our tests.
     debug : {"", "nan", "verify"}
         "nan" stops at the first operation whose result is NaN or infinite and says which one,
-        and at which line of yours it was built; nothing is fused, and all is interpreted.
-        "verify" compares what every instruction gives with what NumPy's kernels make of the same
-        operands, and says which one is wrong; to find out whether native code is at fault.
+        and at which line of yours it was built; nothing is fused, and on a processor all is
+        interpreted. "verify" compares what every instruction gives with what NumPy's kernels make
+        of the same operands, and says which one is wrong; to find out whether generated code is at
+        fault. On a GPU, every result is brought to the host for either of them.
     native : {"now", "background", "never"}
         When native code is built: before the first call; beside the first calls, which NumPy
         carries out until it is there; or not at all. NumPy starts at once and is slower.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from graphnn.compiler.memory_report import MemoryReport
 from graphnn.compiler.memory_size import size_text
-from graphnn.compiler.native.limits import Limits, measured_limits
+from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.regions import Loop, Region
 from graphnn.compiler.reports import PlottedReport, table
 from graphnn.compiler.unit import Instruction, Unit
@@ -38,7 +37,8 @@ class InstructionProfile:
     ----------
     number : int
     kind : str
-        "kernel", "gemm", "conv", "copy", "pack", "move" or "host" (NumPy's kernel is called).
+        "kernel", "gemm", "conv", "copy", "pack", "move" or "host" (NumPy's kernel is called; on a
+        GPU, CuPy's).
     label, where : str
         What it computes, and the user's lines.
     ns : float
@@ -192,6 +192,7 @@ class Profile(PlottedReport):
             "repeat": self.repeat,
             "limits": {
                 "n_threads": self.limits.n_threads,
+                "gpu": self.limits.gpu,
                 "flops": self.limits.flops,
                 "bandwidths": [list(each) for each in self.limits.bandwidths],
             },
@@ -205,11 +206,9 @@ class Profile(PlottedReport):
         draw(axes, self)
 
     def __str__(self) -> str:
-        threads = self.limits.n_threads
         lines = [
             f"one call takes {time_text(self.call_ns)}: {len(self.instructions)} instructions, "
-            f"{time_text(self.ns)} together; medians of {self.repeat} runs, "
-            f"{threads} thread{'s' if threads > 1 else ''}",
+            f"{time_text(self.ns)} together; medians of {self.repeat} runs, {self.limits.who}",
             f"limits: {self.limits.flops / 1e9:.0f} GFLOP/s, "
             f"{self.limits.cache_bandwidth / 1e9:.0f} GB/s in the fastest cache, "
             f"{self.limits.memory_bandwidth / 1e9:.0f} GB/s in memory",
@@ -270,21 +269,21 @@ def time_text(ns: float) -> str:
 
 @runtime_checkable
 class Profiled(Protocol):
-    """An executable that tells the time of its instructions.
+    """An executable that tells the time of its instructions."""
 
-    Attributes
-    ----------
-    n_threads : int
-        How many threads it was made for.
-    """
+    def limits(self) -> Limits:
+        """What can be reached where it runs."""
+        ...
 
-    n_threads: int
+    def now_ns(self) -> int:
+        """The time when all runs so far are done."""
+        ...
 
     def run(self, feeds: Sequence[Array]) -> list[Array]:
         """See `Executable.run`."""
         ...
 
-    def profile(self, feeds: Sequence[Array]) -> list[int]:
+    def profile(self, feeds: Sequence[Array]) -> Sequence[float]:
         """Run once; how many nanoseconds each instruction took."""
         ...
 
@@ -300,12 +299,12 @@ def measure(unit: Unit, executable: Profiled, feeds: Sequence[Array], repeat: in
         whole, times = [], []
         for _ in range(repeat):
             restore()
-            start = time.perf_counter_ns()
+            start = executable.now_ns()
             executable.run(feeds)
-            whole.append(time.perf_counter_ns() - start)
+            whole.append(executable.now_ns() - start)
             restore()
             times.append(executable.profile(feeds))
-    limits = measured_limits(executable.n_threads)
+    limits = executable.limits()
     medians = [statistics.median(each) for each in zip(*times, strict=True)]
     rows = zip(unit.instructions, unit.runs, medians, strict=True)
     return Profile(

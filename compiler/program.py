@@ -50,7 +50,6 @@ class Program:
     def __init__(
         self, graph: Graph, outputs: Any, updates: Mapping[Parameter, Node], options: Options
     ) -> None:
-        _require_debuggable(options)
         self.graph = graph
         self.outputs = outputs
         self.updates = dict(updates)
@@ -376,14 +375,6 @@ def _unlock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
-
-
-def _require_debuggable(options: Options) -> None:
-    if options.backend == "cupy" and options.debug:
-        raise ArgumentError(
-            f'there is no debug="{options.debug}" on a GPU',
-            hint='compile with backend="numpy" for it; launch="debug" tells which launch fails',
-        )
 
 
 def _arrangement(outputs: Any) -> Callable[[list[Array]], Any]:

@@ -36,7 +36,11 @@ def trace_events(profile: Profile) -> dict[str, Any]:
     return {
         "traceEvents": [*_names(profile), *_events(profile)],
         "displayTimeUnit": "ns",
-        "otherData": {"repeat": profile.repeat, "n_threads": profile.limits.n_threads},
+        "otherData": {
+            "repeat": profile.repeat,
+            "n_threads": profile.limits.n_threads,
+            "gpu": profile.limits.gpu,
+        },
     }
 
 
@@ -67,10 +71,10 @@ def write_trace(profile: Profile, path: str | os.PathLike[str]) -> Path:
 
 
 def _names(profile: Profile) -> Iterator[dict[str, Any]]:
-    threads = profile.limits.n_threads
+    limits = profile.limits
     yield _named("process_name", "name", "graphnn program")
     for row, words in (
-        (CALL, f"call with {threads} thread{'s' if threads > 1 else ''}"),
+        (CALL, f"call {'on' if limits.gpu else 'with'} {limits.who}"),
         (INSTRUCTIONS, "instructions, one after the other"),
     ):
         yield _named("thread_name", "name", words, row)

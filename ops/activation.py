@@ -223,7 +223,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (result * (1.0 - result),)
 
 
-@elementwise(reference=lambda x: np.logaddexp(0.0, x), special=_SPECIAL)
+@elementwise(reference=lambda x: np.logaddexp(0.0, x), special=_SPECIAL, keeps_float32=True)
 def softplus(x: Node) -> Node:
     """``log(1 + exp(x))``, arranged so that nothing overflows."""
     return maximum(x, 0.0) + log1p(exp(negative(abs(x))))
@@ -249,7 +249,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (square(1.0 - abs(result)),)
 
 
-@elementwise(reference=lambda x: -np.logaddexp(0.0, -x), special=_SPECIAL)
+@elementwise(reference=lambda x: -np.logaddexp(0.0, -x), special=_SPECIAL, keeps_float32=True)
 def log_sigmoid(x: Node) -> Node:
     """``log(sigmoid(x))``, which is ``-softplus(-x)`` and never the logarithm of 0."""
     return negative(softplus(negative(x)))

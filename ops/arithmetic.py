@@ -212,7 +212,7 @@ def _(x: Node, low: Node, high: Node, result: Node) -> Sequence[Partial]:
     return inside, logical_and(less(x, low), less_equal(low, high)), greater(maximum(x, low), high)
 
 
-@elementwise(reference=np.square, accepts="ifc")
+@elementwise(reference=np.square, accepts="ifc", keeps_float32=True)
 def square(x: Node) -> Node:
     """``x * x``."""
     return multiply(x, x)
@@ -224,7 +224,11 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
 
 
 @elementwise(
-    reference=np.reciprocal, accepts="fc", domain=(0.5, 2.0), corner="1/±0 is ±inf if it is real"
+    reference=np.reciprocal,
+    accepts="fc",
+    domain=(0.5, 2.0),
+    corner="1/±0 is ±inf if it is real",
+    keeps_float32=True,
 )
 def reciprocal(x: Node) -> Node:
     """``1 / x``."""
@@ -244,6 +248,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     special=((0.0, 0.0), (0.0, 2.0), (0.0, -1.0), (-2.0, 3.0), (-2.0, 0.5), (np.inf, 0.0)),
     corner="0**0 is 1; the derivative of x**0 is 0, that of 0**y by y is 0 for y >= 0; "
     "a complex power has its cut along the negative real axis",
+    keeps_float32=True,
 )
 def power(x: Node, y: Node) -> None:
     """``x`` to the power ``y``; integers are raised in float32."""
@@ -316,6 +321,7 @@ class CastOp(Op):
     """
 
     name = "cast"
+    autocast = "follow"
     axis_attrs = ()
     is_elementwise = True
     instruction = "kernel"

@@ -28,6 +28,7 @@ class BroadcastOp(LinearOp):
     """Repeat along new axes and axes of size one, as NumPy does."""
 
     name = "broadcast_to"
+    autocast = "follow"
     is_view = True
 
     def infer(self, x: TensorSpec, *, shape: Shape) -> TensorSpec:
@@ -53,6 +54,7 @@ class ReshapeOp(LinearOp):
     """The same elements in row-major order under another shape."""
 
     name = "reshape"
+    autocast = "follow"
     is_view = True
 
     def infer(self, x: TensorSpec, *, shape: Shape) -> TensorSpec:

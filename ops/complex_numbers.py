@@ -183,6 +183,7 @@ def _complex(real: Array, imag: Array) -> Array:
     result="complex",
     special=(),
     corner="half floats make complex64",
+    keeps_float32=True,
 )
 def complex(real: Node, imag: Node) -> None:
     """Complex numbers from their parts, ``real + 1j * imag``."""

@@ -37,6 +37,7 @@ class DotGeneralOp(LinearOp):
     """
 
     name = "dot_general"
+    autocast = "half"
     instruction = "gemm"
     is_multilinear = True
 

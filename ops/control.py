@@ -70,6 +70,7 @@ class StopGradientOp(Op):
     """The identity with derivative zero."""
 
     name = "stop_gradient"
+    autocast = "follow"
     axis_attrs = ()
 
     def infer(self, x: TensorSpec) -> TensorSpec:

@@ -51,6 +51,7 @@ class ConvOp(LinearOp):
     """
 
     name = "conv"
+    autocast = "half"
     is_multilinear = True
 
     def infer(

@@ -33,6 +33,7 @@ class ShiftOp(Op):
     """Elements moved along an axis; those that leave are lost, ``fill`` takes their places."""
 
     name = "shift"
+    autocast = "follow"
     axis_attrs = ("axis",)
 
     def infer(self, x: TensorSpec, *, by: int, axis: int, fill: complex) -> TensorSpec:

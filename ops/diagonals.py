@@ -43,6 +43,7 @@ class DiagonalOp(LinearOp):
     """A diagonal of the last two axes, along a new last axis."""
 
     name = "diagonal"
+    autocast = "follow"
     axis_attrs = ()
     is_view = True
 

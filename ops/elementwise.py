@@ -73,6 +73,7 @@ class ElementwiseOp(Op):
         result: str,
         masks: tuple[int, ...],
         commutative: bool,
+        keeps_float32: bool,
     ) -> None:
         self.name = self.__name__ = body.__name__.rstrip("_")
         self.__doc__ = body.__doc__
@@ -84,6 +85,7 @@ class ElementwiseOp(Op):
         self.result = result
         self.masks = masks
         self.is_commutative = commutative
+        self.autocast = "float32" if keeps_float32 else "follow"
         self._partials: Callable[..., Sequence[Partial]] | None = None
 
     @cached_property
@@ -224,6 +226,7 @@ def elementwise(
     special: tuple[Any, ...] = (0.0, -0.0, 1.0, np.inf, -np.inf, np.nan),
     differentiable: bool = True,
     commutative: bool = False,
+    keeps_float32: bool = False,
     rejects: Sequence[Reject] = (),
     corner: str = "",
 ) -> Callable[[Callable[..., Any]], ElementwiseOp]:
@@ -252,6 +255,8 @@ def elementwise(
         Whether the tests check derivatives.
     commutative : bool
         Whether the two operands may change places.
+    keeps_float32 : bool
+        Whether half floats may not hold its results, or not well enough: see `Op.autocast`.
     rejects, corner
         See :class:`~graphnn.ops.contract.Operation`.
 
@@ -262,7 +267,7 @@ def elementwise(
     """
 
     def declare(body: Callable[..., Any]) -> ElementwiseOp:
-        op = ElementwiseOp(body, kernel, accepts, result, masks, commutative)
+        op = ElementwiseOp(body, kernel, accepts, result, masks, commutative, keeps_float32)
         register(op)
         add_operation(
             Operation(

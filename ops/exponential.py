@@ -35,6 +35,7 @@ _LOG_SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, np.nan)
     reference=np.exp,
     accepts="fc",
     special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4),
+    keeps_float32=True,
 )
 def exp(x: Node) -> None:
     """``e**x``."""
@@ -45,7 +46,12 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (result,)
 
 
-@elementwise(kernel=np.exp2, reference=np.exp2, special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4))
+@elementwise(
+    kernel=np.exp2,
+    reference=np.exp2,
+    special=(0.0, -np.inf, np.inf, np.nan, 1e4, -1e4),
+    keeps_float32=True,
+)
 def exp2(x: Node) -> None:
     """``2**x``."""
 
@@ -59,6 +65,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     kernel=np.expm1,
     reference=np.expm1,
     special=(0.0, -0.0, 1e-12, -np.inf, np.inf, np.nan, 1e4, -1e4),
+    keeps_float32=True,
 )
 def expm1(x: Node) -> None:
     """``exp(x) - 1``, exact for small ``x``."""
@@ -76,6 +83,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(0.1, 3.0),
     special=_LOG_SPECIAL,
     corner="-inf at 0, NaN below; for complex numbers the cut is the negative real axis",
+    keeps_float32=True,
 )
 def log(x: Node) -> None:
     """Natural logarithm."""
@@ -92,6 +100,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(-0.5, 3.0),
     special=(0.0, -0.0, 1e-12, -1.0, -2.0, np.inf, np.nan),
     corner="-inf at -1, NaN below",
+    keeps_float32=True,
 )
 def log1p(x: Node) -> None:
     """``log(1 + x)``, exact for small ``x``."""
@@ -108,6 +117,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(0.1, 3.0),
     special=_LOG_SPECIAL,
     corner="-inf at 0, NaN below",
+    keeps_float32=True,
 )
 def log2(x: Node) -> None:
     """Logarithm to base 2."""
@@ -124,6 +134,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(0.1, 3.0),
     special=_LOG_SPECIAL,
     corner="-inf at 0, NaN below",
+    keeps_float32=True,
 )
 def log10(x: Node) -> None:
     """Logarithm to base 10."""
@@ -157,6 +168,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(0.1, 3.0),
     special=(0.0, -0.0, -1.0, np.inf, np.nan),
     corner="±inf at ±0 with derivative ∓inf, as in JAX and PyTorch; NaN below",
+    keeps_float32=True,
 )
 def rsqrt(x: Node) -> Node:
     """``1 / sqrt(x)``."""
@@ -216,6 +228,7 @@ def _(x: Node, y: Node, result: Node) -> Sequence[Partial]:
     ),
     corner="-inf stands for the log of 0; between equal infinities each derivative is one half",
     commutative=True,
+    keeps_float32=True,
 )
 def logaddexp(x: Node, y: Node) -> Node:
     """``log(exp(x) + exp(y))``, arranged so that nothing can overflow."""

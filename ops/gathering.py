@@ -55,6 +55,7 @@ class GatherOp(LinearOp):
     """``x[indices]`` on the leading axes: every index picks a piece of ``x``."""
 
     name = "gather"
+    autocast = "follow"
     may_raise = True
     linear_in = (0,)
 

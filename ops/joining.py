@@ -39,6 +39,7 @@ class SliceOp(LinearOp):
     """
 
     name = "slice"
+    autocast = "follow"
     is_view = True
 
     def infer(
@@ -89,6 +90,7 @@ class PadOp(LinearOp):
     """
 
     name = "pad"
+    autocast = "follow"
 
     def infer(
         self, x: TensorSpec, value: TensorSpec, *, low: Shape, high: Shape, interior: Shape
@@ -153,6 +155,7 @@ class ConcatenateOp(LinearOp):
     """Arrays one after the other along an axis."""
 
     name = "concatenate"
+    autocast = "follow"
     axis_attrs = ("axis",)
 
     def infer(self, *inputs: TensorSpec, axis: int) -> TensorSpec:
@@ -186,6 +189,7 @@ class SplitOp(Op):
     """Consecutive parts along an axis, together; a composite of slices, so views."""
 
     name = "split"
+    autocast = "follow"
     axis_attrs = ("axis",)
     is_view = True
 

@@ -34,6 +34,7 @@ class TransposeOp(LinearOp):
     """Axes in another order."""
 
     name = "transpose"
+    autocast = "follow"
     is_view = True
 
     def infer(self, x: TensorSpec, *, axes: tuple[int, ...]) -> TensorSpec:
@@ -53,6 +54,7 @@ class FlipOp(LinearOp):
     """Elements in reverse order along some axes."""
 
     name = "flip"
+    autocast = "follow"
     axis_attrs = ("axes",)
     is_view = True
 

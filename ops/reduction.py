@@ -90,6 +90,8 @@ def _of_empty(name: str, x: TensorSpec, axis: int) -> ShapeError:
 class ExtremumOp(WeightedReduction, ReduceOp):
     """The largest or smallest element; elements that tie share the derivative equally."""
 
+    autocast = "follow"
+
     def weights(self, node: Node) -> Node:
         """1 at the extremum, divided among ties, else 0; NaN wherever the extremum is NaN."""
         (x,), axes = node.inputs, node.attrs["axes"]

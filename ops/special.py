@@ -49,6 +49,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(-0.9, 0.9),
     special=(0.0, -0.0, 1e-12, 1.0, -1.0, 1.5, np.nan),
     corner="±inf at ±1 with derivative inf, NaN beyond",
+    keeps_float32=True,
 )
 def erfinv(x: Node) -> None:
     """Inverse error function, ``erfinv(erf(x)) = x``."""
@@ -70,6 +71,7 @@ def _lgamma(x: Any) -> Any:
     domain=(0.3, 4.0),
     special=(0.0, -0.0, 1.0, 2.0, -1.0, -1.5, 1e4, np.inf, -np.inf, np.nan),
     corner="inf at 0, -1, -2, … and at ±inf",
+    keeps_float32=True,
 )
 def lgamma(x: Node) -> None:
     """Logarithm of the absolute value of the gamma function."""
@@ -86,6 +88,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(0.3, 4.0),
     special=(0.0, -0.0, 1.0, -1.0, -1.5, 1e4, np.inf, np.nan),
     corner="∓inf at ±0, NaN at -1, -2, …",
+    keeps_float32=True,
 )
 def digamma(x: Node) -> None:
     """Derivative of `lgamma`."""

@@ -83,6 +83,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     domain=(-1.2, 1.2),
     special=_ANGLES,
     corner="NaN at ±inf",
+    keeps_float32=True,
 )
 def tan(x: Node) -> None:
     """Tangent of an angle in radians."""
@@ -162,7 +163,7 @@ def _(y: Node, x: Node, result: Node) -> Sequence[Partial]:
     return x / length / length, negative(y) / length / length
 
 
-@elementwise(kernel=np.sinh, reference=np.sinh, accepts="fc", special=_LARGE)
+@elementwise(kernel=np.sinh, reference=np.sinh, accepts="fc", special=_LARGE, keeps_float32=True)
 def sinh(x: Node) -> None:
     """Hyperbolic sine."""
 
@@ -172,7 +173,7 @@ def _(x: Node, result: Node) -> Sequence[Partial]:
     return (cosh(x),)
 
 
-@elementwise(kernel=np.cosh, reference=np.cosh, accepts="fc", special=_LARGE)
+@elementwise(kernel=np.cosh, reference=np.cosh, accepts="fc", special=_LARGE, keeps_float32=True)
 def cosh(x: Node) -> None:
     """Hyperbolic cosine."""
 

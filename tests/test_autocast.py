@@ -49,6 +49,21 @@ def test_products_and_what_follows_them_are_half(half):
     }
 
 
+def test_operators_say_themselves_what_they_are_computed_in():
+    x, w = gn.input("x", shape=(4, 4)), gn.parameter(np.ones((4, 4)), dtype="float32")
+    product = x @ w
+    wide = [gn.exp(product), gn.polygamma(2, product), gn.complex(product, product)]
+    names = "exp", "polygamma", "complex"
+    found = dtypes_of(gn.autocast([*wide, gn.abs(product)]), *names, "abs", "dot_general")
+    assert found == {
+        ("exp", "float32"): 1,
+        ("polygamma", "float32"): 1,
+        ("complex", "complex64"): 1,
+        ("abs", "bfloat16"): 1,
+        ("dot_general", "bfloat16"): 1,
+    }
+
+
 def test_what_is_float32_already_stays_and_so_do_other_dtypes():
     x = gn.input("x", shape=(4,))
     w = gn.parameter(np.ones((4, 4)), dtype="float32")

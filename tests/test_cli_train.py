@@ -171,6 +171,50 @@ def test_values_of_a_table_are_predicted_in_their_unit(capsys):
     np.testing.assert_allclose(min(losses)[1], errors.mean(), rtol=1e-4)
 
 
+def test_tables_with_other_delimiters_are_read(capsys):
+    houses()
+    text = Path("houses.csv").read_text(encoding="utf-8")
+    Path("tabs.csv").write_text(text.replace(",", "\t"), encoding="utf-8")
+    given = ("--drop", "id", "--drop", "price", "--epochs", 1, "--delimiter", "tab")
+    train("linear", "--data", "tabs.csv", *given, "--out", "a")
+    assert json.loads(Path("a/run.json").read_text())["data"]["delimiter"] == "\t"
+    header, rows = predicted(capsys, "a", "--data", "tabs.csv")
+    assert header == ["class", "p(large)", "p(small)"]
+    assert len(rows) == 60
+
+
+def test_training_ends_when_nothing_improves(capsys):
+    houses()
+    train(
+        *("linear", "--data", "houses.csv", "--drop", "id", "--drop", "price", "--epochs", 40),
+        *("--lr", 1e-9, "--patience", 2, "--out", "a"),
+    )
+    told = capsys.readouterr().out
+    assert "stopped  val_accuracy has not improved for 2 epochs" in told
+    assert len(rows_of("a/history.csv")) == 3
+    assert "best     epoch 1 of 3" in Path("a/summary.txt").read_text()
+
+
+def test_rates_go_by_a_schedule_over_all_epochs(capsys):
+    houses()
+    given = ("linear", "--data", "houses.csv", "--drop", "id", "--drop", "price", "--lr", 0.1)
+    final = []
+    for schedule in ("constant", "cosine"):
+        train(
+            *given, "--optimizer", "sgd", "--epochs", 3, "--schedule", schedule, "--out", schedule
+        )
+        final.append(weights(schedule)["layers.0.bias"])
+    assert not np.array_equal(*final)
+    rates = gn.optim.Cosine(0.1, steps=6).values(6)  # 48 samples, 32 at a time
+    optimizer = optimizer_named("sgd", 0.1, "cosine", 6)
+    np.testing.assert_array_equal(optimizer.learning_rate.values(6), rates)
+    assert "--epochs" not in capsys.readouterr().out.partition("cosine")[2]
+    assert "goes by 'cosine' over 3 epochs" in refused(
+        capsys, "train", "--resume", "cosine", "--epochs", "4"
+    )
+    assert main(["train", "--resume", "cosine", "--epochs", "3"]) == 0
+
+
 @pytest.mark.usefixtures("run")
 def test_predictions_go_to_files(capsys):
     main(["predict", "runs/mlp-houses", "--data", "houses.csv"])
@@ -332,6 +376,7 @@ def test_runs_without_a_folder_get_a_new_one_each():
         (("mlp",), ["data missing", "--data digits"]),
         (("mlp", "--data", "nothing.csv"), ["no data set and no file 'nothing.csv'", "mnist_5k"]),
         (("mlp", "--data", "iris", "--target", "x"), ["--target is for files"]),
+        (("mlp", "--data", "iris", "--delimiter", ";"), ["--delimiter is for files"]),
         (("mlp", "--data", "houses.csv", "--target", "x"), ["no column 'x'", "'rooms'"]),
         (("mlp", "--data", "houses.csv", "--drop", "x"), ["no column 'x'"]),
         (
@@ -350,7 +395,7 @@ def test_runs_without_a_folder_get_a_new_one_each():
         (("mlp", "--data", "gaps.csv"), ["'a' has no number in 1 of 3 rows", "row 2"]),
         (("mlp", "--data", "ids.csv"), ["150 different integers", "--task regression"]),
         (("mlp", "--data", "ids.csv", "--task", "regression", "--drop", "a"), ["no column to"]),
-        (("mlp", "--data", "semicolons.csv"), ["the file has 'a;y'", "parted by commas"]),
+        (("mlp", "--data", "semicolons.csv"), ["the file has 'a;y'", "--delimiter"]),
         (("mlp", "--data", "words.csv", "--task", "regression"), ["finite numbers"]),
         (("mlp", "--data", "one.npz"), ["no array 'y', only 'x'"]),
         (("mlp", "--data", "pixels-idx"), ["two IDX files are needed"]),
@@ -471,7 +516,7 @@ def test_options_of_no_value_of_their_type_are_told(text):
 def test_every_optimizer_takes_its_learning_rate():
     for name, (_, rate) in OPTIMIZERS.items():
         w = gn.parameter(1.0, name="w")
-        optimizer = optimizer_named(name, rate)
+        optimizer = optimizer_named(name, rate, "constant", 10)
         step = gn.compile([], w, optimizer.minimize(gn.square(w), [w]), backend="reference")
         step()
         assert w.value != 1.0, name

@@ -1,6 +1,5 @@
 """What programs ask of a device, without one: places, arguments, recordings, and who may race."""
 
-import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from graphnn.compiler import backends
 from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.cuda.code import Code, Matrices, Part, guarded
 from graphnn.compiler.cuda.launches import STATUS, launches_of
-from graphnn.core.errors import ArgumentError, UnsupportedOpError
+from graphnn.core.errors import ArgumentError
 
 
 @pytest.fixture
@@ -67,16 +66,12 @@ def test_no_thread_writes_what_another_one_reads(make):
 def test_operations_launch_what_they_may(device):
     fitting = (each for each in cases() if "float32" in dtypes_of(each.operation))
     chosen = [each for each in fitting if is_drawable(each.sample, "float32")][::11]
-    n_run = 0
     for case in chosen:
         drawn = draw(case.sample, "float32", case.generator())
         inputs = drawn.inputs()
         program = gn.compile(inputs, drawn.call(case.operation.function, inputs), backend="cupy")
         assert races(program.unit) == []
-        with contextlib.suppress(UnsupportedOpError):
-            program(*drawn.arrays)
-            n_run += 1
-    assert n_run > 0.8 * len(chosen)
+        program(*drawn.arrays)
 
 
 def test_a_race_would_be_found():
@@ -160,17 +155,6 @@ def test_kernels_of_many_operands_are_launched_in_parts(device):
     program = gn.compile(xs, outputs, updates, backend="cupy")
     program(*zeros(program))
     assert sum(len(each.addresses) for each in device.launched) > 2000  # 512 fit in one launch
-
-
-@pytest.mark.parametrize("debug", ["nan", "verify"])
-def test_debug_modes_are_for_processors(debug):
-    x = gn.input("x", (3,))
-    words = rf'no debug="{debug}" on a GPU\n.*test_launches\.py'
-    with pytest.raises(ArgumentError, match=words):
-        gn.compile(x, gn.exp(x), backend="cupy", debug=debug)
-    program = gn.compile(x, gn.exp(x), debug=debug)
-    with pytest.raises(ArgumentError, match=words):
-        program.to("cupy")
 
 
 def test_debugging_names_the_instruction_that_fails(device, monkeypatch):

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from checks import dtypes_of
 from drawing import cases, is_drawable
-from gpu_cases import has_code
 from together import Together, joined
 
 import graphnn as gn
@@ -52,6 +51,29 @@ def test_modules_are_kept_on_disk(tmp_path):
     assert nvrtc.compiled[4:] == [90]
 
 
+def test_what_one_program_has_built_another_one_takes():
+    nvrtc, codes = Counting(), some_codes(5)
+    cubins = Cubins(nvrtc, 90, None)
+    ((_, first),) = cubins.build(codes[:3])
+    (some, again), (rest, second) = cubins.build([codes[4], *codes[1:3]])[::-1]
+    assert (some, again) == (codes[1:3], first)
+    assert rest == codes[4:]
+    assert second != first
+    assert len(nvrtc.compiled) == 2
+    assert cubins.build(codes[:1]) == [(codes[:1], first)]
+    assert len(nvrtc.compiled) == 2
+
+
+def test_equal_kernels_have_one_name_in_all_programs():
+    x, y = gn.input("x", (7, 5)), gn.input("y", (7, 5))
+    total = gn.sum(gn.tanh(x))
+    one = gn.compile(x, total, backend="cupy")
+    other = gn.compile([y, x], gn.sin(y * total), backend="cupy")
+    first, second = ({each.source for each in steps_of(p.unit)[1]} for p in (one, other))
+    assert len(first & second) == 1
+    assert first < second
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[:-3], lambda content: b"",
                                     lambda content: content[:-1] + b"?"])  # fmt: skip
 def test_damaged_files_are_made_again(tmp_path, damage):
@@ -90,7 +112,7 @@ def nvrtc():
 
 
 def codes_of_programs():
-    """A training step with labels, products, sums and a table; sums, half floats; operations."""
+    """A training step with labels, products, sums and a table; sums; moves; operations."""
     rows = gn.input("rows", (6,), dtype="int64")
     table = gn.parameter([[0.5] * 8] * 10)
     w = gn.parameter([[0.1] * 5] * 8)
@@ -100,7 +122,19 @@ def codes_of_programs():
     x = gn.input("x", (64, 300))
     y = gn.cast(x, "float16")
     outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
-    programs = (step, gn.compile(x, outputs, backend="cupy"), operations(), *recurrent())
+    at, z = gn.input("at", (5000,), "int64"), gn.input("z", (5000, 3), "complex64")
+    image = gn.input("image", (2, 3, 8, 8), "int64")
+    others = [
+        gn.scatter_add(gn.ones((60, 3), "complex64"), at, z), gn.cumprod(z, axis=0),
+        gn.cumsum(z[:, 0]), gn.polygamma(2, x), gn.conv(image, gn.ones((4, 3, 3, 3), "int64")),
+    ]  # fmt: skip
+    programs = (
+        step,
+        gn.compile(x, outputs, backend="cupy"),
+        gn.compile([at, z, x, image], others, backend="cupy"),
+        operations(),
+        *recurrent(),
+    )
     return [steps_of(arranged(each.unit))[1] for each in programs]
 
 
@@ -117,7 +151,7 @@ def operations():
     """A program of every so many-th sample of the table."""
     fitting = (each for each in cases() if "float32" in dtypes_of(each.operation))
     chosen = [each for each in fitting if is_drawable(each.sample, "float32")][::16]
-    graph = Together.of([each for each in chosen if has_code(each, "float32")], "float32")
+    graph = Together.of(chosen, "float32")
     return gn.compile(joined(graph.inputs), graph.outputs(), backend="cupy")
 
 

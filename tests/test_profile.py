@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphnn as gn
-from graphnn.compiler import profile_report
+from graphnn.compiler.native import limits
 from graphnn.compiler.native.limits import Limits, copy_bandwidth, multiply_add_peak
 from graphnn.compiler.profile_report import InstructionProfile, Profile
 
@@ -19,7 +19,7 @@ LIMITS = Limits(2, 100e9, ((1000, 80e9), (100_000, 40e9), (10_000_000, 10e9)))
 @pytest.fixture(autouse=True)
 def known_limits(monkeypatch):
     """Measuring the machine takes a second; one test does."""
-    monkeypatch.setattr(profile_report, "measured_limits", lambda n: replace(LIMITS, n_threads=n))
+    monkeypatch.setattr(limits, "measured_limits", lambda n: replace(LIMITS, n_threads=n))
 
 
 def step_with_host():

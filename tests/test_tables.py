@@ -142,6 +142,18 @@ def test_what_is_no_such_table_is_refused(content, options, error, words, path):
         gn.data.read_csv(path, **options)
 
 
+def test_a_file_that_is_missing_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "houses.csv").write_text("a\n1\n")
+    for name, words in (
+        ("house.csv", r"looked for in .*is it 'houses.csv'\?"),
+        ("nothing.txt", "give the path from there, or a whole one"),
+        ("missing/houses.csv", "nor a folder .*missing"),
+    ):
+        with pytest.raises(FileNotFoundError, match=words) as caught:
+            gn.data.read_csv(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
+
+
 def test_a_file_of_other_bytes_is_refused_with_its_place(path):
     path.write_bytes("naïve\nab".encode() + b"\xff\n")
     with pytest.raises(ArgumentError, match=r"table.csv:2, column 3: the bytes ff are no utf-8"):

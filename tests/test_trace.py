@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphnn as gn
-from graphnn.compiler import profile_report
+from graphnn.compiler.native import limits
 from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.profile_report import Profile
 from graphnn.compiler.program import Program
@@ -20,7 +20,7 @@ STEPS = 12
 
 @pytest.fixture(autouse=True)
 def known_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile_report, "measured_limits", lambda n: LIMITS)
+    monkeypatch.setattr(limits, "measured_limits", lambda n: LIMITS)
 
 
 def program() -> Program:
@@ -35,7 +35,7 @@ def program() -> Program:
 @pytest.fixture(scope="module")
 def made() -> tuple[Program, Profile]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile_report, "measured_limits", lambda n: LIMITS)
+        patch.setattr(limits, "measured_limits", lambda n: LIMITS)
         step = program()
         return step, step.profile(np.ones((STEPS, 4, 4), np.float32), np.array(True), repeat=2)
 

@@ -50,10 +50,10 @@ def native_or_interpreted(unit: Unit) -> Executable:
 
 def on_gpu(unit: Unit) -> Executable:
     """CUDA kernels on the current GPU. CuPy and what prints CUDA code are imported here."""
-    from graphnn.compiler.backends.on_device import DeviceExecutable
+    from graphnn.compiler.backends.on_device_checked import device_executable
     from graphnn.compiler.cuda.cupy_device import current_device
 
-    return DeviceExecutable(unit, current_device())
+    return device_executable(unit, current_device())
 
 
 BACKENDS: dict[str, Callable[[Unit], Executable]] = {

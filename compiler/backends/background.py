@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.native import NativeExecutable
+from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
 
@@ -40,10 +42,11 @@ class BackgroundExecutable:
         executable = self._interpreted or self._native.result()
         return executable.run(feeds)
 
-    @property
-    def n_threads(self) -> int:
-        """Of the native code."""
-        return self._building().result().n_threads
+    def limits(self) -> Limits:
+        """See `NativeExecutable.limits`."""
+        return self._building().result().limits()
+
+    now_ns = staticmethod(time.perf_counter_ns)
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took, natively."""

@@ -13,6 +13,8 @@ import numpy as np
 from graphnn.compiler.backends.failure import explain, require_finite
 from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.rounds import in_rounds
+from graphnn.compiler.native import limits
+from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.unit import Instruction, Unit
 from graphnn.core.errors import NonFiniteError
 from graphnn.core.graph import topological_order
@@ -24,8 +26,6 @@ __all__ = ["InterpretedExecutable", "bind_host"]
 
 class InterpretedExecutable:
     """A unit with its arena allocated and its instructions bound to memory."""
-
-    n_threads = 1
 
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
@@ -39,6 +39,12 @@ class InterpretedExecutable:
         """See `Executable.run`."""
         with np.errstate(all="ignore"):
             return self._run(feeds)
+
+    def limits(self) -> Limits:
+        """What this machine reaches with one thread."""
+        return limits.measured_limits(1)
+
+    now_ns = staticmethod(time.perf_counter_ns)
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took, in all rounds."""

@@ -17,6 +17,8 @@ from graphnn.compiler.backends.memory import Memory
 from graphnn.compiler.backends.native_calls import NativeCalls
 from graphnn.compiler.backends.rounds import in_rounds
 from graphnn.compiler.backends.straight import new_result, straight_results
+from graphnn.compiler.native import limits
+from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.native.runtime import Call, Fork, Segment, Slot
 from graphnn.compiler.threads import get_num_threads
 from graphnn.compiler.unit import Buffer, Instruction, Loop, Region, Unit
@@ -85,6 +87,12 @@ class NativeExecutable:
             ]
         finally:
             self._memory.give_back()
+
+    def limits(self) -> Limits:
+        """What this machine reaches with as many threads."""
+        return limits.measured_limits(self.n_threads)
+
+    now_ns = staticmethod(time.perf_counter_ns)
 
     def profile(self, feeds: Sequence[Array]) -> list[int]:
         """Run once; how many nanoseconds each instruction took."""

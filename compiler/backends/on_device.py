@@ -8,6 +8,7 @@ on.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ import numpy as np
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.interpreted import InterpretedExecutable
 from graphnn.compiler.backends.rounds import in_rounds
+from graphnn.compiler.cuda import device_limits
 from graphnn.compiler.cuda.arrangement import arranged
 from graphnn.compiler.cuda.code import Convolution, Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
@@ -25,6 +27,7 @@ from graphnn.compiler.cuda.device_state import bring_here
 from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launched
 from graphnn.compiler.cuda.library_calls import call_library, require_library
 from graphnn.compiler.cuda.side_by_side import steps_of
+from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
 from graphnn.core.errors import VerifyError
 from graphnn.core.op import Array
@@ -75,16 +78,15 @@ class DeviceExecutable:
             functions = device.load(launched(codes, launches))
             self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
         self._rounds: list[int] = []
-        self._records = unit.options.launch == "graph" and not unit.branches and not calls
+        options = unit.options
+        self._records = options.launch == "graph" and not (options.debug or unit.branches or calls)
         self._has_run = False
         self._recording: Recording | None = None
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """See `Executable.run`; results stay on the device."""
         with self._device.turn():
-            bring_here(self._unit.states, self._device)
-            for memory, fed in zip(self._feeds, feeds, strict=True):
-                self._feed(memory, fed)
+            self._begin(feeds)
             if self._records and self._has_run:
                 if self._recording is None:
                     self._recording = self._device.record(self._launch_all)
@@ -96,7 +98,41 @@ class DeviceExecutable:
             with self._device.stream():
                 return [self._array(view).copy() for view in self._unit.results]
 
+    def profile(self, feeds: Sequence[Any]) -> list[float]:
+        """Run once, launch by launch; how many nanoseconds each instruction took.
+
+        What a launch takes that does the work of several is divided among them by their bytes.
+        """
+        device, moments = self._device, []
+        with device.turn():
+            self._begin(feeds)
+            self._keep_spares()
+            for number in filter(self._actions.__getitem__, self._numbers()):
+                before = device.mark()
+                self._carry_out(number)
+                moments.append((number, before, device.mark()))
+            self._require_accepted()
+            taken = [0.0] * len(self._steps)
+            for number, before, after in moments:
+                taken[number] += device.elapsed_ns(before, after)
+        return _divided(taken, self._unit, self._steps)
+
+    def limits(self) -> Limits:
+        """What the device reaches."""
+        return device_limits.measured_limits(self._device)
+
+    def now_ns(self) -> int:
+        """The time when all runs so far are done."""
+        self._device.wait()
+        return time.perf_counter_ns()
+
     # ------------------------------------------------------------------------------- memory
+
+    def _begin(self, feeds: Sequence[Any]) -> None:
+        """Be ready for feeds: state is here, and so are they."""
+        bring_here(self._unit.states, self._device)
+        for memory, fed in zip(self._feeds, feeds, strict=True):
+            self._feed(memory, fed)
 
     def _uploaded(self, array: Array) -> Any:
         memory = self._device.allocate(array.nbytes)
@@ -112,6 +148,15 @@ class DeviceExecutable:
             self._device.copy(source, target, fed.nbytes)
         else:
             self._device.upload(np.ascontiguousarray(fed), target)
+
+    def _on_host(self, view: View) -> Array:
+        """A copy of what lies in a view, in this round."""
+        first, last = view.span
+        found = np.zeros(last - first, np.uint8)
+        place = Place(view.buffer, first, view.moves)
+        if view.nbytes:
+            self._device.download(self._address(place, self._rounds), found)
+        return np.ndarray(view.shape, view.dtype, found, view.offset - first, view.strides)
 
     def _array(self, view: View) -> Any:
         """The memory of a view as an array of the device, in this round."""
@@ -226,14 +271,21 @@ class DeviceExecutable:
         )
 
     def _launch_all(self) -> None:
-        waits = self._unit.options.launch == "debug"
-        for buffer, spare in self._spares.items():
-            self._device.copy(self._start(buffer), self._device.address(spare), buffer.nbytes)
+        self._keep_spares()
         for number in self._numbers():
-            for action in self._actions[number]:
-                action()
-            if waits:
-                self._wait_for(self._unit.instructions[number])
+            self._carry_out(number)
+
+    def _carry_out(self, number: int) -> None:
+        """Do what a step does, in this round."""
+        for action in self._actions[number]:
+            action()
+        if self._unit.options.launch == "debug":
+            self._wait_for(self._unit.instructions[number])
+
+    def _done_by(self, number: int) -> tuple[Instruction, ...]:
+        """The instructions whose work a step does."""
+        step = self._steps[number]
+        return step.does or ((step.instruction,) if step.is_call else ())
 
     def _wait_for(self, instruction: Instruction) -> None:
         """Wait for what was launched last: what goes wrong is told with the user's line."""
@@ -261,6 +313,11 @@ class DeviceExecutable:
         products = (each for each in launches if not isinstance(each.does, Part))
         written = (each.places[-1].buffer for each in products)
         return {each for each in written if each is not None and each.storage is Storage.STATE}
+
+    def _keep_spares(self) -> None:
+        """Copy the state that products write, to have it if a kernel refuses."""
+        for buffer, spare in self._spares.items():
+            self._device.copy(self._start(buffer), self._device.address(spare), buffer.nbytes)
 
     def _start(self, buffer: Buffer) -> int:
         return self._address(Place(buffer))
@@ -295,6 +352,18 @@ class DeviceExecutable:
             self._device.download(self._device.address(memory), array)
             found.append(array)
         return found
+
+
+def _divided(taken: Sequence[float], unit: Unit, steps: Sequence[Step]) -> list[float]:
+    """The times of instructions, where one step may do the work of several."""
+    numbers = {id(each): number for number, each in enumerate(unit.instructions)}
+    times = [0.0] * len(taken)
+    for step, ns in zip(steps, taken, strict=True):
+        does = step.does or (step.instruction,)
+        total = sum(each.nbytes + 1 for each in does)
+        for each in does:
+            times[numbers[id(each)]] += ns * (each.nbytes + 1) / total
+    return times
 
 
 def _place_of(view: View) -> Place:

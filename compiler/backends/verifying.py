@@ -6,15 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphnn.compiler.backends.comparison import Difference, Expected, expect
-from graphnn.compiler.backends.failure import explain
+from graphnn.compiler.backends.instruction_check import InstructionCheck
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
-from graphnn.compiler.unit import Buffer, Instruction, Region, Unit, View
-from graphnn.core.errors import VerifyError
-from graphnn.core.node import Node
+from graphnn.compiler.unit import Buffer, Region, Unit, View
 from graphnn.core.op import Array
-from graphnn.core.provenance import provenance
 from graphnn.core.spec import TensorSpec
 
 __all__ = ["VerifyingExecutable"]
@@ -70,53 +66,10 @@ class VerifyingExecutable(NativeExecutable):
         self, number: int, segment: Segment, feeds: Sequence[Array], slots: Sequence[int]
     ) -> None:
         """Run an instruction; its operands are copied before, for it may write over them."""
-        instruction = self._unit.instructions[number]
-        try:
-            stored, expected = self._expect(instruction)
-        except Exception as error:  # what the operator refuses
-            explain(error, instruction.node)
-            raise
+        check = InstructionCheck.before(number, self._unit.instructions[number], self._copy)
         if segment.run(slots):
             self._fail(feeds)
-        for node, view, want in zip(stored, instruction.outputs, expected, strict=bool(stored)):
-            difference = want.compare(self._memory.array(view))
-            if difference is not None:
-                raise VerifyError(
-                    _told(number, instruction, node, difference),
-                    where=_lines(instruction),
-                    hint="this is a bug in graphnn; please report it with "
-                    f'program.source("llvm"), instruction {number}',
-                )
-
-    def _expect(self, instruction: Instruction) -> tuple[Sequence[Node], list[Expected]]:
-        """The nodes that are written, and what their values should be."""
-        if instruction.kind == "pack":  # products that read it are compared
-            return (), []
-        if instruction.op is None:
-            (view,) = instruction.inputs
-            return (instruction.node,), [Expected.exactly(self._copy(view))]
-        if instruction.kernel is not None:
-            given = {node: self._copy(view) for node, view in instruction.reads}
-            return instruction.stored, expect(instruction.stored, given)
-        node = instruction.node
-        arrays = zip(node.inputs, instruction.inputs, strict=True)
-        expected = expect((node,), {each: self._copy(view) for each, view in arrays})
-        return (node,) * len(expected), expected
+        check.after(self._memory.array, "llvm")
 
     def _copy(self, view: View) -> Array:
         return np.array(self._memory.array(view))
-
-
-def _told(number: int, instruction: Instruction, node: Node, difference: Difference) -> str:
-    nodes = ", ".join(map(repr, instruction.nodes or (instruction.node,)))
-    return (
-        f"instruction {number} ({instruction.kind} {instruction.label}) is wrong in {node!r}: "
-        f"{difference}\n  it computes {nodes}"
-    )
-
-
-def _lines(instruction: Instruction) -> str:
-    """Where the user built what an instruction computes."""
-    nodes = instruction.nodes or (instruction.node,)
-    lines = dict.fromkeys(str(line) for each in nodes for line in provenance(each).sources)
-    return f"built at {', '.join(lines)}" if lines else ""

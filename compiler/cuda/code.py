@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Product",
     "Tensor",
     "guarded",
+    "named",
 ]
 
 
@@ -248,6 +250,19 @@ class Code:
         """The parts that are functions of the source, each of them once."""
         parts = (*self.parts, *self.alternative)
         return tuple(dict.fromkeys(each for each in parts if isinstance(each, Part)))
+
+
+def named(word: str, *about: object) -> str:
+    """A name for functions that are the same wherever they are the same, in every program.
+
+    Parameters
+    ----------
+    word : str
+        It begins with that.
+    *about
+        What their text depends on: its own text says it all.
+    """
+    return f"{word}_{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}"
 
 
 def guarded(code: Code) -> Code:

@@ -34,12 +34,22 @@ class Cubins:
 
     def __init__(self, nvrtc: Nvrtc, architecture: int, cache: Cache | None) -> None:
         self._nvrtc, self._architecture, self._cache = nvrtc, architecture, cache
+        self._module_of: dict[str, bytes] = {}
 
     def build(self, codes: Sequence[Code]) -> list[tuple[Sequence[Code], bytes]]:
-        """Some of the codes, and a module with their functions; all of them in the end."""
-        together = [codes[at : at + TOGETHER] for at in range(0, len(codes), TOGETHER)]
+        """Some of the codes, and a module with their functions; all of them in the end.
+
+        What an earlier program had built is not built again.
+        """
+        missing = [each for each in codes if each.source not in self._module_of]
+        together = [missing[at : at + TOGETHER] for at in range(0, len(missing), TOGETHER)]
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            return list(zip(together, pool.map(self._module, together), strict=True))
+            for some, module in zip(together, pool.map(self._module, together), strict=True):
+                self._module_of.update((each.source, module) for each in some)
+        found: dict[bytes, list[Code]] = {}
+        for each in codes:
+            found.setdefault(self._module_of[each.source], []).append(each)
+        return [(some, module) for module, some in found.items()]
 
     def _module(self, codes: Sequence[Code]) -> bytes:
         source = source_of(codes)

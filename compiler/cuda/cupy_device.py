@@ -292,6 +292,17 @@ class CupyDevice:
         """See `Device.wait`."""
         self._stream.synchronize()
 
+    def mark(self) -> Any:
+        """See `Device.mark`."""
+        event = self._cupy.cuda.Event()
+        event.record(self._stream)
+        return event
+
+    def elapsed_ns(self, first: Any, last: Any) -> float:
+        """See `Device.elapsed_ns`."""
+        last.synchronize()
+        return 1e6 * float(self._cupy.cuda.get_elapsed_time(first, last))
+
 
 _DEVICES: dict[int, CupyDevice] = {}
 _LOCK = threading.Lock()

@@ -29,6 +29,8 @@ class Device(Protocol):
     Programs give it work in their turn; copies to and from the host may be asked for at any time.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def name(self) -> str:
         """For people: "NVIDIA H100"."""
@@ -113,4 +115,12 @@ class Device(Protocol):
 
     def wait(self) -> None:
         """Until all work is done."""
+        ...
+
+    def mark(self) -> Any:
+        """The moment when the work that was given so far is done."""
+        ...
+
+    def elapsed_ns(self, first: Any, last: Any) -> float:
+        """Nanoseconds from one moment to a later one, which is waited for."""
         ...

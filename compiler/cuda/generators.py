@@ -5,9 +5,22 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from graphnn.compiler.cuda import contraction, lone_threads, loops, moves, row_loop_code
+from graphnn.compiler.cuda import (
+    contraction,
+    lone_threads,
+    loops,
+    moves,
+    row_loop_code,
+    scatters,
+)
 from graphnn.compiler.cuda.code import Code
-from graphnn.compiler.cuda.lowerings import Search, SparseProduct, Substitution
+from graphnn.compiler.cuda.lowerings import (
+    Polygamma,
+    Search,
+    SparseProduct,
+    Substitution,
+    WholeConvolution,
+)
 from graphnn.compiler.cuda.row_loop import RowLoop
 from graphnn.compiler.cuda.vectors import Wide
 from graphnn.compiler.kernel import Contraction, Kernel
@@ -29,10 +42,12 @@ generate.register(Kernel)(loops.generate)
 generate.register(Wide)(loops.generate_wide)
 generate.register(Contraction)(contraction.generate)
 generate.register(RowLoop)(row_loop_code.generate)
+generate.register(WholeConvolution)(lone_threads.convolve)
+generate.register(Polygamma)(lone_threads.derive)
 generate.register(Philox)(moves.draw)
 generate.register(RangeCheck)(moves.check_range)
 generate.register(Scan)(moves.scan)
-generate.register(Scatter)(moves.scatter)
+generate.register(Scatter)(scatters.scatter)
 generate.register(Search)(lone_threads.search)
 generate.register(SparseProduct)(lone_threads.multiply_sparse)
 generate.register(Substitution)(lone_threads.substitute)

@@ -18,6 +18,7 @@ from graphnn.compiler.cuda.code import (
     Part,
     Product,
     guarded,
+    named,
 )
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.cuda.vectors import NBYTES, widened
@@ -146,7 +147,7 @@ def _placed(
         kernel = widened(kernel, [multiple_of(unit, each) for each in places])
     key = kernel, is_guarded
     if key not in codes:
-        code = generate(kernel, f"kernel{len(codes)}")
+        code = generate(kernel, named("kernel", kernel, is_guarded))
         codes[key] = guarded(code) if is_guarded else code
     code = codes[key]
     if code.scratch_nbytes:

@@ -1,16 +1,22 @@
-"""CUDA code of searches, sparse products and substitutions: threads that work by themselves."""
+"""CUDA code whose threads work by themselves, each on one element or column of the result."""
 
 from __future__ import annotations
 
 from math import prod
 
 from graphnn.compiler.cuda.code import Code
-from graphnn.compiler.cuda.lowerings import Search, SparseProduct, Substitution
+from graphnn.compiler.cuda.lowerings import (
+    Polygamma,
+    Search,
+    SparseProduct,
+    Substitution,
+    WholeConvolution,
+)
 from graphnn.compiler.cuda.moves import one_each
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
 from graphnn.compiler.cuda.writer import Writer, offset_text
 
-__all__ = ["multiply_sparse", "search", "substitute"]
+__all__ = ["convolve", "derive", "multiply_sparse", "search", "substitute"]
 
 
 def search(search: Search, name: str) -> Code:
@@ -80,5 +86,46 @@ def substitute(work: Substitution, name: str) -> Code:
             pivot = load(dtype, f"q0 + row * {work.matrix[-2] + work.matrix[-1]}")
             w.line(f"rest = {apply('divide', dtype, ['rest', pivot], [dtype, dtype])};")
         w.line(store(dtype, f"q2 + row * {work.out[-2]}", "rest"))
+    w.close()
+    return Code(w.text, (part,))
+
+
+def derive(work: Polygamma, name: str) -> Code:
+    """A thread for every element, which is computed in float64."""
+    w, dtype = Writer(), work.dtype
+    part = one_each(w, name, 2, prod(work.shape))
+    given = load(dtype, f"p0 + {offset_text('number', work.shape, work.given)}")
+    w.line(f"const double made = gn_polygamma({work.order}, (double){given});")
+    made = apply("cast", dtype, ["made"], ["float64"])
+    w.line(store(dtype, f"p1 + {offset_text('number', work.shape, work.out)}", made))
+    w.close()
+    return Code(w.text, (part,))
+
+
+def convolve(work: WholeConvolution, name: str) -> Code:
+    """A thread for every element of the result, which looks at all that it sees."""
+    w, dtype = Writer(), work.dtype
+    part = one_each(w, name, 3, prod(work.shape))
+    seen = prod(work.window)
+    for axis, size in enumerate(work.shape):
+        w.line(f"const i64 i{axis} = number / {prod(work.shape[axis + 1 :])} % {size};")
+    w.line(f"{register(dtype)} sum = 0;")
+    with w.block(f"for (i64 tap = 0; tap < {seen}; ++tap)"):
+        for axis, size in enumerate(work.window):
+            w.line(f"const i64 j{axis} = tap / {prod(work.window[axis + 1 :])} % {size};")
+        x = [f"i0 * {work.x[0]}", f"i1 * {work.x[1]}", f"j0 * {work.x[2]}"]
+        for axis, size in enumerate(work.given):
+            stride, low = work.stride[axis], work.low[axis]
+            ahead = f"{work.dilation[axis]} * j{axis + 1} - {low}"
+            sign, every = "-" if work.flip else "+", work.x_dilation[axis]
+            w.line(f"const i64 reach{axis} = {stride} * i{axis + 3} {sign} ({ahead});")
+            w.line(f"const i64 q{axis} = reach{axis} / {every};")
+            w.line(f"if (reach{axis} < 0 || reach{axis} % {every} || q{axis} >= {size}) continue;")
+            x.append(f"q{axis} * {work.x[axis + 3]}")
+        kernel = [f"i1 * {work.kernel[0]}", f"i2 * {work.kernel[1]}"]
+        kernel += [f"j{axis} * {by}" for axis, by in enumerate(work.kernel[2:])]
+        factors = (load(dtype, f"p{n} + {' + '.join(each)}") for n, each in enumerate((x, kernel)))
+        w.line(f"sum = gn_add(sum, gn_multiply({', '.join(factors)}));")
+    w.line(store(dtype, f"p2 + {offset_text('number', work.shape, work.out)}", "sum"))
     w.close()
     return Code(w.text, (part,))

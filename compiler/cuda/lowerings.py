@@ -11,12 +11,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphnn.compiler.native.moves.piece import DeviceWork, Piece, is_native_dtype
+from graphnn.compiler.native.moves import LOWERINGS as MOVES
+from graphnn.compiler.native.moves.piece import DeviceWork, Piece, filled, is_native_dtype
 from graphnn.compiler.unit import View
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 
-__all__ = ["Search", "SparseProduct", "Substitution", "device_pieces_of"]
+__all__ = [
+    "Polygamma",
+    "Search",
+    "SparseProduct",
+    "Substitution",
+    "WholeConvolution",
+    "device_pieces_of",
+]
 
 Views: TypeAlias = tuple[View, ...]
 Constant: TypeAlias = Callable[[Array], View]
@@ -103,6 +111,80 @@ class Substitution(DeviceWork):
     has_unit_diagonal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Polygamma(DeviceWork):
+    """A derivative of digamma, of every element. Operands: elements, result.
+
+    Attributes
+    ----------
+    dtype : str
+    order : int
+        At least 1.
+    shape : tuple of int
+    given, out : tuple of int
+        Strides.
+    """
+
+    dtype: str
+    order: int
+    shape: tuple[int, ...]
+    given: tuple[int, ...]
+    out: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeConvolution(DeviceWork):
+    """A convolution of integers, as `graphnn.ops.conv_primitive` has it. Operands: x, kernel, out.
+
+    Attributes
+    ----------
+    dtype : str
+    shape : tuple of int
+        Of the result: examples, groups, filters and places.
+    window : tuple of int
+        Of what is summed over: channels and taps.
+    given : tuple of int
+        Sizes of the array along the spatial axes.
+    x, kernel, out : tuple of int
+        Strides.
+    stride, low, x_dilation, dilation : tuple of int
+    flip : bool
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    window: tuple[int, ...]
+    given: tuple[int, ...]
+    x: tuple[int, ...]
+    kernel: tuple[int, ...]
+    out: tuple[int, ...]
+    stride: tuple[int, ...]
+    low: tuple[int, ...]
+    x_dilation: tuple[int, ...]
+    dilation: tuple[int, ...]
+    flip: bool
+
+
+OF_COMPLEX = frozenset(
+    {
+        "concatenate",
+        "cumprod",
+        "cumsum",
+        "diagonal_matrix",
+        "gather",
+        "linear_recurrence",
+        "overlap_add",
+        "pad",
+        "pick",
+        "place",
+        "scatter_add",
+        "scatter_multiply",
+        "scatter_set",
+    }
+)
+"""Operators whose pieces move complex numbers, add or multiply them, and no more."""
+
+
 def device_pieces_of(
     node: Node, inputs: Views, outputs: Views, constant: Constant
 ) -> list[Piece] | None:
@@ -115,10 +197,11 @@ def device_pieces_of(
     constant : callable
         Gives the place of an array that the program keeps on the device.
     """
-    lowering = _LOWERINGS.get(node.op.name)
-    if lowering is None or not is_native_dtype(*inputs, *outputs):
-        return None
-    return lowering(node, inputs, outputs, constant)
+    name = node.op.name
+    if not is_native_dtype(*inputs, *outputs):
+        return MOVES[name](node, inputs, outputs) if name in OF_COMPLEX else None
+    lowering = _LOWERINGS.get(name)
+    return None if lowering is None else lowering(node, inputs, outputs, constant)
 
 
 def _search(node: Node, inputs: Views, outputs: Views, constant: Constant) -> list[Piece]:
@@ -163,8 +246,35 @@ def _substitution(node: Node, inputs: Views, outputs: Views, constant: Constant)
     return [Piece(work, (matrix, right, out))]
 
 
+def _polygamma(node: Node, inputs: Views, outputs: Views, constant: Constant) -> list[Piece]:
+    (x,), (out,) = inputs, outputs
+    work = Polygamma(out.dtype.name, node.attrs["order"], out.shape, x.strides, out.strides)
+    return [Piece(work, (x, out))]
+
+
+def _convolution(node: Node, inputs: Views, outputs: Views, constant: Constant) -> list[Piece]:
+    """Of integers, or of nothing: what has other numbers to multiply is a contraction."""
+    (x, kernel), (out,) = inputs, outputs
+    if 0 in (*x.shape, *kernel.shape):
+        return filled(out, 0)
+    sizes = {name: node.attrs[name] for name in ("stride", "low", "x_dilation", "dilation", "flip")}
+    work = WholeConvolution(
+        out.dtype.name,
+        out.shape,
+        kernel.shape[2:],
+        x.shape[3:],
+        x.strides,
+        kernel.strides,
+        out.strides,
+        **sizes,
+    )
+    return [Piece(work, (x, kernel, out))]
+
+
 _LOWERINGS: dict[str, Callable[[Node, Views, Views, Constant], list[Piece]]] = {
+    "conv": _convolution,
     "csr_matmul": _sparse_product,
+    "polygamma": _polygamma,
     "searchsorted": _search,
     "solve_triangular": _substitution,
 }

@@ -1,4 +1,4 @@
-"""CUDA code of what a loop nest cannot say: random bits, running sums, scatters, range checks."""
+"""CUDA code of what a loop nest cannot say: random bits, running sums, range checks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from graphnn.compiler.cuda.writer import Writer, offset_text, signature
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
 from graphnn.compiler.native.scanning import Scan
-from graphnn.compiler.native.scattering import Scatter
 from graphnn.core.dtypes import as_dtype
 from graphnn.ops.philox import KEY_STEPS, MULTIPLIERS, ROUNDS
 
-__all__ = ["check_range", "draw", "one_each", "scan", "scatter"]
+__all__ = ["check_range", "draw", "one_each", "scan"]
 
 THREADS = 256
 
@@ -137,119 +136,3 @@ def _shared_scan(scan: Scan, name: str) -> Code:
             w.line(f"if (is_in) {store(dtype, f'q1 + at * {scan.along[1]}', 'value')}")
             w.line("__syncthreads();")
     return Code(w.text, (Part(name, lines, THREADS),))
-
-
-# ------------------------------------------------------------------------------------ scatters
-
-MOST_OWNERS = 256
-"""Blocks that the rows of the array are divided among."""
-
-
-def scatter(scatter: Scatter, name: str) -> Code:
-    """The places of all updates, then every block brings in those of its own rows, in order.
-
-    Within a block, a thread owns every so many-th row and column, so that updates of one element
-    arrive in their order. Half floats are summed in float32, in scratch.
-    """
-    w = Writer()
-    parts = [_places(w, scatter, f"{name}_places")]
-    if scatter.is_widened:
-        parts.append(_converted(w, scatter, f"{name}_widen", narrows=False))
-    parts.append(_arrivals(w, scatter, f"{name}_bring"))
-    if scatter.is_widened:
-        parts.append(_converted(w, scatter, f"{name}_narrow", narrows=True))
-    return Code(w.text, tuple(parts), scatter.scratch_nbytes)
-
-
-def _n_operands(scatter: Scatter) -> int:
-    """Updates, indices in memory, the array, the status word and scratch."""
-    return 4 + sum(not isinstance(each, int) for each in scatter.indices)
-
-
-def _places(w: Writer, scatter: Scatter, name: str) -> Part:
-    """A thread for every update: the row that it comes to, and whether there is one."""
-    n_operands = _n_operands(scatter)
-    part = one_each(w, name, n_operands, scatter.count)
-    w.line("i64 row = 0;")
-    w.line("bool is_out = false;")
-    operand = 0
-    for size, index in zip(scatter.sizes, scatter.indices, strict=True):
-        if isinstance(index, int):
-            after = prod(scatter.shape[index + 1 :])
-            w.line(f"row = row * {size} + number / {after} % {scatter.shape[index]};")
-            continue
-        operand += 1
-        dtype, strides = index
-        at = offset_text("number", scatter.shape, strides)
-        with w.block(""):
-            w.line(f"i64 place = (i64){load(dtype, f'p{operand} + {at}')};")
-            w.line(f"if (place < 0) place += {size};")
-            w.line(f"if (place < 0 || place >= {size}) place = 0, is_out = true;")
-            w.line(f"row = row * {size} + place;")
-    w.line(f"((i64*)p{n_operands - 1})[number] = row;")
-    w.line(f"if (is_out) *(i64*)p{n_operands - 2} = 1;")
-    w.close()
-    return part
-
-
-def _converted(w: Writer, scatter: Scatter, name: str, *, narrows: bool) -> Part:
-    """The array to float32 in scratch, or back."""
-    n_operands, dtype = _n_operands(scatter), scatter.dtype
-    part = one_each(w, name, n_operands, scatter.n_rows * scatter.width)
-    half = f"p{n_operands - 3} + number * {as_dtype(dtype).itemsize}"
-    wide = f"p{n_operands - 1} + {scatter.wide_offset} + number * 4"
-    if narrows:
-        w.line(store(dtype, half, load("float32", wide)))
-    else:
-        w.line(store("float32", wide, load(dtype, half)))
-    w.close()
-    return part
-
-
-def _arrivals(w: Writer, scatter: Scatter, name: str) -> Part:
-    """Every block's own updates, in order."""
-    n_operands, dtype = _n_operands(scatter), scatter.sum_dtype
-    owners = min(MOST_OWNERS, scatter.n_rows)
-    rows = -(-scatter.n_rows // owners)
-    columns = min(THREADS, 1 << (scatter.width - 1).bit_length())
-    groups = THREADS // columns
-    scratch = f"p{n_operands - 1}"
-    into = f"{scratch} + {scatter.wide_offset}" if scatter.is_widened else f"p{n_operands - 3}"
-    with w.block(signature(name, n_operands, THREADS)):
-        w.line(f"__shared__ i64 rows[{THREADS}];")
-        w.line("__shared__ int is_hit;")
-        w.line(f"const i64 low = (i64)blockIdx.x * {rows};")
-        w.line(f"const int group = threadIdx.x / {columns}, column = threadIdx.x % {columns};")
-        with w.block(f"for (i64 from = 0; from < {scatter.count}; from += {THREADS})"):
-            w.line("if (threadIdx.x == 0) is_hit = 0;")
-            w.line("__syncthreads();")
-            w.line("const i64 own = from + threadIdx.x;")
-            w.line(
-                f"const i64 ahead = own < {scatter.count} ? ((i64*)({scratch}))[own] - low : -1;"
-            )
-            w.line(f"const bool is_mine = ahead >= 0 && ahead < {rows};")
-            w.line("rows[threadIdx.x] = is_mine ? ahead : -1;")
-            w.line("if (is_mine) is_hit = 1;")
-            w.line("__syncthreads();")
-            w.line("const bool has_work = is_hit;")
-            with w.block(f"for (int next = 0; has_work && next < {THREADS}; ++next)"):
-                w.line("const i64 row = rows[next];")
-                w.line(f"if (row < 0 || row % {groups} != group) continue;")
-                with w.block(f"for (int at = column; at < {scatter.width}; at += {columns})"):
-                    _bring(w, scatter, dtype, into)
-            w.line("__syncthreads();")
-    return Part(name, -(-scatter.n_rows // rows), THREADS)
-
-
-def _bring(w: Writer, scatter: Scatter, dtype: str, into: str) -> None:
-    """One element of an update to its place."""
-    n_index = len(scatter.shape)
-    update = offset_text("(from + next)", scatter.shape, scatter.updates[:n_index])
-    inside = offset_text("(i64)at", scatter.others, scatter.updates[n_index:])
-    itemsize = as_dtype(dtype).itemsize
-    w.line(f"char* const to = {into} + ((low + row) * {scatter.width} + at) * {itemsize};")
-    arriving = load(scatter.dtype, f"p0 + {update} + {inside}")
-    if scatter.op != "set":
-        arriving = combined(scatter.op, load(dtype, "to"), arriving)
-    w.line(f"const {register(dtype)} made = {arriving};")
-    w.line(store(dtype, "to", "made"))

@@ -193,6 +193,21 @@ GN_FLOATS(float, f, 0.5f)
 GN_FLOATS(double, , 0.5)
 #undef GN_FLOATS
 
+// --------------------------------------------------------------------------- complex numbers
+
+template <class F> struct gn_complex {
+    F real, imag;
+    gn_complex() = default;
+    GN gn_complex(F x, F y) : real(x), imag(y) {}
+    GN explicit gn_complex(i64 x) : real((F)x), imag(0) {}
+};
+template <class F> GN gn_complex<F> gn_add(gn_complex<F> x, gn_complex<F> y) {
+    return gn_complex<F>(x.real + y.real, x.imag + y.imag);
+}
+template <class F> GN gn_complex<F> gn_multiply(gn_complex<F> x, gn_complex<F> y) {
+    return gn_complex<F>(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real);
+}
+
 // The order of sorted rows: NaN come last.
 GN bool gn_comes_before(float x, float y) { return x < y || (gn_isnan(y) && !gn_isnan(x)); }
 GN bool gn_comes_before(double x, double y) { return x < y || (gn_isnan(y) && !gn_isnan(x)); }
@@ -236,6 +251,42 @@ GN double gn_digamma(double x) {
     return sum + log(x) - 0.5 / x - tail;
 }
 GN float gn_digamma(float x) { return (float)gn_digamma((double)x); }
+
+GN double gn_reciprocal_power(int s, double x) {
+    double power = 1.0;
+    for (; s; s /= 2, x *= x) if (s % 2) power *= x;
+    return 1.0 / power;
+}
+
+// The sum of 1 / (x + k)^s over k = 0, 1, ... for x > 0: the first ones are added up, and the rest by
+// Euler and Maclaurin (Abramowitz and Stegun, 23.1.30).
+GN double gn_zeta(int s, double x) {
+    double sum = 0.0;
+    for (; x < 16.0; x += 1.0) sum += gn_reciprocal_power(s, x);
+    const double ratios[] = {1. / 12, -1. / 720, 1. / 30240, -1. / 1209600, 1. / 47900160,
+                             -691. / 1307674368000., 1. / 74724249600.};
+    double term = gn_reciprocal_power(s, x);
+    sum += x * term / (s - 1.0) + 0.5 * term;
+    for (int k = 0; k < 7; ++k) {
+        term *= (s + 2 * k) / x;
+        sum += ratios[k] * term;
+        term *= (s + 2 * k + 1.0) / x;
+    }
+    return sum;
+}
+
+// Its derivative of order n: a sum over the poles at 0, -1, -2, ... (6.4.10); to the left of 0, over
+// those on both sides.
+GN double gn_polygamma(int n, double x) {
+    double scale = n % 2 ? 1.0 : -1.0, part = x - floor(x);
+    const int s = n + 1;
+    for (int factor = 2; factor <= n; ++factor) scale *= factor;
+    if (gn_isnan(x)) return x;
+    if (x > 0.0) return scale * gn_zeta(s, x);
+    if (part == 0.0) return scale * gn_double(0x7ff0000000000000ull);
+    double left = gn_zeta(s, 1.0 - part) - gn_zeta(s, 1.0 - x);
+    return scale * (gn_zeta(s, part) + (n % 2 ? left : -left));
+}
 
 // ------------------------------------------------------------------------- threads that meet
 

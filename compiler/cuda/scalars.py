@@ -40,6 +40,8 @@ _REGISTER = {
     "bfloat16": "float",
     "float32": "float",
     "float64": "double",
+    "complex64": "gn_complex<float>",
+    "complex128": "gn_complex<double>",
 }
 _STORED = {**_REGISTER, "bool": "u8", "float16": "u16", "bfloat16": "u16"}
 _INFIX = {

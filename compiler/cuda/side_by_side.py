@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.code import Code, Part, named
 from graphnn.compiler.cuda.launches import Launch, Step, launched, launches_of
 from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
 from graphnn.compiler.cuda.writer import Writer, body_of, signature
@@ -283,7 +283,8 @@ def _joined(group: Group, made: dict[Calls, tuple[Part, Code]]) -> Launch:
         given.setdefault(each.part, []).append(tuple(number[e] for e in each.launch.places))
     calls = tuple((part, tuple(some)) for part, some in given.items())
     if calls not in made:
-        made[calls] = _function(group, calls, len(places), f"joined{len(made)}")
+        by_name = tuple((part.name, some) for part, some in calls)
+        made[calls] = _function(group, calls, len(places), named("joined", by_name))
     return Launch(made[calls][0], tuple(places))
 
 

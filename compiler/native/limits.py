@@ -34,21 +34,30 @@ PATIENCE_NS = 100_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a number of threads reached.
+    """What a number of threads reached, or a GPU.
 
     Attributes
     ----------
     n_threads : int
+        0 for a GPU.
     flops : float
         Multiply-adds of float32 from registers: operations a second, two for each.
     bandwidths : tuple of (int, float)
         Bytes that a copy reads and writes, and how many it moves in a second; from what the first
         caches hold to what none does.
+    gpu : str
+        Its name, if it is one.
     """
 
     n_threads: int
     flops: float
     bandwidths: tuple[tuple[int, float], ...]
+    gpu: str = ""
+
+    @property
+    def who(self) -> str:
+        """Who reached them: "2 threads", or the name of the GPU."""
+        return self.gpu or f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
 
     @property
     def memory_bandwidth(self) -> float:

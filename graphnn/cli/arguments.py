@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 
-__all__ = ["count", "positive", "shape", "share"]
+__all__ = ["count", "delimiter", "positive", "shape", "share"]
 
 
 def count(text: str) -> int:
@@ -12,6 +12,14 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)
+
+
+def delimiter(text: str) -> str:
+    """One character, or ``tab``."""
+    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(text) != 1 or text in '"\n\r':
+        raise ArgumentTypeError(f"{text!r} is no character that stands between fields")
+    return text
 
 
 def positive(text: str) -> float:

@@ -27,10 +27,19 @@ from graphnn.optim.adam import Adam, AdamW
 from graphnn.optim.adam_variants import Adamax, NAdam
 from graphnn.optim.adaptive import Adadelta, Adagrad, RMSprop
 from graphnn.optim.optimizer import Optimizer
+from graphnn.optim.schedules import Cosine, OneCycle, Schedule
 from graphnn.optim.sgd import SGD
 from graphnn.optim.sign import Lion
 
-__all__ = ["NETWORKS", "OPTIMIZERS", "Network", "Takes", "optimizer_named", "options_from"]
+__all__ = [
+    "NETWORKS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Network",
+    "Takes",
+    "optimizer_named",
+    "options_from",
+]
 
 Takes = Literal["rows", "pictures", "sequences"]
 """Samples as numbers in a row; as channels, height and width; as time steps of channels."""
@@ -178,7 +187,7 @@ NETWORKS: Mapping[str, Network] = {
     ),
 }
 
-OPTIMIZERS: Mapping[str, tuple[Callable[[float], Optimizer], float]] = {
+OPTIMIZERS: Mapping[str, tuple[Callable[[Schedule | float], Optimizer], float]] = {
     "adadelta": (Adadelta, 1.0),
     "adagrad": (Adagrad, 0.01),
     "adam": (Adam, 1e-3),
@@ -193,9 +202,17 @@ OPTIMIZERS: Mapping[str, tuple[Callable[[float], Optimizer], float]] = {
 """Optimizers, and the learning rate that each has when none is given."""
 
 
-def optimizer_named(name: str, learning_rate: float) -> Optimizer:
-    """An optimizer of `OPTIMIZERS` with a learning rate."""
-    return OPTIMIZERS[name][0](learning_rate)
+SCHEDULES: Mapping[str, Callable[[float, int], Schedule | float]] = {
+    "constant": lambda rate, steps: rate,
+    "cosine": Cosine,
+    "onecycle": OneCycle,
+}
+"""Learning rates over a number of steps, by the highest one."""
+
+
+def optimizer_named(name: str, learning_rate: float, schedule: str, steps: int) -> Optimizer:
+    """An optimizer of `OPTIMIZERS` with a learning rate that goes by a schedule."""
+    return OPTIMIZERS[name][0](SCHEDULES[schedule](learning_rate, steps))
 
 
 def options_from(name: str, given: Iterable[str]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def reached(
     lines = []
     if history.interrupted:
         lines.append(f"stopped  by Ctrl-C, after {history.epochs} of {run.epochs} epochs")
+    elif history.stopped:
+        lines.append(f"stopped  {history.stopped}")
     if history.epochs:
         values = history[run.monitor]
         best = int(np.argmax(values) if run.classes else np.argmin(values))
@@ -42,7 +44,8 @@ def reached(
         lines.append(f"go on    {goes_on}")
     else:
         name = shlex.quote(str(folder.path))
-        lines.append(f"go on    {goes_on} --epochs {2 * run.epochs}")
+        if run.schedule == "constant":
+            lines.append(f"go on    {goes_on} --epochs {2 * run.epochs}")
         lines.append(f"use it   graphnn predict {name} --data FILE")
     return "\n".join(lines)
 

@@ -59,6 +59,10 @@ class Settings:
     learning_rate : float
     seed : int
     backend : str
+    schedule : str
+        How the learning rate goes from step to step.
+    patience : int, optional
+        Epochs without improvement after which training ends.
     """
 
     network: str
@@ -78,6 +82,8 @@ class Settings:
     learning_rate: float
     seed: int
     backend: str
+    schedule: str = "constant"
+    patience: int | None = None
 
     @property
     def source(self) -> Source:
@@ -184,7 +190,8 @@ class RunFolder:
         """
         content = self._read()
         try:
-            run = Settings(**{name: _frozen(content[name]) for name in Settings.__annotations__})
+            names = Settings.__annotations__.keys() & content.keys()
+            run = Settings(**{name: _frozen(content[name]) for name in names})
             known = (
                 run.network in NETWORKS
                 and run.options.keys() == NETWORKS[run.network].options.keys()

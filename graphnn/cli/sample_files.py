@@ -46,6 +46,8 @@ class Source:
         Columns to leave out.
     shape : tuple of int, optional
         Of each sample, such as (28, 28) for pictures that stand in rows.
+    delimiter : str
+        What stands between the fields of a table.
     columns : tuple of dict, optional
         How a table becomes numbers, as in training. Given to predict: then no target is read.
     """
@@ -55,6 +57,7 @@ class Source:
     task: str | None = None
     drop: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
+    delimiter: str = ","
     columns: tuple[Column, ...] | None = None
 
     @property
@@ -108,8 +111,14 @@ def read_samples(source: Source) -> Samples:
 
 
 def _known(source: Source) -> Samples:
-    given = {"--target": source.target, "--task": source.task, "--shape": source.shape}
-    for option, value in {**given, "--drop": source.drop}.items():
+    given = {
+        "--target": source.target,
+        "--drop": source.drop,
+        "--delimiter": source.delimiter != ",",
+        "--task": source.task,
+        "--shape": source.shape,
+    }
+    for option, value in given.items():
         if value and source.with_targets:
             raise ArgumentError(
                 f"{option} is for files; the data set {source.files[0]!r} is complete", where=""
@@ -118,7 +127,7 @@ def _known(source: Source) -> Samples:
 
 
 def _table(path: Path, source: Source) -> Samples:
-    table = read_table(path, source.columns or ())
+    table = read_table(path, source.columns or (), source.delimiter)
     if source.columns is not None:
         # Of a network that was not trained on a table, no names are known: all columns, in order.
         return Samples(numbers_of(path, table, source.columns or columns_of(path, table, ())))

@@ -27,12 +27,12 @@ MOST_WORDS = 100
 """Of a column: one with more is an identifier rather than a kind."""
 
 
-def read_table(path: Path, columns: Sequence[Column] = ()) -> Table:
+def read_table(path: Path, columns: Sequence[Column] = (), delimiter: str = ",") -> Table:
     """The columns of a CSV file; those that are known hold what they held in training."""
     dtypes = {each["name"]: str if "words" in each else "float32" for each in columns}
     if not columns:
-        return read_csv(path)
-    there = set(read_csv(path, missing=()))
+        return read_csv(path, delimiter=delimiter)
+    there = set(read_csv(path, missing=(), delimiter=delimiter))
     lacking = [name for name in dtypes if name not in there]
     if lacking:
         raise ArgumentError(
@@ -41,7 +41,7 @@ def read_table(path: Path, columns: Sequence[Column] = ()) -> Table:
             hint=f"the file has {', '.join(map(repr, sorted(there)))}",
             where="",
         )
-    return read_csv(path, dtypes=dtypes)
+    return read_csv(path, dtypes=dtypes, delimiter=delimiter)
 
 
 def columns_of(path: Path, table: Table, leave_out: Collection[str]) -> tuple[Column, ...]:
@@ -54,7 +54,9 @@ def columns_of(path: Path, table: Table, leave_out: Collection[str]) -> tuple[Co
     if not chosen:
         raise ArgumentError(
             f"{path}: there is no column to learn from; the file has {', '.join(map(repr, table))}",
-            hint="fields are parted by commas" if len(table) == 1 else "drop fewer of them",
+            hint="what stands between fields? --delimiter ';', for example"
+            if len(table) == 1
+            else "drop fewer of them",
             where="",
         )
     return chosen

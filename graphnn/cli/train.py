@@ -12,8 +12,15 @@ from typing import Any
 import numpy as np
 
 import graphnn as gn
-from graphnn.cli.arguments import count, positive, shape, share
-from graphnn.cli.networks import NETWORKS, OPTIMIZERS, optimizer_named, option_text, options_from
+from graphnn.cli.arguments import count, delimiter, positive, shape, share
+from graphnn.cli.networks import (
+    NETWORKS,
+    OPTIMIZERS,
+    SCHEDULES,
+    optimizer_named,
+    option_text,
+    options_from,
+)
 from graphnn.cli.preparation import Preparation
 from graphnn.cli.results import reached, write_plot, write_summary
 from graphnn.cli.run_folder import RunFolder, Settings, chosen_folder
@@ -93,6 +100,17 @@ def add_to(commands: Any) -> None:
     add_option("--batch-size", metavar="N", type=count, help=f"default: {BATCH_SIZE}")
     add_option("--lr", metavar="RATE", type=positive, help="learning rate; each optimizer has one")
     add_option(
+        "--schedule",
+        choices=[*SCHEDULES],
+        help="of the learning rate, over all epochs; --lr is the highest; default: constant",
+    )
+    add_option(
+        "--patience",
+        metavar="N",
+        type=count,
+        help="end after N epochs in a row that were no better on the held-out part",
+    )
+    add_option(
         "--optimizer",
         metavar="NAME",
         choices=[*OPTIMIZERS],
@@ -112,6 +130,12 @@ def add_to(commands: Any) -> None:
     files = parser.add_argument_group("for data in files")
     files.add_argument("--target", metavar="COLUMN", help="of a table; default: the last one")
     files.add_argument("--drop", metavar="COLUMN", action="append", help="leave out, such as an id")
+    files.add_argument(
+        "--delimiter",
+        metavar="CHARACTER",
+        type=delimiter,
+        help="between the fields of a table: ';' or tab; default: a comma",
+    )
     files.add_argument("--task", choices=("classification", "regression"), help="classes or values")
     files.add_argument(
         "--shape", metavar="N,N", type=shape, help="of one sample: 28,28 for pictures in rows"
@@ -151,7 +175,12 @@ def _begun(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
     folder = RunFolder(chosen.out or chosen_folder(chosen.model, chosen.data[0]))
     folder.require_free()
     source = Source(
-        tuple(chosen.data), chosen.target, chosen.task, tuple(chosen.drop or ()), chosen.shape
+        tuple(chosen.data),
+        chosen.target,
+        chosen.task,
+        tuple(chosen.drop or ()),
+        chosen.shape,
+        chosen.delimiter or ",",
     )
     samples = read_samples(source)
     run = _settings(chosen, source, samples)
@@ -186,14 +215,16 @@ def _settings(chosen: Namespace, source: Source, samples: Samples) -> Settings:
         learning_rate=chosen.lr or OPTIMIZERS[optimizer][1],
         seed=seed,
         backend=chosen.backend or "numpy",
+        schedule=chosen.schedule or "constant",
+        patience=chosen.patience,
     )
 
 
 FIXED = {"MODEL": "model"} | {
     f"--{name.replace('_', '-')}": name
     for name in (
-        *("batch_size", "lr", "optimizer", "seed", "backend", "option", "validation"),
-        *("target", "drop", "task", "shape"),
+        *("batch_size", "lr", "schedule", "patience", "optimizer", "seed", "backend", "option"),
+        *("validation", "target", "drop", "delimiter", "task", "shape"),
     )
 }
 """What a run begins with and keeps, and the name that argparse gives it."""
@@ -228,6 +259,13 @@ def _resumed(chosen: Namespace) -> tuple[RunFolder, Settings, Samples]:
                 hint="--epochs is the number to reach, in all",
                 where="",
             )
+        if chosen.epochs != run.epochs and run.schedule != "constant":
+            raise gn.ArgumentError(
+                f"the learning rate of this run goes by {run.schedule!r} over {run.epochs} epochs, "
+                f"and has no values for {chosen.epochs}",
+                hint="a new run may have other epochs",
+                where="",
+            )
         run = replace(run, epochs=chosen.epochs)
     folder.save(run)
     return folder, run, samples
@@ -242,23 +280,32 @@ def _trained(
     """Train to the epoch that is to be reached, from wherever the run is."""
     gn.seed(run.seed)
     model = run.built()
+    arrays, tests = scale.arrays(known), scale.arrays(unknown)
+    batches = gn.data.Batches(*arrays, batch_size=run.batch_size, shuffle=True, seed=run.seed)
+    steps = run.epochs * len(batches)
     trainer = gn.train.Trainer(
         model,
         gn.losses.cross_entropy if run.classes else gn.losses.mse,
-        optimizer_named(run.optimizer, run.learning_rate),
+        optimizer_named(run.optimizer, run.learning_rate, run.schedule, steps),
         metrics={"accuracy": gn.metrics.accuracy} if run.classes else {"mae": _error_of(scale)},
         backend=run.backend,
     )
-    arrays, tests = scale.arrays(known), scale.arrays(unknown)
+    callbacks: list[gn.train.Callback] = [
+        gn.train.CSVLogger(folder.history_file),
+        gn.train.Checkpoint(folder.checkpoints, every_seconds=60, monitor=run.monitor),
+    ]
+    if run.patience is not None:  # the best weights are in a checkpoint
+        callbacks.append(
+            gn.train.EarlyStopping(
+                model, run.monitor, patience=run.patience - 1, restore_best_weights=False
+            )
+        )
     _tell(folder, run, model)
     history = trainer.fit(
-        gn.data.Batches(*arrays, batch_size=run.batch_size, shuffle=True, seed=run.seed),
+        batches,
         run.epochs,
         validation=gn.data.Batches(*tests, batch_size=min(MOST_AT_ONCE, len(unknown))),
-        callbacks=[
-            gn.train.CSVLogger(folder.history_file),
-            gn.train.Checkpoint(folder.checkpoints, every_seconds=60, monitor=run.monitor),
-        ],
+        callbacks=callbacks,
         resume=folder.checkpoints,
     )
     told = reached(folder, run, history, known, unknown)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
@@ -67,6 +67,9 @@ class Op:
     may_raise : bool
         Whether evaluating it can fail for some values (an index out of range): state is written
         only after all of these.
+    autocast : {"float32", "follow", "half"}
+        What :func:`graphnn.autocast` computes it in: in float32, for half floats may not hold the
+        result, or not well enough; in half floats where it reads them; in half floats always.
     first_differentiable : int
         Inputs before this position carry no derivative.
     axis_attrs : tuple of str, or None
@@ -88,6 +91,7 @@ class Op:
     is_commutative = False
     instruction = "host"
     may_raise = False
+    autocast: Literal["float32", "follow", "half"] = "float32"
     first_differentiable = 0
     axis_attrs: tuple[str, ...] | None = None
     body_attrs: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def read_text(path: str | PathLike[str], *, encoding: str = "utf-8") -> str:
 
     Raises
     ------
+    FileNotFoundError
+        Saying where was looked.
     ArgumentError
         Naming the line and the column where the file does not have this encoding, or that there
         is no such encoding.
@@ -40,7 +43,7 @@ def read_text(path: str | PathLike[str], *, encoding: str = "utf-8") -> str:
     >>> letters.decode(letters.encode(text))[:3]
     ('o', 'n', 'e')
     """
-    content = Path(path).read_bytes()
+    content = _bytes_of(Path(path))
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -54,6 +57,20 @@ def read_text(path: str | PathLike[str], *, encoding: str = "utf-8") -> str:
     except LookupError as error:
         raise ArgumentError(f"{path}: {error}") from None
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The content of a file; if there is none, it is said what to do."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        folder = path.absolute().parent
+        what = f"it was looked for in {folder}" if folder.is_dir() else f"nor a folder {folder}"
+        alike = get_close_matches(path.name, [each.name for each in folder.glob("*")], 1)
+        hint = f"; is it {alike[0]!r}?" if alike else "; give the path from there, or a whole one"
+        raise FileNotFoundError(
+            error.errno, f"there is no such file, {what}{hint}", str(path)
+        ) from None
 
 
 def read_lines(path: str | PathLike[str], *, encoding: str = "utf-8") -> list[str]:

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
 from drawing import cases, is_drawable
-from gpu_cases import has_code
 from native_oracle import check_training, convolutional, perceptron, some_recipes
 from random_graphs import check_compilation
 
 import graphnn as gn
 from graphnn.core.errors import DeviceError
 
-DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int8", "bool")
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int8", "bool", "complex64")
 TOGETHER = 80
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
@@ -26,9 +25,7 @@ def test_every_operation_gives_its_reference(results_on_host, dtype):
     known = [
         each
         for each in cases()
-        if dtype in dtypes_of(each.operation)
-        and is_drawable(each.sample, dtype)
-        and has_code(each, dtype)
+        if dtype in dtypes_of(each.operation) and is_drawable(each.sample, dtype)
     ]
     assert len(known) > 50
     for begin in range(0, len(known), TOGETHER):
@@ -129,6 +126,41 @@ def test_work_is_in_order_with_the_callers_stream(gpu):
         for number in range(50):
             value = program(value * 1.0)
             assert float(value[-1]) == number + 1
+
+
+def test_a_profile_tells_of_the_gpu(gpu):
+    step, fed, state = lstm("cupy")
+    step(fed)
+    before = [each.value for each in state]
+    profile = step.profile(fed, repeat=3)
+    assert profile.limits.gpu == gpu.name
+    assert 1e12 < profile.limits.flops < 1e15
+    assert 1e11 < profile.limits.memory_bandwidth < 1e14
+    assert 0 < profile.ns < 1e9
+    for each, value in zip(state, before, strict=True):
+        np.testing.assert_array_equal(each.value, value)
+
+
+def test_values_are_looked_at(gpu):
+    step, fed, _ = lstm("cupy", debug="verify")
+    step(fed)
+    step, fed, _ = lstm("cupy", debug="nan")
+    step(fed)
+    with pytest.raises(gn.core.errors.NonFiniteError, match="NaN"):
+        step(np.full_like(fed, np.nan))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_many_updates_give_the_bits_of_a_processor(gpu, dtype):
+    rng = np.random.default_rng(0)
+    table, at = gn.input("table", (50_000, 64), dtype), gn.input("at", (65_536,), "int64")
+    updates = gn.input("updates", (65_536, 64), dtype)
+    program = gn.compile([table, at, updates], gn.scatter_add(table, at, updates), backend="cupy")
+    words = np.where(rng.random(65_536) < 0.1, 7, rng.integers(0, 50_000, 65_536))
+    fed = [rng.normal(size=each.shape).astype(each.dtype) for each in (table, updates)]
+    found = [program(fed[0], words, fed[1]).get() for _ in range(3)]
+    expected = program.to("numpy")(fed[0], words, fed[1])
+    assert [each.tobytes() for each in found] == [expected.tobytes()] * 3
 
 
 def test_precision_of_products(gpu):

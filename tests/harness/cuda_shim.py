@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -102,6 +103,12 @@ class ShimDevice:
 
     def wait(self) -> None:
         pass
+
+    def mark(self) -> int:
+        return time.perf_counter_ns()
+
+    def elapsed_ns(self, first: int, last: int) -> float:
+        return float(last - first)
 
 
 class UnbuiltDevice(ShimDevice):

@@ -12,11 +12,11 @@ import numpy as np
 # fmt: off
 UFUNCS = frozenset({
     "absolute", "add", "arccos", "arcsin", "arctan", "bitwise_and", "bitwise_or", "bitwise_xor",
-    "conjugate", "cos", "cosh", "divide", "equal", "exp", "exp2", "expm1", "greater", "invert",
-    "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10", "log1p",
-    "log2", "logical_not", "matmul", "maximum", "minimum", "multiply", "negative", "not_equal",
-    "power", "reciprocal", "right_shift", "sign", "sin", "sinh", "sqrt", "square", "subtract",
-    "tan", "tanh",
+    "ceil", "conjugate", "cos", "cosh", "divide", "equal", "exp", "exp2", "expm1", "greater",
+    "invert", "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10",
+    "log1p", "log2", "logical_not", "matmul", "maximum", "minimum", "multiply", "negative",
+    "not_equal", "power", "reciprocal", "right_shift", "sign", "sin", "sinh", "sqrt", "square",
+    "subtract", "tan", "tanh",
 })
 # fmt: on
 FUNCTIONS = {
@@ -37,6 +37,7 @@ FUNCTIONS = {
     "linalg.slogdet": "a",
     "linalg.solve": "a, b",
     "linalg.svd": "a, full_matrices=True, compute_uv=True",
+    "prod": "a, axis=None, dtype=None, out=None, keepdims=False",
     "real": "val",
     "sum": "a, axis=None, dtype=None, out=None, keepdims=False",
     "swapaxes": "a, axis1, axis2",
@@ -47,7 +48,7 @@ FUNCTIONS = {
 # fmt: off
 METHODS = frozenset({
     "T", "all", "any", "astype", "conj", "copy", "dtype", "flags", "imag", "mT", "max", "ndim",
-    "ravel", "real", "reshape", "shape", "size", "strides", "swapaxes", "transpose", "view",
+    "ravel", "real", "reshape", "shape", "size", "strides", "sum", "swapaxes", "transpose", "view",
 })
 # fmt: on
 """What is used, as CuPy 14 has it."""
@@ -82,6 +83,9 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def __int__(self) -> int:
+        return int(self.array)
 
     def __bool__(self) -> bool:
         return bool(self.array)

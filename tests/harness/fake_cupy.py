@@ -6,6 +6,7 @@ library.
 """
 
 import ctypes
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,11 +71,18 @@ class Stream:
 
 class Event:
     def __init__(self, disable_timing=False):
-        self._stream, self._count = None, 0
+        self._stream, self._count, self.time = None, 0, None
+        self._has_time = not disable_timing
 
     def record(self, stream):
         assert stream.captured is None
         self._stream, self._count = stream, stream.n_done + len(stream.todo)
+        if self._has_time:
+            self._count += 1
+            stream.give(self._note)
+
+    def _note(self):
+        self.time = time.perf_counter()
 
     def synchronize(self):
         if self._stream is not None:
@@ -231,6 +239,7 @@ class FakeCupy:
             alloc=self._alloc,
             alloc_pinned_memory=lambda size: Pointer(*_host_memory(size)),
             get_current_stream=lambda: self.streams[-1],
+            get_elapsed_time=lambda first, last: 1e3 * (last.time - first.time),
         )
 
     def asarray(self, value):

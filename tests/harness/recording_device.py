@@ -109,6 +109,10 @@ class RecordingDevice(ShimDevice):
     def wait(self) -> None:
         self._require_host("waiting")
 
+    def mark(self) -> int:
+        self._require_host("a moment")
+        return super().mark()
+
     def _launch_part(self, part: Part, n_parameters: int, addresses: Sequence[int]) -> None:
         assert len(addresses) == n_parameters, part.name
         assert part.threads % 32 == 0, part
