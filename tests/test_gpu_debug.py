@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_cupy import FakeCublas, FakeCupy, build
+from fake_cupy import FakeCupy, build, libraries
 
 import graphnn as gn
 from graphnn.compiler import backends
@@ -22,7 +22,7 @@ def device(monkeypatch):
     """A device, on which ``backend="cupy"`` runs; what it can do at most is quickly measured."""
     cupy = FakeCupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    made = CupyDevice(cupy, build, lambda: FakeCublas(cupy))
+    made = CupyDevice(cupy, build, libraries(cupy).__getitem__, lambda: None)
     monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: device_executable(unit, made))
     monkeypatch.setattr(device_limits, "COPIES", (1 << 10, 1 << 12))
     monkeypatch.setattr(device_limits, "BLOCKS", 2)

@@ -30,6 +30,7 @@ from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.native.limits import Limits
 from graphnn.compiler.unit import Branch, Buffer, Instruction, Storage, Unit, View
 from graphnn.core.errors import VerifyError
+from graphnn.core.node import Node
 from graphnn.core.op import Array
 
 __all__ = ["DeviceExecutable"]
@@ -51,7 +52,9 @@ class DeviceExecutable:
 
     def __init__(self, unit: Unit, device: Device) -> None:
         self._given, self._device = unit, device
-        self._unit = unit = arranged(unit, device.shared_nbytes)
+        # Whoever looks at values looks at those of the instructions that were given.
+        unit = unit if unit.options.debug else arranged(unit, device.shared_nbytes)
+        self._unit = unit
         assert unit.plan is not None
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
@@ -115,7 +118,7 @@ class DeviceExecutable:
             taken = [0.0] * len(self._steps)
             for number, before, after in moments:
                 taken[number] += device.elapsed_ns(before, after)
-        return _divided(taken, self._unit, self._steps)
+        return _divided(taken, self._given, self._steps)
 
     def limits(self) -> Limits:
         """What the device reaches."""
@@ -354,15 +357,21 @@ class DeviceExecutable:
         return found
 
 
-def _divided(taken: Sequence[float], unit: Unit, steps: Sequence[Step]) -> list[float]:
-    """The times of instructions, where one step may do the work of several."""
-    numbers = {id(each): number for number, each in enumerate(unit.instructions)}
-    times = [0.0] * len(taken)
+def _divided(taken: Sequence[float], given: Unit, steps: Sequence[Step]) -> list[float]:
+    """The times of the instructions that were given, where one step does the work of several."""
+    same = {id(each): [number] for number, each in enumerate(given.instructions)}
+    alike: dict[Node, list[int]] = {}
+    for number, each in enumerate(given.instructions):
+        alike.setdefault(each.node, []).append(number)
+    times = [0.0] * len(given.instructions)
     for step, ns in zip(steps, taken, strict=True):
-        does = step.does or (step.instruction,)
-        total = sum(each.nbytes + 1 for each in does)
-        for each in does:
-            times[numbers[id(each)]] += ns * (each.nbytes + 1) / total
+        numbers: list[int] = []
+        for each in step.does or (step.instruction,):
+            nodes = dict.fromkeys((each.node, *each.nodes))
+            numbers += same.get(id(each)) or [n for node in nodes for n in alike.get(node, ())]
+        total = sum(given.instructions[number].nbytes + 1 for number in numbers)
+        for number in numbers:
+            times[number] += ns * (given.instructions[number].nbytes + 1) / total
     return times
 
 
