@@ -23,6 +23,13 @@ from graphnn.compiler.cuda.row_loop import RowLoop
 from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Unit
 
+CHOSEN = (
+    "LSTM by gate, reversed",
+    "GRU by gate",
+    "GRU, concatenated",
+    "minimal gated unit",
+    "elementwise",
+)
 LAYERS = {"LSTM": gn.nn.LSTM, "GRU": gn.nn.GRU, "SimpleRNN": gn.nn.SimpleRNN}
 
 
@@ -112,7 +119,7 @@ def shim(monkeypatch: pytest.MonkeyPatch) -> ShimDevice:
 @pytest.mark.parametrize("shared_nbytes", [227 << 10, 0])
 def test_gradients_are_those_of_the_reference(shim: ShimDevice, shared_nbytes: int) -> None:
     shim.shared_nbytes = shared_nbytes
-    nets, rng = [make() for make in NETS.values()], np.random.default_rng(0)
+    nets, rng = [NETS[name]() for name in CHOSEN], np.random.default_rng(0)
     inputs: list[gn.Node] = []
     outputs: list[gn.Node] = []
     for net in nets:  # all in one program: one call of the compiler
@@ -191,6 +198,25 @@ def test_matrices_in_bfloat16_take_half_the_memory() -> None:
     assert [len(each) for each in nbytes] == [2, 2, 0]
     for loop in (*nbytes[0], *nbytes[1]):
         assert 195_000 < loop.shared_nbytes <= 227 << 10
+
+
+def test_without_a_product_a_block_takes_as_many_rows_as_there_are(shim: ShimDevice) -> None:
+    x = gn.input("x", (3, 40, 61))
+
+    def step(h: gn.Node, row: gn.Node) -> Any:
+        h = gn.tanh(row + 0.5 * h)
+        return h, h
+
+    _, outputs = gn.scan(step, gn.zeros((40, 61)), x)
+    program = gn.compile(x, outputs, backend="cupy")
+    (loop,) = row_loops_of(arranged(program.unit))
+    assert (loop.rows, loop.rows_per_block, loop.threads) == (2440, 19, 32)
+    fed = np.random.default_rng(0).normal(size=(3, 40, 61)).astype("float32")
+    h, expected = np.zeros((40, 61)), []
+    for row in fed.astype(float):
+        h = np.tanh(row + 0.5 * h)
+        expected.append(h)
+    np.testing.assert_allclose(program(fed), expected, rtol=1e-5, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------ what is refused
