@@ -91,17 +91,24 @@ def test_a_round_is_one_product_and_one_kernel(name: str) -> None:
     assert len(outside) <= 18
 
 
-def test_the_rounds_of_a_long_recurrence_are_no_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = RecordingDevice()
-    monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, device))
-    program = training(gn.nn.LSTM, (256, 16, 64, 96))
-    program(np.zeros((256, 16, 64), "float32"))
-    assert len(device.launched) < 20
-    device.launched.clear()
-    device.shared_nbytes = 99 << 10  # less than the matrix takes
-    program = training(gn.nn.LSTM, (256, 16, 64, 96))
-    program(np.zeros((256, 16, 64), "float32"))
-    assert 4 * 256 <= len(device.launched) < 4 * 256 + 20
+def test_a_round_of_two_products_has_two_kernels() -> None:
+    unit = arranged(training(gn.nn.MinimalGatedUnit, (7, 16, 32, 256)).unit)
+    steps, _ = steps_of(unit)
+    for loop in unit.loops:
+        does = [each.does for step in steps[loop.begin : loop.end] for each in step.launches]
+        assert sorted(type(each).__name__ for each in does) == ["Matrices"] * 2 + ["Part"] * 2
+
+
+def test_the_rounds_of_a_long_recurrence_are_no_launches() -> None:
+    program, fed = training(gn.nn.LSTM, (256, 16, 64, 96)), np.zeros((256, 16, 64), "float32")
+    counts = []
+    for shared_nbytes in (227 << 10, 99 << 10):  # the second is less than the matrix takes
+        device = RecordingDevice()
+        device.shared_nbytes = shared_nbytes
+        DeviceExecutable(program.unit, device).run([fed])
+        counts.append(len(device.launched))
+    assert counts[0] < 20
+    assert 4 * 256 <= counts[1] < 4 * 256 + 20
 
 
 # -------------------------------------------------------------------------------------- values
@@ -191,13 +198,15 @@ def test_blocks_of_several_rows_and_the_last_of_less(
 
 
 def test_matrices_in_bfloat16_take_half_the_memory() -> None:
-    nbytes = [
-        row_loops_of(arranged(training(gn.nn.LSTM, (90, 4, 8, hidden), **options).unit))
-        for hidden, options in ((112, {}), (160, {"matmul_precision": "bfloat16"}), (160, {}))
+    inputs, outputs = simple("float32", rows=4, hidden=300, steps=90)
+    found = [
+        row_loops_of(
+            arranged(gn.compile(inputs, outputs, backend="cupy", matmul_precision=each).unit)
+        )
+        for each in ("float32", "bfloat16")
     ]
-    assert [len(each) for each in nbytes] == [2, 2, 0]
-    for loop in (*nbytes[0], *nbytes[1]):
-        assert 195_000 < loop.shared_nbytes <= 227 << 10
+    assert [len(each) for each in found] == [0, 1]
+    assert 2 * 300 * 300 <= found[1][0].shared_nbytes < 2.1 * 300 * 300 + 8000
 
 
 def test_without_a_product_a_block_takes_as_many_rows_as_there_are(shim: ShimDevice) -> None:
