@@ -99,6 +99,22 @@ def test_a_round_of_two_products_has_two_kernels() -> None:
         assert sorted(type(each).__name__ for each in does) == ["Matrices"] * 2 + ["Part"] * 2
 
 
+def test_half_gradients_of_weights_are_one_product_over_all_steps() -> None:
+    layer, x = gn.nn.LSTM(8, 6), gn.input("x", (5, 3, 8))
+    loss = gn.autocast(gn.mean(layer(x) ** 2))
+    weights = list(layer.parameters())
+    unit = gn.compile(x, gn.grad(loss, weights)).unit
+    inside = [n for loop in unit.loops for n in range(loop.begin, loop.end)]
+    assert sum(unit.instructions[n].kind == "gemm" for n in inside) == 2
+    sums = [each.node.inputs[0].shape for each in unit.instructions if each.kind == "gemm"]
+    assert sum(shape[:2] == (5, 3) for shape in sums) >= 2  # of inputs, and of states
+    fed = np.random.default_rng(0).normal(size=(5, 3, 8)).astype("float32")
+    found = gn.compile(x, gn.grad(loss, weights))(fed)
+    exact = gn.compile(x, gn.grad(gn.mean(layer(x) ** 2), weights))(fed)
+    for have, want in zip(found, exact, strict=True):
+        assert np.abs(have - want).max() < 0.03 * np.abs(want).max()
+
+
 def test_the_rounds_of_a_long_recurrence_are_no_launches() -> None:
     program, fed = training(gn.nn.LSTM, (256, 16, 64, 96)), np.zeros((256, 16, 64), "float32")
     counts = []
