@@ -23,6 +23,13 @@ from graphnn.compiler.cuda.row_loop import RowLoop
 from graphnn.compiler.cuda.side_by_side import steps_of
 from graphnn.compiler.unit import Unit
 
+CHOSEN = (
+    "LSTM by gate, reversed",
+    "GRU by gate",
+    "GRU, concatenated",
+    "minimal gated unit",
+    "elementwise",
+)
 LAYERS = {"LSTM": gn.nn.LSTM, "GRU": gn.nn.GRU, "SimpleRNN": gn.nn.SimpleRNN}
 
 
@@ -84,17 +91,40 @@ def test_a_round_is_one_product_and_one_kernel(name: str) -> None:
     assert len(outside) <= 18
 
 
-def test_the_rounds_of_a_long_recurrence_are_no_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = RecordingDevice()
-    monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: DeviceExecutable(unit, device))
-    program = training(gn.nn.LSTM, (256, 16, 64, 96))
-    program(np.zeros((256, 16, 64), "float32"))
-    assert len(device.launched) < 20
-    device.launched.clear()
-    device.shared_nbytes = 99 << 10  # less than the matrix takes
-    program = training(gn.nn.LSTM, (256, 16, 64, 96))
-    program(np.zeros((256, 16, 64), "float32"))
-    assert 4 * 256 <= len(device.launched) < 4 * 256 + 20
+def test_a_round_of_two_products_has_two_kernels() -> None:
+    unit = arranged(training(gn.nn.MinimalGatedUnit, (7, 16, 32, 256)).unit)
+    steps, _ = steps_of(unit)
+    for loop in unit.loops:
+        does = [each.does for step in steps[loop.begin : loop.end] for each in step.launches]
+        assert sorted(type(each).__name__ for each in does) == ["Matrices"] * 2 + ["Part"] * 2
+
+
+def test_half_gradients_of_weights_are_one_product_over_all_steps() -> None:
+    layer, x = gn.nn.LSTM(8, 6), gn.input("x", (5, 3, 8))
+    loss = gn.autocast(gn.mean(layer(x) ** 2))
+    weights = list(layer.parameters())
+    unit = gn.compile(x, gn.grad(loss, weights)).unit
+    inside = [n for loop in unit.loops for n in range(loop.begin, loop.end)]
+    assert sum(unit.instructions[n].kind == "gemm" for n in inside) == 2
+    sums = [each.node.inputs[0].shape for each in unit.instructions if each.kind == "gemm"]
+    assert sum(shape[:2] == (5, 3) for shape in sums) >= 2  # of inputs, and of states
+    fed = np.random.default_rng(0).normal(size=(5, 3, 8)).astype("float32")
+    found = gn.compile(x, gn.grad(loss, weights))(fed)
+    exact = gn.compile(x, gn.grad(gn.mean(layer(x) ** 2), weights))(fed)
+    for have, want in zip(found, exact, strict=True):
+        assert np.abs(have - want).max() < 0.03 * np.abs(want).max()
+
+
+def test_the_rounds_of_a_long_recurrence_are_no_launches() -> None:
+    program, fed = training(gn.nn.LSTM, (256, 16, 64, 96)), np.zeros((256, 16, 64), "float32")
+    counts = []
+    for shared_nbytes in (227 << 10, 99 << 10):  # the second is less than the matrix takes
+        device = RecordingDevice()
+        device.shared_nbytes = shared_nbytes
+        DeviceExecutable(program.unit, device).run([fed])
+        counts.append(len(device.launched))
+    assert counts[0] < 20
+    assert 4 * 256 <= counts[1] < 4 * 256 + 20
 
 
 # -------------------------------------------------------------------------------------- values
@@ -112,7 +142,7 @@ def shim(monkeypatch: pytest.MonkeyPatch) -> ShimDevice:
 @pytest.mark.parametrize("shared_nbytes", [227 << 10, 0])
 def test_gradients_are_those_of_the_reference(shim: ShimDevice, shared_nbytes: int) -> None:
     shim.shared_nbytes = shared_nbytes
-    nets, rng = [make() for make in NETS.values()], np.random.default_rng(0)
+    nets, rng = [NETS[name]() for name in CHOSEN], np.random.default_rng(0)
     inputs: list[gn.Node] = []
     outputs: list[gn.Node] = []
     for net in nets:  # all in one program: one call of the compiler
@@ -184,13 +214,34 @@ def test_blocks_of_several_rows_and_the_last_of_less(
 
 
 def test_matrices_in_bfloat16_take_half_the_memory() -> None:
-    nbytes = [
-        row_loops_of(arranged(training(gn.nn.LSTM, (90, 4, 8, hidden), **options).unit))
-        for hidden, options in ((112, {}), (160, {"matmul_precision": "bfloat16"}), (160, {}))
+    inputs, outputs = simple("float32", rows=4, hidden=300, steps=90)
+    found = [
+        row_loops_of(
+            arranged(gn.compile(inputs, outputs, backend="cupy", matmul_precision=each).unit)
+        )
+        for each in ("float32", "bfloat16")
     ]
-    assert [len(each) for each in nbytes] == [2, 2, 0]
-    for loop in (*nbytes[0], *nbytes[1]):
-        assert 195_000 < loop.shared_nbytes <= 227 << 10
+    assert [len(each) for each in found] == [0, 1]
+    assert 2 * 300 * 300 <= found[1][0].shared_nbytes < 2.1 * 300 * 300 + 8000
+
+
+def test_without_a_product_a_block_takes_as_many_rows_as_there_are(shim: ShimDevice) -> None:
+    x = gn.input("x", (3, 40, 61))
+
+    def step(h: gn.Node, row: gn.Node) -> Any:
+        h = gn.tanh(row + 0.5 * h)
+        return h, h
+
+    _, outputs = gn.scan(step, gn.zeros((40, 61)), x)
+    program = gn.compile(x, outputs, backend="cupy")
+    (loop,) = row_loops_of(arranged(program.unit))
+    assert (loop.rows, loop.rows_per_block, loop.threads) == (2440, 19, 32)
+    fed = np.random.default_rng(0).normal(size=(3, 40, 61)).astype("float32")
+    h, expected = np.zeros((40, 61)), []
+    for row in fed.astype(float):
+        h = np.tanh(row + 0.5 * h)
+        expected.append(h)
+    np.testing.assert_allclose(program(fed), expected, rtol=1e-5, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------ what is refused

@@ -144,7 +144,7 @@ def _rotated(
     if both is None:
         return [], body, []
     after = [_at(each, depth, count - 1) for each in (*middle, last)]
-    return [_at(first, depth, 0)], [*middle, both], after
+    return [_at(first, depth, 0)], _in_chains(unit, [*middle, both]), after
 
 
 def _at(instruction: Instruction, depth: int, rounds: int) -> Instruction:

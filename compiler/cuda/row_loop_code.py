@@ -61,7 +61,7 @@ class _Function:
         for number, operand in enumerate(self.loop.operands):
             if operand.local >= 0:
                 begin = self.places["local", operand.local] + operand.offset
-                where = f"gn_shared_memory + {begin} - (i64)first * {operand.row}"
+                where = f"gn_shared_memory + {begin} - first * {operand.row}ll"
                 self.w.line(f"char* const q{number} = {where};")
             elif not operand.move:
                 self.w.line(f"char* const q{number} = p{number};")
@@ -117,7 +117,7 @@ class _Function:
         with w.block(f"for (int at = threadIdx.x; at < rows * {product.n}; at += {loop.threads})"):
             w.line(f"const int r = at / {product.n}, n = at % {product.n};")
             row, column = product.out_steps
-            place = f"q{product.out} + (i64)(first + r) * {row} + n * {column}"
+            place = f"q{product.out} + (first + r) * {row}ll + n * {column}ll"
             total = f"gn_sum_slices<{factor}, {width}, {per_block}, {slices}>({sums}, r, n)"
             w.line(store(product.dtype, place, total))
 

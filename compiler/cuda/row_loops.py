@@ -27,7 +27,7 @@ PROCESSORS = 132
 """Of a large GPU: as many blocks run at a time where each fills one's shared memory."""
 
 MOST_ROWS = 8
-"""Of a block: every thread keeps two sums for each."""
+"""Of a block that multiplies: every thread keeps two sums for each."""
 
 LAUNCH = 4400
 """Cycles of a launch within a recording: 2.5 microseconds at 1.75 GHz."""
@@ -134,7 +134,9 @@ class _Finding:
         self._require_rows_apart()
         self._require_buffers_apart()
         operands = tuple(map(self._operand, self.views, self.moves))
-        per_block = min(MOST_ROWS, -(-self.rows // PROCESSORS))
+        per_block = -(-self.rows // PROCESSORS)
+        if any(isinstance(each, RowProduct) for each in stages):
+            per_block = min(per_block, MOST_ROWS)
         precision = self.unit.options.matmul_precision
         made = RowLoop(self.count, self.rows, per_block, operands, stages, precision)
         if made.shared_nbytes > self.shared_nbytes or not self._is_faster(made):

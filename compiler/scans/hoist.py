@@ -22,6 +22,7 @@ from graphnn.compiler.driver import Driver, expression
 from graphnn.compiler.joined import parts_along
 from graphnn.compiler.scans.rewriting import replace_scans
 from graphnn.compiler.unit import Unit
+from graphnn.core.dtypes import is_floating, is_half
 from graphnn.core.graph import depending_on, substitute, topological_order, with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.ops.arithmetic import add
@@ -196,6 +197,7 @@ class _Later:
             return True
         parts = self._inputs_inside(node)
         is_linear = node.op.is_view or node.op is CONCATENATE or node.op.name == "add"
+        is_linear |= _widens(node)
         return is_linear and len(parts) == len(node.inputs) and all(map(self._is_summable, parts))
 
     def results(self, rest: Step) -> list[Node]:
@@ -269,6 +271,12 @@ def _addend(carry: Carry, step: Step, inside: Set[Node]) -> Node | None:
     left, right = total.inputs
     addend = right if left is carry.symbol else left
     return addend if addend in inside and addend.dtype == total.dtype else None
+
+
+def _widens(node: Node) -> bool:
+    """Whether a node makes half floats wider: of a sum over all steps it does so once."""
+    is_cast = node.op.name == "cast" and is_floating(node.dtype)
+    return is_cast and is_half(node.inputs[0].dtype) and not is_half(node.dtype)
 
 
 def _total(node: Node, wholes: Mapping[Node, Node], boundary: Sequence[Node]) -> Node:
