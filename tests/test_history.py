@@ -187,7 +187,7 @@ def test_pictures_of_histories_and_stages(past: History, tmp_path) -> None:
     assert all(note in listing for stage in past for note in stage.notes)
     picture = gn.render(stage_of(past, "hoist")[1])
     tones = [band.tone for band in picture.layout.bands]
-    assert tones.count("added") == 5
+    assert tones.count("added") == 7
     assert tones.count("leaves") == len(stage_of(past, "join_pads")[1].removed)
     with pytest.raises(RenderError, match=r"a history is written as \.svg, \.html or \.txt"):
         gn.render(past, tmp_path / "past.png")

@@ -19,7 +19,7 @@ from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.graph import Graph, as_graph, topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array
-from graphnn.core.provenance import Provenance, Role, provenance, recorded, set_origin
+from graphnn.core.provenance import Provenance, Role, provenance, recorded, set_gradient_of, set_origin
 from graphnn.core.source import Source
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter, parameter
@@ -152,6 +152,7 @@ def _entry(node: Node, numbers: Mapping[Node, int], writer: Writer) -> dict[str,
         "role": known.role,
         "by": known.made_by,
         "lines": lines,
+        "gradient_of": list(known.gradient_of),
         "origin": numbers.get(known.origin) if known.origin is not None else None,
         "spec": str(node.spec),
     }
@@ -167,6 +168,7 @@ USUAL: Mapping[str, Any] = {
     "role": _PLAIN.role,
     "by": _PLAIN.made_by,
     "lines": [],
+    "gradient_of": [],
     "origin": None,
 }
 """What is not said of a node in a file."""
@@ -214,6 +216,8 @@ def _node(said: Mapping[str, Any], reader: Reader, arrays: Mapping[str, Array]) 
         node = _made(said, reader, arrays)
     for name in said["names"]:
         node.named(_text(name))
+    for name in said["gradient_of"]:
+        set_gradient_of(node, _text(name))
     specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
     if str(node.spec) != said["spec"] or not all(map(_is_sound, specs)):
         raise DamagedError(f"{node!r} is said to be {said['spec']}")
