@@ -157,10 +157,7 @@ def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bo
             set_gradient_of(each, leaf.name)
     return unflatten(
         wrt,
-        [
-            _zeros(leaf) if each is None else each
-            for leaf, each in zip(leaves, ends, strict=True)
-        ],
+        [_zeros(leaf) if each is None else each for leaf, each in zip(leaves, ends, strict=True)],
     )
 
 

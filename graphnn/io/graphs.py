@@ -19,7 +19,14 @@ from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.graph import Graph, as_graph, topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array
-from graphnn.core.provenance import Provenance, Role, provenance, recorded, set_gradient_of, set_origin
+from graphnn.core.provenance import (
+    Provenance,
+    Role,
+    provenance,
+    recorded,
+    set_gradient_of,
+    set_origin,
+)
 from graphnn.core.source import Source
 from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter, parameter

@@ -172,11 +172,12 @@ def gradients_text(known: Provenance, names: Set[str]) -> str | None:
 def _gradient_name(
     node: Node, known: Provenance, outputs: Set[Node], names: Set[str]
 ) -> str | None:
-    """``∂w`` for the gradient of ``w``, or what adds up all that reaches it; None if it has no name.
+    """``∂w`` for the gradient of ``w``, or for what adds up all that reaches it; else None.
 
-    Where nobody asked for it, what belongs to a leaf can be nothing else. The derivative of another node may have additions
-    too, but in them is nothing that was made for the nodes that read it. A result that belongs to
-    an operation is the gradient of what it reads: of that which is of the same kind.
+    Nobody may have asked for it. What belongs to a leaf can be nothing else. The derivative of
+    another node may have additions too, but in them is nothing that was made for the nodes that
+    read it. A result that belongs to an operation is the gradient of what it reads: of that which
+    is of the same kind.
     """
     asked = gradients_text(known, names)
     if asked is not None:
