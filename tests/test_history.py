@@ -14,6 +14,7 @@ from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.program import Program
 from graphnn.compiler.unit import Unit
 from graphnn.core.errors import RenderError
+from graphnn.viz.alike_changes import changes_of
 from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.excerpt import excerpts
 from graphnn.viz.history import History, Stage
@@ -168,7 +169,7 @@ def test_a_history_is_the_same_every_time(past: History) -> None:
 
 def test_excerpts_show_changes_with_their_surroundings(past: History) -> None:
     before, after = stage_of(past, "merge_products")
-    left, right = excerpts(before, after)
+    left, right = excerpts(before, after, changes_of(before, after))
     assert sorted(left.tones.values()) == ["leaves", "leaves"]
     assert sorted(right.tones.values()) == ["added", "added", "added", "merged"]
     assert len(left.scene.nodes) < len(before.scene.nodes) / 4
@@ -176,6 +177,26 @@ def test_excerpts_show_changes_with_their_surroundings(past: History) -> None:
     for part in (left.scene, right.scene):
         assert all(0 <= edge.source < len(part.nodes) for edge in part.edges)
         assert all(n.group is None or n.group < len(part.groups) for n in part.nodes)
+
+
+def test_changes_that_are_alike_are_shown_once(past: History) -> None:
+    before, after = stage_of(past, "expand")  # the gates of two cells
+    changes = changes_of(before, after)
+    assert sum(each.times * len(each.removed) for each in changes) == len(after.removed)
+    assert sum(each.times * len(each.added) for each in changes) == sum(map(bool, after.changes))
+    assert max(each.times for each in changes) >= 3  # sigmoids
+    left, right = excerpts(before, after, changes)
+    assert len(left.tones) == sum(len(each.removed) for each in changes) < len(after.removed)
+    assert len(right.scene.nodes) < sum(map(bool, after.changes))
+    title = f"before, and the same in {sum(each.times - 1 for each in changes)} other places"
+    assert title in gn.render(past).svg
+
+
+def test_factors_that_change_sides_are_no_change() -> None:
+    x = gn.input("x", shape=(3,))
+    past = gn.viz.history(gn.Graph((x,), (gn.tanh(2.0 * x),)))
+    assert [stage.name for stage in past][:2] == ["graph", "fuse"]
+    assert past[0].summary == "graph: as it was given"
 
 
 def test_pictures_of_histories_and_stages(past: History, tmp_path) -> None:

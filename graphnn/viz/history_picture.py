@@ -10,7 +10,9 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from graphnn.core.errors import RenderError
-from graphnn.viz.excerpt import excerpts
+from graphnn.core.text import counted
+from graphnn.viz.alike_changes import changes_of
+from graphnn.viz.excerpt import excerpts, left_out
 from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.history import History, Stage
 from graphnn.viz.layout import Band, Box, Layout
@@ -99,11 +101,12 @@ class HistoryPicture(Picture):
         stage, layout = self.history[number], self._layout_name
         if not stage.removed and not any(stage.changes):
             return [StagePicture(replace(stage.scene, title=""), {}, layout)]
-        pictures = []
-        for words, part in zip(
-            ("before", "after"), excerpts(self.history[number - 1], stage), strict=True
-        ):
-            titled = replace(part.scene, title=words)
+        before = self.history[number - 1]
+        changes = changes_of(before, stage)
+        pictures, others = [], left_out(changes)
+        more = f", and the same in {counted(others, 'other place')}" if others else ""
+        for words, part in zip(("before", "after"), excerpts(before, stage, changes), strict=True):
+            titled = replace(part.scene, title=f"{words}{more}")
             pictures.append(StagePicture(titled, part.tones, layout))
         return pictures
 
