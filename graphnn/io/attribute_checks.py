@@ -48,19 +48,13 @@ def check_attributes(node: Node) -> None:
 
 def _check_axes(node: Node, name: str, value: Any) -> None:
     """Axes are counted from the front, and each is named once."""
-    ndim = max(
-        (each.ndim for each in (node.spec, *(each.spec for each in node.inputs)) if _is_one(each)),
-        default=0,
-    )
+    specs = (node.spec, *(each.spec for each in node.inputs))
+    ndim = max((each.ndim for each in specs if isinstance(each, TensorSpec)), default=0)
     pairs = name in ("contract", "batch")
     for several in value if pairs else [value]:
         axes = list(_numbers(several))
         if len(set(axes)) != len(axes) or not all(0 <= axis < ndim for axis in axes):
             raise DamagedError(f"{node.op.name}: {name}={value} are no axes")
-
-
-def _is_one(spec: Any) -> bool:
-    return isinstance(spec, TensorSpec)
 
 
 def _check_window(node: Node, window: Window) -> None:
