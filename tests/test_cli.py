@@ -254,6 +254,31 @@ def test_a_picture_file_is_no_script(capsys: pytest.CaptureFixture[str]) -> None
     assert "b.json holds no picture" in told
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("step.html", "of pictures only .json can be read again"),
+        ("step.svg", "of pictures only .json can be read again"),
+        ("work.ipynb", "is a notebook"),
+        ("net.gng", "holds no graph"),
+        ("data.csv", "no script, no saved graph and no picture"),
+    ],
+)
+def test_what_is_no_script_does_not_run(
+    capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    told = refused(capsys, script("raise SystemExit('it ran')", name))
+    assert words in told
+    assert "it ran" not in told
+
+
+def test_numbers_below_zero_are_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for option, words in (("--depth=-1", "counted from 0"), ("--steps=0", "from 1 on")):
+        with pytest.raises(SystemExit):
+            main(["render", "a.py", option])
+        assert words in capsys.readouterr().err
+
+
 # -------------------------------------------------------------------------------- the command
 
 

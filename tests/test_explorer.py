@@ -272,6 +272,14 @@ def test_every_layer_of_a_table_is_named(visit: Any, zoom: float) -> None:
     made = gn.render(gn.Graph((x,), (loss, *gn.grad(loss, model.parameters()))))
     assert isinstance(made, Picture)
     seen = visit(made.html)
+    weight = seen.node_named("weight")
+    told = hovered(seen, weight).splitlines()
+    assert told[:3] == [
+        "weight",
+        "Node layers.0.weight = parameter (4, 3) float32",
+        "12 parameters, 48 B",
+    ]
+    assert told[-1].startswith("built at test_explorer.py:")
     names = [each.partition(" ")[0] for each in names_of_areas(seen, zoom)]
     assert [each for each in names if each.startswith("layers")] == ["layers.0", "layers.2"]
 

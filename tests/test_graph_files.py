@@ -17,7 +17,7 @@ import graphnn as gn
 from graphnn.cli.main import main
 from graphnn.core.errors import CheckpointError, UnsupportedOpError
 from graphnn.core.graph import topological_order
-from graphnn.core.node import Node
+from graphnn.core.node import Node, make_node
 from graphnn.core.structure import flatten
 from graphnn.io.graphs import _TABLE
 from graphnn.io.tensors import decode, encode
@@ -225,6 +225,10 @@ def _set(place: Sequence[Any], value: Any) -> Callable[[Any], None]:
     return change
 
 
+def _input_of(shape: list[Any]) -> Callable[[Any], None]:
+    return _set(["nodes", 0, "attrs", "spec"], {"spec": [shape, "float32", False]})
+
+
 HOSTILE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no table": (lambda table: [1], "no table of nodes"),
     "another format": (_set(["format"], 7), "format 7"),
@@ -245,7 +249,19 @@ HOSTILE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a dtype": (_set(["nodes", 0, "attrs", "spec"], {"spec": [[1], "object", 0]}), "cannot be"),
     "outputs": (_set(["outputs"], [10**9]), "no table of nodes"),
     "origin": (_set(["nodes", -1, "origin"], "x"), "no table of nodes"),
+    "a number of 4,000 digits": (_input_of([10**4000]), "more than 64 bits"),
+    "more elements than any memory has": (_input_of([2**31, 2**31]), r"more than 2\*\*60 elements"),
+    "very many axes": (_input_of([1] * 100_000), "100,000 axes"),
+    "a size of many terms": (
+        _input_of([{"dim": [[[f"n{i}"], 1] for i in range(200_000)]}]),
+        "more than 100 terms",
+    ),
+    "a product of very many names": (_input_of([{"dim": [[["n"] * 20_000, 1]]}]), "100 terms"),
+    "names without end": (_set(["nodes", -1, "names"], ["n"] * 60_000), "60,000 names"),
+    "a long name": (_set(["nodes", -1, "names"], ["n" * 10**7]), "more than 1,000,000 characters"),
+    "a deep scope": (_set(["nodes", -1, "scope"], "a/" * 50_000), "scopes of more than 100 levels"),
 }
+"""Changes of the table of a small graph, and what is said of them."""
 
 
 def small() -> gn.Graph:
@@ -257,6 +273,66 @@ def small() -> gn.Graph:
 def test_hostile_tables_are_refused(tmp_path: Path, what: str) -> None:
     change, words = HOSTILE[what]
     written(tmp_path / "a.gng", small(), change)
+    with pytest.raises(CheckpointError, match=words):
+        gn.io.load_graph(tmp_path / "a.gng")
+
+
+def loops_in_loops(levels: int) -> gn.Graph:
+    """A scan whose body runs two scans whose bodies do, and so on."""
+    h = gn.input("h", shape=(2,))
+    carry, _ = gn.scan(lambda c, _: (gn.tanh(c), c), h, length=3)
+    (scan,) = (node for node in gn.Graph((h,), (carry,)).nodes if node.op.name == "scan")
+    attrs = dict(scan.attrs)
+    for _ in range(levels):
+        c = given = gn.input("c", shape=(2,))
+        for _ in range(2):
+            c = gn.project(make_node(scan.op, (c,), attrs), 0)
+        results = (c,) * len(attrs["body"].outputs)
+        attrs["body"] = gn.Graph((given,), results)
+    return gn.Graph((h,), (gn.project(make_node(scan.op, (h,), attrs), 0),))
+
+
+def test_loops_that_hold_too_much_are_refused(tmp_path: Path) -> None:
+    gn.io.save_graph(tmp_path / "a.gng", loops_in_loops(3))
+    assert gn.io.load_graph(tmp_path / "a.gng").nodes
+    gn.io.save_graph(tmp_path / "a.gng", loops_in_loops(40))
+    with pytest.raises(CheckpointError, match=r"bodies with .* nodes in .* levels"):
+        gn.io.load_graph(tmp_path / "a.gng")
+
+
+X = gn.input("x", (6, 6))
+IMAGE = gn.input("image", (1, 1, 6, 6))
+TOLD: dict[str, tuple[Node, list[Any], Any, str]] = {
+    "an axis from behind": (gn.cumsum(X, 0), ["attrs", "axis"], -1, "are no axes"),
+    "an axis twice": (gn.sum(X, (0, 1)), ["attrs", "axes"], [1, 1], "are no axes"),
+    "a stride": (gn.conv(IMAGE, IMAGE), ["attrs", "stride"], [0, 1], "goes nowhere"),
+    "a step": (X[::2], ["attrs", "step"], [-2, 1], "goes nowhere"),
+    "a window beyond its array": (
+        gn.patches(IMAGE, 2),
+        ["attrs", "window", "Window", 4],
+        [1000, 0],
+        "would leave the array",
+    ),
+    "rows that end elsewhere": (
+        gn.csr_matmul([1.0, 2.0], [0, 5], [0, 2], X, shape=(1, 6)),
+        ["attrs", "pattern", "Pattern", 1, "array"],
+        "1",  # where the columns are
+        "no pattern of a sparse matrix",
+    ),
+}
+"""What an operator is told, another value for it, and what is said of that."""
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_operators_are_told_what_public_functions_tell(tmp_path: Path, what: str) -> None:
+    node, place, value, words = TOLD[what]
+
+    def change(table: Any) -> None:
+        nodes = enumerate(table["nodes"])
+        (number,) = (n for n, each in nodes if place[1] in each.get("attrs", {}))
+        _set(["nodes", number, *place], value)(table)
+
+    written(tmp_path / "a.gng", gn.Graph((), (node,)), change)
     with pytest.raises(CheckpointError, match=words):
         gn.io.load_graph(tmp_path / "a.gng")
 
@@ -304,7 +380,9 @@ def test_files_that_are_cut_or_changed_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.gng"
     gn.io.save_graph(path, small())
     whole = path.read_bytes()
-    for content in (b"", whole[:50], whole[:-3], whole.replace(b"tanh", b"sinh")):
+    places = range(0, len(whole), 9)
+    flipped = [whole[:n] + bytes([whole[n] ^ 4]) + whole[n + 1 :] for n in places]
+    for content in (b"", whole[:50], whole[:-3], whole.replace(b"tanh", b"sinh"), *flipped):
         path.write_bytes(content)
         with pytest.raises(CheckpointError):
             gn.io.load_graph(path)

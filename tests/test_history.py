@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from training_steps import lstm_step
@@ -14,11 +14,14 @@ from graphnn.compiler.pipeline import LEVELS
 from graphnn.compiler.program import Program
 from graphnn.compiler.unit import Unit
 from graphnn.core.errors import RenderError
+from graphnn.viz.alike_changes import changes_of
 from graphnn.viz.body_frames import scene_with_bodies
+from graphnn.viz.common_layout import common_layouts
 from graphnn.viz.excerpt import excerpts
 from graphnn.viz.history import History, Stage
 from graphnn.viz.matching import matched
 from graphnn.viz.picture import Picture
+from graphnn.viz.route import grid_layout
 
 
 def lstm() -> Program:
@@ -168,7 +171,7 @@ def test_a_history_is_the_same_every_time(past: History) -> None:
 
 def test_excerpts_show_changes_with_their_surroundings(past: History) -> None:
     before, after = stage_of(past, "merge_products")
-    left, right = excerpts(before, after)
+    left, right = excerpts(before, after, changes_of(before, after))
     assert sorted(left.tones.values()) == ["leaves", "leaves"]
     assert sorted(right.tones.values()) == ["added", "added", "added", "merged"]
     assert len(left.scene.nodes) < len(before.scene.nodes) / 4
@@ -176,6 +179,55 @@ def test_excerpts_show_changes_with_their_surroundings(past: History) -> None:
     for part in (left.scene, right.scene):
         assert all(0 <= edge.source < len(part.nodes) for edge in part.edges)
         assert all(n.group is None or n.group < len(part.groups) for n in part.nodes)
+
+
+def test_changes_that_are_alike_are_shown_once(past: History) -> None:
+    before, after = stage_of(past, "expand")  # the gates of two cells
+    changes = changes_of(before, after)
+    assert sum(each.times * len(each.removed) for each in changes) == len(after.removed)
+    assert sum(each.times * len(each.added) for each in changes) == sum(map(bool, after.changes))
+    assert max(each.times for each in changes) >= 3  # sigmoids
+    left, right = excerpts(before, after, changes)
+    assert len(left.tones) == sum(len(each.removed) for each in changes) < len(after.removed)
+    assert len(right.scene.nodes) < sum(map(bool, after.changes))
+    title = f"before, and the same in {sum(each.times - 1 for each in changes)} other places"
+    assert title in gn.render(past).svg
+
+
+def test_factors_that_change_sides_are_no_change() -> None:
+    x = gn.input("x", shape=(3,))
+    past = gn.viz.history(gn.Graph((x,), (gn.tanh(2.0 * x),)))
+    assert [stage.name for stage in past][:2] == ["graph", "fuse"]
+    assert past[0].summary == "graph: as it was given"
+
+
+def test_a_box_keeps_its_place_until_there_are_kernels() -> None:
+    x = gn.input("x", (5, 4))
+    net = gn.nn.Sequential(gn.nn.Dense(4, 8), gn.nn.LayerNorm(8), gn.nn.ReLU(), gn.nn.Dense(8, 2))
+    loss = gn.mean(net(x) ** 2)
+    step = gn.compile(x, loss, gn.optim.SGD(0.1).minimize(loss, net.parameters()), native="never")
+    stages = gn.viz.history(step).stages
+    layouts = common_layouts(stages, grid_layout)
+    names = [stage.name for stage in stages[: len(layouts)]]
+    assert names == ["graph", "fold_constants", "simplify", "expand"]
+    kept = moved = 0
+    for number, (stage, layout) in enumerate(zip(stages[1:], layouts[1:], strict=False), start=1):
+        assert len(layout.boxes) == len(stage.scene.nodes)
+        assert len(layout.routes) == len(stage.scene.edges)
+        alone = grid_layout(stage.scene)
+        for now, was in enumerate(stage.same):
+            if was is not None:
+                assert layout.boxes[now] == layouts[number - 1].boxes[was]
+                kept += 1
+                moved += alone.boxes[now].center != layout.boxes[now].center
+        for one, other in combinations(layout.boxes, 2):
+            apart = abs(one.center[0] - other.center[0]), abs(one.center[1] - other.center[1])
+            assert (
+                apart[0] >= (one.width + other.width) / 2
+                or apart[1] >= (one.height + other.height) / 2
+            )
+    assert kept > 100 < moved
+    assert common_layouts(stages[len(layouts) :], grid_layout) == []
 
 
 def test_pictures_of_histories_and_stages(past: History, tmp_path) -> None:
@@ -187,7 +239,7 @@ def test_pictures_of_histories_and_stages(past: History, tmp_path) -> None:
     assert all(note in listing for stage in past for note in stage.notes)
     picture = gn.render(stage_of(past, "hoist")[1])
     tones = [band.tone for band in picture.layout.bands]
-    assert tones.count("added") == 5
+    assert tones.count("added") == 7
     assert tones.count("leaves") == len(stage_of(past, "join_pads")[1].removed)
     with pytest.raises(RenderError, match=r"a history is written as \.svg, \.html or \.txt"):
         gn.render(past, tmp_path / "past.png")

@@ -102,6 +102,21 @@ def test_the_scale_is_that_of_the_numbers_shown_or_the_one_given() -> None:
     assert not norms.scaled(is_log=False).on(picture_of(y).scene).is_log
 
 
+def test_all_pictures_of_a_measurement_have_one_scale() -> None:
+    x, net = gn.input("x", (9, 2, 3)), gn.nn.SimpleRNN(3, 4, rng=np.random.default_rng(0))
+    loss = gn.mean(net(x) ** 2)
+    graph = gn.Graph((x,), (loss, *gn.grad(loss, net.parameters())))
+    batch = np.random.default_rng(0).normal(size=(9, 2, 3)).astype(np.float32)
+    (norms,) = gn.viz.measure(graph, [batch], "gradient norm")
+    scales = set()
+    for steps in ("rolled", 1, "all"):
+        (overlay,) = picture_of(graph, overlay=norms, steps=steps).scene.overlays
+        scales.add((overlay.low, overlay.high))
+        shown = [each for each in overlay.frames[0].values if each]
+        assert overlay.low <= min(shown) <= max(shown) <= overlay.high
+    assert len(scales) == 1
+
+
 # --------------------------------------------------------------------------------------- formats
 
 
@@ -203,6 +218,9 @@ def test_a_recorder_measures_every_so_many_steps() -> None:
     assert (overlay.low, overlay.high) == (min(shown), max(shown))
     assert "training step 8" in picture_of(graph, overlay=norms).svg
     assert "training step 4" in picture_of(graph, overlay=norms.at(1)).svg
+    for number in range(3):  # equal colours are equal numbers, whichever moment is looked at
+        alone = picture_of(graph, overlay=norms.at(number)).scene.overlays[0]
+        assert (alone.low, alone.high) == (overlay.low, overlay.high)
 
 
 def test_fit_calls_a_recorder_and_training_is_the_same_with_it() -> None:

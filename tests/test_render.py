@@ -581,3 +581,19 @@ def test_gradients_that_are_results_are_called_by_what_they_are_of() -> None:
     product = gn.sum(h * gn.input("k", (5, 3)))
     scene = picture_of([gn.grad(product, h)]).scene  # of either, if one went by the shape
     assert not any("∂k" in node.label for node in scene.nodes)
+
+
+def test_gradients_of_weights_of_one_shape_are_told_apart(tmp_path) -> None:
+    x, norm = gn.input("x", (5, 4)), gn.nn.LayerNorm(4)  # its rule reads them through reshapes
+    loss = gn.mean(norm(x) ** 2)
+    graph = gn.Graph((x,), (loss, *gn.grad(loss, [norm.weight, norm.bias])))
+    gn.io.save_graph(tmp_path / "norm.gng", graph)
+    for each in (graph, gn.io.load_graph(tmp_path / "norm.gng")):
+        results = [node.label for node in scene_of_graph(each).nodes if node.is_output]
+        assert results[1:] == ["∂weight", "∂bias"]
+    a, b = gn.input("a", (3,)), gn.input("b", (3,))
+    total = gn.sum(gn.sin(a + b))
+    both = gn.grad(total, [a, b])
+    assert both[0] is both[1]
+    labels = [node.label for node in scene_of_graph(gn.Graph((a, b), tuple(both))).nodes]
+    assert labels.count("∂a, ∂b") == 1

@@ -21,7 +21,7 @@ from graphnn.core.dtypes import is_complex, is_inexact
 from graphnn.core.errors import DTypeError, GradientError, ShapeError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
-from graphnn.core.provenance import provenance
+from graphnn.core.provenance import provenance, set_gradient_of
 from graphnn.core.spec import TensorSpec, shape_text
 from graphnn.core.structure import flatten, flatten_like, unflatten
 from graphnn.core.text import word_of
@@ -151,12 +151,13 @@ def _pulled(what: str, outputs: Any, wrt: Any, cotangents: Any, allow_unused: bo
     found = pull_back(stabilize(results, leaves), conjugated(seeds), leaves)
     if not allow_unused:
         _require_used(results, leaves, found)
+    ends = conjugated(found)
+    for leaf, each in zip(leaves, ends, strict=True):
+        if each is not None and leaf.name is not None:
+            set_gradient_of(each, leaf.name)
     return unflatten(
         wrt,
-        [
-            _zeros(leaf) if each is None else each
-            for leaf, each in zip(leaves, conjugated(found), strict=True)
-        ],
+        [_zeros(leaf) if each is None else each for leaf, each in zip(leaves, ends, strict=True)],
     )
 
 

@@ -100,15 +100,20 @@ def add_to(commands: Any) -> None:
 
 def _steps(text: str) -> str | int:
     """The argument ``steps`` of :func:`graphnn.render`; argparse words what is wrong."""
-    if text not in ("auto", "all", "rolled") and not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is none of auto, all and rolled, and no number")
+    if text not in ("auto", "all", "rolled") and not (text.isdecimal() and int(text) > 0):
+        raise ArgumentTypeError(
+            f"{text!r} is none of auto, all and rolled, and no number of steps, from 1 on"
+        )
     return int(text) if text.isdecimal() else text
 
 
 def _depth(text: str) -> str | int:
     """The argument ``depth`` of :func:`graphnn.render`."""
     if text != "all" and not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is neither all nor a number")
+        raise ArgumentTypeError(
+            f"{text!r} is neither all nor a number of levels, which are counted from 0: 0 leaves "
+            "the outermost scopes, such as the layers of a model"
+        )
     return int(text) if text.isdecimal() else text
 
 

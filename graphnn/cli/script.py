@@ -20,13 +20,17 @@ from graphnn.core.structure import flatten
 from graphnn.functions import Function
 from graphnn.nn.module import Module
 from graphnn.viz.history import History
-from graphnn.viz.picture import Picture
+from graphnn.viz.picture import FORMATS, Picture
 from graphnn.viz.style import shorten
 
 __all__ = ["MODULE_NAME", "Candidate", "candidates", "chosen", "named", "run_script"]
 
 MODULE_NAME = "__graphnn__"
 """The script's ``__name__``: not ``"__main__"``, so that it defines and does not train."""
+
+SCRIPTS = (".py", ".pyw", "")
+"""How the names of scripts end."""
+GRAPH = ".gng"
 
 KINDS: tuple[tuple[str, type], ...] = (
     ("picture", Picture),
@@ -73,8 +77,9 @@ def run_script(path: Path) -> dict[str, Any]:
     Raises
     ------
     ArgumentError
-        If it cannot be read, or stops with an error, which the message shows.
+        If it is no script, cannot be read, or stops with an error, which the message shows.
     """
+    _check_ending(path)
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -87,6 +92,26 @@ def run_script(path: Path) -> dict[str, Any]:
     with _as_if_started(path):
         exec(compile(source, str(path), "exec"), module.__dict__)
     return module.__dict__
+
+
+def _check_ending(path: Path) -> None:
+    """Refuse what is no script by its name, rather than run it to see."""
+    ending = path.suffix.lower()
+    if ending in SCRIPTS or not path.exists():
+        return
+    if ending.removeprefix(".") in FORMATS:
+        what = "is a picture, and of pictures only .json can be read again"
+        hint = "draw the script again, or write the picture as .json too: -o picture.json"
+    elif ending == ".ipynb":
+        what = "is a notebook, and no script"
+        hint = f"jupyter nbconvert --to script {path.name}, or gn.render in the notebook"
+    elif ending == GRAPH:
+        what = "holds no graph, or not all of it"
+        hint = f'save it again: gn.io.save_graph("{path.name}", graph)'
+    else:
+        what = "is no script, no saved graph and no picture, as far as its name tells"
+        hint = "give a script that ends in .py"
+    raise ArgumentError(f"{path} {what}", hint=hint, where="")
 
 
 @contextmanager

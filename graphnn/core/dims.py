@@ -25,6 +25,10 @@ __all__ = [
     "product",
 ]
 
+MOST_PRODUCTS = 10_000
+"""Terms that are multiplied with each other for one product of sizes; sums of ten names times
+others like it grow without end."""
+
 
 @dataclass(frozen=True, slots=True)
 class FloorDiv:
@@ -104,6 +108,11 @@ class Dim:
         return self * -1 + other
 
     def __mul__(self, other: Size) -> Size:
+        if len(self.terms) * len(_terms(other)) > MOST_PRODUCTS:
+            raise ShapeError(
+                f"a size of {len(self.terms)} terms times one of {len(_terms(other))} is too long",
+                hint="give a sum of named dimensions a name of its own",
+            )
         return _collect(
             (tuple(sorted(a + b, key=str)), p * q) for a, p in self.terms for b, q in _terms(other)
         )

@@ -30,6 +30,7 @@ __all__ = [
     "note_creation",
     "provenance",
     "recorded",
+    "set_gradient_of",
     "set_name",
     "set_origin",
     "sources_of",
@@ -64,6 +65,8 @@ class Provenance(NamedTuple):  # a dataclass takes three times as long to make
         ``"user"``, or the pass that made it.
     origin_ref : weak reference to Node, or None
         See :attr:`origin`; weak, for the forward node may well depend on this one.
+    gradient_of : tuple of str
+        Names of what it was asked for as the gradient of.
     """
 
     names: tuple[str, ...] = ()
@@ -73,6 +76,7 @@ class Provenance(NamedTuple):  # a dataclass takes three times as long to make
     role: Role = "forward"
     made_by: str = "user"
     origin_ref: weakref.ref[Node] | None = None
+    gradient_of: tuple[str, ...] = ()
 
     @property
     def origin(self) -> Node | None:
@@ -140,6 +144,17 @@ def set_name(node: Node, name: str) -> None:
         _write(node, "record", known._replace(names=(*known.names, name)))
 
 
+def set_gradient_of(node: Node, name: str) -> None:
+    """Note that a node is the gradient of what has this name, if it was made to be one.
+
+    Its origin does not tell: that is the operator it is a derivative of, which may read a weight
+    through a reshape, or several weights of one shape.
+    """
+    known = node.record
+    if known.role == "backward" and name not in known.gradient_of:
+        _write(node, "record", known._replace(gradient_of=(*known.gradient_of, name)))
+
+
 def carry(old: Node, new: Node) -> None:
     """Let ``new``, which replaces ``old``, inherit its names, lines and step.
 
@@ -158,6 +173,7 @@ def carry(old: Node, new: Node) -> None:
         after.role,
         after.made_by,
         after.origin_ref or before.origin_ref,
+        _merge(after.gradient_of, before.gradient_of),
     )
     _write(new, "record", carried)
 

@@ -20,6 +20,7 @@ from graphnn.core.literal import Literal
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
+from graphnn.io.limits import check_integer, check_size, check_spec
 from graphnn.ops.geometry import Window
 from graphnn.ops.sparse import Pattern
 
@@ -121,6 +122,8 @@ class Reader:
         if isinstance(said, list):
             return tuple(map(self.read, said))
         if not isinstance(said, dict):
+            if isinstance(said, int):
+                check_integer(said)
             return said
         ((kind, content),) = said.items()
         if kind in _RECORDS:
@@ -133,7 +136,9 @@ class Reader:
         sizes = self.read(shape)
         if not all(isinstance(each, Dim) or _is_count(each) for each in sizes):
             raise ValueError(f"{shape} is no shape")
-        return TensorSpec(sizes, as_dtype(dtype), bool(weak))
+        spec = TensorSpec(sizes, as_dtype(dtype), bool(weak))
+        check_spec(spec)
+        return spec
 
     def nodes(self, numbers: Any) -> tuple[Node, ...]:
         """Nodes by their numbers: those before, so that nothing reads what reads it."""
@@ -149,9 +154,11 @@ def _is_count(value: object) -> bool:
 def _size(terms: Any) -> Size:
     """A size by its terms; computed, so that equal sizes are equal whoever wrote them."""
     total: Size = 0
+    check_size(terms)
     for atoms, number in terms:
         if not isinstance(number, int):
             raise ValueError(f"{number} is no coefficient")
+        check_integer(number)
         total = total + product([number, *map(_factor, atoms)])
     return total
 

@@ -14,17 +14,24 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
-from graphnn.core.dims import Dim
 from graphnn.core.errors import UnsupportedOpError
 from graphnn.core.graph import Graph, as_graph, topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array
-from graphnn.core.provenance import Provenance, Role, provenance, recorded, set_origin
+from graphnn.core.provenance import (
+    Provenance,
+    Role,
+    provenance,
+    recorded,
+    set_gradient_of,
+    set_origin,
+)
 from graphnn.core.source import Source
-from graphnn.core.spec import TensorSpec, TupleSpec
 from graphnn.core.state import Parameter, parameter
+from graphnn.io.attribute_checks import check_attributes
 from graphnn.io.attributes import Reader, Writer
 from graphnn.io.files import DamagedError, read, write
+from graphnn.io.limits import Opened, check_spec, check_texts
 from graphnn.io.tensors import decode, encode
 from graphnn.ops.leaves import INPUT, input_like
 
@@ -105,8 +112,10 @@ def load_graph(path: str | PathLike[str]) -> Graph:
 
     Notes
     -----
-    A file is data: reading and drawing it is safe, whoever wrote it. Run graphs of people that you
-    trust; what an operator is told by its attributes is not checked once more for every value.
+    A file is data: reading and drawing it is safe, whoever wrote it, and what is larger than any
+    graph is refused before anything is computed with it. Running it computes with the operators of
+    this package alone: there is no code in a file. It can still take all memory and time there is.
+    With ``backend="reference"`` NumPy computes, and no machine code is made for the graph.
 
     Examples
     --------
@@ -121,6 +130,8 @@ def load_graph(path: str | PathLike[str]) -> Graph:
     decoded = decode(str(file), read(file))
     if _TABLE not in decoded.texts:
         raise DamagedError(f"{file} has no graph in it; gn.io.save_graph writes one")
+    if not decoded.is_checked:
+        raise DamagedError(f"{file} has no checksums: it is not as gn.io.save_graph wrote it")
     try:
         return _graph(json.loads(decoded.texts[_TABLE]), decoded.tensors)
     except DamagedError as error:
@@ -152,6 +163,7 @@ def _entry(node: Node, numbers: Mapping[Node, int], writer: Writer) -> dict[str,
         "role": known.role,
         "by": known.made_by,
         "lines": lines,
+        "gradient_of": list(known.gradient_of),
         "origin": numbers.get(known.origin) if known.origin is not None else None,
         "spec": str(node.spec),
     }
@@ -167,6 +179,7 @@ USUAL: Mapping[str, Any] = {
     "role": _PLAIN.role,
     "by": _PLAIN.made_by,
     "lines": [],
+    "gradient_of": [],
     "origin": None,
 }
 """What is not said of a node in a file."""
@@ -194,12 +207,13 @@ def _graph(table: Any, arrays: Mapping[str, Array]) -> Graph:
     if table["format"] != FORMAT:
         raise DamagedError(f"it has format {table['format']}, this graphnn reads format {FORMAT}")
     made: list[Node] = []
-    reader = Reader(made, arrays)
+    reader, opened = Reader(made, arrays), Opened()
     for number, said in enumerate(table["nodes"]):
         try:
             made.append(_node({**USUAL, **said}, reader, arrays))
-        except DamagedError:
-            raise
+            opened.note(made[-1])
+        except DamagedError as error:
+            raise DamagedError(f"node {number} cannot be built: {error.what}") from None
         # An operator that is told nonsense may fail in any way.
         except Exception as error:
             raise DamagedError(f"node {number} cannot be built: {error!r}") from None
@@ -210,12 +224,16 @@ def _graph(table: Any, arrays: Mapping[str, Array]) -> Graph:
 
 
 def _node(said: Mapping[str, Any], reader: Reader, arrays: Mapping[str, Array]) -> Node:
+    check_texts(said)
     with recorded(_provenance(said), None):
         node = _made(said, reader, arrays)
+    check_spec(node.spec)
+    check_attributes(node)
     for name in said["names"]:
         node.named(_text(name))
-    specs = node.spec.elements if isinstance(node.spec, TupleSpec) else (node.spec,)
-    if str(node.spec) != said["spec"] or not all(map(_is_sound, specs)):
+    for name in said["gradient_of"]:
+        set_gradient_of(node, _text(name))
+    if str(node.spec) != said["spec"]:
         raise DamagedError(f"{node!r} is said to be {said['spec']}")
     node.op.label(node)  # which asks for attributes that pictures will need
     return node
@@ -247,8 +265,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
-
-
-def _is_sound(spec: TensorSpec) -> bool:
-    """Whether no size is negative."""
-    return all(isinstance(size, Dim) or size >= 0 for size in spec.shape)

@@ -113,7 +113,7 @@ def decode(what: str, content: bytes) -> Decoded:
         tensors = {name: _array(view, name in pairs) for name, view in found.items()}
     except SafetensorError as error:
         raise DamagedError(f"{what} is no whole safetensors file: {error}") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedError(f"{what} is no file that graphnn can read: {error}") from None
     if checksums is not None:
         actual = {

@@ -19,7 +19,13 @@ from graphnn.core.state import Parameter
 from graphnn.ops.conditionals import COND
 from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.while_loops import WHILE
-from graphnn.viz.graph_scene import edge_kind, is_scalar_constant, label_of, tooltip_of
+from graphnn.viz.graph_scene import (
+    edge_kind,
+    gradients_text,
+    is_scalar_constant,
+    label_of,
+    tooltip_of,
+)
 from graphnn.viz.scene import Scene, SceneEdge, SceneGroup, SceneNode, Subject
 from graphnn.viz.style import shorten
 
@@ -59,6 +65,7 @@ class _Builder:
         """Everything, in the order of computation as far as there is one."""
         graph = self._unit.graph
         self._outputs = frozenset(graph.outputs)
+        self._names = {name for each in graph.nodes for name in provenance(each).names}
         values: dict[Node, Boxes] = {}
         for node in graph.inputs:
             values[node] = (self._box(node, {}, None),)
@@ -218,11 +225,12 @@ class _Builder:
         origin = known.origin
         word = label_of(node.op.label(node), node)
         kind = node.op.name if node.op.name in ("input", "parameter", "constant") else "operation"
-        detail = f"{word}  {node.spec}" if known.name and kind == "operation" else str(node.spec)
+        name = known.name or gradients_text(known, self._names)
+        detail = f"{word}  {node.spec}" if name and kind == "operation" else str(node.spec)
         index = len(self._nodes)
         self._nodes.append(
             SceneNode(
-                label=shorten(known.name or word),
+                label=shorten(name or word),
                 detail=shorten(detail),
                 kind=kind,
                 role=known.role,

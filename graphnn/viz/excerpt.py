@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from graphnn.viz.alike_changes import Change
 from graphnn.viz.history import Stage
 from graphnn.viz.scene import Scene, SceneGroup
 
-__all__ = ["Excerpt", "excerpts"]
+__all__ = ["Excerpt", "excerpts", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,32 @@ class Excerpt:
     tones: dict[int, str]
 
 
-def excerpts(before: Stage, after: Stage) -> tuple[Excerpt, Excerpt]:
-    """What a pass removed and what it added, each with what is next to either."""
-    added = {number for number, change in enumerate(after.changes) if change}
-    removed = set(after.removed)
+def left_out(changes: Sequence[Change]) -> int:
+    """How many changes are left out of excerpts, as they are like others."""
+    return sum(each.times - 1 for each in changes)
+
+
+def excerpts(before: Stage, after: Stage, changes: Sequence[Change]) -> tuple[Excerpt, Excerpt]:
+    """What changes removed and what they added, each with what is next to either."""
+    added = {number for each in changes for number in each.added}
+    removed = {number for each in changes for number in each.removed}
     now = {was: number for number, was in enumerate(after.same) if was is not None}
     near_removed = _with_neighbours(before.scene, removed)
     near_added = _with_neighbours(after.scene, added)
     lost, gained = _rewired(before.scene, after.scene, now)
-    near_removed |= lost
-    near_added |= gained
+    # What was rewired in places that are left out is left out too.
+    elsewhere = _with_neighbours(before.scene, set(after.removed) - removed)
+    others = {number for number, change in enumerate(after.changes) if change} - added
+    elsewhere_now = _with_neighbours(after.scene, others)
+    elsewhere_now |= {now[each] for each in elsewhere if each in now}
+    elsewhere |= {each for n in elsewhere_now if (each := after.same[n]) is not None}
+    near_removed |= lost - elsewhere
+    near_added |= gained - elsewhere_now
     left = near_removed | {each for n in near_added if (each := after.same[n]) is not None}
     right = near_added | {now[each] for each in near_removed if each in now}
     return (
         _part(before.scene, left, dict.fromkeys(removed, "leaves")),
-        _part(after.scene, right, {n: c for n, c in enumerate(after.changes) if c}),
+        _part(after.scene, right, {n: after.changes[n] for n in added}),
     )
 
 

@@ -44,6 +44,8 @@ SCRIPTS = (
     "search.js",
     "outline.js",
     "overlays.js",
+    "highlights.js",
+    "panel.js",
     "transition.js",
     "stages.js",
     "link.js",

@@ -19,6 +19,7 @@ from graphnn.viz.style import shorten
 __all__ = [
     "bytes_text",
     "edge_kind",
+    "gradients_text",
     "label_of",
     "scene_of_graph",
 ]
@@ -46,8 +47,10 @@ def scene_of_graph(graph: Graph, title: str = "") -> Scene:
     for node, total in merged.items():
         members.setdefault(total, [total]).append(node)
     known = _provenance_here(graph)
+    names = {name for each in known.values() for name in each.names}
     nodes = [
-        _scene_node(node, known[node], members.get(node, ()), number, outputs) for node in shown
+        _scene_node(node, known[node], members.get(node, ()), number, outputs, names)
+        for node in shown
     ]
     return Scene(
         shorten(title, 200) or repr(graph).strip("<>"),
@@ -116,7 +119,9 @@ def _provenance_here(graph: Graph) -> dict[Node, Provenance]:
             # What a sum for a leaf reads is not that leaf's gradient.
             is_sum = reader.origin is not None and not reader.origin.inputs
             origin = None if is_sum else reader.origin_ref
-            known[node] = reader._replace(names=own.names, sources=own.sources, origin_ref=origin)
+            known[node] = reader._replace(
+                names=own.names, sources=own.sources, origin_ref=origin, gradient_of=()
+            )
     return known
 
 
@@ -131,11 +136,12 @@ def _scene_node(
     parts: Sequence[Node],
     number: Mapping[Node, int],
     outputs: set[Node],
+    names: Set[str],
 ) -> SceneNode:
     word = f"Σ {len(parts) + 1} terms" if parts else label_of(node.op.label(node), node)
     detail = str(node.spec)
     origin = known.origin
-    name = known.name if known.name is not None else _gradient_name(node, known, outputs)
+    name = known.name if known.name is not None else _gradient_name(node, known, outputs, names)
     if name is not None and node.op.name not in ("input", "parameter"):
         detail = f"{word}  {detail}"
     kind = node.op.name if node.op.name in ("input", "parameter", "constant") else "operation"
@@ -154,13 +160,28 @@ def _scene_node(
     )
 
 
-def _gradient_name(node: Node, known: Provenance, outputs: Set[Node]) -> str | None:
-    """``∂w`` for what adds up all that reaches ``w``; None if that has no name.
+def gradients_text(known: Provenance, names: Set[str]) -> str | None:
+    """``∂w`` for what was asked for as the gradient of ``w``; None of others.
 
-    What belongs to a leaf can be nothing else. The derivative of another node may have additions
-    too, but in them is nothing that was made for the nodes that read it. A result that belongs to
-    an operation is the gradient of what it reads: of that which is of the same kind.
+    One node may be the gradient of several, in other graphs too: those in this one are told.
     """
+    told = [each for each in known.gradient_of if each in names] or known.gradient_of
+    return ", ".join(f"∂{each}" for each in told) or None
+
+
+def _gradient_name(
+    node: Node, known: Provenance, outputs: Set[Node], names: Set[str]
+) -> str | None:
+    """``∂w`` for the gradient of ``w``, or for what adds up all that reaches it; else None.
+
+    Nobody may have asked for it. What belongs to a leaf can be nothing else. The derivative of
+    another node may have additions too, but in them is nothing that was made for the nodes that
+    read it. A result that belongs to an operation is the gradient of what it reads: of that which
+    is of the same kind.
+    """
+    asked = gradients_text(known, names)
+    if asked is not None:
+        return asked
     origin = known.origin
     if origin is not None and origin.inputs and known.role == "backward" and node in outputs:
         alike = {each for each in origin.inputs if each.spec == node.spec}

@@ -31,6 +31,9 @@ from graphnn.viz.scene import Scene
 
 __all__ = ["History", "Stage", "history", "with_decisions"]
 
+GIVEN = "graph"
+"""The stage before all passes."""
+
 MERGES_LOOPS = ("reroll", "merge_scans")
 """Passes that make one loop of several, or of steps that were written out."""
 
@@ -73,6 +76,8 @@ class Stage:
     @property
     def summary(self) -> str:
         """What changed, in numbers."""
+        if self.name == GIVEN:
+            return f"{GIVEN}: as it was given"
         counts = Counter(filter(None, self.changes))
         words = [f"{counts[change]} {change}" for change in ("added", "merged") if counts[change]]
         words += [f"{len(self.removed)} removed"] if self.removed else []
@@ -178,8 +183,8 @@ def with_decisions(scene: Scene, program: Program) -> Scene:
 def _followed(thing: Program | Graph) -> tuple[History, dict[int, Remark]]:
     """The history of a thing, and the remarks on the boxes of its last scene."""
     unit, snapshots = _recorded(thing)
-    scene = scene_with_bodies(unit, "graph")
-    stages = [Stage("graph", (), scene, (None,) * len(scene.nodes), ("",) * len(scene.nodes), ())]
+    scene = scene_with_bodies(unit, GIVEN)
+    stages = [Stage(GIVEN, (), scene, (None,) * len(scene.nodes), ("",) * len(scene.nodes), ())]
     remarks: dict[int, Remark] = {}
     for snapshot in snapshots:
         if _is_idle(snapshot, unit):

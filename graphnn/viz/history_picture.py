@@ -10,7 +10,10 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from graphnn.core.errors import RenderError
-from graphnn.viz.excerpt import excerpts
+from graphnn.core.text import counted
+from graphnn.viz.alike_changes import changes_of
+from graphnn.viz.common_layout import common_layouts
+from graphnn.viz.excerpt import excerpts, left_out
 from graphnn.viz.explorer import PageStage, explorer_page
 from graphnn.viz.history import History, Stage
 from graphnn.viz.layout import Band, Box, Layout
@@ -99,11 +102,12 @@ class HistoryPicture(Picture):
         stage, layout = self.history[number], self._layout_name
         if not stage.removed and not any(stage.changes):
             return [StagePicture(replace(stage.scene, title=""), {}, layout)]
-        pictures = []
-        for words, part in zip(
-            ("before", "after"), excerpts(self.history[number - 1], stage), strict=True
-        ):
-            titled = replace(part.scene, title=words)
+        before = self.history[number - 1]
+        changes = changes_of(before, stage)
+        pictures, others = [], left_out(changes)
+        more = f", and the same in {counted(others, 'other place')}" if others else ""
+        for words, part in zip(("before", "after"), excerpts(before, stage, changes), strict=True):
+            titled = replace(part.scene, title=f"{words}{more}")
             pictures.append(StagePicture(titled, part.tones, layout))
         return pictures
 
@@ -163,13 +167,20 @@ class HistoryPicture(Picture):
 
     @property
     def html(self) -> str:
-        """The explorer's page with all of every stage; a slider leads from one to the next."""
+        """The explorer's page with all of every stage; a slider leads from one to the next.
+
+        In stages before kernels are made a box stays where it is.
+        """
+        common = common_layouts(self.history.stages, self._arranged)
         stages = []
-        for stage in self.history:
+        for number, stage in enumerate(self.history):
             scene = replace(stage.scene, title=self._title)
-            layout = Picture(scene, self._layout_name, self._text).layout
+            layout = common[number] if number < len(common) else self._arranged(scene)
             stages.append(PageStage.of(stage, scene, layout))
         return explorer_page(stages)
+
+    def _arranged(self, scene: Scene) -> Layout:
+        return Picture(scene, self._layout_name, self._text).layout
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture; its ending is ``.svg``, ``.html`` or ``.txt``."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 
 from graphnn.core.provenance import provenance
 from graphnn.core.text import attrs_text
+from graphnn.ops.elementwise import ElementwiseOp
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["matched"]
@@ -115,7 +116,10 @@ def _kind(node: SceneNode) -> Hashable:
     if node.subject is None:
         return node.label
     made = node.subject.node
-    return made.op.name, attrs_text(made), str(made.spec), node.label
+    label: Hashable = node.label
+    if isinstance(made.op, ElementwiseOp) and made.op.is_commutative:
+        label = frozenset(node.label.split())  # ``2 × •`` is ``• × 2``
+    return made.op.name, attrs_text(made), str(made.spec), label
 
 
 def _likeness(node: SceneNode) -> Hashable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -54,7 +53,8 @@ class Measurement:
     title, unit : str
     moments : tuple of Moment
     low, high : float or None
-        The ends of the scale; None for those of what a picture shows, at all moments.
+        The ends of the scale; None for the least and the largest number of all, at all moments,
+        whichever of them a picture shows: pictures of one measurement have one scale.
     is_log : bool
         Whether equal factors are equally far apart on the scale.
     tells_first : bool
@@ -103,8 +103,9 @@ class Measurement:
         )
 
     def at(self, moment: int) -> Measurement:
-        """One of its moments alone, by number."""
-        return replace(self, moments=(self.moments[moment],))
+        """One of its moments alone, by number, on the scale of all of them."""
+        low, high = self._ends()
+        return replace(self, moments=(self.moments[moment],), low=low, high=high)
 
     def of(self, node: Node, *scans: Node) -> npt.NDArray[Any]:
         """What was measured of a value: by moment, then by the steps of the scans around it.
@@ -132,7 +133,7 @@ class Measurement:
                 hint="draw what was measured: the same graph or program",
                 where="",
             )
-        low, high = self._ends([each for each in shown if math.isfinite(each)])
+        low, high = self._ends()
         labels = [
             _label(moment.label, row, scene) if self.tells_first else moment.label
             for moment, row in zip(self.moments, rows, strict=True)
@@ -140,12 +141,20 @@ class Measurement:
         frames = tuple(map(Frame, labels, rows))
         return Overlay(self.title, self.unit, frames, low, high, self.is_log)
 
-    def _ends(self, shown: Sequence[float]) -> tuple[float, float]:
+    def _ends(self) -> tuple[float, float]:
         """The ends of the scale; those of a logarithmic one are positive."""
+        found = [
+            values[np.isfinite(values)] for each in self.moments for values in each.values.values()
+        ]
         if self.is_log:
-            shown = [each for each in shown if each > 0]
-        high = max(shown, default=1.0) if self.high is None else self.high
-        low = min(shown, default=high) if self.low is None else self.low
+            found = [values[values > 0] for values in found]
+        elif self.tells_first:
+            found = [values[values != 0] for values in found]
+        found = [values for values in found if values.size]
+        high = max((float(values.max()) for values in found), default=1.0)
+        high = high if self.high is None else self.high
+        low = min((float(values.min()) for values in found), default=high)
+        low = low if self.low is None else self.low
         if self.is_log:
             high = high if high > 0 else 1.0
             low = max(low, high / 10**DECADES)
@@ -193,18 +202,9 @@ def on_one_scale(*measurements: Measurement) -> tuple[Measurement, ...]:
         raise RenderError(
             f"these have no scale in common: {titles}", hint="compare the same measure", where=""
         )
-    ends = [each._ends(_finite(each)) for each in measurements]
+    ends = [each._ends() for each in measurements]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     return tuple(each.scaled(low, high) for each in measurements)
-
-
-def _finite(measurement: Measurement) -> list[float]:
-    """All that was measured, but NaN and infinities."""
-    found: list[float] = []
-    for moment in measurement.moments:
-        for values in moment.values.values():
-            found += values[np.isfinite(values)].ravel().tolist()
-    return found
 
 
 def with_overlays(scene: Scene, given: Any) -> Scene:

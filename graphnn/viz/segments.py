@@ -18,7 +18,7 @@ from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.compiler.unit import Unit
 from graphnn.core.graph import Graph, with_inputs
 from graphnn.core.node import Node, apart, make_node
-from graphnn.core.provenance import provenance, recorded, without_lines
+from graphnn.core.provenance import provenance, recorded, set_gradient_of, without_lines
 from graphnn.ops.broadcasting import RESHAPE
 from graphnn.ops.control import PROJECT
 from graphnn.ops.joining import SLICE, stack
@@ -132,6 +132,8 @@ class _Opening:
             made = with_inputs(node, inputs)
         for name in known.names:
             made.named(name)
+        for name in known.gradient_of:
+            set_gradient_of(made, name)
         return made
 
     def _segments(self, scan: Node) -> list[Node]:

@@ -23,7 +23,7 @@ from graphnn.core.dims import Size
 from graphnn.core.dtypes import is_bool
 from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node, apart, make_node
-from graphnn.core.provenance import Provenance, provenance, recorded
+from graphnn.core.provenance import Provenance, provenance, recorded, set_gradient_of
 from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
 from graphnn.ops.broadcasting import RESHAPE, broadcast_to
@@ -376,6 +376,8 @@ class _Unrolling:
             made = make_node(node.op, inputs, node.attrs)
         for name in about.names:
             made.named(name if place is None else f"{name}[{place.label}]")
+        for name in about.gradient_of:
+            set_gradient_of(made, name)
         return made
 
     def _origins(self, loop: Loop, position: int) -> Callable[[Node], Node | None]:

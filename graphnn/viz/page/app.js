@@ -2,9 +2,6 @@
  * The explorer: what is shown, what is selected, and when it is painted.
  */
 
-/** Nodes in sight that are looked for in another stage. */
-const MOST_TRIED = 50;
-
 class Explorer {
   /** @param {object} data as explorer.py writes it */
   constructor(data) {
@@ -15,6 +12,8 @@ class Explorer {
     this.camera = new Camera();
     this.painter = new Painter(this);
     this.tiles = new Tiles(this.painter);
+    this.highlights = new Highlights(this);
+    this.panel = new Panel(this);
     this.selected = null;
     this.selectedCard = null;
     this.hovered = null;
@@ -76,13 +75,13 @@ class Explorer {
     const title = this.overlays.overlay?.title;
     if (to !== from) {
       const { isHome } = camera;
-      const [held, place] = this.#held(from, to);
-      const before = this.#places();
+      const [held, place] = heldBetween(this, from, to);
+      const before = placesOnScreen(this);
       this.#load(to);
       this.measure();
       if (isHome) camera.goHome();
       else if (held !== null) camera.moveTo(camera.x + middle(this.graph.box(held)).x - place.x, camera.y + middle(this.graph.box(held)).y - place.y, camera.zoom);
-      this.transition = this.stillness.matches ? null : this.#transition(before, stages.pairs(from, to));
+      this.transition = this.stillness.matches ? null : transitionFrom(this, before, stages.pairs(from, to));
     }
     stages.show(to);
     this.overlays.update(title);
@@ -91,40 +90,6 @@ class Explorer {
     this.#relist();
     this.select(selected);
     this.repaint();
-  }
-
-  /** The boxes that there are, where the screen shows them. */
-  #places() {
-    const { camera, graph } = this;
-    return Array.from({ length: graph.count }, (_, node) => {
-      const { x, y, width, height } = graph.box(node);
-      const [left, top] = camera.toScreen(x, y);
-      return { left, top, width: width * camera.zoom, height: height * camera.zoom };
-    });
-  }
-
-  /** What brings boxes from their places on the screen to those of this stage; null if too many. */
-  #transition(before, pairs) {
-    const { camera } = this;
-    if (pairs.length > MOST_MOVED) return null;
-    const starts = pairs.map(([node, old]) => {
-      const { left, top, width, height } = before[old];
-      const [x, y] = camera.toGraph(left, top);
-      return [node, { x, y, width: width / camera.zoom, height: height / camera.zoom }];
-    });
-    return new Transition(this, new Map(starts));
-  }
-
-  /** What the selected node, or that nearest to the middle, is in another stage; and where it was. */
-  #held(from, to) {
-    const { camera, graph } = this;
-    const away = (node) => Math.hypot(middle(graph.box(node)).x - camera.x, middle(graph.box(node)).y - camera.y);
-    const near = this.nodeIndex.within(...camera.seen).sort((a, b) => away(a) - away(b)).slice(0, MOST_TRIED);
-    for (const node of this.selected === null ? near : [this.selected, ...near]) {
-      const there = this.stages.follow(node, from, to);
-      if (there !== null) return [there, middle(graph.box(node))];
-    }
-    return [null, null];
   }
 
   /** Fold or unfold scopes ("scope:a/b"), time steps ("step:3") and groups ("group:0"). */
@@ -200,8 +165,8 @@ class Explorer {
     this.related = node === null ? null : related(this.graph, node);
     this.details.update();
     if (node !== null) {
-      this.showPanel(true);
-      this.#tab("details");
+      this.panel.show(true);
+      this.panel.open("details");
       if (isToBeSeen) this.#bringIntoSight(node);
     }
     this.redraw();
@@ -243,8 +208,8 @@ class Explorer {
     this.select(node);
     if (card === null) return;
     this.selectedCard = card;
-    this.showPanel(true);
-    this.#tab("details");
+    this.panel.show(true);
+    this.panel.open("details");
     this.details.update();
     this.redraw();
   }
@@ -273,36 +238,6 @@ class Explorer {
     find("#zoom-out").onclick = () => this.zoom(1 / 1.4);
     find("#theme").onclick = () => this.setDark(!this.theme.isDark);
     find("#keys").onclick = () => find("#help").showModal();
-    find("#panel-button").onclick = () => this.showPanel(find("#panel").hidden);
-    const tabs = [...document.querySelectorAll("[role=tab]")];
-    for (const tab of tabs) {
-      tab.onclick = () => this.#tab(tab.id.slice(4));
-      tab.onkeydown = (event) => {
-        const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (!by) return;
-        const seen = tabs.filter((each) => !each.hidden);
-        const next = seen[(seen.indexOf(tab) + by + seen.length) % seen.length];
-        this.#tab(next.id.slice(4));
-        next.focus();
-      };
-    }
-  }
-
-  #tab(name) {
-    for (const tab of document.querySelectorAll("[role=tab]")) {
-      const isChosen = tab.id === `tab-${name}`;
-      tab.setAttribute("aria-selected", String(isChosen));
-      tab.tabIndex = isChosen ? 0 : -1;
-      find(`#${tab.getAttribute("aria-controls")}`).hidden = !isChosen;
-    }
-  }
-
-  /** Show or hide the panel beside the picture. */
-  showPanel(isShown) {
-    if (find("#panel").hidden !== isShown) return;
-    find("#panel").hidden = !isShown;
-    find("#panel-button").setAttribute("aria-expanded", String(isShown));
-    this.redraw();
   }
 
   zoom(factor) {
@@ -394,68 +329,13 @@ class Explorer {
       toPicture();
       this.painter.paint(canvas, camera.seen, camera.zoom);
     } else isWhole = this.tiles.paint(canvas, camera, ratio);
-    this.#paintLit(canvas, toPicture, ratio);
+    this.highlights.paint(canvas, toPicture);
     canvas.setTransform(ratio, 0, 0, ratio, 0, 0);
     paintBandNames(canvas, this);
     this.overview.paint();
     if (!isWhole) this.redraw();
     else document.documentElement.dataset.painted ??= String(Math.round(performance.now()));
   }
-
-  /** The selected node and what belongs to it, over a picture that is dimmed. */
-  #paintLit(canvas, toPicture, ratio) {
-    const { camera, graph, folding, theme, painter } = this;
-    const zoom = camera.zoom;
-    if (this.related !== null) {
-      canvas.setTransform(1, 0, 0, 1, 0, 0);
-      canvas.globalAlpha = 0.72;
-      canvas.fillStyle = theme.ground;
-      canvas.fillRect(0, 0, canvas.canvas.width, canvas.canvas.height);
-      canvas.globalAlpha = 1;
-      toPicture();
-      painter.lines(canvas, this.related.lines, camera.seen, zoom, true);
-      const lit = [...this.related.nodes.keys()];
-      for (const card of new Set(lit.map((node) => folding.cardOf[node]))) {
-        if (card >= 0) painter.card(canvas, folding.cards[card], zoom);
-      }
-      const area = camera.seen;
-      const seen = lit.filter((node) => folding.cardOf[node] < 0 && touches(graph.box(node), area));
-      painter.nodes(canvas, seen, zoom);
-      const isLit = (node) => this.related.nodes.has(node);
-      painter.ghosts(canvas, this.ghostsWithin(area).filter(({ node, reader }) => isLit(node) && isLit(reader)), zoom);
-      for (const node of seen) {
-        const relation = this.related.nodes.get(node);
-        this.#ring(canvas, graph.box(node), theme.relations[relation], relation === "selected" ? 3 : 1.8, relation === "recomputed");
-      }
-    }
-    toPicture();
-    if (this.selectedCard !== null) this.#ring(canvas, folding.cards[this.selectedCard], theme.accent, 3, false);
-    for (const [node, change] of this.stages.changes) {
-      if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), this.changeColour(change), 2.4, false);
-    }
-    for (const node of this.stages.leaves) {
-      if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), theme.changes.removed, 2, true);
-    }
-    for (const node of this.search.found.length < 5000 ? this.search.found : []) {
-      if (folding.cardOf[node] < 0 && touches(graph.box(node), camera.seen)) this.#ring(canvas, graph.box(node), theme.accent, 1.4, true);
-    }
-  }
-
-  #ring(canvas, { x, y, width, height }, colour, pixels, isDashed) {
-    const line = pixels / this.camera.zoom;
-    const gap = Math.max(3, line);
-    outline(canvas, { x: x - gap, y: y - gap, width: width + 2 * gap, height: height + 2 * gap }, 8);
-    canvas.strokeStyle = colour;
-    canvas.lineWidth = Math.min(line, 12);
-    canvas.setLineDash(isDashed ? [2.5 * line, 2 * line] : []);
-    canvas.stroke();
-    canvas.setLineDash([]);
-  }
-}
-
-/** The middle of a box. */
-function middle({ x, y, width, height }) {
-  return { x: x + width / 2, y: y + height / 2 };
 }
 
 /** For tests, and for those who open the browser's console. */
