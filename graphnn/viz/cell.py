@@ -51,12 +51,32 @@ class Links:
 def spread_along(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> int:
     """Set the place of the slots of a cell; returns how many places there are.
 
+    Read-outs end where the cell ends: what they read comes from there.
+
     Parameters
     ----------
     slots : sequence of Slot
         Each after those it reads, forward lanes before their derivatives.
     """
-    ahead: dict[Slot, int] = {}  # from the side on which the lane's forward pass starts
+    parts: dict[str, list[Slot]] = {}
+    for slot in slots:
+        lane = lanes[slot.lane]
+        parts.setdefault(lane.name if lane.is_readout else "", []).append(slot)
+    spread = [_spread(part, lanes, links) for part in parts.values()]
+    ends = [max(ahead.values()) for ahead in spread]
+    last = max(ends, default=0)
+    for ahead, end in zip(spread, ends, strict=True):
+        for slot, place in ahead.items():
+            lane = lanes[slot.lane]
+            place += last - end if lane.is_readout else 0
+            starts_left = (lane.flow > 0) != (lane.role == "backward")
+            slot.place = place if starts_left else last - place
+    return last + 1
+
+
+def _spread(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> dict[Slot, int]:
+    """How far ahead slots stand, from the side on which the lane's forward pass starts."""
+    ahead: dict[Slot, int] = {}
     least = _least(slots, lanes, links)
     forward = [slot for slot in slots if lanes[slot.lane].role != "backward"]
     for slot in forward:
@@ -80,12 +100,7 @@ def spread_along(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> 
         if slot not in links.is_main:
             ahead[slot] = max((ahead[each] + 1 for each in links.after.get(slot, ())), default=0)
     _part_siblings(backward, links, ahead)
-    last = max([last, *ahead.values()])
-    for slot in slots:
-        lane = lanes[slot.lane]
-        starts_left = (lane.flow > 0) != (lane.role == "backward")
-        slot.place = ahead[slot] if starts_left else last - ahead[slot]
-    return last + 1
+    return ahead
 
 
 def _least(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> dict[Slot, int]:

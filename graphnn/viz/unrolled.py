@@ -350,10 +350,7 @@ class _Unrolling:
     def _sum(self, loop: Loop, number: int, addends: Sequence[Node]) -> Node:
         """What the steps add up, with nothing between them."""
         about = provenance(loop.node)
-        if is_scan(loop.node):
-            origin = self._origins(loop, 0)(loop.outputs[number])
-        else:
-            origin = self._outer_origin(about)
+        origin = self._origins(loop, 0)(loop.outputs[number])
         with recorded(about._replace(made_by="unrolled"), origin):
             made = reduce(add, addends[1:] if is_zero(addends[0]) else addends)
         self._totals[made] = loop.axis.length

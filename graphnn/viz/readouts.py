@@ -1,0 +1,105 @@
+"""Read-outs: what a step makes of its state and hands to no other step.
+
+An output layer, attention to another sequence, the loss of a step: they have a lane of their own
+below that of the recurrence. Beside it they would make every step longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from operator import attrgetter
+
+from graphnn.viz.scene import Scene, SceneEdge, SceneNode
+
+__all__ = ["with_readouts"]
+
+FEWEST = 3
+"""Operations of a step that get a lane; fewer stand beside their recurrence."""
+
+
+def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The lane of every node with read-outs apart, and by such a lane that which it reads.
+
+    Parameters
+    ----------
+    scene : Scene
+    names : sequence of str
+        By node its lane, without them.
+    """
+    keys: list[Hashable] = [
+        (name, node.signature) for name, node in zip(names, scene.nodes, strict=True)
+    ]
+    handed = _handed_on(scene, keys)
+    lanes = {names[index] for index in handed}
+    of_cells = {keys[index] for index in handed}
+    readers: list[set[str]] = [set() for _ in keys]
+    is_leaf = [True] * len(keys)
+    for edge in scene.edges:
+        is_leaf[edge.target] = False
+    members: dict[str, set[Hashable]] = {}
+    for index, node in enumerate(scene.nodes):
+        if _is_there(node) and names[index] in lanes and not is_leaf[index]:
+            if keys[index] not in of_cells:
+                members.setdefault(names[index], set()).add(keys[index])
+    apart = {key for found in members.values() if len(found) >= FEWEST for key in found}
+    made, read = [*names], {}
+    for index, node in enumerate(scene.nodes):
+        if _is_there(node) and keys[index] in apart and not is_leaf[index]:
+            made[index] = f"{names[index]} output".strip()
+            read[made[index]] = names[index]
+    for edge in scene.edges:
+        if _is_there(scene.nodes[edge.target]):
+            readers[edge.source].add(made[edge.target])
+    for index, node in enumerate(scene.nodes):
+        origin = node.origin
+        if _is_there(node) and is_leaf[index] and len(readers[index]) == 1:
+            (made[index],) = readers[index] if readers[index] <= read.keys() else {made[index]}
+        elif node.role != "forward" and node.step is not None and origin is not None:
+            made[index] = made[origin] if made[origin] in read else made[index]
+    return made, read
+
+
+def _is_there(node: SceneNode) -> bool:
+    """Whether it is an operation, or an input, of one step in the forward pass."""
+    return node.step is not None and node.role == "forward" and node.kind != "elision"
+
+
+def _handed_on(scene: Scene, keys: Sequence[Hashable]) -> set[int]:
+    """Nodes of the forward pass from which something gets to another step.
+
+    Running totals, such as those of a loss of every step, are not looked at: they get nowhere.
+    """
+    is_given = _given(scene)
+    handed = [edge for edge in scene.edges if is_given[edge.source] and _is_handed(scene, edge)]
+    totals = {
+        keys[edge.source]
+        for edge in handed
+        if keys[edge.source] == keys[edge.target] and scene.nodes[edge.source].label == "add"
+    }
+    found = {edge.source for edge in handed if keys[edge.target] not in totals}
+    within: list[list[int]] = [[] for _ in scene.nodes]
+    for edge in scene.edges:
+        before, after = scene.nodes[edge.source], scene.nodes[edge.target]
+        if before.step is not None and before.step == after.step and not edge.lag:
+            within[edge.target].append(edge.source)
+    for index in reversed(range(len(within))):
+        if index in found:
+            found.update(within[index])
+    return found
+
+
+def _given(scene: Scene) -> list[bool]:
+    """By node whether it depends on inputs or weights: numbers are the same in every step."""
+    found = [node.kind in ("input", "parameter") for node in scene.nodes]
+    for edge in sorted(scene.edges, key=attrgetter("target")):
+        found[edge.target] |= found[edge.source]
+    return found
+
+
+def _is_handed(scene: Scene, edge: SceneEdge) -> bool:
+    """Whether an edge leads from one step that is drawn to another, in the forward pass."""
+    ends = scene.nodes[edge.source], scene.nodes[edge.target]
+    if any(node.kind == "elision" or node.role != "forward" for node in ends):
+        return False
+    before, after = (node.step for node in ends)
+    return edge.lag != 0 or (None not in (before, after) and before != after)
