@@ -8,7 +8,9 @@ from dataclasses import replace
 from graphnn.viz.quotient import contracted
 from graphnn.viz.scene import Scene, SceneNode
 
-__all__ = ["with_elements"]
+__all__ = ["is_element", "with_elements"]
+
+ELEMENT = "element"
 
 
 def with_elements(scene: Scene) -> Scene:
@@ -89,6 +91,11 @@ def _op(node: SceneNode) -> str:
     return node.subject.node.op.name if node.subject is not None else ""
 
 
+def is_element(node: SceneNode) -> bool:
+    """Whether a box is an element of a sequence that something of no step computes."""
+    return isinstance(node.signature, tuple) and node.signature[:1] == (ELEMENT,)
+
+
 def _element(node: SceneNode, whole: SceneNode) -> SceneNode:
     """The box of an element."""
     spec = node.detail.split("  ")[-1]
@@ -96,4 +103,4 @@ def _element(node: SceneNode, whole: SceneNode) -> SceneNode:
     label = node.label if is_named else f"{whole.label}[{node.step}]"
     is_fed = whole.kind == "input" and node.role == "forward"
     kind = "input" if is_fed else node.kind
-    return replace(node, label=label, detail=spec, kind=kind, signature=("element", whole.label))
+    return replace(node, label=label, detail=spec, kind=kind, signature=(ELEMENT, whole.label))

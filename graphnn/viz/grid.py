@@ -13,7 +13,7 @@ every step, so the work is linear in the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphnn.viz.readouts import with_readouts
@@ -247,7 +247,7 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
     """The lane of every node, and all lanes from the top."""
     apart, read = with_readouts(scene, [node.lane for node in scene.nodes])
     names = _named(scene, apart)
-    number = _from_the_top(scene, names)
+    number = _from_the_top(scene, names, read)
     found = sorted(
         {(node.role, name) for node, name in zip(scene.nodes, names, strict=True)},
         key=lambda lane: (
@@ -265,24 +265,27 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
     return lanes, made
 
 
-def _from_the_top(scene: Scene, names: Sequence[str]) -> dict[str, int]:
-    """Numbers of lanes: in the order in which something of them is computed from their inputs.
+def _from_the_top(
+    scene: Scene, names: Sequence[str], read: Mapping[str, str]
+) -> dict[str, int]:
+    """Numbers of lanes: in the order in which they have something to hand on, read-outs below.
 
     An encoder is above its decoder, although the decoder's tokens are there from the beginning.
     """
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        first.setdefault(name, len(names) + index)
+    made: dict[str, int] = {}
     for edge in scene.edges:
         before, after = scene.nodes[edge.source], scene.nodes[edge.target]
         if before.role != "forward" or after.role != "forward":
             continue
         source, target = names[edge.source], names[edge.target]
         if source == target and edge.kind == "recurrent":
-            first[source] = min(first[source], edge.source)
+            made[source] = min(made.get(source, edge.source), edge.source)
         elif source != target and before.step is not None and after.step is not None:
-            first[target] = min(first[target], edge.target)
-    return {name: number for number, name in enumerate(sorted(first, key=first.__getitem__))}
+            made[target] = min(made.get(target, edge.target), edge.target)
+    for index, name in enumerate(names):
+        made.setdefault(name, index)
+    order = sorted(made, key=lambda name: (made[read.get(name, name)], name in read))
+    return {name: number for number, name in enumerate(order)}
 
 
 def lane_names(scene: Scene) -> list[str]:

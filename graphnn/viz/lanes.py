@@ -1,8 +1,8 @@
 """Lanes: which layer, and which direction, a step's boxes belong to.
 
 A recurrence is a layer: its name scope is that of the values that it hands from step to step. What
-lies in no such scope goes along with what it reads, or, if that is nothing of a step, with its
-first reader; derivatives go along with what they belong to. What reads both directions flows the
+lies in no such scope goes along with what it reads, or, if that is nothing of a step, as with an
+element of a sequence, with its first reader; derivatives go along with what they belong to. What reads both directions flows the
 way time does, with the layer that goes forward.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from graphnn.viz.elements import is_element
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["with_lanes"]
@@ -33,7 +34,9 @@ def with_lanes(scene: Scene) -> Scene:
     def rank(layer: Path) -> tuple[bool, int]:
         return layer not in goes_back, order[layer]
 
-    found: list[Path | None] = [_within(_path(node), layers) for node in scene.nodes]
+    found: list[Path | None] = [
+        None if is_element(node) else _within(_path(node), layers) for node in scene.nodes
+    ]
     steps = [node.step is not None for node in scene.nodes]
     incoming: list[list[int]] = [[] for _ in scene.nodes]
     readers: list[list[int]] = [[] for _ in scene.nodes]

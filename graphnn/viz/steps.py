@@ -15,6 +15,7 @@ from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.ops.control import STOP_GRADIENT
+from graphnn.viz.abreast import abreast
 from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.elements import with_elements
 from graphnn.viz.graph_scene import scene_of_graph
@@ -119,13 +120,13 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
         window = ROLLED
     elif isinstance(steps, int):
         window = Window(steps, steps)
-    scene, axes = _written_out(graph, window, title)
-    if not scene.steps:
-        return scene
-    short = (scene, axes) if steps == "rolled" else _written_out(graph, ROLLED, title)
-    fewer = (_written_out(graph, Window(count, count), title)[0] for count in FEWER)
-    zooms = (_rolled(*short), *fewer, short[0])
-    return replace(zooms[0] if steps == "rolled" else scene, zooms=zooms)
+    made = _written_out(graph, window, title)
+    if not made[0].steps:
+        return made[0]
+    short = made if steps == "rolled" else _written_out(graph, ROLLED, title)
+    fewer = (_written_out(graph, Window(count, count), title) for count in FEWER)
+    zooms = (_rolled(*short), *(abreast(*each) for each in (*fewer, short)))
+    return replace(zooms[0] if steps == "rolled" else abreast(*made), zooms=zooms)
 
 
 def _written_out(
