@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from graphnn.viz.grid import Lane, Slot
 
@@ -17,6 +18,8 @@ __all__ = ["Links", "order_rows", "spread_along"]
 
 Chain = list[Slot]
 
+LEAST_LINE = 8
+"""Places of a read-out that stand in one line beside a short cell."""
 MOST_PLACES = 1 << 30
 SIDE_BY_SIDE = 2
 """Gradients of weights that a cell has room for in one row."""
@@ -51,7 +54,8 @@ class Links:
 def spread_along(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> int:
     """Set the place of the slots of a cell; returns how many places there are.
 
-    Read-outs end where the cell ends: what they read comes from there.
+    Read-outs end where the cell ends: what they read comes from there. Those that are much longer
+    than the cell go on below, in lines.
 
     Parameters
     ----------
@@ -62,13 +66,18 @@ def spread_along(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> 
     for slot in slots:
         lane = lanes[slot.lane]
         parts.setdefault(lane.name if lane.is_readout else "", []).append(slot)
-    spread = [_spread(part, lanes, links) for part in parts.values()]
-    ends = [max(ahead.values()) for ahead in spread]
-    last = max(ends, default=0)
-    for ahead, end in zip(spread, ends, strict=True):
+    found = {name: _spread(part, lanes, links) for name, part in parts.items()}
+    length = {name: 1 + max(ahead.values()) for name, ahead in found.items()}
+    longest = max(length.get("", 0), LEAST_LINE)
+    folded = {name: ceil(size / max(1, round(size / longest))) for name, size in length.items()}
+    folded[""] = length.get("", 0)
+    last = max(folded.values()) - 1
+    for name, ahead in found.items():
         for slot, place in ahead.items():
             lane = lanes[slot.lane]
-            place += last - end if lane.is_readout else 0
+            if lane.is_readout:
+                slot.line, place = divmod(place, folded[name])
+                place += last + 1 - folded[name]
             starts_left = (lane.flow > 0) != (lane.role == "backward")
             slot.place = place if starts_left else last - place
     return last + 1
@@ -148,14 +157,15 @@ def order_rows(slots: Sequence[Slot], lane: Lane, links: Links) -> int:
     ordered = _in_order(chains, links, lane)
     if lane.role == "backward":
         ordered.reverse()
-    row = -1
+    row, line = -1, -1
     ends: list[tuple[int, int]] = []
     for chain in ordered:
         low, high = min(slot.place for slot in chain), max(slot.place for slot in chain)
         if chain[-1] in links.carries:  # a line through all steps: the row is its own
             low, high = -1, MOST_PLACES
-        if row < 0 or any(low <= end and start <= high for start, end in ends):
-            row, ends = row + 1, []
+        is_below = chain[0].line != line
+        if is_below or any(low <= end and start <= high for start, end in ends):
+            row, line, ends = row + 1, chain[0].line, []
         ends.append((low, high))
         for slot in chain:
             slot.row = row
@@ -180,7 +190,8 @@ def _chains(slots: Sequence[Slot], links: Links) -> list[Chain]:
         while free := [
             each
             for each in links.before.get(chain[-1], ())
-            if each not in used and (each in links.before or len(links.after[each]) == 1)
+            if each not in used and each.line == slot.line
+            if each in links.before or len(links.after[each]) == 1
         ]:
             chain.append(max(free, key=lambda each: each.order))
             used.add(chain[-1])
@@ -218,7 +229,7 @@ def _in_order(chains: Sequence[Chain], links: Links, lane: Lane) -> list[Chain]:
     for root in roots:
         family = _family(root, children)
         ordered += family if root != roots[-1] else family[::-1]
-    return [chains[index] for index in ordered]
+    return sorted((chains[index] for index in ordered), key=lambda chain: chain[0].line)
 
 
 def _tree(

@@ -53,7 +53,8 @@ def with_elements(scene: Scene) -> Scene:
             whole = scene.nodes[sources[taken[number]][0]]
             parts.append((_element(node, whole), (taken[number], number)))
         elif number in stacks:
-            parts.append((_stack(node), (*stacks[number], number)))
+            rows = [scene.nodes[each] for row in stacks[number] for each in sources[row]]
+            parts.append((_stack(node, rows), (*stacks[number], number)))
         elif number not in slices and number not in gone and number not in stacked:
             parts.append((node, (number,)))
     return contracted(scene, parts)
@@ -81,9 +82,12 @@ def _is_row(node: SceneNode) -> bool:
     return row.shape == (1, *row.inputs[0].shape)
 
 
-def _stack(node: SceneNode) -> SceneNode:
-    """The box of steps that are put together."""
+def _stack(node: SceneNode, rows: Sequence[SceneNode]) -> SceneNode:
+    """The box of steps that are put together: ``all h`` of ``h[0]``, ``h[1]`` and so on."""
     label, detail = (text.replace("concatenate", "stack") for text in (node.label, node.detail))
+    names = {row.label.partition("[")[0] if "[" in row.label else "" for row in rows}
+    if label == "stack" and len(names) == 1 and names != {""}:
+        label, detail = f"all {names.pop()}", f"stack  {detail}"
     return replace(node, label=label, detail=detail)
 
 

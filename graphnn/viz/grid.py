@@ -68,6 +68,8 @@ class Slot:
         Longest way to it inside its column and lane, for any node that takes it.
     place : int
         Column of boxes inside its column, from the left.
+    line : int
+        Which line of its lane, where a long way goes on below like text.
     row : int
         In its lane, then in the whole picture.
     width, height : float
@@ -84,6 +86,7 @@ class Slot:
     lane: int
     order: int = 0
     place: int = 0
+    line: int = 0
     row: int = 0
     width: float = 0.0
     height: float = 0.0

@@ -20,6 +20,8 @@ __all__ = ["GHOST_GAP", "place"]
 GHOST_CHARACTERS = 16
 GHOST_GAP = 2.0
 """Points between two badges at one box."""
+LONGEST_END = 8
+"""Places of what comes after the last step before it goes on below."""
 LONGEST_LINE = 24
 """Columns of boxes before a graph without time steps goes on below."""
 MOST_ROWS = 30
@@ -195,12 +197,12 @@ class _Outside:
             self._readers.setdefault(source, []).append(target)
             self._read.setdefault(target, []).append(source)
 
-    def _put(self, slot: Slot, wish: int) -> None:
-        """The free row nearest to a wish."""
+    def _put(self, slot: Slot, wish: int, top: int = 0) -> None:
+        """The free row nearest to a wish, not above another one."""
         for distance in range(len(self._taken) + 1):
             for row in (wish + distance, wish - distance):
                 key = (slot.kind, slot.lane, slot.place, row)
-                if row >= 0 and key not in self._taken:
+                if row >= top and key not in self._taken:
                     self._taken.add(key)
                     slot.row = row
                     self.count[slot.lane] = max(self.count[slot.lane], row + 1)
@@ -225,13 +227,20 @@ class _Outside:
             after = self._links.after.get(slot)
             if after and slot not in self._links.before:
                 level[slot] = min(level[each] for each in after) - 1
-        last = max(level.values(), default=-1)
-        for slot in members:
-            slot.place = (
-                level[slot] if self._lanes[slot.lane].role != "backward" else last - level[slot]
-            )
-            self._put(slot, self._wish(slot, self._read.get(slot, ()), ("step", "right")))
-        return last + 1
+        length = max(level.values(), default=-1) + 1
+        lines = max(1, round(length / LONGEST_END))
+        across = ceil(length / lines)
+        below: dict[tuple[int, int], int] = {}  # by lane and line: where the next line begins
+        for slot in sorted(members, key=lambda slot: level[slot] // across):
+            slot.line, ahead = divmod(level[slot], across)
+            is_backward = self._lanes[slot.lane].role == "backward"
+            slot.place = across - 1 - ahead if is_backward else ahead
+            top = below.get((slot.lane, slot.line - 1), 0)
+            near = [each for each in self._read.get(slot, ()) if each.line == slot.line]
+            self._put(slot, max(top, self._wish(slot, near, ("step", "right"))), top)
+            key = (slot.lane, slot.line)
+            below[key] = max(below.get(key, top), slot.row + 1)
+        return across
 
     def left(self, is_ghost: Sequence[bool]) -> int:
         """Weights and what is computed before the first step; gradients of both."""

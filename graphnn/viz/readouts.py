@@ -6,7 +6,7 @@ below that of the recurrence. Beside it they would make every step longer.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from operator import attrgetter
 
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
@@ -56,7 +56,22 @@ def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[s
             (made[index],) = readers[index] if readers[index] <= read.keys() else {made[index]}
         elif node.role != "forward" and node.step is not None and origin is not None:
             made[index] = made[origin] if made[origin] in read else made[index]
+    _with_elements(scene, made, read)
     return made, read
+
+
+def _with_elements(scene: Scene, names: list[str], read: Mapping[str, str]) -> None:
+    """Set the lanes of derivatives that belong to no operation: those of what reads them."""
+    readers: list[list[int]] = [[] for _ in names]
+    for edge in scene.edges:
+        if scene.nodes[edge.source].step == scene.nodes[edge.target].step and not edge.lag:
+            readers[edge.source].append(edge.target)
+    for index in reversed(range(len(names))):
+        node = scene.nodes[index]
+        if node.role != "forward" and node.step is not None and node.origin is None:
+            found = {names[each] for each in readers[index]}
+            if len(found) == 1 and found <= read.keys():
+                (names[index],) = found
 
 
 def _is_there(node: SceneNode) -> bool:
