@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.viz.quotient import contracted
@@ -47,11 +47,12 @@ def with_elements(scene: Scene) -> Scene:
         if node.kind == "input" and not slices.isdisjoint(readers[number])
         if all(_op(scene.nodes[each]) == "slice" for each in readers[number])
     }
+    told = dict(scene.step_labels)
     parts: list[tuple[SceneNode, tuple[int, ...]]] = []
     for number, node in enumerate(scene.nodes):
         if number in taken:
             whole = scene.nodes[sources[taken[number]][0]]
-            parts.append((_element(node, whole), (taken[number], number)))
+            parts.append((_element(node, whole, told), (taken[number], number)))
         elif number in stacks:
             rows = [scene.nodes[each] for row in stacks[number] for each in sources[row]]
             parts.append((_stack(node, rows), (*stacks[number], number)))
@@ -100,11 +101,13 @@ def is_element(node: SceneNode) -> bool:
     return isinstance(node.signature, tuple) and node.signature[:1] == (ELEMENT,)
 
 
-def _element(node: SceneNode, whole: SceneNode) -> SceneNode:
+def _element(node: SceneNode, whole: SceneNode, told: Mapping[int, str]) -> SceneNode:
     """The box of an element."""
+    assert node.step is not None, "an element is of a step"
+    number = told.get(node.step, str(node.step)).removeprefix("t = ")
     spec = node.detail.split("  ")[-1]
     is_named = node.label != "reshape"
-    label = node.label if is_named else f"{whole.label}[{node.step}]"
+    label = node.label if is_named else f"{whole.label}[{number}]"
     is_fed = whole.kind == "input" and node.role == "forward"
     kind = "input" if is_fed else node.kind
     return replace(node, label=label, detail=spec, kind=kind, signature=(ELEMENT, whole.label))

@@ -6,7 +6,7 @@ below that of the recurrence. Beside it they would make every step longer.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
@@ -15,6 +15,9 @@ __all__ = ["with_readouts"]
 
 FEWEST = 3
 """Operations of a step that get a lane; fewer stand beside their recurrence."""
+MOST_NAMES = 3
+UNNAMED = "output"
+"""What belongs to no module."""
 
 
 def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -36,17 +39,19 @@ def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[s
     is_leaf = [True] * len(keys)
     for edge in scene.edges:
         is_leaf[edge.target] = False
-    members: dict[str, set[Hashable]] = {}
+    members: dict[str, dict[Hashable, list[int]]] = {}
     for index, node in enumerate(scene.nodes):
-        if _is_there(node) and names[index] in lanes and not is_leaf[index]:
-            if keys[index] not in of_cells:
-                members.setdefault(names[index], set()).add(keys[index])
-    apart = {key for found in members.values() if len(found) >= FEWEST for key in found}
+        is_operation = _is_there(node) and names[index] in lanes and not is_leaf[index]
+        if is_operation and keys[index] not in of_cells:
+            members.setdefault(names[index], {}).setdefault(keys[index], []).append(index)
     made, read = [*names], {}
-    for index, node in enumerate(scene.nodes):
-        if _is_there(node) and keys[index] in apart and not is_leaf[index]:
-            made[index] = f"{names[index]} output".strip()
-            read[made[index]] = names[index]
+    for lane, found in members.items():
+        if len(found) >= FEWEST:
+            name = _name(lane, [scene.nodes[each[0]].scope for each in found.values()])
+            read[name] = lane
+            for each in found.values():
+                for index in each:
+                    made[index] = name
     for edge in scene.edges:
         if _is_there(scene.nodes[edge.target]):
             readers[edge.source].add(made[edge.target])
@@ -58,6 +63,15 @@ def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[s
             made[index] = made[origin] if made[origin] in read else made[index]
     _with_elements(scene, made, read)
     return made, read
+
+
+def _name(lane: str, scopes: Iterable[str]) -> str:
+    """The name of a lane of read-outs: of the modules in it, below that of what it reads."""
+    paths = [scope.split("/") for scope in scopes]
+    inner = dict.fromkeys(path[-1] for path in paths if path != paths[0][: len(path)])
+    words = dict.fromkeys([paths[0][-1], *inner])
+    inside = ", ".join([word for word in words if word and not word.isdigit()][:MOST_NAMES])
+    return f"{lane}: {inside or UNNAMED}" if lane else inside or UNNAMED
 
 
 def _with_elements(scene: Scene, names: list[str], read: Mapping[str, str]) -> None:

@@ -139,16 +139,19 @@ def _written_out(
     scene = _with_cuts(scene_of_graph(made.graph, title), made.cuts)
     if recomputed is not None:
         scene = with_recomputed(scene, made, recomputed)
-    scene = with_elements(scene)
+    labels = [each for axis in made.axes for each in axis.labels.items()]
+    scene = with_elements(replace(scene, step_labels=tuple(labels)))
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
     )
     counted = _counted(scene.nodes, made) if recomputed is None else scene.nodes
     pairs = zip(counted, subjects, strict=True)
-    labels = [each for axis in made.axes for each in axis.labels.items()]
     nodes = tuple(node.about(node.origin, subject or node.subject) for node, subject in pairs)
-    scene = apart_if_recomputed(with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels))))
+    # Axes of segments are parts of one sequence.
+    sequences = [range(axis.places[0].column, axis.end) for axis in made.axes]
+    scene = replace(scene, nodes=nodes)
+    scene = apart_if_recomputed(with_lanes(scene, sequences if recomputed is None else ()))
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
         for axis in made.axes
@@ -157,8 +160,7 @@ def _written_out(
     if gaps:
         scene = without(scene, gaps)
     columns = {each for node in scene.nodes if (each := node.step) is not None}
-    axes = [[*range(axis.places[0].column, axis.end)] for axis in made.axes]
-    return scene, [[step for step in axis if step in columns] for axis in axes]
+    return scene, [[step for step in steps if step in columns] for steps in sequences]
 
 
 def _with_cuts(scene: Scene, cuts: Set[tuple[Node, Node]]) -> Scene:
