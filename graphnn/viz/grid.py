@@ -260,7 +260,7 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
     )
     index_of = {lane: index for index, lane in enumerate(found)}
     lanes = [index_of[node.role, name] for node, name in zip(scene.nodes, names, strict=True)]
-    flows = _flows(scene.edges, names, columns)
+    flows = _flows(scene.edges, [read.get(name, name) for name in names], columns)
     made = []
     for role, name in found:
         flow = flows.get(read.get(name, name), 1)
