@@ -32,11 +32,12 @@ def with_elements(scene: Scene) -> Scene:
             is_view = _op(scene.nodes[reader]) == "reshape" and not node.is_output
             if is_view and scene.nodes[reader].step == node.step and len(sources[number]) == 1:
                 taken[reader] = number
-    stacks = {
-        number: rows
-        for number, node in enumerate(scene.nodes)
-        if _op(node) == "concatenate" and (rows := _stacked(scene, sources[number], readers))
-    }
+    stacks: dict[int, tuple[int, ...]] = {}
+    for number, node in enumerate(scene.nodes):
+        if _op(node) == "concatenate":
+            rows = _stacked(scene, sources[number], readers, stacks)
+            if rows:
+                stacks[number] = rows
     if not taken and not stacks:
         return scene
     slices = set(taken.values())
@@ -53,8 +54,10 @@ def with_elements(scene: Scene) -> Scene:
         if number in taken:
             whole = scene.nodes[sources[taken[number]][0]]
             parts.append((_element(node, whole, told), (taken[number], number)))
-        elif number in stacks:
-            rows = [scene.nodes[each] for row in stacks[number] for each in sources[row]]
+        elif number in stacks and number not in stacked:
+            inside = set(stacks[number])
+            read = [each for row in stacks[number] for each in sources[row]]
+            rows = [scene.nodes[each] for each in read if each not in inside]
             parts.append((_stack(node, rows), (*stacks[number], number)))
         elif number not in slices and number not in gone and number not in stacked:
             parts.append((node, (number,)))
@@ -62,18 +65,29 @@ def with_elements(scene: Scene) -> Scene:
 
 
 def _stacked(
-    scene: Scene, sources: Sequence[int], readers: Sequence[Sequence[int]]
+    scene: Scene,
+    sources: Sequence[int],
+    readers: Sequence[Sequence[int]],
+    known: Mapping[int, Sequence[int]],
 ) -> tuple[int, ...]:
-    """The reshapes that make rows of what is put together; none if it is anything else."""
-    are_rows = all(
-        _op(scene.nodes[each]) == "reshape"
-        and len(readers[each]) == 1
-        and not scene.nodes[each].is_output
-        and scene.nodes[each].label == "reshape"
-        and _is_row(scene.nodes[each])
-        for each in sources
-    )
-    return tuple(sources) if are_rows else ()
+    """The reshapes that make rows of what is put together; none if it is anything else.
+
+    Steps that are not drawn are rows already, and those on both sides are stacks themselves.
+    """
+    found: list[int] = []
+    between = 0
+    for each in sources:
+        node = scene.nodes[each]
+        is_inside = len(readers[each]) == 1 and not node.is_output
+        if each in known and is_inside:
+            found += (*known[each], each)
+        elif _op(node) == "reshape" and is_inside and node.label == "reshape" and _is_row(node):
+            found.append(each)
+        elif _op(node) in ("project", "scan") and not between:
+            between += 1
+        else:
+            return ()
+    return tuple(found)
 
 
 def _is_row(node: SceneNode) -> bool:

@@ -246,9 +246,11 @@ def read_by(scene: Scene) -> list[list[int]]:
     return before
 
 
-def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane]]:
-    """The lane of every node, and all lanes from the top."""
-    apart, read = with_readouts(scene, [node.lane for node in scene.nodes])
+def lanes_of(
+    scene: Scene, columns: Sequence[int], typical: Sequence[SceneEdge]
+) -> tuple[list[int], list[Lane]]:
+    """The lane of every node, and all lanes from the top; see :func:`with_readouts`."""
+    apart, read = with_readouts(scene, [node.lane for node in scene.nodes], typical)
     names = _named(scene, apart)
     number = _from_the_top(scene, names, read)
     found = sorted(

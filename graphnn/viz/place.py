@@ -90,7 +90,7 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
 def _over_time(sheet: Sheet, texts: list[tuple[str, str]]) -> Grid:
     """Columns are time steps; a slot is shared by the same operation of all steps."""
     scene, columns, kinds = sheet.scene, sheet.columns, sheet.kinds
-    number, lanes = lanes_of(scene, columns)
+    number, lanes = lanes_of(scene, columns, sheet.typical)
     slots = shared_slots(scene, columns, kinds, number)
     unique = sorted(dict.fromkeys(slots), key=lambda slot: (slot.lane, slot.order))
     links = _links(scene, slots, columns, unique)

@@ -7,7 +7,6 @@ below that of the recurrence. Beside it they would make every step longer.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from operator import attrgetter
 
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
 
@@ -20,7 +19,9 @@ UNNAMED = "output"
 """What belongs to no module."""
 
 
-def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def with_readouts(
+    scene: Scene, names: Sequence[str], typical: Sequence[SceneEdge]
+) -> tuple[list[str], dict[str, str]]:
     """The lane of every node with read-outs apart, and by such a lane that which it reads.
 
     Parameters
@@ -28,11 +29,13 @@ def with_readouts(scene: Scene, names: Sequence[str]) -> tuple[list[str], dict[s
     scene : Scene
     names : sequence of str
         By node its lane, without them.
+    typical : sequence of SceneEdge
+        Of its edges, those that tell what is handed on: few where the steps are many.
     """
     keys: list[Hashable] = [
         (name, node.signature) for name, node in zip(names, scene.nodes, strict=True)
     ]
-    handed = _handed_on(scene, keys)
+    handed = _handed_on(scene, keys, typical)
     lanes = {names[index] for index in handed}
     of_cells = {keys[index] for index in handed}
     readers: list[set[str]] = [set() for _ in keys]
@@ -93,35 +96,45 @@ def _is_there(node: SceneNode) -> bool:
     return node.step is not None and node.role == "forward" and node.kind != "elision"
 
 
-def _handed_on(scene: Scene, keys: Sequence[Hashable]) -> set[int]:
+def _handed_on(
+    scene: Scene, keys: Sequence[Hashable], typical: Sequence[SceneEdge]
+) -> set[int]:
     """Nodes of the forward pass from which something gets to another step.
 
     Running totals, such as those of a loss of every step, are not looked at: they get nowhere.
     """
-    is_given = _given(scene)
-    handed = [edge for edge in scene.edges if is_given[edge.source] and _is_handed(scene, edge)]
+    read: dict[int, list[int]] = {}
+    within: dict[int, list[int]] = {}
+    for edge in typical:
+        read.setdefault(edge.target, []).append(edge.source)
+        before, after = scene.nodes[edge.source].step, scene.nodes[edge.target].step
+        if before is not None and before == after and not edge.lag:
+            within.setdefault(edge.target, []).append(edge.source)
+    given = _given(scene, read)
+    handed = [edge for edge in typical if edge.source in given and _is_handed(scene, edge)]
     totals = {
         keys[edge.source]
         for edge in handed
         if keys[edge.source] == keys[edge.target] and scene.nodes[edge.source].label == "add"
     }
     found = {edge.source for edge in handed if keys[edge.target] not in totals}
-    within: list[list[int]] = [[] for _ in scene.nodes]
-    for edge in scene.edges:
-        before, after = scene.nodes[edge.source], scene.nodes[edge.target]
-        if before.step is not None and before.step == after.step and not edge.lag:
-            within[edge.target].append(edge.source)
-    for index in reversed(range(len(within))):
+    for index in sorted(within, reverse=True):
         if index in found:
             found.update(within[index])
     return found
 
 
-def _given(scene: Scene) -> list[bool]:
-    """By node whether it depends on inputs or weights: numbers are the same in every step."""
-    found = [node.kind in ("input", "parameter") for node in scene.nodes]
-    for edge in sorted(scene.edges, key=attrgetter("target")):
-        found[edge.target] |= found[edge.source]
+def _given(scene: Scene, read: Mapping[int, Sequence[int]]) -> set[int]:
+    """Nodes that depend on inputs or weights: numbers are the same in every step."""
+    found = {
+        each
+        for sources in read.values()
+        for each in sources
+        if scene.nodes[each].kind in ("input", "parameter")
+    }
+    for index in sorted(read):
+        if not found.isdisjoint(read[index]):
+            found.add(index)
     return found
 
 
