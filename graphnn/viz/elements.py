@@ -35,9 +35,9 @@ def with_elements(scene: Scene) -> Scene:
     stacks: dict[int, tuple[int, ...]] = {}
     for number, node in enumerate(scene.nodes):
         if _op(node) == "concatenate":
-            rows = _stacked(scene, sources[number], readers, stacks)
-            if rows:
-                stacks[number] = rows
+            found = _stacked(scene, sources[number], readers, stacks)
+            if found:
+                stacks[number] = found
     if not taken and not stacks:
         return scene
     slices = set(taken.values())

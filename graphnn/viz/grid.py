@@ -270,9 +270,7 @@ def lanes_of(
     return lanes, made
 
 
-def _from_the_top(
-    scene: Scene, names: Sequence[str], read: Mapping[str, str]
-) -> dict[str, int]:
+def _from_the_top(scene: Scene, names: Sequence[str], read: Mapping[str, str]) -> dict[str, int]:
     """Numbers of lanes: in the order in which they have something to hand on, read-outs below.
 
     An encoder is above its decoder, although the decoder's tokens are there from the beginning.

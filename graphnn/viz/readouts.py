@@ -32,40 +32,55 @@ def with_readouts(
     typical : sequence of SceneEdge
         Of its edges, those that tell what is handed on: few where the steps are many.
     """
-    keys: list[Hashable] = [
-        (name, node.signature) for name, node in zip(names, scene.nodes, strict=True)
-    ]
-    handed = _handed_on(scene, keys, typical)
-    lanes = {names[index] for index in handed}
-    of_cells = {keys[index] for index in handed}
-    readers: list[set[str]] = [set() for _ in keys]
+    keys = [(name, node.signature) for name, node in zip(names, scene.nodes, strict=True)]
     is_leaf = [True] * len(keys)
     for edge in scene.edges:
         is_leaf[edge.target] = False
-    members: dict[str, dict[Hashable, list[int]]] = {}
-    for index, node in enumerate(scene.nodes):
-        is_operation = _is_there(node) and names[index] in lanes and not is_leaf[index]
-        if is_operation and keys[index] not in of_cells:
-            members.setdefault(names[index], {}).setdefault(keys[index], []).append(index)
     made, read = [*names], {}
-    for lane, found in members.items():
+    for lane, found in _members(scene, keys, is_leaf, typical).items():
         if len(found) >= FEWEST:
             name = _name(lane, [scene.nodes[each[0]].scope for each in found.values()])
             read[name] = lane
-            for each in found.values():
-                for index in each:
-                    made[index] = name
-    for edge in scene.edges:
-        if _is_there(scene.nodes[edge.target]):
-            readers[edge.source].add(made[edge.target])
+            for index in (each for members in found.values() for each in members):
+                made[index] = name
+    _with_leaves(scene, made, is_leaf, read)
     for index, node in enumerate(scene.nodes):
-        origin = node.origin
-        if _is_there(node) and is_leaf[index] and len(readers[index]) == 1:
-            (made[index],) = readers[index] if readers[index] <= read.keys() else {made[index]}
-        elif node.role != "forward" and node.step is not None and origin is not None:
-            made[index] = made[origin] if made[origin] in read else made[index]
+        if node.role != "forward" and node.step is not None and node.origin is not None:
+            made[index] = made[node.origin] if made[node.origin] in read else made[index]
     _with_elements(scene, made, read)
     return made, read
+
+
+def _members(
+    scene: Scene,
+    keys: Sequence[tuple[str, Hashable]],
+    is_leaf: Sequence[bool],
+    typical: Sequence[SceneEdge],
+) -> dict[str, dict[Hashable, list[int]]]:
+    """By lane of a recurrence the read-outs, by what they do."""
+    handed = _handed_on(scene, keys, typical)
+    of_cells = {keys[index] for index in handed}
+    lanes = {lane for lane, _ in of_cells}
+    found: dict[str, dict[Hashable, list[int]]] = {}
+    for index, node in enumerate(scene.nodes):
+        if _is_there(node) and not is_leaf[index] and keys[index] not in of_cells:
+            lane, what = keys[index]
+            if lane in lanes:
+                found.setdefault(lane, {}).setdefault(what, []).append(index)
+    return found
+
+
+def _with_leaves(
+    scene: Scene, names: list[str], is_leaf: Sequence[bool], read: Mapping[str, str]
+) -> None:
+    """Set the lanes of what is given at a step, such as labels, where read-outs alone read it."""
+    readers: list[set[str]] = [set() for _ in names]
+    for edge in scene.edges:
+        if is_leaf[edge.source] and _is_there(scene.nodes[edge.target]):
+            readers[edge.source].add(names[edge.target])
+    for index, node in enumerate(scene.nodes):
+        if _is_there(node) and len(readers[index]) == 1 and readers[index] <= read.keys():
+            (names[index],) = readers[index]
 
 
 def _name(lane: str, scopes: Iterable[str]) -> str:
@@ -96,9 +111,7 @@ def _is_there(node: SceneNode) -> bool:
     return node.step is not None and node.role == "forward" and node.kind != "elision"
 
 
-def _handed_on(
-    scene: Scene, keys: Sequence[Hashable], typical: Sequence[SceneEdge]
-) -> set[int]:
+def _handed_on(scene: Scene, keys: Sequence[Hashable], typical: Sequence[SceneEdge]) -> set[int]:
     """Nodes of the forward pass from which something gets to another step.
 
     Running totals, such as those of a loss of every step, are not looked at: they get nowhere.
