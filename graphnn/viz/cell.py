@@ -18,7 +18,7 @@ __all__ = ["Links", "order_rows", "spread_along"]
 
 Chain = list[Slot]
 
-LEAST_LINE = 8
+LEAST_LINE = 6
 """Places of a read-out that stand in one line beside a short cell."""
 MOST_PLACES = 1 << 30
 SIDE_BY_SIDE = 2

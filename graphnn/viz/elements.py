@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from graphnn.viz.quotient import contracted
 from graphnn.viz.scene import Scene, SceneNode
 
-__all__ = ["is_element", "with_elements"]
+__all__ = ["is_element", "with_elements", "with_numbers_apart"]
 
 ELEMENT = "element"
 
@@ -108,6 +109,27 @@ def _stack(node: SceneNode, rows: Sequence[SceneNode]) -> SceneNode:
 
 def _op(node: SceneNode) -> str:
     return node.subject.node.op.name if node.subject is not None else ""
+
+
+def with_numbers_apart(scene: Scene) -> Scene:
+    """The scene with what depends on nothing given out of the time steps if several read it.
+
+    The indices of a lookup, say, are computed once: they are of no step.
+    """
+    is_given = [node.kind in ("input", "parameter") for node in scene.nodes]
+    readers: list[set[int | None]] = [set() for _ in scene.nodes]
+    in_order = sorted(scene.edges, key=attrgetter("target"))
+    for edge in in_order:
+        is_given[edge.target] |= is_given[edge.source]
+    nodes = [*scene.nodes]
+    for edge in reversed(in_order):
+        node, reader = nodes[edge.source], nodes[edge.target]
+        if is_given[edge.source] or node.step is None or reader.role != "forward":
+            continue
+        readers[edge.source].add(reader.step)
+        if node.role == "forward" and (len(readers[edge.source]) > 1 or reader.step is None):
+            nodes[edge.source] = replace(node, step=None)
+    return replace(scene, nodes=tuple(nodes))
 
 
 def is_element(node: SceneNode) -> bool:

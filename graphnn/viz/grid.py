@@ -180,16 +180,19 @@ def _columns(scene: Scene) -> list[int]:
 def _move_sums(scene: Scene, columns: list[int]) -> None:
     """Put gradients that add up something of every step to the left, beside what is given.
 
-    In the step of one addend they would take room in all of them.
+    In the step of one addend they would take room in all of them. What the forward pass shares
+    with its gradient, such as a sum of squares, stands beside its loss.
     """
     last = len(scene.steps) + 1
     is_read = [False] * len(columns)
+    is_shared = [False] * len(columns)
     for edge in scene.edges:
         is_read[edge.source] |= scene.nodes[edge.target].step is not None
+        is_shared[edge.source] |= scene.nodes[edge.target].role == "forward"
     for index, node in enumerate(scene.nodes):
         is_sum = node.step is None and node.role == "backward" and not is_read[index]
         if is_sum and columns[index] < last:
-            columns[index] = 0
+            columns[index] = last if is_shared[index] else 0
 
 
 def _kinds(scene: Scene, columns: Sequence[int]) -> list[str]:

@@ -17,7 +17,7 @@ from graphnn.core.provenance import provenance
 from graphnn.ops.control import STOP_GRADIENT
 from graphnn.viz.abreast import abreast
 from graphnn.viz.body_frames import scene_with_bodies
-from graphnn.viz.elements import with_elements
+from graphnn.viz.elements import with_elements, with_numbers_apart
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
 from graphnn.viz.recomputed import apart_if_recomputed, with_recomputed
@@ -141,6 +141,8 @@ def _written_out(
         scene = with_recomputed(scene, made, recomputed)
     labels = [each for axis in made.axes for each in axis.labels.items()]
     scene = with_elements(replace(scene, step_labels=tuple(labels)))
+    if recomputed is None:
+        scene = with_numbers_apart(scene)
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
