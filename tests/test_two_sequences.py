@@ -126,7 +126,8 @@ def test_attention_reads_all_states_as_one_box() -> None:
         ]
         data = [route for edge, route in read if edge.kind == "data"]
         levels = {route.points[2][1] for route in data if len(route.points) == 6}
-        assert len(data) >= 2 and len(levels) == 1, "one line leads along all steps"
+        assert len(data) >= 2
+        assert len(levels) == 1, "one line leads along all steps"
         assert [edge.label for edge, _ in read if edge.label] == ["192 B"]
 
 

@@ -2,8 +2,8 @@
 
 A recurrence is a layer: its name scope is that of the values that it hands from step to step. What
 lies in no such scope goes along with what it reads, or, if that is nothing of a step, as with an
-element of a sequence, with its first reader; derivatives go along with what they belong to. What reads both directions flows the
-way time does, with the layer that goes forward.
+element of a sequence, with its first reader; derivatives go along with what they belong to. What
+reads both directions flows the way time does, with the layer that goes forward.
 """
 
 from __future__ import annotations
