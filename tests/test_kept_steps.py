@@ -83,6 +83,23 @@ def test_what_is_computed_again_is_marked_and_reads_what_was_kept() -> None:
     assert lanes == {("", False), ("computed again", True)}
 
 
+def test_derivatives_are_named_after_the_steps_of_their_own_segment() -> None:
+    w = gn.parameter(np.eye(8), name="w", dtype="float32")
+    x = gn.input("x", shape=(STEPS, 4, 8))
+
+    def step(h: gn.Node, x: gn.Node) -> tuple[gn.Node, gn.Node]:
+        h = gn.tanh(x + h @ w).named("h")
+        return h, h
+
+    _, states = gn.scan(step, gn.zeros((4, 8)), x)
+    loss = gn.mean(states**2)
+    program = gn.compile(x, [loss, gn.grad(loss, w)], memory_budget="2000 B", backend="reference")
+    scene = scene_of_kept(program, "all")
+    assert recomputed(scene) == set(range(4))
+    named = {node.label: node.step for node in scene.nodes if node.label.startswith("∂h")}
+    assert named == {f"∂h[{number}]": number for number in range(STEPS)}
+
+
 def test_programs_are_drawn_in_steps_if_asked() -> None:
     program = within(0.8)
     picture = render(program, steps=1)
