@@ -109,8 +109,10 @@ class Attention(Module):
             is_key = values is keys
             keys = where(beside, keys, 0)
             values = keys if is_key else where(beside, values, 0)
-        weights = _masked_softmax(self.scores(query, keys), seen)
-        return sum(expand_dims(weights, -1) * values, 0), weights
+        scores = self.scores(query, keys).named("scores")
+        weights = _masked_softmax(scores, seen).named("weights")
+        context = sum(expand_dims(weights, -1) * values, 0).named("context")
+        return context, weights
 
     def _check(self, query: Node, keys: Node, values: Node) -> None:
         batch = query.shape[:1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from graphnn.viz.grid import Lane, Slot
 
@@ -17,6 +18,8 @@ __all__ = ["Links", "order_rows", "spread_along"]
 
 Chain = list[Slot]
 
+LEAST_LINE = 6
+"""Places of a read-out that stand in one line beside a short cell."""
 MOST_PLACES = 1 << 30
 SIDE_BY_SIDE = 2
 """Gradients of weights that a cell has room for in one row."""
@@ -51,12 +54,38 @@ class Links:
 def spread_along(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> int:
     """Set the place of the slots of a cell; returns how many places there are.
 
+    Read-outs end where the cell ends: what they read comes from there. Those that are much longer
+    than the cell go on below, in lines.
+
     Parameters
     ----------
     slots : sequence of Slot
         Each after those it reads, forward lanes before their derivatives.
     """
-    ahead: dict[Slot, int] = {}  # from the side on which the lane's forward pass starts
+    parts: dict[str, list[Slot]] = {}
+    for slot in slots:
+        lane = lanes[slot.lane]
+        parts.setdefault(lane.name if lane.is_readout else "", []).append(slot)
+    found = {name: _spread(part, lanes, links) for name, part in parts.items()}
+    length = {name: 1 + max(ahead.values()) for name, ahead in found.items()}
+    longest = max(length.get("", 0), LEAST_LINE)
+    folded = {name: ceil(size / max(1, round(size / longest))) for name, size in length.items()}
+    folded[""] = length.get("", 0)
+    last = max(folded.values()) - 1
+    for name, ahead in found.items():
+        for slot, place in ahead.items():
+            lane = lanes[slot.lane]
+            if lane.is_readout:
+                slot.line, place = divmod(place, folded[name])
+                place += last + 1 - folded[name]
+            starts_left = (lane.flow > 0) != (lane.role == "backward")
+            slot.place = place if starts_left else last - place
+    return last + 1
+
+
+def _spread(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> dict[Slot, int]:
+    """How far ahead slots stand, from the side on which the lane's forward pass starts."""
+    ahead: dict[Slot, int] = {}
     least = _least(slots, lanes, links)
     forward = [slot for slot in slots if lanes[slot.lane].role != "backward"]
     for slot in forward:
@@ -80,12 +109,7 @@ def spread_along(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> 
         if slot not in links.is_main:
             ahead[slot] = max((ahead[each] + 1 for each in links.after.get(slot, ())), default=0)
     _part_siblings(backward, links, ahead)
-    last = max([last, *ahead.values()])
-    for slot in slots:
-        lane = lanes[slot.lane]
-        starts_left = (lane.flow > 0) != (lane.role == "backward")
-        slot.place = ahead[slot] if starts_left else last - ahead[slot]
-    return last + 1
+    return ahead
 
 
 def _least(slots: Sequence[Slot], lanes: Sequence[Lane], links: Links) -> dict[Slot, int]:
@@ -133,14 +157,15 @@ def order_rows(slots: Sequence[Slot], lane: Lane, links: Links) -> int:
     ordered = _in_order(chains, links, lane)
     if lane.role == "backward":
         ordered.reverse()
-    row = -1
+    row, line = -1, -1
     ends: list[tuple[int, int]] = []
     for chain in ordered:
         low, high = min(slot.place for slot in chain), max(slot.place for slot in chain)
         if chain[-1] in links.carries:  # a line through all steps: the row is its own
             low, high = -1, MOST_PLACES
-        if row < 0 or any(low <= end and start <= high for start, end in ends):
-            row, ends = row + 1, []
+        is_below = chain[0].line != line
+        if is_below or any(low <= end and start <= high for start, end in ends):
+            row, line, ends = row + 1, chain[0].line, []
         ends.append((low, high))
         for slot in chain:
             slot.row = row
@@ -165,7 +190,8 @@ def _chains(slots: Sequence[Slot], links: Links) -> list[Chain]:
         while free := [
             each
             for each in links.before.get(chain[-1], ())
-            if each not in used and (each in links.before or len(links.after[each]) == 1)
+            if each not in used and each.line == slot.line
+            if each in links.before or len(links.after[each]) == 1
         ]:
             chain.append(max(free, key=lambda each: each.order))
             used.add(chain[-1])
@@ -203,7 +229,7 @@ def _in_order(chains: Sequence[Chain], links: Links, lane: Lane) -> list[Chain]:
     for root in roots:
         family = _family(root, children)
         ordered += family if root != roots[-1] else family[::-1]
-    return [chains[index] for index in ordered]
+    return sorted((chains[index] for index in ordered), key=lambda chain: chain[0].line)
 
 
 def _tree(

@@ -13,9 +13,10 @@ every step, so the work is linear in the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphnn.viz.readouts import with_readouts
 from graphnn.viz.scene import Scene, SceneEdge
 
 __all__ = [
@@ -44,11 +45,14 @@ class Lane:
         The layer, or the direction; may be empty.
     flow : int
         1 where values flow to the right, -1 where to the left.
+    is_readout : bool
+        Whether it begins where another lane ends: see :mod:`graphnn.viz.readouts`.
     """
 
     role: str
     name: str
     flow: int
+    is_readout: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +68,8 @@ class Slot:
         Longest way to it inside its column and lane, for any node that takes it.
     place : int
         Column of boxes inside its column, from the left.
+    line : int
+        Which line of its lane, where a long way goes on below like text.
     row : int
         In its lane, then in the whole picture.
     width, height : float
@@ -80,6 +86,7 @@ class Slot:
     lane: int
     order: int = 0
     place: int = 0
+    line: int = 0
     row: int = 0
     width: float = 0.0
     height: float = 0.0
@@ -146,6 +153,7 @@ def _columns(scene: Scene) -> list[int]:
     last = len(rank) + 1
     before = read_by(scene)
     columns = [0] * len(scene.nodes)
+    is_leaf = [not sources for sources in before]
     for index, node in enumerate(scene.nodes):
         if node.step is not None:
             columns[index] = rank[node.step]
@@ -154,7 +162,8 @@ def _columns(scene: Scene) -> list[int]:
         elif node.origin is not None and node.origin < index:
             columns[index] = columns[node.origin]
         else:
-            columns[index] = min((columns[each] for each in before[index]), default=0)
+            computed = [columns[each] for each in before[index] if not is_leaf[each]]
+            columns[index] = min(computed, default=0)
     first_reader = [last + 1] * len(columns)
     for edge in scene.edges:
         first_reader[edge.source] = min(first_reader[edge.source], columns[edge.target])
@@ -164,7 +173,26 @@ def _columns(scene: Scene) -> list[int]:
     for index, node in enumerate(scene.nodes):  # gradients of what has moved
         if node.step is None and node.role != "forward" and node.origin is not None:
             columns[index] = columns[node.origin]
+    _move_sums(scene, columns)
     return columns
+
+
+def _move_sums(scene: Scene, columns: list[int]) -> None:
+    """Put gradients that add up something of every step to the left, beside what is given.
+
+    In the step of one addend they would take room in all of them. What the forward pass shares
+    with its gradient, such as a sum of squares, stands beside its loss.
+    """
+    last = len(scene.steps) + 1
+    is_read = [False] * len(columns)
+    is_shared = [False] * len(columns)
+    for edge in scene.edges:
+        is_read[edge.source] |= scene.nodes[edge.target].step is not None
+        is_shared[edge.source] |= scene.nodes[edge.target].role == "forward"
+    for index, node in enumerate(scene.nodes):
+        is_sum = node.step is None and node.role == "backward" and not is_read[index]
+        if is_sum and columns[index] < last:
+            columns[index] = last if is_shared[index] else 0
 
 
 def _kinds(scene: Scene, columns: Sequence[int]) -> list[str]:
@@ -221,10 +249,13 @@ def read_by(scene: Scene) -> list[list[int]]:
     return before
 
 
-def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane]]:
-    """The lane of every node, and all lanes from the top."""
-    names = lane_names(scene)
-    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
+def lanes_of(
+    scene: Scene, columns: Sequence[int], typical: Sequence[SceneEdge]
+) -> tuple[list[int], list[Lane]]:
+    """The lane of every node, and all lanes from the top; see :func:`with_readouts`."""
+    apart, read = with_readouts(scene, [node.lane for node in scene.nodes], typical)
+    names = _named(scene, apart)
+    number = _from_the_top(scene, names, read)
     found = sorted(
         {(node.role, name) for node, name in zip(scene.nodes, names, strict=True)},
         key=lambda lane: (
@@ -234,16 +265,42 @@ def lanes_of(scene: Scene, columns: Sequence[int]) -> tuple[list[int], list[Lane
     )
     index_of = {lane: index for index, lane in enumerate(found)}
     lanes = [index_of[node.role, name] for node, name in zip(scene.nodes, names, strict=True)]
-    flows = _flows(scene.edges, names, columns)
-    return lanes, [
-        Lane(role, name, -flows.get(name, 1) if role == "backward" else flows.get(name, 1))
-        for role, name in found
-    ]
+    flows = _flows(scene.edges, [read.get(name, name) for name in names], columns)
+    made = []
+    for role, name in found:
+        flow = flows.get(read.get(name, name), 1)
+        made.append(Lane(role, name, -flow if role == "backward" else flow, name in read))
+    return lanes, made
+
+
+def _from_the_top(scene: Scene, names: Sequence[str], read: Mapping[str, str]) -> dict[str, int]:
+    """Numbers of lanes: in the order in which they have something to hand on, read-outs below.
+
+    An encoder is above its decoder, although the decoder's tokens are there from the beginning.
+    """
+    made: dict[str, int] = {}
+    for edge in scene.edges:
+        before, after = scene.nodes[edge.source], scene.nodes[edge.target]
+        if before.role != "forward" or after.role != "forward":
+            continue
+        source, target = names[edge.source], names[edge.target]
+        if source == target and edge.kind == "recurrent":
+            made[source] = min(made.get(source, edge.source), edge.source)
+        elif source != target and before.step is not None and after.step is not None:
+            made[target] = min(made.get(target, edge.target), edge.target)
+    for index, name in enumerate(names):
+        made.setdefault(name, index)
+    order = sorted(made, key=lambda name: (made[read.get(name, name)], name in read))
+    return {name: number for number, name in enumerate(order)}
 
 
 def lane_names(scene: Scene) -> list[str]:
+    """The name of every node's lane, without read-outs."""
+    return _named(scene, [node.lane for node in scene.nodes])
+
+
+def _named(scene: Scene, names: list[str]) -> list[str]:
     """The name of every node's lane; what belongs to no step goes where its neighbours are."""
-    names = [node.lane for node in scene.nodes]
     if not any(names):
         return names
     is_leaf = [True] * len(names)

@@ -1,16 +1,18 @@
 """Lanes: which layer, and which direction, a step's boxes belong to.
 
 A recurrence is a layer: its name scope is that of the values that it hands from step to step. What
-lies in no such scope goes along with what it reads, or, if that is nothing of a step, with its
-first reader; derivatives go along with what they belong to. What reads both directions flows the
-way time does, with the layer that goes forward.
+lies in no such scope goes along with what it reads, or, if that is nothing of a step, as with an
+element of a sequence, with its first reader; derivatives go along with what they belong to. What
+reads both directions flows the way time does, with the layer that goes forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
+from graphnn.viz.elements import is_element
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["with_lanes"]
@@ -19,9 +21,17 @@ Path = tuple[str, ...]
 """The names of a scope, the outermost first."""
 
 
-def with_lanes(scene: Scene) -> Scene:
-    """The scene with a lane for each of several recurrences; as it is if there is but one."""
-    handed = list(_handed(scene))
+def with_lanes(scene: Scene, sequences: Iterable[Iterable[int]] = ()) -> Scene:
+    """The scene with a lane for each of several recurrences; as it is if there is but one.
+
+    Parameters
+    ----------
+    scene : Scene
+    sequences : iterable of iterable of int
+        The time steps of each, if it is known: what one hands to the other is no recurrence.
+    """
+    sequence = {step: number for number, steps in enumerate(sequences) for step in steps}
+    handed = list(_handed(scene, sequence))
     layers = _outermost(path for path, _ in handed)
     if len(layers) < 2:
         return scene
@@ -33,7 +43,9 @@ def with_lanes(scene: Scene) -> Scene:
     def rank(layer: Path) -> tuple[bool, int]:
         return layer not in goes_back, order[layer]
 
-    found: list[Path | None] = [_within(_path(node), layers) for node in scene.nodes]
+    found: list[Path | None] = [
+        None if is_element(node) else _within(_path(node), layers) for node in scene.nodes
+    ]
     steps = [node.step is not None for node in scene.nodes]
     incoming: list[list[int]] = [[] for _ in scene.nodes]
     readers: list[list[int]] = [[] for _ in scene.nodes]
@@ -62,13 +74,31 @@ def _path(node: SceneNode) -> Path:
     return tuple(node.scope.split("/")) if node.scope else ()
 
 
-def _handed(scene: Scene) -> Iterator[tuple[Path, bool]]:
+def _handed(scene: Scene, sequence: Mapping[int, int]) -> Iterator[tuple[Path, bool]]:
     """The scopes of what is handed from step to step on the way there, and if to earlier ones."""
+    scan_of = {number: number for number, node in enumerate(scene.nodes) if _op(node) == "scan"}
     for edge in scene.edges:
-        if edge.kind == "recurrent":
-            source, target = scene.nodes[edge.source], scene.nodes[edge.target]
-            is_back = (target.step or 0) < (source.step or 0)
+        if edge.source in scan_of and _op(scene.nodes[edge.target]) == "project":
+            scan_of[edge.target] = edge.source
+    through: dict[int, list[tuple[Path, bool]]] = {}  # by scans over steps that are not drawn
+    for edge in scene.edges:
+        source, target = scene.nodes[edge.source], scene.nodes[edge.target]
+        before, after = source.step or 0, target.step or 0
+        if edge.kind != "recurrent" or sequence.get(before) != sequence.get(after):
+            continue
+        is_back = after < before
+        if edge.target in scan_of:
+            through.setdefault(scan_of[edge.target], []).append((_path(source), is_back))
+        elif edge.source in scan_of:
+            through.setdefault(scan_of[edge.source], []).append((_path(target), is_back))
+        else:
             yield _shared(_path(source), _path(target)), is_back
+    for ends in through.values():
+        yield reduce(_shared, (path for path, _ in ends)), ends[0][1]
+
+
+def _op(node: SceneNode) -> str:
+    return node.subject.node.op.name if node.subject is not None else ""
 
 
 def _shared(one: Path, other: Path) -> Path:

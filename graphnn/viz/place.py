@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Container, Iterable, Sequence
 from math import ceil, sqrt
 from operator import attrgetter
 
@@ -20,6 +21,8 @@ __all__ = ["GHOST_GAP", "place"]
 GHOST_CHARACTERS = 16
 GHOST_GAP = 2.0
 """Points between two badges at one box."""
+LONGEST_END = 6
+"""Places of what comes after the last step before it goes on below."""
 LONGEST_LINE = 24
 """Columns of boxes before a graph without time steps goes on below."""
 MOST_ROWS = 30
@@ -87,7 +90,7 @@ def _ghosts(scene: Scene, grid: Grid) -> dict[int, list[tuple[int, str, float]]]
 def _over_time(sheet: Sheet, texts: list[tuple[str, str]]) -> Grid:
     """Columns are time steps; a slot is shared by the same operation of all steps."""
     scene, columns, kinds = sheet.scene, sheet.columns, sheet.kinds
-    number, lanes = lanes_of(scene, columns)
+    number, lanes = lanes_of(scene, columns, sheet.typical)
     slots = shared_slots(scene, columns, kinds, number)
     unique = sorted(dict.fromkeys(slots), key=lambda slot: (slot.lane, slot.order))
     links = _links(scene, slots, columns, unique)
@@ -195,12 +198,12 @@ class _Outside:
             self._readers.setdefault(source, []).append(target)
             self._read.setdefault(target, []).append(source)
 
-    def _put(self, slot: Slot, wish: int) -> None:
-        """The free row nearest to a wish."""
+    def _put(self, slot: Slot, wish: int, top: int = 0) -> None:
+        """The free row nearest to a wish, not above another one."""
         for distance in range(len(self._taken) + 1):
             for row in (wish + distance, wish - distance):
                 key = (slot.kind, slot.lane, slot.place, row)
-                if row >= 0 and key not in self._taken:
+                if row >= top and key not in self._taken:
                     self._taken.add(key)
                     slot.row = row
                     self.count[slot.lane] = max(self.count[slot.lane], row + 1)
@@ -225,13 +228,19 @@ class _Outside:
             after = self._links.after.get(slot)
             if after and slot not in self._links.before:
                 level[slot] = min(level[each] for each in after) - 1
-        last = max(level.values(), default=-1)
-        for slot in members:
-            slot.place = (
-                level[slot] if self._lanes[slot.lane].role != "backward" else last - level[slot]
-            )
-            self._put(slot, self._wish(slot, self._read.get(slot, ()), ("step", "right")))
-        return last + 1
+        length = max(level.values(), default=-1) + 1
+        across = ceil(length / max(1, ceil(length / LONGEST_END)))
+        below: dict[tuple[int, int], int] = {}  # by lane and line: where the next line begins
+        for slot in sorted(members, key=lambda slot: level[slot] // across):
+            slot.line, ahead = divmod(level[slot], across)
+            is_backward = self._lanes[slot.lane].role == "backward"
+            slot.place = across - 1 - ahead if is_backward else ahead
+            top = below.get((slot.lane, slot.line - 1), 0)
+            near = [each for each in self._read.get(slot, ()) if each.line == slot.line]
+            self._put(slot, max(top, self._wish(slot, near, ("step", "right"))), top)
+            key = (slot.lane, slot.line)
+            below[key] = max(below.get(key, top), slot.row + 1)
+        return across
 
     def left(self, is_ghost: Sequence[bool]) -> int:
         """Weights and what is computed before the first step; gradients of both."""
@@ -255,39 +264,45 @@ class _Outside:
             if slot not in drawn and slot not in self._links.before:
                 stacked.setdefault(slot.lane, []).append(slot)
         deep = max((level[slot] + 1 for slot in bodies), default=0)
-        wide = max(
+        wide = deep or max(
             (ceil(len(group) / self._height(lane, group)) for lane, group in stacked.items()),
             default=0,
         )
         for slot in sorted(bodies, key=lambda slot: level[slot]):
-            slot.place = wide + deep - 1 - level[slot]
+            slot.place = wide - 1 - level[slot]
             near = [*self._readers.get(slot, ()), *self._read.get(slot, ())]
             self._put(slot, self._wish(slot, near, ("step", "left")))
         for lane, group in stacked.items():
-            self._stack(lane, group, wide)
-        return wide + deep
+            self._stack(lane, group, wide, {slot.row for slot in bodies if slot.lane == lane})
+        return wide
 
     def _height(self, lane: int, group: Sequence[Slot]) -> int:
         return max(self.count[lane], ceil(sqrt(len(group))))
 
-    def _stack(self, lane: int, group: Sequence[Slot], wide: int) -> None:
-        """Weights or their gradients beside the rows that they belong to, in order."""
-        rows = self._height(lane, group)
-        columns = ceil(len(group) / rows)
+    def _stack(self, lane: int, group: Sequence[Slot], wide: int, taken: Container[int]) -> None:
+        """Weights or their gradients beside the rows that they belong to, in order.
+
+        They stand in rows in which no line goes from the left to the steps.
+        """
         wishes = {
             slot: self._wish(slot, self._readers.get(slot) or self._read.get(slot) or (), ("step",))
             for slot in group
         }
-        row = -1
-        for index, slot in enumerate(sorted(group, key=lambda slot: wishes[slot])):
+        ordered = sorted(group, key=lambda slot: wishes[slot])
+        free = [row for row in range(self.count[lane] + len(group)) if row not in taken]
+        rows = max(bisect_left(free, self.count[lane]), ceil(len(group) / wide))
+        columns = ceil(len(group) / rows)
+        at = -1
+        for index, slot in enumerate(ordered):
             if columns > 1:
-                row, slot.place = divmod(index, columns)
+                at, slot.place = divmod(index, columns)
                 slot.place += wide - columns
             else:
-                row = min(max(wishes[slot], row + 1), rows - len(group) + index)
+                near = bisect_left(free, wishes[slot])
+                at = min(max(near, at + 1), rows - len(group) + index)
                 slot.place = wide - 1
-            slot.row = row
-            self.count[lane] = max(self.count[lane], row + 1)
+            slot.row = free[at]
+            self.count[lane] = max(self.count[lane], slot.row + 1)
 
 
 # ---------------------------------------------------------------------------------- without time

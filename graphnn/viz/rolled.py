@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
+from graphnn.viz.abreast import abreast
 from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.scene import Scene, SceneNode
 
@@ -48,29 +49,8 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
         elif drawn[first]:
             parts.append((scene.nodes[first], members))
     labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
-    return _in_one_column(replace(contracted(lagged, parts), step_labels=labels))
-
-
-def _in_one_column(scene: Scene) -> Scene:
-    """The scene with cells of different sequences above each other where no lane has two of them.
-
-    Beside each other, every column would be as wide as all cells, and empty but for one of them.
-    """
-    lanes: dict[int, set[str]] = {}
-    for node in scene.nodes:
-        if node.step is not None:
-            lanes.setdefault(node.step, set()).add(node.lane)
-    column = {step: step for step in lanes}
-    for step in sorted(lanes):
-        free = (each for each in sorted(lanes) if each < step and not lanes[each] & lanes[step])
-        column[step] = next(free, step)
-        if column[step] != step:
-            lanes[column[step]] |= lanes.pop(step)
-    nodes = tuple(
-        node if node.step is None else replace(node, step=column[node.step]) for node in scene.nodes
-    )
-    labels = tuple(each for each in scene.step_labels if each[0] in lanes)
-    return replace(scene, nodes=nodes, step_labels=labels)
+    made = replace(contracted(lagged, parts), step_labels=labels)
+    return abreast(made, [[step] for step in dict.fromkeys(typical.values())])
 
 
 def _cells(scene: Scene, typical: dict[int, int]) -> list[int | None]:

@@ -50,6 +50,11 @@ class Sheet:
         """The first of those that are drawn."""
         return len(self.scene.edges) - len(self.drawn.edges)
 
+    @property
+    def typical(self) -> Sequence[SceneEdge]:
+        """Edges between steps of all kinds: those of zooms, of which each has few steps."""
+        return self.scene.edges[: self.first_edge] or self.scene.edges
+
 
 def sheet_of(scene: Scene) -> Sheet:
     """A scene with its zooms, but for those that would leave a lane of it empty."""

@@ -15,8 +15,9 @@ from graphnn.core.graph import Graph
 from graphnn.core.node import Node
 from graphnn.core.provenance import provenance
 from graphnn.ops.control import STOP_GRADIENT
+from graphnn.viz.abreast import abreast
 from graphnn.viz.body_frames import scene_with_bodies
-from graphnn.viz.elements import with_elements
+from graphnn.viz.elements import with_elements, with_numbers_apart
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
 from graphnn.viz.recomputed import apart_if_recomputed, with_recomputed
@@ -119,13 +120,13 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
         window = ROLLED
     elif isinstance(steps, int):
         window = Window(steps, steps)
-    scene, axes = _written_out(graph, window, title)
-    if not scene.steps:
-        return scene
-    short = (scene, axes) if steps == "rolled" else _written_out(graph, ROLLED, title)
-    fewer = (_written_out(graph, Window(count, count), title)[0] for count in FEWER)
-    zooms = (_rolled(*short), *fewer, short[0])
-    return replace(zooms[0] if steps == "rolled" else scene, zooms=zooms)
+    made = _written_out(graph, window, title)
+    if not made[0].steps:
+        return made[0]
+    short = made if steps == "rolled" else _written_out(graph, ROLLED, title)
+    fewer = (_written_out(graph, Window(count, count), title) for count in FEWER)
+    zooms = (_rolled(*short), *(abreast(*each) for each in (*fewer, short)))
+    return replace(zooms[0] if steps == "rolled" else abreast(*made), zooms=zooms)
 
 
 def _written_out(
@@ -138,16 +139,21 @@ def _written_out(
     scene = _with_cuts(scene_of_graph(made.graph, title), made.cuts)
     if recomputed is not None:
         scene = with_recomputed(scene, made, recomputed)
-    scene = with_elements(scene)
+    labels = [each for axis in made.axes for each in axis.labels.items()]
+    scene = with_elements(replace(scene, step_labels=tuple(labels)))
+    if recomputed is None:
+        scene = with_numbers_apart(scene)
     subjects = (
         made.subjects.get(each.subject.node) if each.subject is not None else None
         for each in scene.nodes
     )
     counted = _counted(scene.nodes, made) if recomputed is None else scene.nodes
     pairs = zip(counted, subjects, strict=True)
-    labels = [each for axis in made.axes for each in axis.labels.items()]
     nodes = tuple(node.about(node.origin, subject or node.subject) for node, subject in pairs)
-    scene = apart_if_recomputed(with_lanes(replace(scene, nodes=nodes, step_labels=tuple(labels))))
+    # Axes of segments are parts of one sequence.
+    sequences = [range(axis.places[0].column, axis.end) for axis in made.axes]
+    scene = replace(scene, nodes=nodes)
+    scene = apart_if_recomputed(with_lanes(scene, sequences if recomputed is None else ()))
     gaps = [
         Gap((axis.column_between,), minus(axis.between), axis.told_between)
         for axis in made.axes
@@ -156,8 +162,7 @@ def _written_out(
     if gaps:
         scene = without(scene, gaps)
     columns = {each for node in scene.nodes if (each := node.step) is not None}
-    axes = [[*range(axis.places[0].column, axis.end)] for axis in made.axes]
-    return scene, [[step for step in axis if step in columns] for axis in axes]
+    return scene, [[step for step in steps if step in columns] for steps in sequences]
 
 
 def _with_cuts(scene: Scene, cuts: Set[tuple[Node, Node]]) -> Scene:

@@ -12,7 +12,7 @@ an output layer, the loss of each step, and their gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import reduce
 
@@ -22,8 +22,8 @@ from graphnn.compiler.scans.rewriting import is_scan
 from graphnn.core.dims import Size
 from graphnn.core.dtypes import is_bool
 from graphnn.core.graph import Graph, topological_order
-from graphnn.core.node import Node, apart, make_node
-from graphnn.core.provenance import Provenance, provenance, recorded, set_gradient_of
+from graphnn.core.node import Node, apart
+from graphnn.core.provenance import Provenance, provenance, recorded
 from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
 from graphnn.ops.broadcasting import RESHAPE, broadcast_to
@@ -32,7 +32,8 @@ from graphnn.ops.control import PROJECT, STOP_GRADIENT
 from graphnn.ops.creation import IOTA
 from graphnn.ops.recomputation import AGAIN, again
 from graphnn.viz.axes import Axes
-from graphnn.viz.rows import Axis, Place, Row, Window
+from graphnn.viz.copies import Cuts, chosen_input, copy_of
+from graphnn.viz.rows import Axis, Row, Window
 from graphnn.viz.scene import Subject
 from graphnn.viz.segments import BACK, FIRST
 from graphnn.viz.written_loops import Loop, loop_of_node, loop_of_scan, loop_of_sum
@@ -103,8 +104,7 @@ class _Unrolling:
         self._single: dict[Node, Node] = {}
         self._subjects: dict[Node, Subject] = {}
         self._totals: dict[Node, Size] = {}
-        self._cut: set[tuple[Node, Node]] = set()
-        self._uncut: set[tuple[Node, Node]] = set()
+        self._cuts = Cuts()
         self._flags: dict[Node, list[Node] | None] = {}
 
     def result(self) -> Unrolled:
@@ -121,8 +121,8 @@ class _Unrolling:
             self._add(node)
         inputs = tuple(self._images.get(each, each) for each in self._graph.inputs)
         graph = Graph(inputs, tuple(map(self._whole, self._graph.outputs)))
-        cuts = self._cut - self._uncut
-        return Unrolled(graph, tuple(self._axes.all), self._subjects, self._totals, cuts)
+        axes = tuple(self._axes.all)
+        return Unrolled(graph, axes, self._subjects, self._totals, self._cuts.all)
 
     # ---------------------------------------------------------------------- what a node becomes
 
@@ -136,8 +136,8 @@ class _Unrolling:
         elif not self._is_element(node) and not self._is_loop(node):
             inputs = tuple(map(self._whole, node.inputs))
             about = provenance(node)
-            made = self._copy(node, inputs, about, self._outer_origin(about))
-            self._note_cuts(made, inputs, (each.op is STOP_GRADIENT for each in node.inputs))
+            made = copy_of(node, inputs, about, self._outer_origin(about))
+            self._cuts.note(made, inputs, (each.op is STOP_GRADIENT for each in node.inputs))
             self._images[node] = made
             self._subjects[made] = Subject(node)
 
@@ -325,60 +325,31 @@ class _Unrolling:
         stopped: set[Node] = set()
         for node in loop.inside:
             inputs = tuple(known.get(each, each) for each in node.inputs)
-            chosen = _chosen(node, inputs)
+            chosen = chosen_input(node, inputs)
             if chosen is not None:
                 known[node] = broadcast_to(inputs[chosen], node.shape)
                 if node.op is STOP_GRADIENT or node.inputs[chosen] in stopped:
                     stopped.add(node)
                 continue
             about = loop.about(node, inputs)._replace(step=place.column)
-            made = self._copy(node, inputs, about, origin_of(node), place)
+            made = copy_of(node, inputs, about, origin_of(node), place)
             if not is_backward:  # which computes values once more
-                self._note_cuts(made, inputs, (each in stopped for each in node.inputs))
+                self._cuts.note(made, inputs, (each in stopped for each in node.inputs))
             known[node] = made
             if made not in self._subjects:
                 self._subjects[made] = Subject(node if of_scan else whose, steps)
         return known
 
-    def _note_cuts(self, made: Node, inputs: Sequence[Node], stopped: Iterable[bool]) -> None:
-        """Remember what is read as a constant; something else may read it otherwise."""
-        if provenance(made).role == "backward":
-            return
-        for source, is_stopped in zip(inputs, stopped, strict=True):
-            (self._cut if is_stopped else self._uncut).add((source, made))
-
     def _sum(self, loop: Loop, number: int, addends: Sequence[Node]) -> Node:
         """What the steps add up, with nothing between them."""
         about = provenance(loop.node)
-        if is_scan(loop.node):
-            origin = self._origins(loop, 0)(loop.outputs[number])
-        else:
-            origin = self._outer_origin(about)
+        origin = self._origins(loop, 0)(loop.outputs[number])
         with recorded(about._replace(made_by="unrolled"), origin):
             made = reduce(add, addends[1:] if is_zero(addends[0]) else addends)
         self._totals[made] = loop.axis.length
         return made
 
     # ------------------------------------------------------------------------------- provenance
-
-    def _copy(
-        self,
-        node: Node,
-        inputs: tuple[Node, ...],
-        about: Provenance,
-        origin: Node | None,
-        place: Place | None = None,
-    ) -> Node:
-        """The same operator on other inputs."""
-        if node.op.name == "logical_not" and inputs[0].op is CONSTANT:
-            return constant(~inputs[0].attrs["value"].array)
-        with recorded(about, origin):
-            made = make_node(node.op, inputs, node.attrs)
-        for name in about.names:
-            made.named(name if place is None else f"{name}[{place.label}]")
-        for name in about.gradient_of:
-            set_gradient_of(made, name)
-        return made
 
     def _origins(self, loop: Loop, position: int) -> Callable[[Node], Node | None]:
         """From a node of a loop to the copy, at the same step, of what it is a derivative of."""
@@ -425,15 +396,3 @@ def _is_seen_through(node: Node) -> bool:
 def _is_number(leaf: Node) -> bool:
     """Whether a node that reads nothing is the same whenever it is computed."""
     return leaf.op in (CONSTANT, IOTA)
-
-
-def _chosen(node: Node, inputs: Sequence[Node]) -> int | None:
-    """Which of its inputs a node is for certain; None of others.
-
-    Derivatives have been taken, so nothing is left to be stopped.
-    """
-    if node.op is STOP_GRADIENT:
-        return 0
-    if node.op.name == "where" and inputs[0].op is CONSTANT and inputs[0].shape == ():
-        return 1 if inputs[0].attrs["value"].array else 2
-    return None
