@@ -89,7 +89,7 @@ def nvrtc():
 
 
 def codes_of_programs():
-    """A training step with labels, products, sums and a table; sums, half floats; operations."""
+    """A step with labels, products, sums and a table; sums, half floats; a layer; operations."""
     rows = gn.input("rows", (6,), dtype="int64")
     table = gn.parameter([[0.5] * 8] * 10)
     w = gn.parameter([[0.1] * 5] * 8)
@@ -99,7 +99,11 @@ def codes_of_programs():
     x = gn.input("x", (64, 300))
     y = gn.cast(x, "float16")
     outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
-    programs = (step, gn.compile(x, outputs, backend="cupy"), operations())
+    image, filters = gn.input("image", (4, 32, 9, 9)), gn.input("filters", (33, 32, 3, 3))
+    loss = gn.sum(gn.tanh(gn.conv(image, filters, padding=1, stride=2)))
+    gradients = gn.grad(loss, [image, filters])
+    layer = gn.compile([image, filters], gradients, backend="cupy")
+    programs = (step, gn.compile(x, outputs, backend="cupy"), layer, operations())
     return [steps_of(each.unit)[1] for each in programs]
 
 
