@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Case, chains, embedding, lenet, mlp, normalization, recurrent
+from cases import Case, chains, convolutions, embedding, lenet, mlp, normalization, recurrent
 from cases.case import Arrays
 from written import write
 
@@ -59,6 +59,15 @@ def rows() -> dict[str, Case]:
              transposed=small.transposed)
         for batch in (64, 1024)
     ]  # fmt: skip
+    found += [
+        convolutions.case_of(convolutions.Shape(*shape))
+        for shape in (
+            (256, 64, 56, 64, 3),
+            (256, 256, 14, 256, 3),
+            (256, 128, 28, 256, 3, 2),
+            (256, 256, 28, 64, 1),
+        )
+    ]
     for layer, gates in (("lstm", 4), ("gru", 3)):
         known = next(each for each in recurrent.cases(tiny=False) if each.name.startswith(layer))
         for steps, batch, hidden in ((100, 32, 128), (256, 64, 512), (1024, 16, 768)):

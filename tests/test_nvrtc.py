@@ -112,7 +112,7 @@ def nvrtc():
 
 
 def codes_of_programs():
-    """A training step with labels, products, sums and a table; sums; moves; operations."""
+    """A step with labels, products, sums and a table; sums; moves; a layer; operations."""
     rows = gn.input("rows", (6,), dtype="int64")
     table = gn.parameter([[0.5] * 8] * 10)
     w = gn.parameter([[0.1] * 5] * 8)
@@ -128,11 +128,14 @@ def codes_of_programs():
         gn.scatter_add(gn.ones((60, 3), "complex64"), at, z), gn.cumprod(z, axis=0),
         gn.cumsum(z[:, 0]), gn.polygamma(2, x), gn.conv(image, gn.ones((4, 3, 3, 3), "int64")),
     ]  # fmt: skip
+    images, filters = gn.input("images", (4, 32, 9, 9)), gn.input("filters", (33, 32, 3, 3))
+    loss = gn.sum(gn.tanh(gn.conv(images, filters, padding=1, stride=2)))
     programs = (
         step,
         gn.compile(x, outputs, backend="cupy"),
         gn.compile([at, z, x, image], others, backend="cupy"),
         operations(),
+        gn.compile([images, filters], gn.grad(loss, [images, filters]), backend="cupy"),
         *recurrent(),
     )
     return [steps_of(arranged(each.unit))[1] for each in programs]

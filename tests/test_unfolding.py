@@ -79,8 +79,12 @@ def with_gradients(x: gn.Node, w: gn.Node, options: dict[str, Any]) -> list[gn.N
     return [y, gn.tanh(y) + 1.0, *gn.grad(gn.sum(y**3), [x, w])]
 
 
-def test_convolutions_and_their_gradients(always: None) -> None:
-    """One program: one call of the compiler."""
+@pytest.mark.parametrize("most", [unfolding.MOST_NBYTES, 10_000])
+def test_convolutions_and_their_gradients(
+    always: None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One program: one call of the compiler. With little memory, copies are made in slices."""
+    monkeypatch.setattr(unfolding, "MOST_NBYTES", most)
     rng = np.random.default_rng(0)
     inputs, outputs, feeds, expected = [], [], [], []
     for number, (shape, window, options) in enumerate(LAYERS):
@@ -98,7 +102,11 @@ def test_convolutions_and_their_gradients(always: None) -> None:
         expected += [y, torch.tanh(y) + 1.0, *torch.autograd.grad((y**3).sum(), [x, w])]
     program = gn.compile(inputs, outputs, backend="cupy")
     does = [launch.does for step in steps_of(program.unit)[0] for launch in step.launches]
-    assert sum(isinstance(each, Matrices) for each in does) == 3 * len(LAYERS)
+    sliced = [each for each in does if isinstance(each, Part) and each.name.endswith("left1")]
+    if most == 10_000:
+        assert len(sliced) > 3
+    else:
+        assert sum(isinstance(each, Matrices) for each in does) == 3 * len(LAYERS)
     for found, wanted in zip(program(*feeds), expected, strict=True):
         np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-10, atol=1e-10)
 
@@ -165,6 +173,13 @@ def test_few_places_are_one_product_for_all_examples() -> None:
     assert forward == ("left", "product", "kernel")
 
 
+def test_large_copies_are_made_in_slices() -> None:
+    forward, by_array, by_filters = launches((256, 64, 56, 56), (64, 64, 3, 3), padding=1)
+    assert forward == ("left", "product", "left1", "product")  # 1.8 GB, by examples
+    assert by_array == ("left", "right", "product", "left1", "product")
+    assert by_filters[-3:] == ("left2", "product", "kernel")  # by channels
+
+
 def test_windows_of_one_element_are_not_copied() -> None:
     forward, by_array, _ = launches((16, 64, 14, 14), (32, 64, 1, 1))
     assert forward == ("product",)
@@ -177,7 +192,7 @@ def test_windows_of_one_element_are_not_copied() -> None:
         ((16, 64, 14, 14), (31, 64, 3, 3), {"padding": 1}),  # too few filters
         ((16, 3, 14, 14), (64, 3, 3, 3), {"padding": 1}),  # short sums
         ((16, 64, 14, 14), (64, 1, 3, 3), {"padding": 1, "groups": 64}),
-        ((512, 64, 64, 64), (64, 64, 3, 3), {"padding": 1}),  # copies of 5 GB
+        ((1, 64, 4096, 4096), (64, 64, 3, 3), {"padding": 1}),  # a copy of one example: 39 GB
     ],
 )
 def test_what_does_not_pay_stays_one_kernel(

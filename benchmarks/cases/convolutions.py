@@ -9,7 +9,7 @@ import numpy as np
 
 from cases.case import Arrays, Case, Function, drawn
 
-__all__ = ["cases"]
+__all__ = ["Shape", "case_of", "cases"]
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,23 @@ def with_jax(stride: int) -> Function:
     return loss
 
 
+def case_of(s: Shape) -> Case:
+    """The row of a shape."""
+    return Case(
+        name=f"conv-{s.channels}-{s.filters}-{s.window}-{s.stride}",
+        title=f"conv {s.window}x{s.window}, stride {s.stride}, {s.channels} to {s.filters} "
+        f"channels, {s.batch}x{s.side}x{s.side}",
+        arrays=partial(arrays, s),
+        functions={
+            "graphnn": partial(with_graphnn, s.stride),
+            "torch": partial(with_torch, s.stride),
+            "jax": partial(with_jax, s.stride),
+        },
+        mode="gradient",
+        flops=3 * 2.0 * s.batch * s.filters * s.channels * (s.window * s.out) ** 2,
+    )
+
+
 def cases(*, tiny: bool) -> list[Case]:
     shapes = (Shape(2, 3, 7, 4, 3), Shape(2, 2, 7, 3, 3, 2)) if tiny else SHAPES
-    return [
-        Case(
-            name=f"conv-{s.channels}-{s.filters}-{s.window}-{s.stride}",
-            title=f"conv {s.window}x{s.window}, stride {s.stride}, {s.channels} to {s.filters} "
-            f"channels, {s.batch}x{s.side}x{s.side}",
-            arrays=partial(arrays, s),
-            functions={
-                "graphnn": partial(with_graphnn, s.stride),
-                "torch": partial(with_torch, s.stride),
-                "jax": partial(with_jax, s.stride),
-            },
-            mode="gradient",
-            flops=3 * 2.0 * s.batch * s.filters * s.channels * (s.window * s.out) ** 2,
-        )
-        for s in shapes
-    ]
+    return [case_of(each) for each in shapes]

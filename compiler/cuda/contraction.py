@@ -20,7 +20,7 @@ from graphnn.compiler.cuda.epilogues import at_once
 from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, matrices_of
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
-from graphnn.compiler.cuda.unfolding import Unfolded, unfold
+from graphnn.compiler.cuda.unfolding import Slice, Unfolded, unfold
 from graphnn.compiler.cuda.windows import copied, index_type, indices_along, meet
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Contraction, Kernel, Load, Operand
@@ -50,8 +50,8 @@ def generate(contraction: Contraction, name: str) -> Code:
         axes = axes_of(contraction)
         order = (*axes.batch, *axes.rows, *axes.columns)
         lies = dense_strides(contraction, order)
-        code = _by_library(contraction, Unfolded(matrices, (), lies), name)
-        whole = at_once(contraction, matrices)
+        plain = Unfolded((Slice(contraction, matrices),), (), lies)
+        code, whole = _by_library(contraction, plain, name), at_once(contraction, matrices)
         return code if whole is None else replace(code, alternative=(whole,))
     unfolded = unfold(contraction)
     if unfolded is None:
@@ -63,25 +63,33 @@ def generate(contraction: Contraction, name: str) -> Code:
 def _by_library(contraction: Contraction, unfolded: Unfolded, name: str) -> Code:
     """Copies of factors if need be, a product, and a kernel for the epilogue if it has one.
 
-    Scratch memory holds the product, if that is not where results go, then the copies.
+    Scratch memory holds the product, if that is not where results go, then the copies. Slices of
+    the left factor follow each other in the same place.
     """
     scratch = _scratch_number(contraction)
-    operands, offsets = [0, 1], [0, 0]
     in_place = not unfolded.copies
     out, text, after, nbytes = _after(contraction, unfolded.strides, name, in_place=in_place)
-    parts = []
+    operands, offsets = [0, 1], [0, 0]
     for copy in unfolded.copies:
         nbytes = aligned(nbytes)
         operands[copy.side], offsets[copy.side] = scratch, nbytes
-        source, part = copied(
-            contraction, copy, f"{name}_{('left', 'right')[copy.side]}", scratch + 1, nbytes
-        )
-        text += source
-        parts.append(part)
-        nbytes += copy.nbytes(contraction)
-    places = (*operands, out)
-    product = Product(unfolded.matrices, places, (*offsets, 0))
-    return Code(text, (*parts, product, *after), nbytes)
+        nbytes += copy.nbytes(unfolded.slices[0].contraction)
+    parts: list[Part | Product] = []
+    for number, some in enumerate(unfolded.slices):
+        for copy in unfolded.copies:
+            if copy.side == 1 and number > 0:
+                continue  # it is the same for all
+            known = f"{name}_{('left', 'right')[copy.side]}{number or ''}"
+            moved = some.left if copy.side == 0 else 0
+            source, part = copied(
+                some.contraction, copy, known, scratch + 1, (moved, offsets[copy.side])
+            )
+            text += source
+            parts.append(part)
+        left = offsets[0] if operands[0] == scratch else some.left
+        places = (operands[0], operands[1], out)
+        parts.append(Product(some.matrices, places, (left, offsets[1], some.out)))
+    return Code(text, (*parts, *after), nbytes)
 
 
 def _with_alternative(contraction: Contraction, code: Code, name: str) -> Code:

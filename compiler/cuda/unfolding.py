@@ -32,7 +32,29 @@ LEAST_ROWS = 128
 """Places of an example that are worth a product of its own."""
 
 MOST_NBYTES = 1 << 30
-"""Bytes of copies; larger ones would crowd out what a program keeps in memory."""
+"""Bytes of copies at a time; larger ones would crowd out what a program keeps in memory."""
+
+MOST_SLICES = 32
+"""Copies that follow each other, each with a function of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A product for some of the rows: examples, or channels.
+
+    Attributes
+    ----------
+    contraction : Contraction
+        Of so many rows.
+    matrices : Matrices
+    left, out : int
+        Bytes from the first element of the left factor, and of the product, to those of the slice.
+    """
+
+    contraction: Contraction
+    matrices: Matrices
+    left: int = 0
+    out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +63,15 @@ class Unfolded:
 
     Attributes
     ----------
-    matrices : Matrices
+    slices : tuple of Slice
+        One, unless the copy of the left factor is too large to be made at once.
     copies : tuple of Copy
         One factor, both, or none.
     strides : dict of int to int
         Bytes along every free axis of the product.
     """
 
-    matrices: Matrices
+    slices: tuple[Slice, ...]
     copies: tuple[Copy, ...]
     strides: dict[int, int]
 
@@ -60,6 +83,8 @@ def unfold(contraction: Contraction) -> Unfolded | None:
     if not is_floating(dtype) or stored != {contraction.dtype}:
         return None
     axes = axes_of(contraction)
+    if not axes.rows:
+        return None
     if not contraction.bounds:
         found = _laid_out(contraction, _by_examples(axes), ())
         if found is not None:
@@ -85,13 +110,25 @@ def _with_copies(contraction: Contraction, axes: Axes) -> Unfolded | None:
     choices: list[tuple[Copy, ...]] = [(left,), (left, right)]
     if not contraction.bounds:
         choices.insert(0, (right,))
-    for copies in choices:
-        if sum(each.nbytes(contraction) for each in copies) > MOST_NBYTES:
-            return None
-        found = _laid_out(contraction, axes, copies)
-        if found is not None:
-            return found
-    return None
+    return next(filter(None, (_laid_out(contraction, axes, each) for each in choices)), None)
+
+
+def _rows_at_a_time(contraction: Contraction, copies: tuple[Copy, ...]) -> int:
+    """How many steps along the first axis of the rows are copied together; 0 if there is no way."""
+    nbytes = [0, 0]
+    for each in copies:
+        nbytes[each.side] = each.nbytes(contraction)
+    axis = axes_of(contraction).rows[0]
+    count = contraction.sizes[axis]
+    if sum(nbytes) <= MOST_NBYTES:
+        return count
+    is_place = axis in {bound.place for bound in contraction.bounds}
+    if is_place or not nbytes[0]:
+        return 0
+    together = (MOST_NBYTES - nbytes[1]) // (nbytes[0] // count)
+    if together <= 0 or -(-count // together) > MOST_SLICES:
+        return 0
+    return -(-count // -(-count // together))  # slices of about one size
 
 
 def _may_go_by_examples(contraction: Contraction, axes: Axes) -> bool:
@@ -146,18 +183,39 @@ def _by_examples(axes: Axes) -> Axes:
 
 def _laid_out(contraction: Contraction, axes: Axes, copies: tuple[Copy, ...]) -> Unfolded | None:
     """The product of factors as they lie, or as their copies do."""
+    axis, rows = axes_of(contraction).rows[0], _rows_at_a_time(contraction, copies)
+    if not rows:
+        return None
+    begins = range(0, contraction.sizes[axis], rows)
+    parts = [_sliced(contraction, axis, begin, rows) for begin in begins]
+    for order in _orders(axes):
+        strides = dense_strides(contraction, order)
+        found = [product_of(_plain(each, copies), axes, strides) for each in parts]
+        slices = tuple(
+            Slice(some, matrices, contraction.left.strides[axis] * begin, strides[axis] * begin)
+            for some, matrices, begin in zip(parts, found, begins, strict=True)
+            if matrices is not None
+        )
+        if len(slices) == len(parts):
+            return Unfolded(slices, copies, strides)
+    return None
+
+
+def _sliced(contraction: Contraction, axis: int, begin: int, count: int) -> Contraction:
+    """The contraction of a part of an axis; its operands begin where that does."""
+    sizes = list(contraction.sizes)
+    sizes[axis] = min(count, sizes[axis] - begin)
+    return replace(contraction, sizes=tuple(sizes))
+
+
+def _plain(contraction: Contraction, copies: tuple[Copy, ...]) -> Contraction:
+    """The contraction of copies, which has no windows."""
     factors = [contraction.left, contraction.right]
     for copy in copies:
         strides = copy.strides(contraction)
         along = tuple(strides.get(axis, 0) for axis in range(len(contraction.sizes)))
         factors[copy.side] = Operand(contraction.dtype, along)
-    plain = replace(contraction, left=factors[0], right=factors[1], bounds=())
-    for order in _orders(axes):
-        strides = dense_strides(contraction, order)
-        matrices = product_of(plain, axes, strides)
-        if matrices is not None:
-            return Unfolded(matrices, copies, strides)
-    return None
+    return replace(contraction, left=factors[0], right=factors[1], bounds=())
 
 
 def _orders(axes: Axes) -> Iterator[tuple[int, ...]]:

@@ -124,7 +124,7 @@ def meet(
 
 
 def copied(
-    contraction: Contraction, copy: Copy, name: str, n_addresses: int, offset: int
+    contraction: Contraction, copy: Copy, name: str, n_addresses: int, offsets: tuple[int, int]
 ) -> tuple[str, Part]:
     """A function that copies a factor into scratch memory, and how it is launched.
 
@@ -135,8 +135,9 @@ def copied(
     name : str
     n_addresses : int
         Of the function; the last one is that of scratch memory.
-    offset : int
-        Bytes from there to the copy.
+    offsets : (int, int)
+        Bytes from the address of the factor to its first element, and from that of scratch memory
+        to the copy.
     """
     sizes, lies = contraction.sizes, (contraction.left, contraction.right)[copy.side]
     kind, raw = (
@@ -151,8 +152,8 @@ def copied(
         w.line(f"if (number >= {threads}) return;")
         indices = indices_along(w, "number", sizes, shared, "i", kind)
         start, target = _offset(indices, lies.strides), _offset(indices, into)
-        w.line(f"const char* const from = p{copy.side} + ({start});")
-        w.line(f"char* const to = p{n_addresses - 1} + {offset} + ({target});")
+        w.line(f"const char* const from = p{copy.side} + {offsets[0]}ll + ({start});")
+        w.line(f"char* const to = p{n_addresses - 1} + {offsets[1]}ll + ({target});")
         with ExitStack() as loops:
             for axis in own:
                 w.line("#pragma unroll")

@@ -31,6 +31,7 @@ PACKAGES = (
     "matplotlib",
     "cupy-cuda12x",
     "cupy-cuda13x",
+    "nvidia-cudnn-frontend",
     "scikit-learn",
     "mlxtend",
     "statsmodels",
