@@ -1,4 +1,4 @@
-"""Kernels whose threads take neighbours together: by the shim, which refuses misaligned addresses."""
+"""Kernels whose threads take neighbours together, by a shim that refuses misaligned addresses."""
 
 import os
 import re

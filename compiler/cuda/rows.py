@@ -225,9 +225,7 @@ class Rows(Neighbours):
             axes.append(self.sweeps.vector_axis)
         own = self.index_variables(at, axes)
         address = {n: f"q{n} + ({self.offset(n, own)})" for n in range(len(self.kernel.operands))}
-        return Turn(
-            self.suffix, "if (is_in) ", {**self.row_indices, **own}, address, self.values
-        )
+        return Turn(self.suffix, "if (is_in) ", {**self.row_indices, **own}, address, self.values)
 
     def _kept(self, number: int, turn: int) -> str:
         """The place of a value that is kept."""

@@ -115,7 +115,7 @@ def _is_divided(sweeps: Sweeps, width: int) -> bool:
 def _picked(sweeps: Sweeps, multiples: Sequence[int], width: int) -> set[int]:
     """Operands that are jumped into, to places where so many neighbours can be read at once."""
     kernel, axis = sweeps.kernel, sweeps.vector_axis
-    found, refused = set(), set()
+    found, refused = set[int](), set[int]()
     for value in kernel.values:
         if isinstance(value, Pick):
             size = sweeps.itemsize(value.operand)
