@@ -50,7 +50,7 @@ def convolutional() -> tuple[Any, gn.Node]:
 
 
 def recurrent() -> tuple[Any, gn.Node]:
-    x, model = gn.input("x", (32, 20, 64)), gn.nn.LSTM(64, 256)
+    x, model = gn.input("x", (32, 6, 64)), gn.nn.LSTM(64, 256)
     return model, gn.mean(gn.square(model(x)))
 
 
