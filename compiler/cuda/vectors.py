@@ -108,7 +108,7 @@ def _is_divided(sweeps: Sweeps, width: int) -> bool:
     """Whether points come in so many neighbours, and leave work for all processors."""
     sizes = sweeps.kernel.sizes
     size, total = sizes[sweeps.vector_axis], prod(sizes)
-    is_even = size % width == 0 or (size == total and not has_rows(sweeps))
+    is_even = size % width == 0 or (width < size == total and not has_rows(sweeps))
     return is_even and total >= width * THREADS * PROCESSORS
 
 
