@@ -99,8 +99,15 @@ def codes_of_programs():
     x = gn.input("x", (64, 300))
     y = gn.cast(x, "float16")
     outputs = [gn.softmax(x), gn.var(x, axis=0), gn.exp(y) + gn.log(y), gn.sqrt(x) / x, x > 0]
-    programs = (step, gn.compile(x, outputs, backend="cupy"), operations())
+    programs = (step, gn.compile(x, outputs, backend="cupy"), operations(), wide())
     return [steps_of(each.unit)[1] for each in programs]
+
+
+def wide():
+    """A program whose threads take neighbours together, of single and of half precision."""
+    x = gn.input("x", (4096, 1024))
+    outputs = [gn.layer_norm(x), gn.softmax(x), gn.sum(x, 0), gn.cast(x, "bfloat16") * 2.0]
+    return gn.compile(x, outputs, backend="cupy")
 
 
 def operations():
