@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checks import check_forward, dtypes_of
 from cuda_shim import ShimDevice
 from device_oracle import TwiceExecutable
+from drawing import cases, is_drawable
+from gpu_cases import has_code
 
 import graphnn as gn
 from graphnn.compiler.backends import BACKENDS
@@ -106,6 +109,15 @@ def test_what_a_thread_takes_is_16_bytes() -> None:
         outputs += made
         feeds += [rng.integers(-4, 4, each.shape).astype(each.dtype) for each in inputs]
     check(every, outputs, feeds)
+
+
+def test_values_of_the_op_table() -> None:
+    chosen = [
+        each
+        for each in cases()
+        if "float32" in dtypes_of(each.operation) and is_drawable(each.sample, "float32")
+    ]
+    check_forward([each for each in chosen[5::40] if has_code(each, "float32")], "float32", "cupy")
 
 
 def test_rows_of_a_table_are_read_together() -> None:
