@@ -135,6 +135,7 @@ def codes_of_programs():
         gn.compile(x, outputs, backend="cupy"),
         gn.compile([at, z, x, image], others, backend="cupy"),
         operations(),
+        wide(),
         gn.compile([images, filters], gn.grad(loss, [images, filters]), backend="cupy"),
         *recurrent(),
     )
@@ -148,6 +149,13 @@ def recurrent():
         loss = gn.mean(lstm(x) ** 2)
         updates = gn.optim.SGD(0.1).minimize(loss, lstm.parameters())
         yield gn.compile(x, loss, updates, backend="cupy", matmul_precision=precision)
+
+
+def wide():
+    """A program whose threads take neighbours together, of single and of half precision."""
+    x = gn.input("x", (4096, 1024))
+    outputs = [gn.layer_norm(x), gn.softmax(x), gn.sum(x, 0), gn.cast(x, "bfloat16") * 2.0]
+    return gn.compile(x, outputs, backend="cupy")
 
 
 def operations():

@@ -128,7 +128,7 @@ class Rows(Neighbours):
             self._begin(f"s{each}", each, self._wide(each))
             if each in long:
                 self._begin(f"t{each}", each, "float64")
-        kind, together = self.index_type, self._together(stores)
+        kind, together = self.index_type, self._together(sums, stores)
         count, lanes = layout.elements, layout.lanes
         turns = [f"at + {turn * lanes}" if turn else "at" for turn in range(together)]
         unroll = f"#pragma unroll {1 if stores else MOST_UNROLLED}"
@@ -158,9 +158,11 @@ class Rows(Neighbours):
         for each in sums:
             self._meet(each)
 
-    def _together(self, stores: Sequence[tuple[int, int]]) -> int:
+    def _together(self, sums: Sequence[int], stores: Sequence[tuple[int, int]]) -> int:
         """Turns that read before the first of them writes: what is written may be read later."""
         layout, together = self.layout, MOST_UNROLLED if stores else 1
+        if not (sums or self.kept):
+            return min(together, layout.turns)  # the last turns may find nothing to do
         if layout.elements % layout.lanes:
             return 1
         while layout.turns % together:
@@ -192,7 +194,7 @@ class Rows(Neighbours):
             self.values = dict(outer)
             for number in self.known:
                 self.values[number] = self._kept(number, turn)
-            made.append(self._element(at))
+            made.append(self._element(at, len(turns)))
             self.define_first(numbers, made[-1].address, made[-1].indices)
         for turn, each in enumerate(made):
             self.suffix, self.values = each.suffix, each.values
@@ -214,10 +216,13 @@ class Rows(Neighbours):
         self.suffix, self.values = "", outer
         self.known |= self.kept & set(numbers)
 
-    def _element(self, at: str) -> Turn:
-        """Where an element of the row is."""
-        kind = self.index_type
+    def _element(self, at: str, n_turns: int) -> Turn:
+        """Where an element of the row is, in one of several turns."""
+        kind, count, guard = self.index_type, self.layout.elements, "if (is_in) "
         if self.suffix:
+            if count % (self.layout.lanes * n_turns):
+                guard = f"if (is_in && {at} < {count}) "
+                at = f"{at} < {count} ? {at} : {count - 1}"
             self.w.line(f"const {kind} at{self.suffix} = {at};")
             at = f"at{self.suffix}"
         axes = [*self.sweeps.swept_axes]
@@ -225,7 +230,7 @@ class Rows(Neighbours):
             axes.append(self.sweeps.vector_axis)
         own = self.index_variables(at, axes)
         address = {n: f"q{n} + ({self.offset(n, own)})" for n in range(len(self.kernel.operands))}
-        return Turn(self.suffix, "if (is_in) ", {**self.row_indices, **own}, address, self.values)
+        return Turn(self.suffix, guard, {**self.row_indices, **own}, address, self.values)
 
     def _kept(self, number: int, turn: int) -> str:
         """The place of a value that is kept."""

@@ -108,14 +108,14 @@ def _is_divided(sweeps: Sweeps, width: int) -> bool:
     """Whether points come in so many neighbours, and leave work for all processors."""
     sizes = sweeps.kernel.sizes
     size, total = sizes[sweeps.vector_axis], prod(sizes)
-    is_even = size % width == 0 or (size == total and not has_rows(sweeps))
+    is_even = size % width == 0 or (width < size == total and not has_rows(sweeps))
     return is_even and total >= width * THREADS * PROCESSORS
 
 
 def _picked(sweeps: Sweeps, multiples: Sequence[int], width: int) -> set[int]:
     """Operands that are jumped into, to places where so many neighbours can be read at once."""
     kernel, axis = sweeps.kernel, sweeps.vector_axis
-    found, refused = set(), set()
+    found, refused = set[int](), set[int]()
     for value in kernel.values:
         if isinstance(value, Pick):
             size = sweeps.itemsize(value.operand)

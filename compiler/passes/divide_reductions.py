@@ -22,6 +22,7 @@ from graphnn.core.graph import with_inputs
 from graphnn.core.node import Node, make_node
 from graphnn.core.provenance import made_by
 from graphnn.ops.broadcasting import RESHAPE
+from graphnn.ops.joining import CONCATENATE, slice_axis
 from graphnn.ops.operands import cast_to
 
 __all__ = ["divide_reductions"]
@@ -35,11 +36,14 @@ BLOCKS = 264
 PER_BLOCK = 1 << 16
 """Elements that one block sums up in the time of two launches."""
 
+LEAST_PER_BLOCK = 1 << 12
+"""Elements for which a block is worth its start."""
+
 COLUMNS = 8
 """Sums of a block, where they lie side by side."""
 
 MOST_CUTS = 4
-"""A row is cut into so many times more or fewer parts than are wanted, where its length asks for it."""
+"""A row may have so many times more or fewer parts than are wanted, if they are equal then."""
 
 EVEN = 8
 """Elements that parts are multiples of, if they can be: halves that are read at once."""
@@ -47,7 +51,6 @@ EVEN = 8
 
 def divide_reductions(unit: Unit, driver: Driver) -> Unit:
     """See the module."""
-
     divided = _on_device if unit.options.backend == "cupy" else _divided
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node:
@@ -93,10 +96,8 @@ def _on_device(node: Node) -> Node:
     blocks = rows if is_along else -(-rows // COLUMNS)
     if blocks >= BLOCKS or size < blocks * PER_BLOCK:
         return node
-    wanted = -(-4 * BLOCKS // blocks)
+    wanted = min(-(-4 * BLOCKS // blocks), size // (blocks * LEAST_PER_BLOCK))
     parts = _leading(node, wanted) if len(axes) > 1 else _cut(shape[axes[0]], wanted, is_along)
-    if parts == 1:
-        return node
     if is_half(node.dtype):  # rounded once
         wide = make_node(node.op, (cast_to(node.inputs[0], FLOAT32),), dict(node.attrs))
         return cast_to(_in_stages(wide, parts, _on_device), node.dtype)
@@ -104,7 +105,7 @@ def _on_device(node: Node) -> Node:
 
 
 def _cut(length: int, wanted: int, is_along: bool) -> int:
-    """Into how many equal parts to cut an axis; 1 if its length has no such factor."""
+    """Into how many parts to cut an axis: equal ones, if its length has a factor near to that."""
     fitting = [
         parts
         for parts in range(max(2, wanted // MOST_CUTS), wanted * MOST_CUTS + 1)
@@ -114,7 +115,7 @@ def _cut(length: int, wanted: int, is_along: bool) -> int:
     def rank(parts: int) -> tuple[bool, int]:
         return is_along and length // parts % EVEN != 0, abs(parts - wanted)
 
-    return min(fitting, key=rank, default=1)
+    return min(fitting, key=rank, default=wanted)
 
 
 def _axes(node: Node) -> list[int]:
@@ -136,18 +137,35 @@ def _leading(node: Node, wanted: int) -> int:
 def _in_stages(node: Node, rows: int, again: Callable[[Node], Node] = lambda node: node) -> Node:
     """A reduction of so many rows, and one of what they are reduced to; both perhaps divided."""
     (x,), axes = node.inputs, _axes(node)
-    shape = sizes_of(x)
+    shape, left = sizes_of(x), list[Node]()
     if len(axes) == 1:
         (last,) = axes
-        cut = (*shape[:last], rows, shape[last] // rows, *shape[last + 1 :])
-        x, first, second = make_node(RESHAPE, (x,), {"shape": cut}), (last + 1,), (last,)
+        x, *left = _parts(x, last, rows)
+        first, second = [last + 1], [last]
     else:
         kept = 1
         while math.prod(shape[axis] for axis in axes[:kept]) < rows:
             kept += 1
-        first, second = tuple(axes[kept:]), tuple(axes[:kept])
-    partial = again(make_node(node.op, (x,), {"axes": first}))
-    whole = again(make_node(node.op, (partial,), {"axes": second}))
+        first, second = axes[kept:], axes[:kept]
+    partial = again(make_node(node.op, (x,), {"axes": tuple(first)}))
+    if left:
+        partial = make_node(CONCATENATE, (partial, *left), {"axis": second[0]})
+    whole = again(make_node(node.op, (partial,), {"axes": tuple(second)}))
     return (
         whole if whole.shape == node.shape else make_node(RESHAPE, (whole,), {"shape": node.shape})
     )
+
+
+def _parts(x: Node, axis: int, count: int) -> list[Node]:
+    """An array with equal parts of an axis as two axes, and what is left of it, if there is."""
+    shape = sizes_of(x)
+    part = shape[axis] // count
+    left = shape[axis] % count
+    if left:
+        part -= part % (EVEN if math.prod(shape[axis + 1 :]) == 1 else 1)
+        left = shape[axis] - part * count
+        rest = slice_axis(x, axis, part * count, left)
+        x = slice_axis(x, axis, 0, part * count)
+    cut = (*shape[:axis], count, part, *shape[axis + 1 :])
+    parts = make_node(RESHAPE, (x,), {"shape": cut})
+    return [parts, rest] if left else [parts]

@@ -1,7 +1,7 @@
 """postpone_updates: on a GPU, parameters are updated at the end, by as few launches as can be.
 
 Before: product, sum, update, product, sum, update.
-After: product, product, sum, sum, update, update; `side_by_side` makes two launches of the last four.
+After: product, product, sum, sum, update, update, of which `side_by_side` makes two launches.
 
 What is small, and needed by nothing but what waits, waits too, and what waits is ordered by what it
 needs of each other. A gradient is kept until then, which takes no more memory than the state that
@@ -67,7 +67,8 @@ def _touched(instruction: Instruction) -> tuple[set[Buffer], set[Buffer]]:
 
 def _may_wait(instruction: Instruction, kept: set[Buffer]) -> bool:
     """Whether an instruction can be part of a launch, and costs no memory if it waits."""
-    kernels = [each.kernel for each in instruction.pieces] or [instruction.kernel]
+    kernels: list[object] = [each.kernel for each in instruction.pieces]
+    kernels = kernels or [instruction.kernel]
     sources, targets = _touched(instruction)
     made = _nbytes(each for each in targets if each.storage is Storage.ARENA)
     more = _nbytes(e for e in sources if e.storage is Storage.ARENA and e not in kept)
