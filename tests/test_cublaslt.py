@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from cuda_shim import ShimDevice
+from device_oracle import TwiceExecutable
 from fake_cublaslt import ATTRIBUTES
 from fake_cupy import FakeCupy, build, libraries
 from lying_matrices import FORMS, lying
@@ -326,6 +328,48 @@ def test_the_alignment_is_that_of_all_operands(found):
     fed = np.arange(42, dtype="float32").reshape(7, 6)
     np.testing.assert_allclose(program(fed).get(), fed[1:, 1:] @ np.ones((5, 4)) + 1.0)
     assert {each["preference"][5] for each in found["cublasLt"].described} == {4}
+
+
+def residual():
+    """Blocks whose second product is added to what they are given, and a product added to state."""
+    rng = np.random.default_rng(0)
+    w, b, total = (gn.parameter(rng.normal(size=s).astype("float32")) for s in ((6, 6), 6, (6, 6)))
+    x = gn.input("x", (9, 6))
+    h = x
+    for _ in range(2):
+        h = h + gn.relu(h @ w + b) @ w.T + b
+    loss = gn.mean(gn.square(h))
+    return x, loss, gn.optim.SGD(0.01).minimize(loss, [w, b]) | {total: x.T @ x + total}, 4
+
+
+def in_steps():
+    """Products in a loop, whose operands move from step to step."""
+    rng = np.random.default_rng(0)
+    w, v, b = (gn.parameter(rng.normal(size=s).astype("float32")) for s in ((4, 6), (6, 4), 4))
+    x = gn.input("x", (5, 3, 4))
+
+    def step(h, x):
+        h = gn.relu(gn.tanh(h) @ w @ v + x + b)
+        return h, h
+
+    _, steps = gn.scan(step, gn.zeros((3, 4)), x)
+    return x, steps, {}, 1
+
+
+@pytest.mark.parametrize("fuses", [True, False])
+@pytest.mark.parametrize("make", [residual, in_steps])
+def test_values_are_those_of_the_reference(monkeypatch, make, fuses):
+    device = ShimDevice(fuses=fuses)
+    monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: TwiceExecutable(unit, device))
+    found = []
+    for backend in ("cupy", "reference"):
+        x, outputs, updates, n_fused = make()
+        program = gn.compile(x, outputs, updates, backend=backend, optimize="O1")
+        fed = np.random.default_rng(1).normal(size=x.shape).astype("float32")
+        found.append([*(program(fed) for _ in range(2)), *(each.value for each in updates)])
+    for have, want in zip(*found, strict=True):
+        np.testing.assert_allclose(have, want, rtol=2e-5, atol=2e-5)
+    assert device.n_fused == n_fused * fuses
 
 
 # ------------------------------------------------------------------------------- the real one

@@ -210,8 +210,9 @@ def test_epilogues_of_the_library(gpu, monkeypatch, precision, sizes):
                 found = program(*fed).get()
             error = np.abs(found.astype("float64") - exact).max() / np.abs(exact).max()
             assert error < max(LEAST_EXACT[precision], 2e-3 if dtype == "float16" else 0.0)
-    assert made[0], "cuBLASLt has no relu with a bias in float32"
-    assert len(made) == 4
+    if min(sizes) > 1:  # else the bias is one number, or a second addend
+        assert len(made) == 4
+        assert made[0], "cuBLASLt has no relu with a bias in float32"
 
 
 def test_nan_comes_through_the_epilogue(gpu):

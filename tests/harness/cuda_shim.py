@@ -166,12 +166,16 @@ def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
     a = _matrix(left, dtype, (batch, m, k), matrices.left)
     b = _matrix(right, dtype, (batch, k, n), matrices.right)
     c = _matrix(out, dtype, (batch, m, n), matrices.out)
+    assert not any(np.shares_memory(c, each) for each in (a, b)), "out lies where a factor does"
     wide = np.float64 if c.dtype == np.float64 else np.float32
     total = a.astype(wide) @ b.astype(wide)
     epilogue = matrices.epilogue
     if epilogue is not None:
         for address, lies in zip(extra, epilogue.operands, strict=True):
-            total += _matrix(address, dtype, (batch, m, n), lies)
+            added = _matrix(address, dtype, (batch, m, n), lies)
+            is_out = (address, lies) == (out, matrices.out)
+            assert is_out or not np.shares_memory(c, added), "out lies where an operand does"
+            total += added
         total = ACTIVATIONS[epilogue.function](total)
     c[...] = total.astype(c.dtype)
 
