@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from graphnn.compiler.backends.comparison import Difference, Expected, expect
+from graphnn.compiler.backends.comparison import Difference, expect_instruction
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
-from graphnn.compiler.unit import Buffer, Instruction, Region, Unit, View
+from graphnn.compiler.unit import Buffer, Instruction, Region, Unit
 from graphnn.core.errors import VerifyError
 from graphnn.core.node import Node
 from graphnn.core.op import Array
@@ -72,7 +70,7 @@ class VerifyingExecutable(NativeExecutable):
         """Run an instruction; its operands are copied before, for it may write over them."""
         instruction = self._unit.instructions[number]
         try:
-            stored, expected = self._expect(instruction)
+            stored, expected = expect_instruction(instruction, self._memory.array)
         except Exception as error:  # what the operator refuses
             explain(error, instruction.node)
             raise
@@ -87,24 +85,6 @@ class VerifyingExecutable(NativeExecutable):
                     hint="this is a bug in graphnn; please report it with "
                     f'program.source("llvm"), instruction {number}',
                 )
-
-    def _expect(self, instruction: Instruction) -> tuple[Sequence[Node], list[Expected]]:
-        """The nodes that are written, and what their values should be."""
-        if instruction.kind == "pack":  # products that read it are compared
-            return (), []
-        if instruction.op is None:
-            (view,) = instruction.inputs
-            return (instruction.node,), [Expected.exactly(self._copy(view))]
-        if instruction.kernel is not None:
-            given = {node: self._copy(view) for node, view in instruction.reads}
-            return instruction.stored, expect(instruction.stored, given)
-        node = instruction.node
-        arrays = zip(node.inputs, instruction.inputs, strict=True)
-        expected = expect((node,), {each: self._copy(view) for each, view in arrays})
-        return (node,) * len(expected), expected
-
-    def _copy(self, view: View) -> Array:
-        return np.array(self._memory.array(view))
 
 
 def _told(number: int, instruction: Instruction, node: Node, difference: Difference) -> str:

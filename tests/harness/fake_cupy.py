@@ -101,7 +101,7 @@ class Module:
             assert isinstance(block, tuple)
             assert all(type(each) is int for each in args)
             given = (ctypes.c_void_p * len(args))(*args)
-            stream.give(lambda: function(given, *grid, *block, self._cupy.is_reversed))
+            stream.give(lambda: function(given, *grid, *block, self._cupy.is_reversed, 1))
 
         return launch
 
