@@ -1,6 +1,7 @@
 """Every kernel of every example, proven without a GPU: by the shim of CUDA, and by NVRTC."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -119,10 +120,13 @@ def nvrtc() -> Nvrtc:
 
 @every_example
 def test_every_kernel_becomes_machine_code_and_spills_nothing(path: Path, nvrtc: Nvrtc) -> None:
-    codes = list(recorded(path)[1].codes.values())
-    for architecture in (80, 90) if codes else ():
+    """For sm_90 all; for sm_80 one of those whose texts differ in numbers alone."""
+    whole = list(recorded(path)[1].codes.values())
+    alike = {re.sub(r"f[0-9a-f]{16}|[0-9]+", "", each.source): each for each in whole}
+    for architecture, codes in ((90, whole), (80, list(alike.values()))) if whole else ():
         made = nvrtc.compile(source_of(codes), architecture, ("-Xptxas=-v",))
         assert made.cubin.startswith(ELF)
         spills = [line for line in made.log.splitlines() if "spill stores" in line]
-        assert len(spills) == sum(isinstance(part, Part) for code in codes for part in code.parts)
+        # A line for each, and for what they call.
+        assert len(spills) >= sum(isinstance(part, Part) for code in codes for part in code.parts)
         assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in spills), spills

@@ -107,13 +107,22 @@ def check_launches(calls: Sequence[Called], launches: Launches) -> set[str]:
         if "__device__" in code.source and isinstance(part, Part)
     }
     for call, steps in zip(calls, launches.steps, strict=True):
-        if not {_key(each, False) for each in steps if _is_generated(each)} <= met:
+        if not _keys(call.unit, steps) <= met:
             Lockstep(call.unit, steps, functions, device, met, joined).run(call.feeds)
     return {each.name for key, _ in met for each in key if isinstance(each, Part)}
 
 
 def _key(step: Step, is_later: bool) -> tuple[Any, ...]:
     return tuple(each.does for each in step.launches), is_later
+
+
+def _keys(unit: Unit, steps: Sequence[Step]) -> set[tuple[Any, ...]]:
+    """All that there is to check in a unit."""
+    looped = {n for each in unit.loops for n in range(each.begin, each.end) if each.count != 1}
+    generated = [(number, each) for number, each in enumerate(steps) if _is_generated(each)]
+    return {_key(each, False) for _, each in generated} | {
+        _key(each, True) for number, each in generated if number in looped
+    }
 
 
 def _is_generated(step: Step) -> bool:
@@ -160,13 +169,20 @@ class Lockstep(InterpretedExecutable):
         return results
 
     def _numbers(self) -> Iterator[int]:
-        """A few rounds of every loop; what later ones would have stored is random."""
+        """As long as there is something to check; a few rounds of every loop.
+
+        What later rounds would have stored is random.
+        """
         regions = [
             replace(each, count=ROUNDS) if self._is_cut_short(each) else each
             for each in self._unit.regions
         ]
         memory = self._memory
-        return in_rounds(0, len(self._calls), regions, memory.rounds, memory.is_taken)
+        wanted = _keys(self._unit, self._steps)
+        for number in in_rounds(0, len(self._calls), regions, memory.rounds, memory.is_taken):
+            if wanted <= self._met:
+                return
+            yield number
 
     def _is_cut_short(self, region: Region) -> bool:
         """Whether later rounds of a loop are left out: not where they give integers to look up."""
