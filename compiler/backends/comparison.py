@@ -22,13 +22,14 @@ from typing import Any, TypeAlias
 import ml_dtypes
 import numpy as np
 
+from graphnn.compiler.unit import Instruction, View
 from graphnn.core.dtypes import FLOAT64, DType, is_floating, is_inexact
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
 
-__all__ = ["Difference", "Expected", "expect"]
+__all__ = ["Difference", "Expected", "expect", "expect_instruction"]
 
 FLOOR = 8.0
 """Roundings that a value may be off by where NumPy is exact."""
@@ -182,6 +183,27 @@ def expect(outputs: Sequence[Node], given: Mapping[Node, Array]) -> list[Expecte
         )
         for number, array in enumerate(numpy)
     ]
+
+
+def expect_instruction(
+    instruction: Instruction, array_of: Callable[[View], Array]
+) -> tuple[Sequence[Node], list[Expected]]:
+    """The nodes that an instruction writes, and what their values should be.
+
+    ``array_of`` gives the memory of a view; it is copied, for the instruction may write over it.
+    """
+    if instruction.kind == "pack":  # products that read it are compared
+        return (), []
+    if instruction.op is None:
+        (view,) = instruction.inputs
+        return (instruction.node,), [Expected.exactly(np.array(array_of(view)))]
+    if instruction.kernel is not None:
+        given = {node: np.array(array_of(view)) for node, view in instruction.reads}
+        return instruction.stored, expect(instruction.stored, given)
+    node = instruction.node
+    arrays = zip(node.inputs, instruction.inputs, strict=True)
+    expected = expect((node,), {each: np.array(array_of(view)) for each, view in arrays})
+    return (node,) * len(expected), expected
 
 
 def _moved(outputs: Sequence[Node], given: Mapping[Node, Array], size: int) -> list[list[Array]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from graphnn.compiler.backends.comparison import Difference, Expected, expect
+from graphnn.compiler.backends.comparison import Difference, Expected, expect_instruction
 from graphnn.compiler.backends.failure import explain
 from graphnn.compiler.unit import Instruction, View
 from graphnn.core.errors import VerifyError
@@ -16,7 +16,7 @@ from graphnn.core.provenance import provenance
 __all__ = ["InstructionCheck"]
 
 Read = Callable[[View], Array]
-"""Gives a copy of what lies in a view."""
+"""Gives what lies in a view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class InstructionCheck:
     def before(number: int, instruction: Instruction, read: Read) -> InstructionCheck:
         """Compute it before the instruction is carried out, which may write over its operands."""
         try:
-            return InstructionCheck(number, instruction, *_expect(instruction, read))
+            return InstructionCheck(number, instruction, *expect_instruction(instruction, read))
         except Exception as error:  # what the operator refuses
             explain(error, instruction.node)
             raise
@@ -78,22 +78,6 @@ class InstructionCheck:
             f"instruction {self.number} ({instruction.kind} {instruction.label}) is wrong in "
             f"{node!r}: {difference}\n  it computes {nodes}"
         )
-
-
-def _expect(instruction: Instruction, read: Read) -> tuple[Sequence[Node], list[Expected]]:
-    """The nodes that are written, and what their values should be."""
-    if instruction.kind == "pack":  # products that read it are compared
-        return (), []
-    if instruction.op is None:
-        (view,) = instruction.inputs
-        return (instruction.node,), [Expected.exactly(read(view))]
-    if instruction.kernel is not None:
-        given = {node: read(view) for node, view in instruction.reads}
-        return instruction.stored, expect(instruction.stored, given)
-    node = instruction.node
-    arrays = zip(node.inputs, instruction.inputs, strict=True)
-    expected = expect((node,), {each: read(view) for each, view in arrays})
-    return (node,) * len(expected), expected
 
 
 def _lines(instruction: Instruction) -> str:

@@ -1,10 +1,10 @@
 """Tests that need a GPU; without one they are skipped, and say why."""
 
 import pytest
+from on_host import bring_results_home
+from sanitizers import find_sanitizer
 
-from graphnn.compiler import backends
 from graphnn.compiler.cuda.cupy_device import current_device
-from graphnn.core.arrays import to_host
 from graphnn.core.errors import DeviceError, MissingPackageError
 
 
@@ -17,18 +17,16 @@ def gpu():
         pytest.skip(error.what)
 
 
-class _OnHost:
-    """An executable whose results are brought to the host, for checks that look at them."""
-
-    def __init__(self, executable):
-        self._executable = executable
-
-    def run(self, feeds):
-        return [to_host(each) for each in self._executable.run(feeds)]
-
-
 @pytest.fixture
 def results_on_host(gpu, monkeypatch):
     """``backend="cupy"`` gives NumPy arrays."""
-    emit = backends.BACKENDS["cupy"]
-    monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: _OnHost(emit(unit)))
+    bring_results_home(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def sanitizer():
+    """Where NVIDIA's compute-sanitizer is."""
+    found = find_sanitizer()
+    if found is None:
+        pytest.skip("compute-sanitizer is neither on PATH, nor in CUDA_HOME, nor a wheel of pip's")
+    return found

@@ -17,6 +17,7 @@ from graphnn.core.errors import DeviceError
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int8", "bool", "complex64")
 TOGETHER = 80
+HARNESS = Path(__file__).parents[1] / "harness"
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
@@ -257,11 +258,33 @@ def test_too_much_memory_is_said(gpu):
         gpu.allocate(1 << 44)
 
 
+def arguments_of(path):
+    """What an example is run with: its short form, and for the demo the word for the GPU."""
+    if path.stem == "demo":
+        return ["--backend", "cupy"]
+    return ["--quick"] * ('"--quick"' in path.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(gpu, path, tmp_path):
     environment = os.environ | {"GRAPHNN_BACKEND": "cupy", "MPLBACKEND": "agg"}
-    command = [sys.executable, "-P", str(path)] + ["--quick"] * ("--quick" in path.read_text())
+    command = [sys.executable, "-P", HARNESS / "example_on_gpu.py", path, *arguments_of(path)]
+    environment["PYTHONPATH"] = str(HARNESS)
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck"])
+def test_compute_sanitizer_finds_nothing(gpu, tool, sanitizer):
+    """Accesses out of bounds, races within a block, barriers that some threads miss."""
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", "--print-limit", "20"]
+    done = subprocess.run(
+        [*command, sys.executable, "-P", HARNESS / "small_training.py"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert "SUMMARY: 0 " in done.stdout + done.stderr

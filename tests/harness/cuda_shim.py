@@ -25,19 +25,26 @@ HERE = Path(__file__).parent
 FOLDER = Path(tempfile.gettempdir()) / f"graphnn-cuda-shim-{os.getuid()}"
 CHECKS = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-fsanitize-undefined-trap-on-error")
 """A misaligned access, a signed overflow, a shift too far: the process ends."""
+COMPILER = ("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-w", "-shared", "-fPIC", *CHECKS)
 
 
 class ShimDevice:
     """Threads in forward or reversed order; memory begins as NaN.
 
     Products with epilogues are made at once, but where ``fuses`` is false.
+
+    Attributes
+    ----------
+    is_reversed : bool
+    every : int
+        Every how many-th block of a grid is run; the last one is as well.
     """
 
     name = "the CPU, by a shim"
     shared_nbytes = 227 << 10
 
     def __init__(self, *, is_reversed: bool = False, fuses: bool = True) -> None:
-        self.is_reversed, self.fuses = is_reversed, fuses
+        self.is_reversed, self.every, self.fuses = is_reversed, 1, fuses
         self.n_fused = 0
 
     def turn(self) -> AbstractContextManager[None]:
@@ -85,7 +92,7 @@ class ShimDevice:
 
     def _launch(self, function: Any, part: Part, addresses: Sequence[int]) -> None:
         given = (ctypes.c_void_p * len(addresses))(*addresses)
-        function(given, part.blocks, part.threads, self.is_reversed)
+        function(given, part.blocks, part.threads, self.is_reversed, self.every)
 
     def product(self, matrices: Matrices, precision: str) -> Function:
         return partial(_multiply, matrices)
@@ -122,15 +129,14 @@ def built(codes: Sequence[Code]) -> Path:
     """The library of some code, compiled when it is first asked for."""
     text = shim_source(codes)
     shim = (HERE / "cuda_shim.h").read_text()
-    key = hashlib.sha256((shim + text).encode()).hexdigest()[:24]
+    key = hashlib.sha256(" ".join([*COMPILER, shim, text]).encode()).hexdigest()[:24]
     made = FOLDER / f"{key}.so"
     if not made.exists():
         FOLDER.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             source, library = Path(folder, "code.cpp"), Path(folder, "code.so")
             source.write_text(text)
-            command = ["g++", "-std=c++17", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC"]
-            command += [*CHECKS, f"-I{HERE}", str(source), "-o", str(library)]
+            command = [*COMPILER, f"-I{HERE}", str(source), "-o", str(library)]
             subprocess.run(command, check=True)
             library.replace(made)
     return made
@@ -150,10 +156,10 @@ def shim_source(codes: Sequence[Code]) -> str:
             head = code.source.partition(f" {part.name}(")[2].partition(")")[0]
             arguments = ", ".join(f"p[{n}]" for n in range(head.count("char*")))
             lines += [
-                'extern "C" void '
-                f"shim_{part.name}(char** p, int blocks, int threads, bool is_reversed) {{",
+                f'extern "C" void shim_{part.name}('
+                "char** p, int blocks, int threads, bool is_reversed, int every) {",
                 f"    auto kernel = [](char** p) {{ {part.name}({arguments}); }};",
-                f"    shim::launch(kernel, p, blocks, threads, is_reversed, {meets});",
+                f"    shim::launch(kernel, p, blocks, threads, is_reversed, every, {meets});",
                 "}",
             ]
     return "\n".join(lines)

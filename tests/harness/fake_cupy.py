@@ -125,7 +125,7 @@ class Function:
         assert all(type(each) is int for each in args)
         assert shared_mem <= self._cupy.shared_nbytes[self.ptr], "more than was asked for"
         given = (ctypes.c_void_p * len(args))(*args)
-        stream.give(lambda: self._function(given, *grid, *block, self._cupy.is_reversed))
+        stream.give(lambda: self._function(given, *grid, *block, self._cupy.is_reversed, 1))
 
 
 class FakeCupy:
