@@ -39,7 +39,7 @@ def test_graphnn_computes_a_row_in_every_way(way: str, monkeypatch: pytest.Monke
     monkeypatch.setitem(BACKENDS, "cupy", lambda unit: TwiceExecutable(unit, ShimDevice()))
     case = TINY["mlp-3"]
     parameters, data = case.arrays()
-    program = gpu.program_of(case, parameters, data, way, "graph")
+    program = gpu.program_of(case, parameters, data, way)
     expected = gpu.program_of(case, parameters, data, "float32", "graph").to("numpy")
     found, wanted = (float(bare(each(*data.values()))) for each in (program, expected))
     assert abs(found - wanted) <= (2e-2 if way == "autocast" else 1e-5) * abs(wanted)

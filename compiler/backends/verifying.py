@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from graphnn.compiler.backends.instruction_check import InstructionCheck
 from graphnn.compiler.backends.native import NativeExecutable
 from graphnn.compiler.native.runtime import Segment
-from graphnn.compiler.unit import Buffer, Region, Unit, View
+from graphnn.compiler.unit import Buffer, Region, Unit
 from graphnn.core.op import Array
 from graphnn.core.spec import TensorSpec
 
@@ -66,10 +64,7 @@ class VerifyingExecutable(NativeExecutable):
         self, number: int, segment: Segment, feeds: Sequence[Array], slots: Sequence[int]
     ) -> None:
         """Run an instruction; its operands are copied before, for it may write over them."""
-        check = InstructionCheck.before(number, self._unit.instructions[number], self._copy)
+        check = InstructionCheck.before(number, self._unit.instructions[number], self._memory.array)
         if segment.run(slots):
             self._fail(feeds)
         check.after(self._memory.array, "llvm")
-
-    def _copy(self, view: View) -> Array:
-        return np.array(self._memory.array(view))
