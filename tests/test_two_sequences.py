@@ -24,12 +24,12 @@ def translation(*, bridge: bool) -> gn.Graph:
     """Attention of seven steps to six others, a loss, and its gradient."""
     gn.seed(0)
     source, target, labels = (
-        gn.input(name, shape=(2, steps), dtype="int64")
+        gn.input(name, shape=(3, steps), dtype="int64")
         for name, steps in [("source", SOURCE), ("target", TARGET), ("labels", TARGET)]
     )
-    encoder = gn.nn.Encoder(5, 3, 4, net=gn.nn.SimpleRNN)
-    attention = gn.nn.DotAttention(4)
-    decoder = gn.nn.Decoder(5, 3, 4, net=gn.nn.SimpleRNN, attention=attention)
+    encoder = gn.nn.Encoder(5, 3, 8, net=gn.nn.SimpleRNN)
+    attention = gn.nn.DotAttention(8)
+    decoder = gn.nn.Decoder(5, 3, 8, net=gn.nn.SimpleRNN, attention=attention)
     model = gn.nn.EncoderDecoder(encoder, decoder, bridge=bridge)
     loss = gn.losses.cross_entropy(model(source, target), labels).named("loss")
     gradients = gn.grad(loss, model.parameters())
@@ -116,7 +116,7 @@ def test_attention_reads_all_states_as_one_box() -> None:
     for steps in ("rolled", 1, "all"):
         picture = translated(steps)
         (states,) = [node for node in picture.scene.nodes if node.label == "all h"]
-        assert states.detail == "stack  f32[6, 2, 4]"
+        assert states.detail == "stack  f32[6, 3, 8]"
         index = picture.scene.nodes.index(states)
         pairs = zip(picture.scene.edges, picture.layout.routes, strict=True)
         read = [
@@ -128,7 +128,7 @@ def test_attention_reads_all_states_as_one_box() -> None:
         levels = {route.points[2][1] for route in data if len(route.points) == 6}
         assert len(data) >= 2
         assert len(levels) == 1, "one line leads along all steps"
-        assert [edge.label for edge, _ in read if edge.label] == ["192 B"]
+        assert [edge.label for edge, _ in read if edge.label] == ["576 B"]
 
 
 def test_attention_has_a_lane_with_the_words_of_its_papers() -> None:
@@ -162,8 +162,8 @@ def test_two_operations_stand_beside_their_cell() -> None:
 
 
 def test_gradients_of_all_steps_stand_at_the_left() -> None:
-    x, y = gn.input("x", shape=(4, 2, 3)), gn.input("y", shape=(4, 2), dtype="int64")
-    net, head = gn.nn.LSTM(3, 4, return_sequences=True), gn.nn.Dense(4, 2)
+    x, y = gn.input("x", shape=(4, 7, 3)), gn.input("y", shape=(4, 7), dtype="int64")
+    net, head = gn.nn.LSTM(3, 5, return_sequences=True), gn.nn.Dense(5, 2)
     loss = gn.losses.cross_entropy(head(net(x)), y)
     weights = [*net.parameters(), *head.parameters()]
     picture = gn.render([loss, *gn.grad(loss, weights)], steps="all")
