@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import graphnn.compiler.compilation
+from graphnn.compiler.cuda.nvrtc import Nvrtc
 from graphnn.compiler.native.cache import CACHE_VARIABLE
+from graphnn.core.errors import MissingPackageError
 
 pytest_plugins = ["browsing"]
 
@@ -23,6 +25,17 @@ def pytest_addoption(parser):
 def verified(monkeypatch):
     """The verifier looks at every program between passes, unless a test says otherwise."""
     monkeypatch.setattr(graphnn.compiler.compilation, "VERIFY_BY_DEFAULT", True)
+
+
+@pytest.fixture(scope="session")
+def nvrtc():
+    """CUDA's compiler, which needs no GPU."""
+    try:
+        return Nvrtc()
+    except MissingPackageError as error:
+        if os.environ.get("GRAPHNN_NVRTC") == "required":
+            raise
+        pytest.skip(error.what)
 
 
 FIRST = {

@@ -1,6 +1,5 @@
 """Every kernel of every example, proven without a GPU: by the shim of CUDA, and by NVRTC."""
 
-import os
 import re
 from functools import cache
 from pathlib import Path
@@ -17,7 +16,6 @@ import graphnn as gn
 from graphnn.compiler.cuda.code import Part
 from graphnn.compiler.cuda.cubins import ELF, source_of
 from graphnn.compiler.cuda.nvrtc import Nvrtc
-from graphnn.core.errors import MissingPackageError
 
 PROGRAMS = {
     "adding_problem": 10,
@@ -106,16 +104,6 @@ def test_a_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # ---------------------------------------------------------------------------------- machine code
-
-
-@pytest.fixture(scope="module")
-def nvrtc() -> Nvrtc:
-    try:
-        return Nvrtc()
-    except MissingPackageError as error:
-        if os.environ.get("GRAPHNN_NVRTC") == "required":
-            raise
-        pytest.skip(error.what)
 
 
 @every_example

@@ -1,6 +1,5 @@
 """NVRTC and its cubins on disk. What compiles needs the library, and no GPU."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -99,16 +98,6 @@ def test_code_for_an_older_gpu_of_the_same_generation():
 
 
 # ------------------------------------------------------------------------- with the library
-
-
-@pytest.fixture(scope="module")
-def nvrtc():
-    try:
-        return Nvrtc()
-    except MissingPackageError as error:
-        if os.environ.get("GRAPHNN_NVRTC") == "required":
-            raise
-        pytest.skip(error.what)
 
 
 def codes_of_programs():
