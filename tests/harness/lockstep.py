@@ -4,8 +4,6 @@ NumPy's kernels carry a unit out. Every launch whose code has not been met befor
 on memory as it is at that moment, and must write what NumPy's kernel writes, and nothing else.
 """
 
-import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,18 +31,17 @@ BLOCKS = 16
 ROUNDS = 3
 """Of a loop; kernels are checked in the first and the second one."""
 
-NAME = re.compile(r"\b(?:kernel|joined)\d+\w*")
-
 
 @dataclass
 class Launches:
-    """The steps of some units, whose functions are named by their text: equal ones are one.
+    """The steps of some units. Functions are named by what they compute: equal ones are one.
 
     Attributes
     ----------
     steps : list of list of Step
         Of every unit.
     codes : dict of str to Code
+        By their text.
     """
 
     steps: list[list[Step]]
@@ -56,40 +53,9 @@ def launches_of(units: Sequence[Unit]) -> Launches:
     made = Launches([], {})
     for unit in units:
         steps, codes = steps_of(unit)
-        renamed: dict[Any, Part] = {}
-        for code in codes:
-            name, same = _named_by_text(code)
-            made.codes.setdefault(name, same)
-            renamed |= {
-                one: other
-                for one, other in zip(code.parts, same.parts, strict=True)
-                if isinstance(one, Part)
-            }
-        made.steps.append([_renamed(step, renamed) for step in steps])
+        made.steps.append(steps)
+        made.codes.update((each.source, each) for each in codes)
     return made
-
-
-def _named_by_text(code: Code) -> tuple[str, Code]:
-    """A name for all that a code says, and the code with functions of this name."""
-    found = list(dict.fromkeys(NAME.findall(code.source)))
-    numbers = {each: str(number) for number, each in enumerate(found)}
-    plain = NAME.sub(lambda met: numbers[met[0]], code.source)
-    shape = [(each.blocks, each.threads) for each in code.parts if isinstance(each, Part)]
-    name = "f" + hashlib.sha256(f"{shape}{plain}".encode()).hexdigest()[:16]
-    source = NAME.sub(lambda met: f"{name}_{numbers[met[0]]}", code.source)
-    parts = tuple(
-        replace(each, name=f"{name}_{numbers[each.name]}") if isinstance(each, Part) else each
-        for each in code.parts
-    )
-    return name, Code(source, parts, code.scratch_nbytes)
-
-
-def _renamed(step: Step, names: dict[Any, Part]) -> Step:
-    launches = tuple(
-        replace(each, does=names[each.does]) if isinstance(each.does, Part) else each
-        for each in step.launches
-    )
-    return replace(step, launches=launches)
 
 
 def check_launches(calls: Sequence[Called], launches: Launches) -> set[str]:
