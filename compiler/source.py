@@ -101,7 +101,8 @@ def _cuda_texts(unit: Unit) -> Iterator[str]:
             yield f"// a library multiplies: {does}\n"
             continue
         if not isinstance(does, Part):
-            yield f"// in place of these, where a library has it: {does}\n"
+            library = "cuBLASLt" if isinstance(does, Matrices) else "cuDNN"
+            yield f"// in one call in place of these, where {library} has it: {does}\n"
             continue
         yield f"// {does.name}: {does.blocks:,} blocks of {does.threads} threads"
         if id(code_of[does]) not in printed:
