@@ -1,5 +1,8 @@
 """Every kernel of every example, proven without a GPU: by the shim of CUDA, and by NVRTC."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,10 +13,11 @@ import numpy as np
 import pytest
 from example_programs import EXAMPLES, Called, programs_of
 from lockstep import Launches, check_launches, launches_of
+from loop_lockstep import Looped, check_loops, loops_of
 from machine_code import check_machine_code, one_of_a_kind
 
 import graphnn as gn
-from graphnn.compiler.cuda.code import Part
+from graphnn.compiler.cuda.code import Code, Part
 from graphnn.compiler.cuda.nvrtc import Nvrtc
 
 PROGRAMS = {
@@ -41,30 +45,73 @@ PROGRAMS = {
 """How many programs an example compiles and calls for ``backend="cupy"``, in its short form; found
 by running them in earnest, for the recorder sees no more than an example lives to reach."""
 
-every_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+REARRANGED = {
+    "adding_problem": 9,
+    "copy_memory": 9,
+    "demo": 5,
+    "monte_carlo_dropout": 5,
+    "sunspots": 8,
+    "vanishing_gradients": 6,
+}
+"""How many functions there are in loops that a GPU carries out in another way; others have none."""
 
 
-@cache
-def recorded(path: Path) -> tuple[list[Called], Launches]:
+@dataclass
+class Example:
+    """What an example calls, and what that launches.
+
+    Attributes
+    ----------
+    name : str
+    calls : list of Called
+    launches : Launches
+    looped : list of Looped
+    """
+
+    name: str
+    calls: list[Called]
+    launches: Launches
+    looped: list[Looped]
+
+
+@pytest.fixture(scope="module", params=EXAMPLES, ids=lambda path: path.stem)
+def example(request: pytest.FixtureRequest) -> Example:
     for package in ("sklearn", "statsmodels", "matplotlib"):
         pytest.importorskip(package)
     with TemporaryDirectory() as folder:
-        calls = programs_of(path, Path(folder))
-    return calls, launches_of([each.unit for each in calls])
+        calls = programs_of(request.param, Path(folder))
+    units = [each.unit for each in calls]
+    looped = [each for each in map(loops_of, units) if each is not None]
+    return Example(request.param.stem, calls, launches_of(units), looped)
 
 
-@every_example
-def test_every_kernel_writes_what_numpy_does(path: Path) -> None:
+def test_every_kernel_writes_what_numpy_does(example: Example) -> None:
     """In both orders of threads, and nothing beside it."""
-    calls, launches = recorded(path)
-    assert len(calls) == PROGRAMS[path.stem]
+    assert len(example.calls) == PROGRAMS[example.name]
     functions = {
         part.name
-        for code in launches.codes.values()
+        for code in example.launches.codes.values()
         for part in code.parts
         if isinstance(part, Part)
     }
-    assert check_launches(calls, launches) == functions
+    assert check_launches(example.calls, example.launches) == functions
+
+
+def test_every_loop_leaves_behind_what_numpy_does(example: Example) -> None:
+    """As a GPU carries it out: with joined rounds, or all of them at once."""
+    launched = {part for one in example.looped for loop in one.parts for part in one.launched(loop)}
+    assert len(launched) == REARRANGED.get(example.name, 0)
+    assert check_loops(example.calls) == launched
+
+
+def test_every_kernel_becomes_machine_code_and_spills_nothing(
+    example: Example, nvrtc: Nvrtc
+) -> None:
+    """For sm_90 all; for sm_80 one of those that differ in sizes alone."""
+    looped = {code.source: code for each in example.looped for code in each.codes}
+    whole = list((example.launches.codes | looped).values())
+    for architecture, codes in ((90, whole), (80, one_of_a_kind(whole))) if whole else ():
+        check_machine_code(nvrtc, codes, architecture)
 
 
 # ----------------------------------------------------------------------- what the check would find
@@ -102,12 +149,37 @@ def test_a_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> No
         check_launches(*softmax())
 
 
-# ---------------------------------------------------------------------------------- machine code
+@cache
+def recurrent(hidden: int) -> list[Called]:
+    """A net whose loops are one launch each, or one for the kernel of every round."""
+    x, net = gn.input("x", (9, 4, 5)), gn.nn.GRU(5, hidden)
+    loss = gn.mean(net(x) ** 2)
+    unit = gn.compile(x, [loss, *gn.grad(loss, net.parameters())], backend="cupy").unit
+    fed = np.random.default_rng(0).normal(size=x.shape).astype("float32")
+    return [Called(unit, [fed])]
 
 
-@every_example
-def test_every_kernel_becomes_machine_code_and_spills_nothing(path: Path, nvrtc: Nvrtc) -> None:
-    """For sm_90 all; for sm_80 one of those that differ in sizes alone."""
-    whole = list(recorded(path)[1].codes.values())
-    for architecture, codes in ((90, whole), (80, one_of_a_kind(whole))) if whole else ():
-        check_machine_code(nvrtc, codes, architecture)
+LOOP_MISTAKES = {
+    "barriers are missing": (32, r" {12}__syncthreads\(\);\n", ""),
+    "another round is read": (32, r"round \* 512ll", "(8 - round) * 512ll"),
+    "a factor is added": (512, r"\((v\w+) \* (v\w+)\)", r"(\1 + \2)"),
+}
+
+
+@pytest.mark.parametrize("mistake", LOOP_MISTAKES)
+def test_a_mistake_in_a_loop_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, right, wrong = LOOP_MISTAKES[mistake]
+    check_loops(recurrent(hidden))
+    text_of, changed = cuda_shim.shim_source, []
+
+    def mistaken(codes: Sequence[Code]) -> str:
+        texts = [re.subn(right, wrong, code.source) for code in codes]
+        changed.extend(count for _, count in texts)
+        return text_of(
+            [replace(code, source=text) for code, (text, _) in zip(codes, texts, strict=True)]
+        )
+
+    monkeypatch.setattr(cuda_shim, "shim_source", mistaken)
+    with pytest.raises(AssertionError, match=r"order of threads|off, of|little is written"):
+        check_loops(recurrent(hidden))
+    assert any(changed)

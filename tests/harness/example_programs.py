@@ -38,6 +38,14 @@ class Called:
     unit: Unit
     feeds: list[Array]
 
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[list[Array]]:
+        """The feeds; state is as it was when the work with them is done."""
+        before = [each.value for each in self.unit.states]
+        yield self.feeds
+        for parameter, value in zip(self.unit.states, before, strict=True):
+            parameter.value = value
+
 
 class Recorder:
     """In place of an executable: results are 0, on a device, and state stays what it is."""

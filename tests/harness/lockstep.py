@@ -77,7 +77,8 @@ def check_launches(calls: Sequence[Called], launches: Launches) -> set[str]:
     }
     for call, steps in zip(calls, launches.steps, strict=True):
         if not _keys(call.unit, steps) <= met:
-            Lockstep(call.unit, steps, functions, device, met, joined).run(call.feeds)
+            with call.unchanged() as feeds:
+                Lockstep(call.unit, steps, functions, device, met, joined).run(feeds)
     return {each.name for key, _ in met for each in key if isinstance(each, Part)}
 
 

@@ -126,7 +126,8 @@ def check_loops(calls: Sequence[Called]) -> set[Part]:
         looped = loops_of(call.unit)
         if looped is None or all(looped.launched(each) <= met for each in looped.parts):
             continue
-        Lockstep(looped, device, met).run(call.feeds)
+        with call.unchanged() as feeds:
+            Lockstep(looped, device, met).run(feeds)
     return met
 
 
