@@ -60,7 +60,7 @@ class DeviceExecutable:
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
         self._by_library: dict[Launch, Function] = {}
-        calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
+        calls = [each for each in self._steps if each.is_call and not each.is_constant]
         for each in calls:
             require_library(each.instruction)
         self._may_refuse = any(
@@ -188,7 +188,7 @@ class DeviceExecutable:
 
     def _actions_of(self, step: Step, functions: dict[Part, Function]) -> Iterator[Action]:
         """What carries out a step."""
-        if _reads_nothing(step):
+        if step.is_constant:
             yield from self._constant_results(step.instruction)
         elif step.is_call:
             yield self._call(step.instruction)
@@ -386,8 +386,3 @@ def _dense_runs(view: View) -> Iterator[tuple[int, int]]:
         nbytes *= outer.pop()[0]
     for index in np.ndindex(*(size for size, _ in outer)):
         yield sum(n * step for n, (_, step) in zip(index, outer, strict=True)), nbytes
-
-
-def _reads_nothing(step: Step) -> bool:
-    """Whether an operator is called on arrays without elements alone."""
-    return step.is_call and not any(each.nbytes for each in step.instruction.inputs)
