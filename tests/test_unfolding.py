@@ -8,7 +8,7 @@ import cuda_shim
 import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
-from cuda_shim import ShimDevice
+from cuda_shim import ShimDevice, mistaken_source
 from device_oracle import TwiceExecutable
 from drawing import Case, cases, is_drawable
 from gpu_cases import has_code
@@ -122,15 +122,7 @@ MISTAKES = {
 def test_a_mistake_makes_results_wrong(
     always: None, mistake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, wrong = MISTAKES[mistake]
-    text_of = cuda_shim.shim_source
-
-    def mistaken(codes: Any) -> str:
-        text = text_of(codes)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(cuda_shim, "shim_source", mistaken)
+    monkeypatch.setattr(cuda_shim, "shim_source", mistaken_source(*MISTAKES[mistake]))
     x, w = gn.input("x", (2, 3, 9, 8)), gn.input("w", (5, 3, 3, 3))
     rng = np.random.default_rng(0)
     feeds = [rng.normal(size=each.shape).astype("float32") for each in (x, w)]
