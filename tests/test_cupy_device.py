@@ -423,7 +423,7 @@ def test_what_there_is_in_words(monkeypatch):
 
 def test_no_cupy_or_an_old_one(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(MissingPackageError, match=r"needs CuPy.*\n.*graphnn\[cuda13\]"):
+    with pytest.raises(MissingPackageError, match=r"needs CuPy.*\n.*pip install '\.\[cuda13\]'"):
         require_gpu()
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="13.6.0"))
     with pytest.raises(MissingPackageError, match=r"CuPy 14 or newer, this is 13\.6\.0"):
