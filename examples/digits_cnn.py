@@ -69,7 +69,7 @@ def main() -> None:
     # No loop over images: one program computes all of their gradients.
     sizes = gn.vmap(gradient_size)(x, t)
     inspect = gn.compile([x, t], [gn.argmax(logits_of(x), -1), sizes])
-    guesses, size = inspect(x_test, t_test)
+    guesses, size = gn.to_host(inspect(x_test, t_test))
     right = guesses == t_test
     print(f"accuracy on {len(t_test)} test images: {right.mean():.1%}")
     print(f"median size of an image's gradient: {np.median(size[right]):.4f} where it is right")

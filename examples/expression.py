@@ -24,7 +24,7 @@ def main() -> None:
 
     point = np.array([0.1, 0.5, -0.8], dtype=np.float32)
     direction = np.array([1.0, 0.0, 2.0], dtype=np.float32)
-    result = program(point, direction)
+    result = gn.to_host(program(point, direction))
     for name, value in result.items():
         print(f"{name} =\n{value}" if value.ndim == 2 else f"{name} = {value}")
 

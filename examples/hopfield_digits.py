@@ -54,11 +54,15 @@ class Memory:
         energies = self.net.energy(gn.stack([state, last]))
         self.program = gn.compile(state, [last, energies])
 
+    def recall(self, states: np.ndarray) -> list[np.ndarray]:
+        """What is recalled, and the energies before and after."""
+        return gn.to_host(self.program(states))
+
     def measure(self, patterns: np.ndarray, share: float, copies: int) -> dict[str, float]:
         """Shares of pixels that are right, of copies that are recalled whole."""
         self.net.learn(patterns)
         right, states = corrupt(patterns, share, copies)
-        found, (before, after) = self.program(states)
+        found, (before, after) = self.recall(states)
         assert (after <= before + 1e-4).all(), "the energy rose"
         beside = nearest(patterns, states)
         return {
@@ -110,7 +114,7 @@ def draw(memory: Memory, patterns: np.ndarray, path: Path) -> None:
     stored = patterns[list(SHOWN)]
     memory.net.learn(stored)
     _, states = corrupt(stored, 0.2, 1)
-    rows = {"stored": stored, "20 % turned over": states, "recalled": memory.program(states)[0]}
+    rows = {"stored": stored, "20 % turned over": states, "recalled": memory.recall(states)[0]}
     figure = Figure(figsize=(4.4, 4.6), layout="constrained")
     grid = figure.subplots(len(rows), len(SHOWN))
     for line, (name, pictures) in zip(grid, rows.items(), strict=True):

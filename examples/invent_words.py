@@ -72,7 +72,8 @@ def invent(model: gn.nn.Decoder, letters: gn.data.Vocabulary, many: int, tempera
         key=gn.random.key(SEED),
         temperature=temperature,
     )
-    return ["".join(letters.decode(tokens)) for tokens in gn.compile([], found)().tokens]
+    words = gn.to_host(gn.compile([], found)()).tokens
+    return ["".join(letters.decode(tokens)) for tokens in words]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:

@@ -54,7 +54,7 @@ def train(model: gn.nn.Module, train: Part, test: Part, epochs: int, seed: int) 
     guess = gn.compile([x, lengths], gn.argmax(model.eval()(x, lengths), axis=-1))
     batches = gn.data.Batches(*train, batch_size=30, shuffle=True, seed=seed)
     gn.train.fit(step, batches, epochs)
-    return float(np.mean(guess(*test[:2]) == test[2]))
+    return float(np.mean(gn.to_host(guess(*test[:2])) == test[2]))
 
 
 def standardized(train: Part, test: Part) -> tuple[Part, Part]:

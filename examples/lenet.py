@@ -82,7 +82,7 @@ def grid(figure: Any, title: str, pictures: np.ndarray, columns: int, **look: An
 def draw(model: LeNet, pixels: np.ndarray, path: Path) -> None:
     """The filters of the first layer, and the feature maps of a digit in both layers."""
     x = gn.input("x", shape=(784,))
-    first, second = gn.compile(x, list(model.maps(x)))(pixels)
+    first, second = gn.to_host(gn.compile(x, list(model.maps(x)))(pixels))
     filters = model.first.weight.value[:, 0]
     largest = float(np.abs(filters).max())
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")

@@ -82,7 +82,7 @@ def main() -> dict[str, float]:
     x = gn.input("x", shape=("batch", 1))
     predict = gn.compile(x, [*gn.nn.monte_carlo(model, x, samples=SAMPLES), model.eval()(x)])
     points = np.linspace(-4.5, 4.5, 361, dtype=np.float32)
-    mean, variance, plain = (each[:, 0] for each in predict(points[:, None]))
+    mean, variance, plain = (each[:, 0] for each in gn.to_host(predict(points[:, None])))
     spread, distance = np.sqrt(variance), np.abs(points)
     known = (distance >= 1.0) & (distance <= 3.0)
     places = {"where data are": known, "in the gap": distance < 1.0, "outside": distance > 3.0}

@@ -58,7 +58,7 @@ def path_of(optimizer: gn.optim.Optimizer, steps: int) -> tuple[np.ndarray, np.n
     place = gn.parameter(START, name="place", dtype="float64")
     loss = valley(place[0], place[1])
     step = gn.compile([], [place, loss], optimizer.minimize(loss, [place]))
-    places, losses = zip(*(step() for _ in range(steps + 1)), strict=True)
+    places, losses = zip(*(gn.to_host(step()) for _ in range(steps + 1)), strict=True)
     return np.stack(places), np.stack(losses)
 
 

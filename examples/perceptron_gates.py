@@ -53,7 +53,7 @@ def sums_that_are_right() -> float:
     add = gn.compile([a, b], adder(a, b))
     numbers = np.stack(np.meshgrid(*[np.arange(2**BITS)] * 2), -1).reshape(-1, 2)
     bits = (numbers[..., None] >> np.arange(BITS) & 1).astype(np.float32)
-    sums = add(bits[:, 0], bits[:, 1]) @ 2 ** np.arange(BITS + 1)
+    sums = gn.to_host(add(bits[:, 0], bits[:, 1])) @ 2 ** np.arange(BITS + 1)
     print(f"{len(numbers)} sums of two numbers of {BITS} bits, by {9 * BITS} NANDs")
     return float(np.mean(sums == numbers.sum(axis=1)))
 
@@ -80,7 +80,7 @@ def draw(programs: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(2.1 * len(programs), 2.4), layout="constrained")
     panels = figure.subplots(1, len(programs))
     for axes, (name, program) in zip(panels, programs.items(), strict=True):
-        said, around = program(plane).reshape(101, 101), (-0.5, 1.5)
+        said, around = gn.to_host(program(plane)).reshape(101, 101), (-0.5, 1.5)
         axes.imshow(said, "RdBu_r", origin="lower", extent=around * 2, vmin=-0.5, vmax=1.5)
         labels = GATES[name.partition(",")[0]]
         axes.scatter(*INPUTS.T, c=labels, cmap="gray", edgecolors="black", s=60)
@@ -101,7 +101,7 @@ def main() -> dict[str, float]:
         perceptron = gn.nn.Perceptron(2)
         epochs = len(perceptron.learn(INPUTS, labels, epochs=EPOCHS))
         programs[gate] = gn.compile(x, perceptron(x))
-        mistakes = int(np.sum(programs[gate](INPUTS) != labels))
+        mistakes = int(np.sum(gn.to_host(programs[gate](INPUTS)) != labels))
         found[f"mistakes of four, {gate}, perceptron"] = mistakes
         print(f"  {gate:5} perceptron, {epochs:2} epochs    {mistakes}")
 
@@ -109,7 +109,7 @@ def main() -> dict[str, float]:
     programs["XOR, four NANDs"] = gn.compile(x, circuit)
     programs["XOR, hidden layer"] = multilayer_perceptron(GATES["XOR"])
     for name in ("XOR, four NANDs", "XOR, hidden layer"):
-        said = programs[name](INPUTS)
+        said = gn.to_host(programs[name](INPUTS))
         found[f"mistakes of four, {name}"] = int(np.sum((said > 0.5) != GATES["XOR"]))
         print(f"  {name:26} {found[f'mistakes of four, {name}']}   says {said.round(3)}")
     found["sums right, NANDs"] = sums_that_are_right()

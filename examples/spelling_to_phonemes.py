@@ -129,7 +129,7 @@ def draw_attention(model, word, letters, phonemes, greedy, path: Path) -> None:
     """Which letters the net looks at while it says each phoneme."""
     spelling = np.zeros((1, LONGEST), np.int64)
     spelling[0, : len(word)] = letters.encode(word)
-    found = greedy(spelling, np.array([len(word)]))
+    found = gn.to_host(greedy(spelling, np.array([len(word)])))
     said = phonemes.decode(found.tokens[0])
     given = phonemes.encode(said, start=True)[None]
     weights = gn.evaluate(model.alignments(spelling, given, np.array([len(word)])))
@@ -161,8 +161,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     greedy, beam = decoders(model.eval(), phonemes)
     said = {
         "letter by letter": letter_by_letter(training, test, letters, phonemes),
-        "net, greedy": [phonemes.decode(row) for row in greedy(*test[:2]).tokens],
-        "net, beam of 5": [phonemes.decode(row[0]) for row in beam(*test[:2]).tokens],
+        "net, greedy": [phonemes.decode(row) for row in gn.to_host(greedy(*test[:2])).tokens],
+        "net, beam of 5": [phonemes.decode(row[0]) for row in gn.to_host(beam(*test[:2])).tokens],
     }
     found = {name: rates(each, right) for name, each in said.items()}
     for name, (errors, words) in found.items():
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     spelling, lengths = gn.data.pad_sequences(
         [letters.encode(word) for word in SHOWN], LONGEST, batch_first=True
     )
-    hypotheses = beam(spelling, lengths)
+    hypotheses = gn.to_host(beam(spelling, lengths))
     print("words that it has never seen:")
     for word, tokens, scores in zip(SHOWN, hypotheses.tokens, hypotheses.scores, strict=True):
         best = (f"{' '.join(phonemes.decode(tokens[n]))} ({np.exp(scores[n]):.0%})" for n in (0, 1))

@@ -50,7 +50,7 @@ def by_net(roots: np.ndarray, known: int, end: int, epochs: int, seed: int) -> n
     step = gn.compile([x, y], loss, updates)
     seen = (past[:in_training], following[:in_training])
     gn.train.fit(step, gn.data.Batches(*seen, batch_size=32, shuffle=True, seed=seed), epochs)
-    return scale.inverse_transform(gn.compile(x, prediction)(past[in_training:]))
+    return scale.inverse_transform(gn.to_host(gn.compile(x, prediction)(past[in_training:])))
 
 
 def autoregression(series: np.ndarray, known: int, end: int) -> np.ndarray:

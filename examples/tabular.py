@@ -66,7 +66,7 @@ def regression(epochs: int, seed: int) -> dict[str, float]:
     said = {
         "always the mean": np.full(len(y_test), y.mean()),
         "linear regression": LinearRegression().fit(x, y).predict(x_test),
-        "network": scale.inverse_transform(network(x_test)[:, 0]),
+        "network": scale.inverse_transform(gn.to_host(network(x_test))[:, 0]),
     }
     return {name: float(np.sqrt(np.mean((y_test - each) ** 2))) for name, each in said.items()}
 
@@ -78,7 +78,7 @@ def classification(name: str, epochs: int, seed: int) -> dict[str, float]:
     said = {
         "always the most frequent": np.full(len(y_test), np.bincount(y).argmax()),
         "logistic regression": LogisticRegression().fit(x, y).predict(x_test),
-        "network": network(x_test).argmax(axis=1),
+        "network": gn.to_host(network(x_test)).argmax(axis=1),
     }
     return {each: float(np.mean(guesses == y_test)) for each, guesses in said.items()}
 

@@ -84,7 +84,7 @@ def draw(
     """Accuracy over epochs, and some of the digits that the last network mistakes."""
     pixels, labels = tests
     x = gn.input("x", shape=("batch", 784))
-    guesses = gn.compile(x, gn.argmax(model.eval()(x), -1))(pixels)
+    guesses = gn.to_host(gn.compile(x, gn.argmax(model.eval()(x), -1))(pixels))
     wrong = np.flatnonzero(guesses != labels)
     figure = Figure(figsize=(9.0, 3.2), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1.0))

@@ -58,7 +58,7 @@ def norms_per_step(cell: gn.nn.Cell) -> np.ndarray:
     gradients = gn.grad(loss, nudges)
     norms = gn.norm(gn.concatenate(gradients, axis=2), axis=(1, 2))
     drawn = np.random.default_rng(SEED).normal(size=(STEPS, BATCH, 1))
-    return np.asarray(gn.compile([x, *nudges], norms)(drawn, *[np.zeros(shape)] * count))
+    return gn.to_host(gn.compile([x, *nudges], norms)(drawn, *[np.zeros(shape)] * count))
 
 
 def recurrent_weight(eigenvalue: float) -> np.ndarray:

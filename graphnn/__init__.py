@@ -25,6 +25,7 @@ from graphnn.compiler.compilation import *
 from graphnn.compiler.default_backend import *
 from graphnn.compiler.program import *
 from graphnn.compiler.threads import *
+from graphnn.core.arrays import to_host as to_host
 from graphnn.core.dims import Dim as Dim
 from graphnn.core.errors import *
 from graphnn.core.graph import Graph as Graph

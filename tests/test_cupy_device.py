@@ -59,6 +59,27 @@ def test_steps_are_those_of_the_reference(device, cupy, launch):
     assert state[1].value == 4
 
 
+def test_a_trainer_gives_numbers_and_arrays_of_the_host(device, cupy):
+    """For batches of the host, and for those that lie on the GPU."""
+    rng = np.random.default_rng(0)
+    host = [rng.normal(size=(4, 3)).astype("float32"), rng.normal(size=(4, 1)).astype("float32")]
+    there = [cupy.asarray(each) for each in host]
+    found = []
+    for backend, batch in (("reference", host), ("cupy", host), ("cupy", there)):
+        gn.seed(0)
+        watching = gn.train.GradientStatistics()
+        model = gn.nn.Dense(3, 1)
+        trainer = gn.train.Trainer(model, gn.losses.mse, gn.optim.SGD(0.1), backend=backend)
+        history = trainer.fit([tuple(batch)], epochs=2, callbacks=[watching], verbose=0)
+        outputs = trainer.predict([(batch[0],)])
+        assert isinstance(outputs, np.ndarray)
+        numbers = [*history["loss"], trainer.evaluate([tuple(batch)])["loss"]]
+        norms = [watching.of(name, "norm") for name in watching.names]
+        found.append(np.concatenate([numbers, outputs.ravel(), *norms]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    np.testing.assert_array_equal(found[1], found[2])
+
+
 def test_a_recurrence_gets_the_shared_memory_that_it_asks_for(device, cupy):
     x, w = gn.input("x", (30, 2, 120)), gn.input("w", (120, 120))
 

@@ -113,7 +113,8 @@ def forecast_sunspots(epochs: int, backend: str, out: Path) -> Forecast:
 
     print(f"sunspots: {model}, {len(known)} years for training, {len(unknown)} for testing")
     gn.train.fit(step, batches, epochs)
-    forecast = scale.inverse_transform(gn.compile(x, prediction)(past[in_training:])[:, 0])
+    said = gn.compile(x, prediction, backend=backend)(past[in_training:])
+    forecast = scale.inverse_transform(gn.to_host(said)[:, 0])
     persistence = numbers[len(known) - 1 : -1]  # next year will be as this year
     plot_forecast(test_years, unknown, forecast, out / "forecast.png")
     draw(unrolled_bptt(steps=3), out / "bptt")
@@ -192,7 +193,12 @@ def add_to(commands: Any) -> None:
         default=Path("demo_output"),
         help="where the pictures go (default: demo_output)",
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="numpy", help="default: numpy")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=gn.get_backend(),
+        help="default: what GRAPHNN_BACKEND says, else numpy",
+    )
     parser.add_argument("--digits-epochs", metavar="N", type=int, default=30, help="default: 30")
     parser.add_argument("--sunspots-epochs", metavar="N", type=int, default=150, help="150")
     parser.set_defaults(run=run)

@@ -21,6 +21,7 @@ from graphnn.core.dtypes import (
 )
 from graphnn.core.errors import DTypeError, FeedError
 from graphnn.core.op import Array
+from graphnn.core.structure import map_leaves
 
 __all__ = ["as_array", "is_on_gpu", "require_fit", "require_on_host", "to_host", "to_numpy"]
 
@@ -51,7 +52,7 @@ def require_on_host(value: Any) -> None:
         raise FeedError(
             f"{type(value).__name__} lies on a GPU; "
             "implicit conversion to a NumPy array is not allowed",
-            hint="call .get() (CuPy) or .cpu() (PyTorch) first",
+            hint="gn.to_host(...) copies arrays of CuPy, .cpu() those of PyTorch",
             where="",
         )
 
@@ -84,11 +85,44 @@ def to_numpy(value: Any) -> Array:
     return array if array.dtype == dtype else array.astype(dtype)
 
 
-def to_host(result: Any) -> Array:
-    """A program's result as a NumPy array, copied from the GPU if it lies there."""
-    if is_on_gpu(result):
-        result = result.get()
-    return np.asarray(result)
+def to_host(results: Any) -> Any:
+    """What a program gives, on the host: arrays of CuPy become arrays of NumPy.
+
+    With ``backend="numpy"`` results lie there already, and nothing is copied: what looks at results
+    with NumPy is the same for both backends if it asks for this first.
+
+    Parameters
+    ----------
+    results : array, or nested dicts, lists, tuples and dataclasses of arrays
+
+    Returns
+    -------
+    same structure as ``results``
+        With what lies on the host as it is. Copies wait until the GPU has done its work.
+
+    Raises
+    ------
+    FeedError
+        For arrays on a GPU of another library than CuPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import graphnn as gn
+    >>> x = gn.input("x", shape=(3,))
+    >>> program = gn.compile(x, {"y": gn.exp(x), "total": gn.sum(x)})  # for any backend
+    >>> results = gn.to_host(program([0.0, 1.0, 2.0]))
+    >>> np.log(results["y"])
+    array([0., 1., 2.], dtype=float32)
+    """
+    return map_leaves(_on_host, results)
+
+
+def _on_host(value: Any) -> Any:
+    if is_on_gpu(value) and hasattr(value, "get"):
+        return value.get()
+    require_on_host(value)
+    return value
 
 
 def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.core.arguments import require_known, require_positive
+from graphnn.core.arrays import to_host
 from graphnn.core.dtypes import FLOAT32
 from graphnn.core.errors import ArgumentError, CheckpointError
 from graphnn.core.node import Node
@@ -101,7 +102,7 @@ class GradientStatistics(Callback):
         ----------
         names : sequence of str
             Of the parameters.
-        table : numpy.ndarray
+        table : array
             (parameters, 4).
 
         Raises
@@ -116,7 +117,7 @@ class GradientStatistics(Callback):
             )
         self.names = list(names)
         self.steps.append(self._step + 1)
-        self._tables.append(np.asarray(table))
+        self._tables.append(np.asarray(to_host(table)))
         self._in_epoch += 1
 
     def on_step_end(self, batch: Sequence[Any], measured: Mapping[str, float]) -> None:

@@ -30,7 +30,7 @@ def predict(program: Callable[..., Any], batches: Iterable[Batch], *, verbose: i
 
     Returns
     -------
-    The structure that the program gives, of arrays.
+    The structure that the program gives, of NumPy arrays.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def predict(program: Callable[..., Any], batches: Iterable[Batch], *, verbose: i
     with Progress(batches, 1, (0, 0), verbose) as bar:
         for batch in batches:
             form = program(*batch)
-            outputs.append([to_host(each) for each in flatten(form)])
+            outputs.append(flatten(to_host(form)))
             bar.step()
     if not outputs:
         raise ShapeError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphnn.compiler.autocasting import autocast
 from graphnn.compiler.compilation import compile as compile_program
+from graphnn.compiler.cuda.interchange import from_gpu
 from graphnn.compiler.program import Program
 from graphnn.core.arguments import require_known
 from graphnn.core.dtypes import FLOAT64
@@ -330,7 +331,8 @@ class _Programs:
 
 def _spec_of(array: Any) -> Spec:
     """An array of a batch, without its samples."""
-    given = np.asarray(array)
+    on_gpu = from_gpu(array)
+    given = np.asarray(array) if on_gpu is None else on_gpu
     if given.ndim == 0:
         raise ArgumentError(
             "Trainer: an array of a batch has an axis of samples first, and one is a number",

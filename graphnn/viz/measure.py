@@ -9,6 +9,7 @@ from graphnn.compiler.compilation import compile
 from graphnn.compiler.profile_report import kept
 from graphnn.compiler.program import Program
 from graphnn.core.arguments import require_known
+from graphnn.core.arrays import to_host
 from graphnn.core.errors import RenderError
 from graphnn.core.graph import Graph, as_graph
 from graphnn.core.node import Node
@@ -111,7 +112,7 @@ class Probe:
         """Run once, and leave all state as it was. A moment for every measure."""
         args, kwargs = self._arguments(feeds)
         with kept(tuple(self.program.updates)):
-            results = self.program(*args, **kwargs)
+            results = to_host(self.program(*args, **kwargs))
         pairs = zip(self._paths, results, strict=True)
         return tuple(Moment(label, dict(zip(*each, strict=True))) for each in pairs)
 

@@ -259,17 +259,14 @@ def test_too_much_memory_is_said(gpu):
 
 
 def arguments_of(path):
-    """What an example is run with: its short form, and for the demo the word for the GPU."""
-    if path.stem == "demo":
-        return ["--backend", "cupy"]
+    """What an example is run with: its short form."""
     return ["--quick"] * ('"--quick"' in path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(gpu, path, tmp_path):
     environment = os.environ | {"GRAPHNN_BACKEND": "cupy", "MPLBACKEND": "agg"}
-    command = [sys.executable, "-P", HARNESS / "example_on_gpu.py", path, *arguments_of(path)]
-    environment["PYTHONPATH"] = str(HARNESS)
+    command = [sys.executable, "-P", path, *arguments_of(path)]
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600
     )

@@ -186,7 +186,7 @@ def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
     c = _matrix(out, dtype, (batch, m, n), matrices.out)
     assert not any(np.shares_memory(c, each) for each in (a, b)), "out lies where a factor does"
     wide = np.float64 if c.dtype == np.float64 else np.float32
-    total = a.astype(wide) @ b.astype(wide)
+    total = a.astype(wide, copy=False) @ b.astype(wide, copy=False)
     epilogue = matrices.epilogue
     if epilogue is not None:
         for address, lies in zip(extra, epilogue.operands, strict=True):
@@ -195,7 +195,7 @@ def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
             assert is_out or not np.shares_memory(c, added), "out lies where an operand does"
             total += added
         total = ACTIVATIONS[epilogue.function](total)
-    c[...] = total.astype(c.dtype)
+    c[...] = total.astype(c.dtype, copy=False)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

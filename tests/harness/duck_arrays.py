@@ -100,6 +100,31 @@ class Duck(np.lib.mixins.NDArrayOperatorsMixin):
         return lambda *args, **kwargs: wrapped(found(*bare(args), **bare(kwargs)))
 
 
+class OnDevice:
+    """A result that lies on a device: what CuPy would copy at a word, and nothing it computes.
+
+    NumPy's functions and operators, matplotlib and scikit-learn meet the error of CuPy.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+        self.__cuda_array_interface__: dict[str, Any] = {}
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("implicit conversion to a NumPy array is not allowed")
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def get(self) -> Any:
+        """A copy on the host."""
+        return self._array
+
+
 def require(is_there: bool, name: str) -> None:
     if not is_there:
         raise AssertionError(f"{name} is not in the list of what CuPy has")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from duck_arrays import OnDevice
 
 from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.unit import Unit
@@ -21,7 +22,7 @@ __all__ = ["EXAMPLES", "Called", "programs_of"]
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
-DEMO = ("--backend", "cupy", "--digits-epochs", "1", "--sunspots-epochs", "1")
+DEMO = ("--digits-epochs", "1", "--sunspots-epochs", "1")
 
 
 @dataclass
@@ -39,16 +40,16 @@ class Called:
 
 
 class Recorder:
-    """In place of an executable: results are 0, and state stays what it is."""
+    """In place of an executable: results are 0, on a device, and state stays what it is."""
 
     def __init__(self, unit: Unit, calls: list[Called]) -> None:
         self._unit, self._calls, self._is_new = unit, calls, True
 
-    def run(self, feeds: Sequence[Any]) -> list[Array]:
+    def run(self, feeds: Sequence[Any]) -> list[OnDevice]:
         if self._is_new:
             self._calls.append(Called(self._unit, [np.array(each) for each in feeds]))
             self._is_new = False
-        return [np.zeros(view.shape, view.dtype) for view in self._unit.results]
+        return [OnDevice(np.zeros(view.shape, view.dtype)) for view in self._unit.results]
 
 
 def programs_of(path: Path, folder: Path) -> list[Called]:

@@ -200,6 +200,9 @@ class FakeCupy:
             def __float__(self):
                 return float(self.get())
 
+            def __len__(self):
+                return self.shape[0]
+
             def astype(self, dtype):
                 return fake.asarray(self.get().astype(dtype))
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+import graphnn as gn
 from graphnn.compiler.backends import BACKENDS
-from graphnn.core.arrays import to_host
 from graphnn.core.op import Array
 
 __all__ = ["bring_results_home"]
@@ -19,7 +19,7 @@ class OnHost:
         self._executable = executable
 
     def run(self, feeds: Sequence[Any]) -> list[Array]:
-        return [to_host(each) for each in self._executable.run(feeds)]
+        return [gn.to_host(each) for each in self._executable.run(feeds)]
 
 
 def bring_results_home(patch: pytest.MonkeyPatch) -> None:
