@@ -31,7 +31,7 @@ demo: $(VENV)/.installed-demo ## run `graphnn demo`
 test: $(VENV)/.installed-dev ## run the tests
 	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST_ARGS)
 
-gpu: $(VENV)/.installed-dev ## run the tests that need a GPU; pip install -e '.[cuda13]' first
+gpu: $(VENV)/.installed-dev ## run the tests that need a GPU; first .venv/bin/pip install -e '.[cuda13]'
 	@$(RUN) -m pytest tests/gpu
 
 lint: $(VENV)/.installed-dev ## check style and formatting

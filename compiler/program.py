@@ -62,7 +62,7 @@ class Program:
         _PROGRAMS.add(self)
         self._latest: Specialization | None = None
         if all(node.tensor.is_known for node in graph.inputs):
-            self._latest = self.specialize({})
+            self.specialize({})
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -135,11 +135,14 @@ class Program:
 
     def _choose(self, arrays: Sequence[Array]) -> Specialization:
         """The program for feeds of these sizes."""
-        self._latest = self.specialize(self._inputs.bind(arrays))
-        return self._latest
+        return self.specialize(self._inputs.bind(arrays))
 
     def specialize(self, sizes: Mapping[str, int]) -> Specialization:
-        """Compile for given sizes of the named dimensions; the second time from the cache."""
+        """Compile for given sizes of the named dimensions; the second time from the cache.
+
+        What the program shows of itself (`source`, `report`, `memory` and so on) is that of these
+        sizes from then on. Nothing runs, so that no GPU is needed for programs of one.
+        """
         named = self._inputs.dimensions
         if sizes.keys() != named:
             raise FeedError(
@@ -153,16 +156,18 @@ class Program:
                 self._specialized[key] = specialize(
                     self.graph, tuple(self.updates), self.options, sizes
                 )
-            return self._specialized[key]
+            self._latest = chosen = self._specialized[key]
+        return chosen
 
     # ------------------------------------------------------------------- what it looks like
 
     @property
     def _shown(self) -> Specialization:
         if self._latest is None:
+            names = ", ".join(f"{each!r}: ..." for each in sorted(self._inputs.dimensions))
             raise ShapeError(
                 "the program has named dimensions and has not been called yet",
-                hint="call it, or specialize it: program.specialize({name: size, ...})",
+                hint=f"give their sizes, program.specialize({{{names}}}), or call it",
                 where="",
             )
         return self._latest
@@ -239,7 +244,7 @@ class Program:
             which the short ones are written out. "llvm": the code of every kernel, as it is
             generated. "asm": the same in assembly of this processor, as it is executed. Operators
             that the host computes have neither. "cuda": the code of every launch of a program for
-            ``backend="cupy"``, whether there is a GPU or not.
+            ``backend="cupy"``, whether there is a GPU or not, and what has no code.
 
         Returns
         -------

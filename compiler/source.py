@@ -34,7 +34,7 @@ from graphnn.ops.control import PROJECT, TUPLE
 from graphnn.ops.scan_primitive import apply_steps
 from graphnn.ops.while_loops import WHILE, apply_rounds
 
-__all__ = ["source"]
+__all__ = ["heading", "source"]
 
 MOST_WRITTEN_OUT = 16
 """Constants with more elements are arguments of the Python program."""
@@ -52,7 +52,12 @@ def source(unit: Unit, kind: str, names: Sequence[str]) -> str:
             hint=f"there are {', '.join(map(repr, ('python', *of_kernels)))}",
             where="",
         )
-    return "\n".join(_cuda_texts(unit) if is_for_gpu else _native_texts(unit, kind))
+    if is_for_gpu:
+        # Nobody else needs what prints CUDA code.
+        from graphnn.compiler.cuda.program_text import cuda_texts
+
+        return "\n".join(cuda_texts(unit))
+    return "\n".join(_native_texts(unit, kind))
 
 
 # ------------------------------------------------------------------------------ native code
@@ -69,7 +74,7 @@ def _native_texts(unit: Unit, kind: str) -> Iterator[str]:
     comment = ";" if kind == "llvm" else "#" if is_x86 else "//"
     quick = is_quick(unit)
     for index, (kernel, numbers) in enumerate(users.items()):
-        yield from _heading(unit, numbers, comment)
+        yield from heading(unit, numbers, comment)
         code: Code = generate(kernel, target, f"kernel{index}")
         for name, n_chunks in code.parts:
             yield f"{comment} {name}: {n_chunks} chunk{'s' if n_chunks > 1 else ''}"
@@ -78,39 +83,8 @@ def _native_texts(unit: Unit, kind: str) -> Iterator[str]:
         yield code.ir if kind == "llvm" else assembly(code.ir, target, quick)
 
 
-def _cuda_texts(unit: Unit) -> Iterator[str]:
-    """The code of every distinct launch, below the instructions whose work it does."""
-    # Nobody else needs what prints CUDA code.
-    from graphnn.compiler.cuda.arrangement import arranged
-    from graphnn.compiler.cuda.code import Matrices, Part
-    from graphnn.compiler.cuda.side_by_side import steps_of
-
-    unit = arranged(unit)
-    steps, codes = steps_of(unit)
-    number_of = {id(each): number for number, each in enumerate(unit.instructions)}
-    users: dict[Any, dict[int, None]] = {}
-    for step in steps:
-        for launch in (*step.launches, *step.alternative):
-            own = dict.fromkeys(number_of[id(each)] for each in step.does)
-            users.setdefault(launch.does, {}).update(own)
-    code_of = {part: code for code in codes for part in code.functions}
-    printed: set[int] = set()
-    for does, numbers in users.items():
-        yield from _heading(unit, numbers, "//")
-        if isinstance(does, Matrices) and does.epilogue is None:
-            yield f"// a library multiplies: {does}\n"
-            continue
-        if not isinstance(does, Part):
-            library = "cuBLASLt" if isinstance(does, Matrices) else "cuDNN"
-            yield f"// in one call in place of these, where {library} has it: {does}\n"
-            continue
-        yield f"// {does.name}: {does.blocks:,} blocks of {does.threads} threads"
-        if id(code_of[does]) not in printed:
-            printed.add(id(code_of[does]))
-            yield code_of[does].source
-
-
-def _heading(unit: Unit, numbers: Iterable[int], comment: str) -> Iterator[str]:
+def heading(unit: Unit, numbers: Iterable[int], comment: str) -> Iterator[str]:
+    """Instructions by their numbers, a line for each."""
     for number in numbers:
         yield f"{comment} {_words(number, unit.instructions[number])}"
 

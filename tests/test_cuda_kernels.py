@@ -1,6 +1,7 @@
 """Generated CUDA code, run on the CPU by a shim, in both orders of threads."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import attrgetter
@@ -10,7 +11,7 @@ import cuda_shim
 import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
-from cuda_shim import ShimDevice
+from cuda_shim import ShimDevice, mistaken_source
 from device_oracle import PoisoningExecutable, TwiceExecutable
 from drawing import Case, cases, is_drawable
 from duck_arrays import FUNCTIONS, METHODS, UFUNCS, signature_of
@@ -79,6 +80,8 @@ def test_a_refusal_names_the_operator_the_dtype_and_the_line() -> None:
             return 2 * x
 
     program = gn.compile((), make_node(TwiceOp(), (gn.ones((3,)),)), backend="cupy")
+    text = program.source("cuda")
+    assert re.search(r"// 0 \w+: twice .*\n// no code for GPUs: this program cannot run", text)
     words = r"twice has no code for float32 on a GPU(?s:.*)test_cuda_kernels.py(?s:.*)numpy"
     with pytest.raises(UnsupportedOpError, match=words):
         program()
@@ -174,17 +177,9 @@ def is_wrong(program: gn.Program, feeds: list[Any]) -> bool:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_makes_results_wrong(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right, wrong = MISTAKES[mistake]
     program, feeds = softmax()
     assert not is_wrong(program, feeds)
-    text_of = cuda_shim.shim_source
-
-    def mistaken(codes: Any) -> str:
-        text = text_of(codes)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(cuda_shim, "shim_source", mistaken)
+    monkeypatch.setattr(cuda_shim, "shim_source", mistaken_source(*MISTAKES[mistake]))
     assert is_wrong(*softmax())
 
 
@@ -298,6 +293,17 @@ def test_the_code_of_a_program_is_printed() -> None:
     assert text.index("// 1 kernel: max") < text.index('extern "C" __global__ void')
     with pytest.raises(gn.ArgumentError, match="no kind of source 'cuda' for backend='numpy'"):
         gn.compile(x, -x).source("cuda")
+
+
+def test_calls_are_printed_where_they_are_made() -> None:
+    x, z = gn.input("x", (8,)), gn.input("z", (8,), "complex64")
+    order = gn.argsort(gn.tanh(x))
+    results = [order, gn.exp(z), gn.sqrt(gn.cast(order, "float32"))]
+    text = gn.compile([x, z], results, backend="cupy").source("cuda")
+    by_cupy = r"// \d \w+: {} .*\n// by CuPy: a program with such a call is not recorded\n"
+    (sorts,) = re.finditer(by_cupy.format("argsort"), text)
+    assert len(re.findall(by_cupy.format("exp"), text)) == 1
+    assert text.index(": tanh") < sorts.start() < text.index("sqrt")
 
 
 def test_library_calls_are_those_that_cupy_has() -> None:

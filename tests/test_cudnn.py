@@ -230,8 +230,32 @@ def test_a_workspace_that_is_recorded_is_kept(cupy, monkeypatch):
     for nbytes, (given, _) in zip((1000, 500, 1500), layer, strict=True):
         monkeypatch.setattr(FakeGraph, "workspace_nbytes", nbytes)
         library.convolution(given.convolution, "float32")
-    assert allocated == [1000, 2000]
+    assert allocated == [1024, 2048]
     assert len(library._workspaces) == 2
+
+
+@pytest.mark.parametrize(
+    ("needed", "allocated"), [((130, 255, 256), [256]), ((100, 130, 255), [128, 256])]
+)
+def test_workspaces_are_less_than_twice_the_largest(cupy, monkeypatch, needed, allocated):
+    made = []
+    library = Cudnn(FakeCudnn(cupy), 0, lambda nbytes: made.append(nbytes) or nbytes, int)
+    layer = only((8, 4, 9, 8), (6, 2, 3, 3), padding=1, groups=2)
+    for mib, (given, _) in zip(needed, layer, strict=True):
+        monkeypatch.setattr(FakeGraph, "workspace_nbytes", mib << 20)
+        library.convolution(given.convolution, "float32")
+    assert made == [each << 20 for each in allocated]
+    assert sum(made) < 2 * MOST_WORKSPACE_NBYTES
+
+
+def test_without_memory_for_a_workspace_kernels_are_used(cudnn, cupy, monkeypatch):
+    monkeypatch.setattr(FakeGraph, "workspace_nbytes", 1 << 27)
+    cupy.free_nbytes = 1 << 27  # of which some is taken by then
+    check_training()
+    assert len(cudnn.graphs) == 5
+    monkeypatch.setattr(FakeGraph, "workspace_nbytes", 1000)
+    check_training()
+    assert len(cudnn.graphs) == 10  # asked again, and planned
 
 
 # ------------------------------------------------------------------------------- what there is

@@ -1,5 +1,6 @@
 """The GPU by CuPy, on a fake of it: memory, order, recordings, refusals, what is missing."""
 
+import gc
 import sys
 from types import SimpleNamespace
 
@@ -9,8 +10,9 @@ from fake_cupy import FakeCupy, build, libraries
 
 import graphnn as gn
 from graphnn.compiler import backends
+from graphnn.compiler.backends import on_device
 from graphnn.compiler.backends.on_device import DeviceExecutable
-from graphnn.compiler.cuda import cupy_device, requirements, staging
+from graphnn.compiler.cuda import cupy_device, device_constants, requirements, staging
 from graphnn.compiler.cuda.code import Matrices, Matrix
 from graphnn.compiler.cuda.cupy_device import CupyDevice
 from graphnn.compiler.cuda.requirements import require_gpu
@@ -359,6 +361,54 @@ def test_too_little_memory_is_said(device, cupy):
         gn.compile(x, gn.exp(x), backend="cupy")(np.zeros((1000, 1000), "float32"))
 
 
+def test_too_little_memory_for_a_result_is_said(device, cupy):
+    x = gn.input("x", (1000,))
+    program, fed = gn.compile(x, gn.exp(x), backend="cupy"), np.zeros(1000, "float32")
+    expected = program(fed).get()
+    cupy.free_nbytes = 100
+    with pytest.raises(DeviceError, match="a fake GPU has too little memory") as caught:
+        program(fed)
+    assert "100 B of 1.00 GiB are free" in str(caught.value)
+    cupy.free_nbytes = 1 << 20
+    np.testing.assert_array_equal(program(fed).get(), expected)
+
+
+def test_too_little_memory_for_a_library_is_said(device, cupy, monkeypatch):
+    def call_library(*_):
+        raise cupy.cuda.memory.OutOfMemoryError
+
+    monkeypatch.setattr(on_device, "call_library", call_library)
+    x = gn.input("x", (8,))
+    program = gn.compile(x, gn.argsort(x), backend="cupy")
+    with pytest.raises(DeviceError, match="a fake GPU has too little memory") as caught:
+        program(np.zeros(8, "float32"))
+    computing, where = caught.value.__notes__
+    assert "argsort" in computing
+    assert "test_cupy_device.py" in where
+
+
+def held_on(device):
+    """The constants that programs hold there."""
+    return [held for (at, _), held in device_constants._CONSTANTS.items() if at is device]
+
+
+def test_constants_are_uploaded_once_for_all_sizes_and_given_back(device, cupy):
+    table = gn.constant(np.linspace(0, 1, 10_000, dtype="float32"))
+    x = gn.input("x", ("n", 10_000))
+    program = gn.compile(x, gn.sum(gn.exp(x * table), axis=0), backend="cupy")
+    program(np.ones((2, 10_000), "float32"))
+    (held,) = held_on(device)
+    addresses = {held.memory.ptr}
+    program(np.ones((3, 10_000), "float32"))
+    other = gn.compile(x, gn.sum(gn.exp(x + table), axis=0), backend="cupy")
+    other(np.ones((2, 10_000), "float32"))
+    addresses.update(each.memory.ptr for each in held_on(device))
+    assert len(addresses) == 1
+    del program, other, held
+    gc.collect()
+    assert not held_on(device)
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
@@ -394,7 +444,7 @@ def test_what_there_is_in_words(monkeypatch):
 
 def test_no_cupy_or_an_old_one(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(MissingPackageError, match=r"needs CuPy.*\n.*graphnn\[cuda13\]"):
+    with pytest.raises(MissingPackageError, match=r"needs CuPy.*\n.*pip install '\.\[cuda13\]'"):
         require_gpu()
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="13.6.0"))
     with pytest.raises(MissingPackageError, match=r"CuPy 14 or newer, this is 13\.6\.0"):

@@ -7,7 +7,7 @@ import cuda_shim
 import numpy as np
 import pytest
 from checks import check_forward, dtypes_of
-from cuda_shim import ShimDevice
+from cuda_shim import ShimDevice, mistaken_source
 from device_oracle import TwiceExecutable
 from drawing import cases, is_drawable
 
@@ -128,15 +128,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_sorting_makes_results_wrong(mistake, monkeypatch):
-    right, wrong = MISTAKES[mistake]
-    text_of = cuda_shim.shim_source
-
-    def mistaken(codes):
-        text = text_of(codes)
-        assert right in text
-        return text.replace(right, wrong)
-
-    monkeypatch.setattr(cuda_shim, "shim_source", mistaken)
+    monkeypatch.setattr(cuda_shim, "shim_source", mistaken_source(*MISTAKES[mistake]))
     rng = np.random.default_rng(0)
     feeds = rng.normal(size=(64, 1)), skewed(rng, 64), rng.normal(size=(COUNT, 1))
     table, at, updates = (each.astype(kind) for each, kind in zip(feeds, "fqf", strict=True))

@@ -274,8 +274,11 @@ def test_program_shows_itself():
     w = gn.parameter(np.ones((4, 2), "float32"), name="w")
     program = gn.compile(x, gn.tanh(x @ w))
     assert "graph(x: f32[n, 4])" in str(program)
-    with pytest.raises(gn.ShapeError, match="has not been called yet"):
+    words = r"has not been called yet(?s:.*)give their sizes, program.specialize\({'n': ...}\), or"
+    with pytest.raises(gn.ShapeError, match=words):
         _ = program.instructions
+    program.specialize({"n": 3})
+    assert program.flops == 2 * 3 * 4 * 2 + 6
     program(np.ones((8, 4), "float32"))
     text = str(program)
     assert "1 instructions" in text

@@ -87,6 +87,8 @@ def test_trainers_refuse():
         gn.train.Trainer(model_of(), gn.losses.mse, gn.optim.Adam)
     with pytest.raises(ArgumentError, match="top must be a function of outputs and targets"):
         gn.train.Trainer(model_of(), gn.losses.mse, gn.optim.SGD(), metrics={"top": "accuracy"})
+    with pytest.raises(ArgumentError, match=r"no backend 'cuda'(?s:.*)'cupy'"):
+        gn.train.Trainer(model_of(), gn.losses.mse, gn.optim.SGD(), backend="cuda")
     with pytest.raises(ArgumentError, match=r"Timing'> is no callback"):
         trainer_of(model_of()).fit(batches_of(), callbacks=[gn.train.Timing], verbose=0)
     with pytest.raises(ArgumentError, match="patience is -1, it must be 0 or more"):

@@ -23,6 +23,7 @@ from graphnn.compiler.cuda import device_limits
 from graphnn.compiler.cuda.arrangement import arranged
 from graphnn.compiler.cuda.code import Convolution, Matrices, Part
 from graphnn.compiler.cuda.device import Device, Function, Recording
+from graphnn.compiler.cuda.device_constants import constant_on, uploaded
 from graphnn.compiler.cuda.device_state import bring_here
 from graphnn.compiler.cuda.launches import STATUS, Launch, Place, Step, launched
 from graphnn.compiler.cuda.library_calls import call_library, require_library
@@ -59,7 +60,7 @@ class DeviceExecutable:
         self._offsets = unit.plan.offsets
         self._steps, codes = steps_of(unit)
         self._by_library: dict[Launch, Function] = {}
-        calls = [each for each in self._steps if each.is_call and not _reads_nothing(each)]
+        calls = [each for each in self._steps if each.is_call and not each.is_constant]
         for each in calls:
             require_library(each.instruction)
         self._may_refuse = any(
@@ -72,7 +73,7 @@ class DeviceExecutable:
             self._status = device.allocate(8)
             self._accept()
             self._feeds = [device.allocate(each.tensor.nbytes) for each in unit.graph.inputs]
-            self._constants = [self._uploaded(each.attrs["value"].array) for each in unit.constants]
+            self._constants = [constant_on(device, each) for each in unit.constants]
             self._kept: list[Any] = []
             self._steps = [self._chosen(each) for each in self._steps]
             launches = [launch for each in self._steps for launch in each.launches]
@@ -137,11 +138,6 @@ class DeviceExecutable:
         for memory, fed in zip(self._feeds, feeds, strict=True):
             self._feed(memory, fed)
 
-    def _uploaded(self, array: Array) -> Any:
-        memory = self._device.allocate(array.nbytes)
-        self._device.upload(np.ascontiguousarray(array), self._device.address(memory))
-        return memory
-
     def _feed(self, memory: Any, fed: Any) -> None:
         """Copy a feed to its place, from the host or from the device."""
         target, source = self._device.address(memory), self._device.address_of(fed)
@@ -175,7 +171,7 @@ class DeviceExecutable:
             case Storage.STATE:
                 return bring_here([self._unit.states[buffer.index]], self._device)[0]
             case Storage.CONSTANT:
-                return self._constants[buffer.index]
+                return self._constants[buffer.index].memory
             case Storage.FEED:
                 return self._feeds[buffer.index]
 
@@ -192,7 +188,7 @@ class DeviceExecutable:
 
     def _actions_of(self, step: Step, functions: dict[Part, Function]) -> Iterator[Action]:
         """What carries out a step."""
-        if _reads_nothing(step):
+        if step.is_constant:
             yield from self._constant_results(step.instruction)
         elif step.is_call:
             yield self._call(step.instruction)
@@ -231,7 +227,7 @@ class DeviceExecutable:
         made = instruction.op.evaluate(*inputs, **instruction.attrs)
         results = made if len(instruction.outputs) > 1 else [made]
         for view, each in zip(instruction.outputs, results, strict=True):
-            source = self._uploaded(np.asarray(each, view.dtype))
+            source = uploaded(self._device, np.asarray(each, view.dtype))
             self._kept.append(source)
             yield partial(self._copy_dense, self._device.address(source), view)
 
@@ -248,10 +244,14 @@ class DeviceExecutable:
         def call() -> None:
             if writes_state:
                 self._require_accepted()
-            with self._device.stream():
-                inputs = [self._array(each) for each in instruction.inputs]
-                outputs = [self._array(each) for each in instruction.outputs]
-                call_library(instruction, inputs, outputs)
+            try:
+                with self._device.stream():
+                    inputs = [self._array(each) for each in instruction.inputs]
+                    outputs = [self._array(each) for each in instruction.outputs]
+                    call_library(instruction, inputs, outputs)
+            except Exception as error:
+                explain(error, instruction.node)
+                raise
 
         return call
 
@@ -386,8 +386,3 @@ def _dense_runs(view: View) -> Iterator[tuple[int, int]]:
         nbytes *= outer.pop()[0]
     for index in np.ndindex(*(size for size, _ in outer)):
         yield sum(n * step for n, (_, step) in zip(index, outer, strict=True)), nbytes
-
-
-def _reads_nothing(step: Step) -> bool:
-    """Whether an operator is called on arrays without elements alone."""
-    return step.is_call and not any(each.nbytes for each in step.instruction.inputs)

@@ -43,6 +43,7 @@ class VerifyingDeviceExecutable(DeviceExecutable):
     def __init__(self, unit: Unit, device: Device) -> None:
         options = replace(unit.options, matmul_precision="float32")
         super().__init__(replace(unit, options=options), device)
+        self._number = {id(each): n for n, each in enumerate(self._unit.instructions)}
 
     def run(self, feeds: Sequence[Any]) -> list[Any]:
         """See `Executable.run`; state is as it was if a comparison fails."""
@@ -55,9 +56,8 @@ class VerifyingDeviceExecutable(DeviceExecutable):
             raise
 
     def _carry_out(self, number: int) -> None:
-        numbers = {id(each): n for n, each in enumerate(self._unit.instructions)}
         checks = [
-            InstructionCheck.before(numbers[id(each)], each, self._on_host)
+            InstructionCheck.before(self._number[id(each)], each, self._on_host)
             for each in self._done_by(number)
         ]
         super()._carry_out(number)

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphnn.compiler.cuda.code import Convolution, Tensor
 from graphnn.compiler.cuda.device import Function
+from graphnn.core.errors import DeviceError
 
 __all__ = ["Cudnn", "cudnn_words", "described", "import_cudnn"]
 
@@ -19,6 +20,7 @@ OLDEST = (1, 32)
 """The first version of nvidia-cudnn-frontend whose interfaces are used."""
 
 MOST_WORKSPACE_NBYTES = 1 << 28
+"""Of one plan; a power of two."""
 
 _DTYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
 """Names in ``cudnn.data_type``."""
@@ -95,7 +97,10 @@ class Cudnn:
         """What convolves at the addresses of both factors and the result; None if cuDNN cannot."""
         key = convolution, precision
         if key not in self._known:
-            self._known[key] = self._planned(convolution, precision)
+            try:
+                self._known[key] = self._planned(convolution, precision)
+            except DeviceError:  # too little memory: kernels need none, and later there may be some
+                return None
         return self._known[key]
 
     def _planned(self, convolution: Convolution, precision: str) -> Function | None:
@@ -122,10 +127,15 @@ class Cudnn:
         return convolve
 
     def _workspace(self, nbytes: int) -> int:
-        """Where so many bytes are that plans use one after the other."""
+        """Where so many bytes are that plans use one after the other.
+
+        They are a power of two, each larger than the one before: all together are less than twice
+        the largest.
+        """
         if nbytes > self._nbytes or not self._workspaces:
-            self._nbytes = max(nbytes, 2 * self._nbytes, 1)
-            self._workspaces.append(self._allocate(self._nbytes))
+            rounded = 1 << (max(nbytes, 1) - 1).bit_length()
+            self._workspaces.append(self._allocate(rounded))
+            self._nbytes = rounded
         return self._address(self._workspaces[-1])
 
 

@@ -6,9 +6,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -121,10 +121,13 @@ class CupyDevice:
             try:
                 return cuda.alloc(max(nbytes, 1))
             except cuda.memory.OutOfMemoryError:
-                free, total = self._runtime.memGetInfo()
-        raise DeviceError(
-            f"{self.name} has too little memory: {size_text(nbytes)} are needed, "
-            f"{size_text(free)} of {size_text(total)} are free",
+                raise self._too_little(f"{size_text(nbytes)} are needed") from None
+
+    def _too_little(self, needed: str) -> DeviceError:
+        """The error of memory that is not there."""
+        free, total = map(size_text, self._runtime.memGetInfo())
+        return DeviceError(
+            f"{self.name} has too little memory: {needed}, {free} of {total} are free",
             hint="smaller batches, or gn.compile(..., memory_budget=...); "
             "cupy.get_default_memory_pool().free_all_blocks() gives back what CuPy keeps",
             where="",
@@ -199,9 +202,15 @@ class CupyDevice:
 
         return launch
 
-    def stream(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def stream(self) -> Iterator[None]:
         """See `Device.stream`."""
-        return cast("AbstractContextManager[object]", self._stream)
+        with self._stream:
+            try:
+                yield
+            except self._cupy.cuda.memory.OutOfMemoryError as error:
+                # CuPy's own words say how much.
+                raise self._too_little("there is none for a result or a library") from error
 
     def product(self, matrices: Matrices, precision: str) -> Function:
         """See `Device.product`."""

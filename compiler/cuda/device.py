@@ -80,7 +80,10 @@ class Device(Protocol):
         ...
 
     def stream(self) -> AbstractContextManager[object]:
-        """Within it, what arrays of this device do is part of the stream."""
+        """Within it, what arrays of this device do is part of the stream.
+
+        Where they find too little memory, that is said as by `allocate`.
+        """
         ...
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:

@@ -83,6 +83,11 @@ class Step:
     is_call: bool
     alternative: tuple[Launch, ...] = ()
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether an operator is called on arrays without elements alone."""
+        return self.is_call and not any(each.nbytes for each in self.instruction.inputs)
+
 
 Codes: TypeAlias = dict[tuple[Any, bool], Code]
 

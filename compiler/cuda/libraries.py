@@ -9,8 +9,8 @@ from graphnn.core.errors import MissingPackageError
 __all__ = ["HOW_TO_INSTALL", "load_library"]
 
 HOW_TO_INSTALL = (
-    "pip install 'graphnn[cuda13]' for drivers from 580 on, "
-    "'graphnn[cuda12]' for drivers from 525 on"
+    "in the checkout, pip install '.[cuda13]' for drivers from 580 on, "
+    "'.[cuda12]' for drivers from 525 on"
 )
 
 

@@ -20,7 +20,7 @@ from graphnn.ops.elementwise import ElementwiseOp
 from graphnn.ops.philox import philox
 from graphnn.ops.sorting import ARGSORT
 
-__all__ = ["BY_LIBRARY", "call_library", "require_library"]
+__all__ = ["BY_LIBRARY", "call_library", "has_library", "require_library"]
 
 BY_LIBRARY = frozenset(
     {
@@ -46,6 +46,12 @@ BY_LIBRARY = frozenset(
 """Operators whose own kernels compute on arrays of a device, by name."""
 
 
+def has_library(instruction: Instruction) -> bool:
+    """Whether an operator without code has functions of a library."""
+    op = instruction.op
+    return isinstance(op, ElementwiseOp) or (op is not None and op.name in {*_OWN, *BY_LIBRARY})
+
+
 def require_library(instruction: Instruction) -> None:
     """Refuse an operator that has neither code nor functions of a library.
 
@@ -54,8 +60,7 @@ def require_library(instruction: Instruction) -> None:
     UnsupportedOpError
         Naming it and the user's line.
     """
-    op = instruction.op
-    if not (isinstance(op, ElementwiseOp) or (op is not None and op.name in {*_OWN, *BY_LIBRARY})):
+    if not has_library(instruction):
         node = instruction.node
         dtypes = dict.fromkeys(each.dtype.name for each in instruction.outputs)
         raise UnsupportedOpError(

@@ -130,6 +130,7 @@ class Trainer:
         self.metrics = dict(metrics or {})
         if "loss" in self.metrics:
             raise ArgumentError("Trainer: 'loss' is measured already; call the metric otherwise")
+        compile_program((), (), **options)  # refuses what is no option, before any batch is read
         self.max_norm, self.options = max_norm, options
         self.history = History()
         self._programs: dict[str, Program] = {}

@@ -165,6 +165,18 @@ def shim_source(codes: Sequence[Code]) -> str:
     return "\n".join(lines)
 
 
+def mistaken_source(right: str, wrong: str) -> Callable[[Sequence[Code]], str]:
+    """What gives in place of `shim_source` code with a mistake."""
+    text_of = shim_source
+
+    def mistaken(codes: Sequence[Code]) -> str:
+        text = text_of(codes)
+        assert right in text
+        return text.replace(right, wrong)
+
+    return mistaken
+
+
 def _multiply(matrices: Matrices, addresses: Sequence[int]) -> None:
     """A product and its epilogue by NumPy, on strided views of memory."""
     left, right, *extra, out = addresses
