@@ -1,5 +1,6 @@
 """Pictures of time steps: scans written out, windows, rolled cells, lanes and cuts."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,25 @@ def random_numbers() -> Made:
     return gn.Graph((x,), (out, gradient)), {x: np.ones((6, 2, 4), np.float32)}
 
 
+def last_state(steps: int, batch: int) -> Made:
+    """A loss of the last state alone."""
+    x = gn.input("x", shape=(steps, batch, 3))
+    net = gn.nn.SimpleRNN(3, 4, num_layers=2)
+    loss = gn.mean(net(x) ** 2)
+    graph = gn.Graph((x,), (loss, *gn.grad(loss, net.parameters())))
+    return graph, {x: RNG.normal(size=x.shape).astype("float32")}
+
+
+def losses_of_steps(steps: int, batch: int) -> Made:
+    """Of every step a weighted loss of its labels: half of it comes from what is given."""
+    x, labels = (gn.input(name, shape=(steps, batch, 3)) for name in ("x", "labels"))
+    net = gn.nn.SimpleRNN(3, 3, return_sequences=True)
+    targets = labels * 0.9 + gn.full(labels.shape, 1 / 30)
+    loss = gn.sum(gn.log_softmax(net(x)) * targets) / (steps * batch)
+    graph = gn.Graph((x, labels), (loss, *gn.grad(loss, net.parameters())))
+    return graph, {each: RNG.normal(size=each.shape).astype("float32") for each in (x, labels)}
+
+
 MADE = {
     "rnn": rnn,
     "reversed": lambda: rnn(reverse=True),
@@ -104,6 +124,7 @@ MADE = {
     "encoder and decoder": encoder_decoder,
     "second order": second_order,
     "random numbers": random_numbers,
+    "batch as long as time": lambda: losses_of_steps(3, 3),
 }
 
 
@@ -125,6 +146,16 @@ def test_what_is_written_out_has_the_same_values(
     written = unrolled(graph, window).graph
     assert_same_values(graph, written, feeds)
     assert window is not None or not any(node.op.name == "scan" for node in written.nodes)
+
+
+@pytest.mark.parametrize("make", [last_state, losses_of_steps])
+@pytest.mark.parametrize("steps", ["all", 1])
+def test_a_batch_as_long_as_time_is_not_time(make: Callable[..., Made], steps: Any) -> None:
+    def drawn(batch: int) -> list[tuple[str, int | None]]:
+        scene = scene_in_steps(make(4, batch)[0], steps)
+        return [(re.sub(r"\d+(?![\d\]])", "", node.label), node.step) for node in scene.nodes]
+
+    assert drawn(4) == drawn(5)
 
 
 @pytest.mark.parametrize("make", [rnn, stacked], ids=["rnn", "stacked"])

@@ -101,6 +101,7 @@ class _Unrolling:
         self._copies: dict[Node, list[dict[Node, Node]]] = {}
         self._between_of: dict[Node | None, _Between] = {}
         self._same: dict[Node, Node] = {}
+        self._maybe: set[Node] = set()
         self._single: dict[Node, Node] = {}
         self._subjects: dict[Node, Subject] = {}
         self._totals: dict[Node, Size] = {}
@@ -193,10 +194,11 @@ class _Unrolling:
         return None
 
     def _axes_read(self, node: Node) -> list[Axis]:
-        """The axes of rows that a node reads, or of what is the same at all of their steps."""
+        """The axes of rows that a node reads."""
         found = [self._rows[each].axis for each in node.inputs if each in self._rows]
-        lengths = [each.shape[0] for each in node.inputs if each in self._same]
-        found += [axis for axis in self._axes.all if axis.length in lengths]
+        if not found and any(each in self._same or each in self._maybe for each in node.inputs):
+            # Its first axis may be time, or as long by chance: what reads it tells.
+            self._maybe.add(node)
         return list(dict.fromkeys(found))
 
     def _note_if_same(self, node: Node) -> None:
@@ -224,6 +226,7 @@ class _Unrolling:
 
     def _element(self, node: Node, axis: Axis, position: int) -> Node:
         """What a sequence is at one step."""
+        self._write_if_asked(node, axis)
         row = self._rows.get(node)
         if row is not None and row.axis is axis:
             return row.elements[position]
@@ -244,6 +247,14 @@ class _Unrolling:
             if each is not whole:
                 self._subjects.setdefault(each, Subject(node, ((node, place.number),)))
         return again(made, BACK) if copy == BACK else made
+
+    def _write_if_asked(self, node: Node, axis: Axis) -> None:
+        """Write out what may have steps now that something asks for them."""
+        if node in self._maybe:
+            self._maybe.remove(node)
+            loop = loop_of_node(node, axis, self._whole)
+            if loop is not None:
+                self._become(node, self._written(loop)[0])
 
     def _flags_of(self, node: Node, axis: Axis) -> list[Node] | None:
         """What is known of every step before anything is computed, such as where windows end."""
