@@ -158,6 +158,14 @@ def test_a_batch_as_long_as_time_is_not_time(make: Callable[..., Made], steps: A
     assert drawn(4) == drawn(5)
 
 
+def test_gradients_have_the_names_of_their_weights() -> None:
+    """Also where the bodies of two scans are equal."""
+    graph, _ = last_state(4, 5)
+    names = [node.label for node in scene_in_steps(graph, 1).nodes if node.is_output]
+    parts = ("input_weight", "recurrent_weight", "bias")
+    assert names[1:] == [f"∂layers.{layer}.cell.{part}" for layer in (0, 1) for part in parts]
+
+
 @pytest.mark.parametrize("make", [rnn, stacked], ids=["rnn", "stacked"])
 def test_an_unknown_number_of_steps(make: Callable[[Any], Made]) -> None:
     graph, feeds = make("T")

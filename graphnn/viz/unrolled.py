@@ -32,7 +32,7 @@ from graphnn.ops.control import PROJECT, STOP_GRADIENT
 from graphnn.ops.creation import IOTA
 from graphnn.ops.recomputation import AGAIN, again
 from graphnn.viz.axes import Axes
-from graphnn.viz.copies import Cuts, chosen_input, copy_of
+from graphnn.viz.copies import Cuts, chosen_input, copy_of, name_like
 from graphnn.viz.rows import Axis, Row, Window
 from graphnn.viz.scene import Subject
 from graphnn.viz.segments import BACK, FIRST
@@ -148,6 +148,8 @@ class _Unrolling:
         else:
             self._images[node] = made
             self._subjects.setdefault(made, Subject(node))
+            if made in self._totals:  # equal bodies of two scans are one: only this tells them
+                name_like(made, provenance(node))
 
     def _is_element(self, node: Node) -> bool:
         """Whether a node takes one step out of a row, as ``ys[-1]`` does."""
@@ -216,11 +218,9 @@ class _Unrolling:
         """A node for all steps."""
         made = self._images.get(node)
         if made is None:
-            about = provenance(node)
-            with recorded(about, None):
+            with recorded(provenance(node), None):
                 made = self._images[node] = self._rows[node].whole()
-            for name in about.names:
-                made.named(name)
+            name_like(made, provenance(node))
             self._subjects[made] = Subject(node)
         return made
 
