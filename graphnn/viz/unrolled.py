@@ -27,7 +27,7 @@ from graphnn.core.provenance import Provenance, provenance, recorded
 from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
 from graphnn.ops.broadcasting import RESHAPE, broadcast_to
-from graphnn.ops.constants import CONSTANT, constant, is_zero
+from graphnn.ops.constants import CONSTANT, constant, is_zero, zeros_like
 from graphnn.ops.control import PROJECT, STOP_GRADIENT
 from graphnn.ops.creation import IOTA
 from graphnn.ops.recomputation import AGAIN, again
@@ -281,7 +281,8 @@ class _Unrolling:
     def _written(self, loop: Loop) -> list[Node | Row]:
         """The results of a loop: last carries, then rows."""
         axis, n_carry = loop.axis, len(loop.firsts)
-        carry = list(loop.firsts)
+        starts = zip(loop.firsts, loop.outputs, strict=False)
+        carry = [self._first(loop, each, following) for each, following in starts]
         added: dict[int, list[Node]] = {number: [] for number in loop.totals}
         copies: list[dict[Node, Node]] = [{} for _ in axis.places]
         between: Sequence[Node] = ()
@@ -304,6 +305,13 @@ class _Unrolling:
             for number, y in enumerate(loop.outputs[n_carry:])
         ]
         return [*carry, *ys]
+
+    def _first(self, loop: Loop, first: Node, following: Node) -> Node:
+        """A carry before the first step: zeros with which derivatives begin are their own."""
+        if provenance(following).role == "forward" or not is_zero(first):
+            return first
+        with apart(), recorded(provenance(loop.node)._replace(step=None), None):
+            return zeros_like(first)
 
     def _written_between(
         self, loop: Loop, before: list[Node], added: Mapping[int, list[Node]]
