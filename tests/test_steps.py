@@ -262,6 +262,26 @@ def test_rolled_is_one_cell_with_lags(loop: Callable[..., Any]) -> None:
     assert all(detail.startswith("Σ 6 terms") for detail in sums)
 
 
+def test_a_cell_counts_from_its_own_step() -> None:
+    x = gn.input("x", shape=(6, 2, 3))
+    net = gn.nn.GRU(3, 4)
+    graph = gn.Graph((x,), gn.grad(gn.mean(net(x) ** 2), net.parameters()))
+    labels = {node.label for node in scene_in_steps(graph, "rolled").nodes}
+    assert {"x[t]", "h[t]", "∂z[t]", "∂h[t−1]"} <= labels
+    numbered = {label for label in labels if re.search(r"\[\d+\]", label)}
+    assert numbered == set()
+
+
+def test_an_index_that_is_the_same_in_all_steps_is_no_time() -> None:
+    h = start = gn.input("h[0]", shape=(2, 4))
+    for t in range(4):
+        with gn.time_step(t):
+            gate = gn.sigmoid(h).named("gate[1]")
+            h = gn.tanh(h * gate).named(f"h[{t + 1}]")
+    labels = {node.label for node in scene_in_steps(gn.Graph((start,), (h,)), "rolled").nodes}
+    assert {"gate[1]", "h[t+1]"} <= labels
+
+
 def test_lanes_are_layers_and_directions() -> None:
     scene = scene_in_steps(stacked()[0], "all")
     lanes = {node.lane for node in scene.nodes if node.step is not None}
