@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from layouts import labels_are_apart, nothing_overlaps
 
 import graphnn as gn
 from graphnn.core.errors import RenderError
@@ -399,6 +400,22 @@ def test_rolled_lanes_flow_as_unrolled_ones_and_lags_are_told_once() -> None:
         *(("bptt", word) for word in ("t−1", "t+1")),
         *(("saved", word) for word in ("t−1", "t+1")),
     }
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+def test_labels_of_a_rolled_cell_can_be_read(cell: str) -> None:
+    x = gn.input("x", shape=(9, 2, 3))
+    net = getattr(gn.nn, cell)(3, 4, bidirectional=cell == "GRU")
+    graph = gn.Graph((x,), gn.grad(gn.mean(net(x) ** 2), net.parameters()))
+    picture = gn.render(graph, steps="rolled")
+    scene = picture.scene
+    nothing_overlaps(scene, picture.layout)
+    labels_are_apart(scene, picture.layout)
+    saved = {edge.source for edge in scene.edges if edge.kind == "saved"}
+    told = [edge.source for edge in scene.edges if edge.label]
+    assert sorted(told) == sorted(saved)
+    states = {edge.told for edge in scene.edges if scene.nodes[edge.source].label == "h[t]"}
+    assert "32 B, t−1" in states
 
 
 def test_bodies_of_conds_and_while_loops_are_frames() -> None:

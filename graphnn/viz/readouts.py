@@ -15,6 +15,7 @@ __all__ = ["with_readouts"]
 FEWEST = 3
 """Operations of a step that get a lane; fewer stand beside their recurrence."""
 MOST_NAMES = 3
+"""Modules that the name of a lane tells."""
 UNNAMED = "output"
 """What belongs to no module."""
 

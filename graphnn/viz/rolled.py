@@ -53,8 +53,27 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
         elif drawn[first]:
             parts.append((scene.nodes[first], members))
     labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
-    made = replace(contracted(lagged, parts), step_labels=labels)
+    made = replace(_told_once(contracted(lagged, parts)), step_labels=labels)
     return abreast(made, [[step] for step in dict.fromkeys(typical.values())])
+
+
+def _told_once(scene: Scene) -> Scene:
+    """The scene with the bytes of what is saved at one line of each box, with a lag if there is."""
+    told: dict[int, str] = {}
+    at: dict[int, int] = {}
+    for number, edge in enumerate(scene.edges):
+        if edge.kind == "saved":
+            told[edge.source] = told.get(edge.source) or edge.label
+            first = at.setdefault(edge.source, number)
+            if edge.lag and not scene.edges[first].lag:
+                at[edge.source] = number
+    edges = tuple(
+        replace(edge, label=told[edge.source] if at[edge.source] == number else "")
+        if edge.kind == "saved"
+        else edge
+        for number, edge in enumerate(scene.edges)
+    )
+    return replace(scene, edges=edges)
 
 
 def _cells(scene: Scene, typical: dict[int, int]) -> list[int | None]:

@@ -150,9 +150,10 @@ class SceneEdge:
     is_cut: bool = False
 
     @property
-    def comes_from(self) -> str:
-        """The step that a value with a lag comes from, seen from the one that reads it: ``t−1``."""
-        return f"t{'−' if self.lag > 0 else '+'}{abs(self.lag)}"
+    def told(self) -> str:
+        """What is written at the line: ``256 B, t−1`` with the step that a lagged value is of."""
+        of_step = f"t{'−' if self.lag > 0 else '+'}{abs(self.lag)}" if self.lag else ""
+        return ", ".join(text for text in (self.label, of_step) if text)
 
     def between(self, source: int, target: int) -> SceneEdge:
         """The same edge between other boxes: `replace` takes four times as long."""
