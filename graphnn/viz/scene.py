@@ -102,6 +102,11 @@ class SceneNode:
         own = ("input", "parameter", "constant", "elision")
         return self.kind if self.kind in own else self.role
 
+    @property
+    def op(self) -> str:
+        """The name of its operator; empty where it has none."""
+        return self.subject.node.op.name if self.subject is not None else ""
+
     def about(self, origin: int | None, subject: Subject | None) -> SceneNode:
         """The same box with another origin and subject: `replace` takes four times as long."""
         return SceneNode(
