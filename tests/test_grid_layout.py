@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import nothing_overlaps, overlap
+from layouts import labels_are_apart, nothing_overlaps, overlap
 
 from graphnn.viz.dot import pinned_dot
 from graphnn.viz.drawing import drawing_of
@@ -175,6 +175,7 @@ def lstm_cells(steps: int, lanes: int = 1) -> Cells:
 def test_nothing_overlaps(made: Cells) -> None:
     layout = grid_layout(made.scene)
     nothing_overlaps(made.scene, layout)
+    labels_are_apart(made.scene, layout)
     for ghost in layout.ghosts:
         assert ghost.box.y + ghost.box.height < layout.boxes[ghost.reader].y
 

@@ -100,6 +100,32 @@ def test_derivatives_are_named_after_the_steps_of_their_own_segment() -> None:
     assert named == {f"∂h[{number}]": number for number in range(STEPS)}
 
 
+def test_what_a_loss_reads_is_of_the_way_there() -> None:
+    """Also the squares that derivatives need, and that a segment computes for both."""
+    scene = scene_of_kept(within(0.8), "all")
+    results = [index for index, node in enumerate(scene.nodes) if node.is_output]
+    (loss,) = (each for each in results if scene.nodes[each].role == "forward")
+    needed = {loss}
+    for edge in sorted(scene.edges, key=lambda edge: -edge.target):
+        if edge.target in needed:
+            needed.add(edge.source)
+            assert edge.kind not in ("gradient", "bptt")
+    assert {scene.nodes[each].role for each in needed} == {"forward"}
+    assert {scene.nodes[each].step for each in needed} == {None, *range(STEPS)}
+    assert not scene.nodes[loss].is_recomputed
+
+
+def test_zeros_are_not_kept_and_derivatives_begin_with_their_own() -> None:
+    for scene in (scene_of_kept(within(0.6, gn.nn.LSTM), "all"), scene_of_kept(within(9.0), "all")):
+        zeros = {index for index, node in enumerate(scene.nodes) if node.label == "zeros"}
+        assert len(zeros) >= 2
+        for edge in scene.edges:
+            if edge.source in zeros:
+                source, target = scene.nodes[edge.source], scene.nodes[edge.target]
+                assert edge.kind != "saved"
+                assert source.step == target.step
+
+
 def test_programs_are_drawn_in_steps_if_asked() -> None:
     program = within(0.8)
     picture = render(program, steps=1)

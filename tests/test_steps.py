@@ -1,10 +1,12 @@
 """Pictures of time steps: scans written out, windows, rolled cells, lanes and cuts."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from layouts import labels_are_apart, nothing_overlaps
 
 import graphnn as gn
 from graphnn.core.errors import RenderError
@@ -93,6 +95,25 @@ def random_numbers() -> Made:
     return gn.Graph((x,), (out, gradient)), {x: np.ones((6, 2, 4), np.float32)}
 
 
+def last_state(steps: int, batch: int) -> Made:
+    """A loss of the last state alone."""
+    x = gn.input("x", shape=(steps, batch, 3))
+    net = gn.nn.SimpleRNN(3, 4, num_layers=2)
+    loss = gn.mean(net(x) ** 2)
+    graph = gn.Graph((x,), (loss, *gn.grad(loss, net.parameters())))
+    return graph, {x: RNG.normal(size=x.shape).astype("float32")}
+
+
+def losses_of_steps(steps: int, batch: int) -> Made:
+    """Of every step a weighted loss of its labels: half of it comes from what is given."""
+    x, labels = (gn.input(name, shape=(steps, batch, 3)) for name in ("x", "labels"))
+    net = gn.nn.SimpleRNN(3, 3, return_sequences=True)
+    targets = labels * 0.9 + gn.full(labels.shape, 1 / 30)
+    loss = gn.sum(gn.log_softmax(net(x)) * targets) / (steps * batch)
+    graph = gn.Graph((x, labels), (loss, *gn.grad(loss, net.parameters())))
+    return graph, {each: RNG.normal(size=each.shape).astype("float32") for each in (x, labels)}
+
+
 MADE = {
     "rnn": rnn,
     "reversed": lambda: rnn(reverse=True),
@@ -104,6 +125,7 @@ MADE = {
     "encoder and decoder": encoder_decoder,
     "second order": second_order,
     "random numbers": random_numbers,
+    "batch as long as time": lambda: losses_of_steps(3, 3),
 }
 
 
@@ -125,6 +147,24 @@ def test_what_is_written_out_has_the_same_values(
     written = unrolled(graph, window).graph
     assert_same_values(graph, written, feeds)
     assert window is not None or not any(node.op.name == "scan" for node in written.nodes)
+
+
+@pytest.mark.parametrize("make", [last_state, losses_of_steps])
+@pytest.mark.parametrize("steps", ["all", 1])
+def test_a_batch_as_long_as_time_is_not_time(make: Callable[..., Made], steps: Any) -> None:
+    def drawn(batch: int) -> list[tuple[str, int | None]]:
+        scene = scene_in_steps(make(4, batch)[0], steps)
+        return [(re.sub(r"\d+(?![\d\]])", "", node.label), node.step) for node in scene.nodes]
+
+    assert drawn(4) == drawn(5)
+
+
+def test_gradients_have_the_names_of_their_weights() -> None:
+    """Also where the bodies of two scans are equal."""
+    graph, _ = last_state(4, 5)
+    names = [node.label for node in scene_in_steps(graph, 1).nodes if node.is_output]
+    parts = ("input_weight", "recurrent_weight", "bias")
+    assert names[1:] == [f"∂layers.{layer}.cell.{part}" for layer in (0, 1) for part in parts]
 
 
 @pytest.mark.parametrize("make", [rnn, stacked], ids=["rnn", "stacked"])
@@ -221,6 +261,26 @@ def test_rolled_is_one_cell_with_lags(loop: Callable[..., Any]) -> None:
     assert {("recurrent", 1), ("bptt", -1)} <= lags
     sums = [node.detail for node in one.nodes if node.label in ("∂Wx", "∂Wh")]
     assert all(detail.startswith("Σ 6 terms") for detail in sums)
+
+
+def test_a_cell_counts_from_its_own_step() -> None:
+    x = gn.input("x", shape=(6, 2, 3))
+    net = gn.nn.GRU(3, 4)
+    graph = gn.Graph((x,), gn.grad(gn.mean(net(x) ** 2), net.parameters()))
+    labels = {node.label for node in scene_in_steps(graph, "rolled").nodes}
+    assert {"x[t]", "h[t]", "∂z[t]", "∂h[t−1]"} <= labels
+    numbered = {label for label in labels if re.search(r"\[\d+\]", label)}
+    assert numbered == set()
+
+
+def test_an_index_that_is_the_same_in_all_steps_is_no_time() -> None:
+    h = start = gn.input("h[0]", shape=(2, 4))
+    for t in range(4):
+        with gn.time_step(t):
+            gate = gn.sigmoid(h).named("gate[1]")
+            h = gn.tanh(h * gate).named(f"h[{t + 1}]")
+    labels = {node.label for node in scene_in_steps(gn.Graph((start,), (h,)), "rolled").nodes}
+    assert {"gate[1]", "h[t+1]"} <= labels
 
 
 def test_lanes_are_layers_and_directions() -> None:
@@ -340,6 +400,22 @@ def test_rolled_lanes_flow_as_unrolled_ones_and_lags_are_told_once() -> None:
         *(("bptt", word) for word in ("t−1", "t+1")),
         *(("saved", word) for word in ("t−1", "t+1")),
     }
+
+
+@pytest.mark.parametrize("cell", ["SimpleRNN", "LSTM", "GRU"])
+def test_labels_of_a_rolled_cell_can_be_read(cell: str) -> None:
+    x = gn.input("x", shape=(9, 2, 3))
+    net = getattr(gn.nn, cell)(3, 4, bidirectional=cell == "GRU")
+    graph = gn.Graph((x,), gn.grad(gn.mean(net(x) ** 2), net.parameters()))
+    picture = gn.render(graph, steps="rolled")
+    scene = picture.scene
+    nothing_overlaps(scene, picture.layout)
+    labels_are_apart(scene, picture.layout)
+    saved = {edge.source for edge in scene.edges if edge.kind == "saved"}
+    told = [edge.source for edge in scene.edges if edge.label]
+    assert sorted(told) == sorted(saved)
+    states = {edge.told for edge in scene.edges if scene.nodes[edge.source].label == "h[t]"}
+    assert "32 B, t−1" in states
 
 
 def test_bodies_of_conds_and_while_loops_are_frames() -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "set_gradient_of",
     "set_name",
     "set_origin",
+    "set_role",
     "sources_of",
     "stand_for_all_steps",
     "time_step",
@@ -191,6 +192,11 @@ def set_origin(node: Node, origin: Node) -> None:
     """Let a node be the derivative of another one, if it is of none: for what comes from files."""
     if node.record.origin_ref is None and node is not origin:
         _write(node, "record", node.record._replace(origin_ref=weakref.ref(origin)))
+
+
+def set_role(node: Node, role: Role) -> None:
+    """Let a node belong to another pass than the one that made it."""
+    _write(node, "record", node.record._replace(role=role))
 
 
 def stand_for_all_steps(node: Node) -> None:

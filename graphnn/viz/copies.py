@@ -13,7 +13,7 @@ from graphnn.ops.constants import CONSTANT, constant
 from graphnn.ops.control import STOP_GRADIENT
 from graphnn.viz.rows import Place
 
-__all__ = ["Cuts", "chosen_input", "copy_of"]
+__all__ = ["Cuts", "chosen_input", "copy_of", "name_like"]
 
 
 def copy_of(
@@ -28,11 +28,16 @@ def copy_of(
         return constant(~inputs[0].attrs["value"].array)
     with recorded(about, origin):
         made = make_node(node.op, inputs, node.attrs)
+    name_like(made, about, place)
+    return made
+
+
+def name_like(made: Node, about: Provenance, place: Place | None = None) -> None:
+    """Give a copy the names of what it is a copy of, and whose gradient that is."""
     for name in about.names:
         made.named(name if place is None else f"{name}[{place.label}]")
     for name in about.gradient_of:
         set_gradient_of(made, name)
-    return made
 
 
 def chosen_input(node: Node, inputs: Sequence[Node]) -> int | None:

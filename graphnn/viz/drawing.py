@@ -193,9 +193,8 @@ def drawing_of(scene: Scene, layout: Layout) -> Drawing:
 
 
 def _stroke(edge: SceneEdge, route: Route) -> Stroke:
-    label = edge.comes_from if edge.lag else edge.label
     cut_at = _middle(route) if edge.is_cut else None
-    return Stroke(route, edge.kind, label, (edge.source, edge.target), cut_at)
+    return Stroke(route, edge.kind, edge.told, (edge.source, edge.target), cut_at)
 
 
 def _middle(route: Route) -> tuple[float, float]:

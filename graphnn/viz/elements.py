@@ -28,14 +28,14 @@ def with_elements(scene: Scene) -> Scene:
         sources[edge.target].append(edge.source)
     taken: dict[int, int] = {}  # from reshapes to slices
     for number, node in enumerate(scene.nodes):
-        if _op(node) == "slice" and node.step is not None and len(readers[number]) == 1:
+        if node.op == "slice" and node.step is not None and len(readers[number]) == 1:
             (reader,) = readers[number]
-            is_view = _op(scene.nodes[reader]) == "reshape" and not node.is_output
+            is_view = scene.nodes[reader].op == "reshape" and not node.is_output
             if is_view and scene.nodes[reader].step == node.step and len(sources[number]) == 1:
                 taken[reader] = number
     stacks: dict[int, tuple[int, ...]] = {}
     for number, node in enumerate(scene.nodes):
-        if _op(node) == "concatenate":
+        if node.op == "concatenate":
             found = _stacked(scene, sources[number], readers, stacks)
             if found:
                 stacks[number] = found
@@ -47,7 +47,7 @@ def with_elements(scene: Scene) -> Scene:
         number
         for number, node in enumerate(scene.nodes)
         if node.kind == "input" and not slices.isdisjoint(readers[number])
-        if all(_op(scene.nodes[each]) == "slice" for each in readers[number])
+        if all(scene.nodes[each].op == "slice" for each in readers[number])
     }
     told = dict(scene.step_labels)
     parts: list[tuple[SceneNode, tuple[int, ...]]] = []
@@ -82,9 +82,9 @@ def _stacked(
         is_inside = len(readers[each]) == 1 and not node.is_output
         if each in known and is_inside:
             found += (*known[each], each)
-        elif _op(node) == "reshape" and is_inside and node.label == "reshape" and _is_row(node):
+        elif node.op == "reshape" and is_inside and node.label == "reshape" and _is_row(node):
             found.append(each)
-        elif _op(node) in ("project", "scan") and not between:
+        elif node.op in ("project", "scan") and not between:
             between += 1
         else:
             return ()
@@ -105,10 +105,6 @@ def _stack(node: SceneNode, rows: Sequence[SceneNode]) -> SceneNode:
     if label == "stack" and len(names) == 1 and names != {""}:
         label, detail = f"all {names.pop()}", f"stack  {detail}"
     return replace(node, label=label, detail=detail)
-
-
-def _op(node: SceneNode) -> str:
-    return node.subject.node.op.name if node.subject is not None else ""
 
 
 def with_numbers_apart(scene: Scene) -> Scene:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphnn.viz.layout import Layout
-from graphnn.viz.scene import Overlay, Scene, SceneEdge
+from graphnn.viz.scene import Overlay, Scene
 from graphnn.viz.scene_json import plain
 
 __all__ = ["Texts", "scene_columns", "tooltip_columns"]
@@ -117,20 +117,15 @@ def _edges(scene: Scene, layout: Layout, texts: Texts) -> dict[str, Any]:
         "target": [edge.target for edge in edges],
         "kind": texts.column(edge.kind for edge in edges),
         "labels": [
-            [index, texts.number(_label(edge)), *map(_tenths, route.label_at)]
+            [index, texts.number(edge.told), *map(_tenths, route.label_at)]
             for index, (edge, route) in enumerate(zip(edges, routes, strict=True))
-            if route.label_at is not None and _label(edge)
+            if route.label_at is not None and edge.told
         ],
         "cuts": [index for index, edge in enumerate(edges) if edge.is_cut],
         "curves": [index for index, route in enumerate(routes) if route.is_curve],
         "corners": [len(route.points) for route in routes],
         "points": _steps_in_tenths([point for route in routes for point in route.points], 2),
     }
-
-
-def _label(edge: SceneEdge) -> str:
-    """Its own; or the step that the value comes from."""
-    return edge.comes_from if edge.lag else edge.label
 
 
 def _overlay(overlay: Overlay) -> dict[str, Any]:

@@ -256,10 +256,15 @@ def edge_kind(source: Node, target: Node) -> str:
     if before.role == "backward":
         return "bptt" if crosses else "gradient"
     if after.role == "backward":
-        return "saved"
+        return "data" if _is_constant(source) else "saved"
     if crosses:
         return "recurrent"
     return "tangent" if after.role == "tangent" and before.role == "tangent" else "data"
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether a value is written in the graph, such as zeros: nobody has to keep it."""
+    return node.op.name == "constant" or (node.op.is_view and all(map(_is_constant, node.inputs)))
 
 
 def _seen(node: Node) -> Node:

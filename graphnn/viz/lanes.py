@@ -76,9 +76,9 @@ def _path(node: SceneNode) -> Path:
 
 def _handed(scene: Scene, sequence: Mapping[int, int]) -> Iterator[tuple[Path, bool]]:
     """The scopes of what is handed from step to step on the way there, and if to earlier ones."""
-    scan_of = {number: number for number, node in enumerate(scene.nodes) if _op(node) == "scan"}
+    scan_of = {number: number for number, node in enumerate(scene.nodes) if node.op == "scan"}
     for edge in scene.edges:
-        if edge.source in scan_of and _op(scene.nodes[edge.target]) == "project":
+        if edge.source in scan_of and scene.nodes[edge.target].op == "project":
             scan_of[edge.target] = edge.source
     through: dict[int, list[tuple[Path, bool]]] = {}  # by scans over steps that are not drawn
     for edge in scene.edges:
@@ -95,10 +95,6 @@ def _handed(scene: Scene, sequence: Mapping[int, int]) -> Iterator[tuple[Path, b
             yield _shared(_path(source), _path(target)), is_back
     for ends in through.values():
         yield reduce(_shared, (path for path, _ in ends)), ends[0][1]
-
-
-def _op(node: SceneNode) -> str:
-    return node.subject.node.op.name if node.subject is not None else ""
 
 
 def _shared(one: Path, other: Path) -> Path:

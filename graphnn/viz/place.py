@@ -52,7 +52,7 @@ def place(sheet: Sheet) -> Grid:
         if edge.label:
             source = grid.slots[edge.source]
             source.has_label = True
-            source.room = max(source.room, text_width(edge.label, SMALL_SIZE))
+            source.room = max(source.room, text_width(edge.told, SMALL_SIZE))
     around = nesting(scene.groups)
     for slot, node in zip(grid.slots, scene.nodes, strict=True):
         if node.group is not None:

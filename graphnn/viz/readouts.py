@@ -6,7 +6,7 @@ below that of the recurrence. Beside it they would make every step longer.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from graphnn.viz.scene import Scene, SceneEdge, SceneNode
 
@@ -15,6 +15,7 @@ __all__ = ["with_readouts"]
 FEWEST = 3
 """Operations of a step that get a lane; fewer stand beside their recurrence."""
 MOST_NAMES = 3
+"""Modules that the name of a lane tells."""
 UNNAMED = "output"
 """What belongs to no module."""
 
@@ -39,9 +40,12 @@ def with_readouts(
     made, read = [*names], {}
     for lane, found in _members(scene, keys, is_leaf, typical).items():
         if len(found) >= FEWEST:
-            name = _name(lane, [scene.nodes[each[0]].scope for each in found.values()])
+            name = _name([scene.nodes[each[0]].scope for each in found.values()])
+            inside = {each for members in found.values() for each in members}
+            if lane and (name in read or not _reads_several(scene, names, inside)):
+                name = f"{lane}: {name}"
             read[name] = lane
-            for index in (each for members in found.values() for each in members):
+            for index in inside:
                 made[index] = name
     _with_leaves(scene, made, is_leaf, read)
     for index, node in enumerate(scene.nodes):
@@ -83,13 +87,26 @@ def _with_leaves(
             (names[index],) = readers[index]
 
 
-def _name(lane: str, scopes: Iterable[str]) -> str:
-    """The name of a lane of read-outs: of the modules in it, below that of what it reads."""
+def _reads_several(scene: Scene, names: Sequence[str], inside: Collection[int]) -> bool:
+    """Whether read-outs belong to no one lane, such as what puts both directions together."""
+    return 1 < len(
+        {
+            names[edge.source]
+            for edge in scene.edges
+            if edge.target in inside and edge.source not in inside
+            if scene.nodes[edge.source].step == scene.nodes[edge.target].step
+            if not edge.lag and scene.nodes[edge.source].role == "forward"
+        }
+    )
+
+
+def _name(scopes: Iterable[str]) -> str:
+    """The name of a lane of read-outs: of the modules in it."""
     paths = [scope.split("/") for scope in scopes]
     inner = dict.fromkeys(path[-1] for path in paths if path != paths[0][: len(path)])
     words = dict.fromkeys([paths[0][-1], *inner])
     inside = ", ".join([word for word in words if word and not word.isdigit()][:MOST_NAMES])
-    return f"{lane}: {inside or UNNAMED}" if lane else inside or UNNAMED
+    return inside or UNNAMED
 
 
 def _with_elements(scene: Scene, names: list[str], read: Mapping[str, str]) -> None:

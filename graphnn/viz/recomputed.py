@@ -5,17 +5,41 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import replace
 
+from graphnn.core.graph import Graph, topological_order
 from graphnn.core.node import Node
-from graphnn.core.provenance import provenance
+from graphnn.core.provenance import provenance, set_role
 from graphnn.ops.recomputation import AGAIN
 from graphnn.viz.graph_scene import bytes_text
 from graphnn.viz.scene import Scene, SceneEdge
 from graphnn.viz.segments import BACK
 from graphnn.viz.unrolled import Unrolled
 
-__all__ = ["apart_if_recomputed", "with_recomputed"]
+__all__ = ["apart_if_recomputed", "give_back", "with_recomputed"]
 
 LANE = "computed again"
+
+
+def give_back(written: Graph, asked: Graph) -> None:
+    """Let what results of the forward pass need be of the forward pass.
+
+    A compiler merges what both passes compute, such as the squares of states for a loss and for
+    derivatives. A result that needs derivatives was asked for, such as a penalty, keeps them.
+
+    Parameters
+    ----------
+    written : Graph
+        That is drawn, with the same results.
+    asked : Graph
+        As it was before it was compiled.
+    """
+    for made, result in zip(written.outputs, asked.outputs, strict=True):
+        if not any(map(_is_derivative, topological_order((result,)))):
+            for node in filter(_is_derivative, topological_order((made,))):
+                set_role(node, "forward")
+
+
+def _is_derivative(node: Node) -> bool:
+    return bool(node.inputs) and provenance(node).role == "backward"
 
 
 def with_recomputed(scene: Scene, made: Unrolled, listed: Set[Node]) -> Scene:
@@ -34,7 +58,9 @@ def with_recomputed(scene: Scene, made: Unrolled, listed: Set[Node]) -> Scene:
         if provenance(node).role == "forward" and node.op is not AGAIN:
             subject = made.subjects.get(node)
             is_listed = subject is not None and subject.node in listed
-            if is_listed or any(_is_again(each) or each in marked for each in node.inputs):
+            reads_again = any(_is_again(each) or each in marked for each in node.inputs)
+            # What adds up all steps, such as a loss, is computed once, and at last.
+            if is_listed or (reads_again and provenance(node).step is not None):
                 marked.add(node)
     shown = [each.subject.node if each.subject is not None else None for each in scene.nodes]
     nodes = tuple(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.viz.abreast import abreast
@@ -10,6 +11,8 @@ from graphnn.viz.quotient import contracted, parts_in_order
 from graphnn.viz.scene import Scene, SceneNode
 
 __all__ = ["rolled"]
+
+NUMBER = re.compile(r"\[(\d+)\]")
 
 
 def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
@@ -45,12 +48,32 @@ def rolled(scene: Scene, axes: Sequence[Sequence[int]]) -> Scene:
         first = members[0]
         place = cell[first]
         if place is not None:
-            parts.append((_of_any_step(scene.nodes[place], told), members))
+            others = (scene.nodes[each] for each in members)
+            parts.append((_of_any_step(scene.nodes[place], others, told), members))
         elif drawn[first]:
             parts.append((scene.nodes[first], members))
     labels = tuple((step, "t") for step in dict.fromkeys(typical.values()))
-    made = replace(contracted(lagged, parts), step_labels=labels)
+    made = replace(_told_once(contracted(lagged, parts)), step_labels=labels)
     return abreast(made, [[step] for step in dict.fromkeys(typical.values())])
+
+
+def _told_once(scene: Scene) -> Scene:
+    """The scene with the bytes of what is saved at one line of each box, with a lag if there is."""
+    told: dict[int, str] = {}
+    at: dict[int, int] = {}
+    for number, edge in enumerate(scene.edges):
+        if edge.kind == "saved":
+            told[edge.source] = told.get(edge.source) or edge.label
+            first = at.setdefault(edge.source, number)
+            if edge.lag and not scene.edges[first].lag:
+                at[edge.source] = number
+    edges = tuple(
+        replace(edge, label=told[edge.source] if at[edge.source] == number else "")
+        if edge.kind == "saved"
+        else edge
+        for number, edge in enumerate(scene.edges)
+    )
+    return replace(scene, edges=edges)
 
 
 def _cells(scene: Scene, typical: dict[int, int]) -> list[int | None]:
@@ -103,10 +126,31 @@ def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
     return exact, rough
 
 
-def _of_any_step(node: SceneNode, told: Mapping[int, str]) -> SceneNode:
-    """A box of a cell: the number of the step goes from its name."""
-    assert node.step is not None, "a box of a cell"
+def _of_any_step(node: SceneNode, others: Iterable[SceneNode], told: Mapping[int, str]) -> SceneNode:
+    """A box of a cell: numbers of steps in its name become ``t``, ``t−1`` and so on.
+
+    They are those that differ between steps as the steps do; of a single step, its own.
+    """
+    here = _number(node, told)
+    there = [(number, each.label) for each in others if (number := _number(each, told)) != here]
+
+    def shifted(distance: int) -> str:
+        return NUMBER.sub(lambda found: f"[{int(found[1]) + distance}]", node.label)
+
     label = node.label
-    for number in (told.get(node.step, "").removeprefix("t = "), str(node.step)):
-        label = label.replace(f"[{number}]", "[t]")
+    if not there:
+        label = label.replace(f"[{here}]", "[t]")
+    elif any(text == shifted(number - here) for number, text in there):
+        label = NUMBER.sub(lambda found: f"[{_relative(int(found[1]) - here)}]", label)
     return replace(node, label=label)
+
+
+def _number(node: SceneNode, told: Mapping[int, str]) -> int:
+    """The number of its step, as names have it; that of its column where it is none."""
+    assert node.step is not None, "a box of a cell"
+    number = told.get(node.step, "").removeprefix("t = ")
+    return int(number) if number.isdecimal() else node.step
+
+
+def _relative(distance: int) -> str:
+    return f"t{'−' if distance < 0 else '+'}{abs(distance)}" if distance else "t"

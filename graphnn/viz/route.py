@@ -10,8 +10,9 @@ from graphnn.viz.frames import FRAME_PAD, GROUP_NAME, frames
 from graphnn.viz.grid import Grid, Slot
 from graphnn.viz.layout import Band, Box, Ghost, Layout, Route
 from graphnn.viz.place import GHOST_GAP, place
-from graphnn.viz.scene import Scene
+from graphnn.viz.scene import Scene, SceneEdge
 from graphnn.viz.sheet import Sheet, sheet_of
+from graphnn.viz.style import SMALL_SIZE, text_width
 from graphnn.viz.tracks import TRACK
 from graphnn.viz.wires import (
     Wire,
@@ -68,9 +69,8 @@ def grid_layout(scene: Scene) -> Layout:
         else:
             here = columns.left[grid.columns[edge.source]]
             there = columns.left[grid.columns[edge.target]]
-            routes.append(
-                _route(ways[wire], here, there, edge.label or edge.lag, boxes[edge.source])
-            )
+            routes.append(_route(ways[wire], here, there, edge, boxes[edge.source]))
+    routes = _told_once(scene, routes)
     heads = [HEAD if slot.has_ghost else 0.0 for slot in grid.slots]
     bands = (*_bands(scene, grid, columns, rows), *frames(scene, boxes, heads))
     return Layout(
@@ -250,13 +250,28 @@ def _half(slot: Slot, offset: float) -> float:
     return float(max(radius * radius - offset * offset, 0.0) ** 0.5)
 
 
-def _route(way: Way, here: float, there: float, has_label: object, source: Box) -> Route:
+def _route(way: Way, here: float, there: float, edge: SceneEdge, source: Box) -> Route:
+    """The line of an edge; bytes are told below the source, and else a lag at the level piece."""
     points = tuple([(x + (there if from_target else here), y) for from_target, x, y in way])
-    if not has_label:
+    if not edge.told:
         return Route(points)
-    if len(points) == 6 and isinstance(has_label, int):
+    if len(points) == 6 and not edge.label:
         return Route(points, label_at=((points[2][0] + points[3][0]) / 2, points[2][1]))
     return Route(points, label_at=(source.center[0], source.y + source.height + LABEL / 2 + 1))
+
+
+def _told_once(scene: Scene, routes: list[Route]) -> list[Route]:
+    """The lines without labels that lie over the same ones, as where they share a track."""
+    made, taken = [*routes], dict[tuple[str, float], list[float]]()
+    for index, (edge, route) in enumerate(zip(scene.edges, routes, strict=True)):
+        if edge.lag and route.label_at is not None:
+            x, y = route.label_at
+            beside = taken.setdefault((edge.told, y), [])
+            if any(abs(x - other) < text_width(edge.told, SMALL_SIZE) for other in beside):
+                made[index] = replace(route, label_at=None)
+            else:
+                beside.append(x)
+    return made
 
 
 def _short(ghost: Ghost, boxes: Sequence[Box]) -> Route:

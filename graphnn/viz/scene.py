@@ -102,6 +102,11 @@ class SceneNode:
         own = ("input", "parameter", "constant", "elision")
         return self.kind if self.kind in own else self.role
 
+    @property
+    def op(self) -> str:
+        """The name of its operator; empty where it has none."""
+        return self.subject.node.op.name if self.subject is not None else ""
+
     def about(self, origin: int | None, subject: Subject | None) -> SceneNode:
         """The same box with another origin and subject: `replace` takes four times as long."""
         return SceneNode(
@@ -150,9 +155,10 @@ class SceneEdge:
     is_cut: bool = False
 
     @property
-    def comes_from(self) -> str:
-        """The step that a value with a lag comes from, seen from the one that reads it: ``t−1``."""
-        return f"t{'−' if self.lag > 0 else '+'}{abs(self.lag)}"
+    def told(self) -> str:
+        """What is written at the line: ``256 B, t−1`` with the step that a lagged value is of."""
+        of_step = f"t{'−' if self.lag > 0 else '+'}{abs(self.lag)}" if self.lag else ""
+        return ", ".join(text for text in (self.label, of_step) if text)
 
     def between(self, source: int, target: int) -> SceneEdge:
         """The same edge between other boxes: `replace` takes four times as long."""

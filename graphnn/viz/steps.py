@@ -20,7 +20,7 @@ from graphnn.viz.body_frames import scene_with_bodies
 from graphnn.viz.elements import with_elements, with_numbers_apart
 from graphnn.viz.graph_scene import scene_of_graph
 from graphnn.viz.lanes import with_lanes
-from graphnn.viz.recomputed import apart_if_recomputed, with_recomputed
+from graphnn.viz.recomputed import apart_if_recomputed, give_back, with_recomputed
 from graphnn.viz.rolled import rolled
 from graphnn.viz.rows import Window, minus
 from graphnn.viz.scene import Scene, SceneNode
@@ -67,7 +67,9 @@ def scene_of_kept(program: Program, steps: Steps, title: str = "") -> Scene:
     kept = kept_by(program)
     title = title or f"{program.arena_nbytes:,} bytes of memory, {program.flops:,} FLOPs"
     # All is written out: segments have ends where a window over all steps has none.
-    scene, _ = _written_out(kept.graph, None, title, kept.recomputed)
+    made = unrolled(kept.graph, in_segments=True)
+    give_back(made.graph, program.graph)
+    scene, _ = _scene_of(made, title, kept.recomputed)
     return in_zooms(scene, steps)
 
 
@@ -130,12 +132,19 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
 
 
 def _written_out(
-    graph: Graph, window: Window | None, title: str, recomputed: Set[Node] | None = None
+    graph: Graph, window: Window | None, title: str
 ) -> tuple[Scene, list[list[int]]]:
     """The scene of a graph whose scans are written out, and the time steps by axis."""
-    made = unrolled(graph, window, in_segments=recomputed is not None)
+    made = unrolled(graph, window)
     if window is None:
         _check_known(made.graph)
+    return _scene_of(made, title)
+
+
+def _scene_of(
+    made: Unrolled, title: str, recomputed: Set[Node] | None = None
+) -> tuple[Scene, list[list[int]]]:
+    """The scene of what is written out, and the time steps by axis."""
     scene = _with_cuts(scene_of_graph(made.graph, title), made.cuts)
     if recomputed is not None:
         scene = with_recomputed(scene, made, recomputed)

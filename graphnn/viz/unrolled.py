@@ -27,12 +27,12 @@ from graphnn.core.provenance import Provenance, provenance, recorded
 from graphnn.core.spec import TupleSpec
 from graphnn.ops.arithmetic import add
 from graphnn.ops.broadcasting import RESHAPE, broadcast_to
-from graphnn.ops.constants import CONSTANT, constant, is_zero
+from graphnn.ops.constants import CONSTANT, constant, is_zero, zeros_like
 from graphnn.ops.control import PROJECT, STOP_GRADIENT
 from graphnn.ops.creation import IOTA
 from graphnn.ops.recomputation import AGAIN, again
 from graphnn.viz.axes import Axes
-from graphnn.viz.copies import Cuts, chosen_input, copy_of
+from graphnn.viz.copies import Cuts, chosen_input, copy_of, name_like
 from graphnn.viz.rows import Axis, Row, Window
 from graphnn.viz.scene import Subject
 from graphnn.viz.segments import BACK, FIRST
@@ -101,6 +101,7 @@ class _Unrolling:
         self._copies: dict[Node, list[dict[Node, Node]]] = {}
         self._between_of: dict[Node | None, _Between] = {}
         self._same: dict[Node, Node] = {}
+        self._maybe: set[Node] = set()
         self._single: dict[Node, Node] = {}
         self._subjects: dict[Node, Subject] = {}
         self._totals: dict[Node, Size] = {}
@@ -147,6 +148,8 @@ class _Unrolling:
         else:
             self._images[node] = made
             self._subjects.setdefault(made, Subject(node))
+            if made in self._totals:  # equal bodies of two scans are one: only this tells them
+                name_like(made, provenance(node))
 
     def _is_element(self, node: Node) -> bool:
         """Whether a node takes one step out of a row, as ``ys[-1]`` does."""
@@ -193,10 +196,11 @@ class _Unrolling:
         return None
 
     def _axes_read(self, node: Node) -> list[Axis]:
-        """The axes of rows that a node reads, or of what is the same at all of their steps."""
+        """The axes of rows that a node reads."""
         found = [self._rows[each].axis for each in node.inputs if each in self._rows]
-        lengths = [each.shape[0] for each in node.inputs if each in self._same]
-        found += [axis for axis in self._axes.all if axis.length in lengths]
+        if not found and any(each in self._same or each in self._maybe for each in node.inputs):
+            # Its first axis may be time, or as long by chance: what reads it tells.
+            self._maybe.add(node)
         return list(dict.fromkeys(found))
 
     def _note_if_same(self, node: Node) -> None:
@@ -214,16 +218,15 @@ class _Unrolling:
         """A node for all steps."""
         made = self._images.get(node)
         if made is None:
-            about = provenance(node)
-            with recorded(about, None):
+            with recorded(provenance(node), None):
                 made = self._images[node] = self._rows[node].whole()
-            for name in about.names:
-                made.named(name)
+            name_like(made, provenance(node))
             self._subjects[made] = Subject(node)
         return made
 
     def _element(self, node: Node, axis: Axis, position: int) -> Node:
         """What a sequence is at one step."""
+        self._write_if_asked(node, axis)
         row = self._rows.get(node)
         if row is not None and row.axis is axis:
             return row.elements[position]
@@ -244,6 +247,14 @@ class _Unrolling:
             if each is not whole:
                 self._subjects.setdefault(each, Subject(node, ((node, place.number),)))
         return again(made, BACK) if copy == BACK else made
+
+    def _write_if_asked(self, node: Node, axis: Axis) -> None:
+        """Write out what may have steps now that something asks for them."""
+        if node in self._maybe:
+            self._maybe.remove(node)
+            loop = loop_of_node(node, axis, self._whole)
+            if loop is not None:
+                self._become(node, self._written(loop)[0])
 
     def _flags_of(self, node: Node, axis: Axis) -> list[Node] | None:
         """What is known of every step before anything is computed, such as where windows end."""
@@ -270,7 +281,8 @@ class _Unrolling:
     def _written(self, loop: Loop) -> list[Node | Row]:
         """The results of a loop: last carries, then rows."""
         axis, n_carry = loop.axis, len(loop.firsts)
-        carry = list(loop.firsts)
+        starts = zip(loop.firsts, loop.outputs, strict=False)
+        carry = [self._first(loop, each, following) for each, following in starts]
         added: dict[int, list[Node]] = {number: [] for number in loop.totals}
         copies: list[dict[Node, Node]] = [{} for _ in axis.places]
         between: Sequence[Node] = ()
@@ -293,6 +305,13 @@ class _Unrolling:
             for number, y in enumerate(loop.outputs[n_carry:])
         ]
         return [*carry, *ys]
+
+    def _first(self, loop: Loop, first: Node, following: Node) -> Node:
+        """A carry before the first step: zeros with which derivatives begin are their own."""
+        if provenance(following).role == "forward" or not is_zero(first):
+            return first
+        with apart(), recorded(provenance(loop.node)._replace(step=None), None):
+            return zeros_like(first)
 
     def _written_between(
         self, loop: Loop, before: list[Node], added: Mapping[int, list[Node]]

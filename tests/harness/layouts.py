@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from graphnn.viz.layout import Box, Layout
 from graphnn.viz.scene import Scene
+from graphnn.viz.style import SMALL_SIZE, text_width
 
 
 def overlap(one: Box, other: Box, slack: float = 0.5) -> bool:
@@ -19,6 +20,17 @@ def area(start: tuple[float, float], end: tuple[float, float]) -> Box:
     """Of a straight piece of a line."""
     x, y = min(start[0], end[0]), min(start[1], end[1])
     return Box(x - 0.3, y - 0.3, abs(start[0] - end[0]) + 0.6, abs(start[1] - end[1]) + 0.6)
+
+
+def labels_are_apart(scene: Scene, layout: Layout) -> None:
+    """No text at a line is written over another one."""
+    found: list[Box] = []
+    for edge, route in zip(scene.edges, layout.routes, strict=True):
+        if route.label_at is not None and edge.told:
+            (x, y), width = route.label_at, text_width(edge.told, SMALL_SIZE)
+            text = Box(x - width / 2, y - 3, width, 6)
+            assert not any(overlap(text, other) for other in found)
+            found.append(text)
 
 
 def nothing_overlaps(scene: Scene, layout: Layout) -> None:
