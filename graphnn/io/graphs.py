@@ -157,7 +157,7 @@ def _entry(
     """What the table says of a node; what is usual is left out."""
     known = provenance(node)
     lines = [(str(each).rpartition(":")[0], each.line, each.function) for each in known.sources]
-    entry = {
+    entry: dict[str, Any] = {
         "op": node.op.name,
         "reads": [numbers[each] for each in node.inputs],
         "attrs": {},
