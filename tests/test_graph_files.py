@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from random_graphs import Recipe, build, recipes
 
 import graphnn as gn
 from graphnn.cli.main import main
+from graphnn.core.dims import as_size
 from graphnn.core.errors import CheckpointError, UnsupportedOpError
 from graphnn.core.graph import topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.structure import flatten
+from graphnn.io import limits
 from graphnn.io.graphs import _TABLE
 from graphnn.io.tensors import decode, encode
 from graphnn.ops.contract import OPERATIONS
@@ -257,8 +260,16 @@ HOSTILE: dict[str, tuple[Callable[[Any], Any], str]] = {
         "more than 100 terms",
     ),
     "a product of very many names": (_input_of([{"dim": [[["n"] * 20_000, 1]]}]), "100 terms"),
-    "names without end": (_set(["nodes", -1, "names"], ["n"] * 60_000), "60,000 names"),
+    "names without end": (
+        _set(["nodes", -1, "names"], [f"n{i}" for i in range(10**6)]),
+        "more than 1,000,000 characters",
+    ),
     "a long name": (_set(["nodes", -1, "names"], ["n" * 10**7]), "more than 1,000,000 characters"),
+    "a long line": (
+        _set(["nodes", -1, "lines"], [["a" * 10**7, 1, "f"]]),
+        "more than 1,000,000 characters",
+    ),
+    "very many lines": (_set(["nodes", -1, "lines"], [["a.py", 1, "f"]] * 101), "101 lines"),
     "a deep scope": (_set(["nodes", -1, "scope"], "a/" * 50_000), "scopes of more than 100 levels"),
 }
 """Changes of the table of a small graph, and what is said of them."""
@@ -295,9 +306,65 @@ def loops_in_loops(levels: int) -> gn.Graph:
 def test_loops_that_hold_too_much_are_refused(tmp_path: Path) -> None:
     gn.io.save_graph(tmp_path / "a.gng", loops_in_loops(3))
     assert gn.io.load_graph(tmp_path / "a.gng").nodes
-    gn.io.save_graph(tmp_path / "a.gng", loops_in_loops(40))
+    too_much = loops_in_loops(20)
+    with pytest.raises(CheckpointError, match=r"bodies with .* nodes in .* levels"):
+        gn.io.save_graph(tmp_path / "a.gng", too_much)
+    with pytest.MonkeyPatch.context() as patch:  # a file of somebody who has no such limits
+        patch.setattr(limits, "MOST_OPENED", 10**20)
+        gn.io.save_graph(tmp_path / "a.gng", too_much)
     with pytest.raises(CheckpointError, match=r"bodies with .* nodes in .* levels"):
         gn.io.load_graph(tmp_path / "a.gng")
+
+
+def in_scopes(levels: int) -> Node:
+    with ExitStack() as stack:
+        for _ in range(levels):
+            stack.enter_context(gn.name_scope("s"))
+        return gn.input("x", (2,)) * 2.0
+
+
+def size_of(terms: int) -> Any:
+    return sum((as_size(f"n{each}") for each in range(terms)), start=as_size(1))
+
+
+AT_THE_LIMIT: dict[str, tuple[Callable[[int], Node], int, str]] = {
+    "characters": (lambda n: (gn.input("x", (2,)) * 2.0).named("n" * n), 999_000, "characters"),
+    "scopes": (in_scopes, 100, "scopes of more than 100 levels"),
+    "axes": (lambda n: gn.input("x", (1,) * n), 64, "an array of 65 axes"),
+    "elements": (lambda n: gn.input("x", (2**59, n)), 2, "more than 2\\*\\*60 elements"),
+    "terms": (lambda n: gn.input("x", (size_of(n),)), 99, "more than 100 terms"),
+    "bits": (lambda n: gn.input("x", (as_size("n") * (2**n - 1),)), 64, "more than 64 bits"),
+}
+"""A graph by the number that is bounded, the most that it may be, and what is said of more."""
+
+
+@pytest.mark.parametrize("what", AT_THE_LIMIT)
+def test_what_is_saved_is_read_and_more_is_refused_before(tmp_path: Path, what: str) -> None:
+    build_with, most, words = AT_THE_LIMIT[what]
+    path = tmp_path / "a.gng"
+    gn.io.save_graph(path, build_with(most))
+    assert gn.io.load_graph(path).outputs
+    before = path.read_bytes()
+    more = most + (1_001 if what == "characters" else 1)
+    with pytest.raises(CheckpointError, match=rf"(?s)cannot be saved: .*{words}.*hint: "):
+        gn.io.save_graph(path, build_with(more))
+    assert path.read_bytes() == before
+
+
+def test_one_gradient_of_very_many_weights_is_read_again(there_and_back) -> None:
+    x = gn.input("x", (2, 4))
+    biases = [gn.parameter(np.zeros(4, np.float32), f"b{i}") for i in range(300)]
+    y = x
+    for each in biases:
+        y = y + each
+    y = y.named("y")
+    for number in range(300):
+        y.named(f"also{number}")
+    graph = gn.Graph((x,), (y, *gn.grad(gn.sum(y), biases)))
+    again = there_and_back(graph)
+    assert gn.provenance(again.outputs[0]).names == gn.provenance(y).names
+    assert len(gn.provenance(again.outputs[1]).gradient_of) == 300
+    assert_same(graph, again)
 
 
 X = gn.input("x", (6, 6))

@@ -1,8 +1,10 @@
 """Nodes: identity, immutability, what they refuse, names and lines."""
 
 import copy
+import functools
 import gc
 import operator
+import sys
 import threading
 import weakref
 
@@ -152,6 +154,13 @@ def test_names_scopes_steps_and_lines():
     assert gn.tanh(x) is h
     lines = {source.line for source in gn.provenance(h).sources}
     assert len(lines) == 2  # both lines that built it
+
+
+def test_lines_are_those_of_the_user_and_not_of_the_standard_library():
+    x = gn.input("x", shape=(3,))
+    y = functools.singledispatch(gn.tanh)(x)  # which calls tanh from a file of its own
+    (line,) = gn.provenance(y).sources
+    assert (line.path, line.function) == (__file__, sys._getframe().f_code.co_name)
 
 
 def test_gradient_nodes_remember_where_they_come_from():

@@ -210,6 +210,24 @@ def test_the_strip_is_the_memory_report(make, depth) -> None:
     assert any(title in label for label in labels)
 
 
+@everywhere
+def test_blocks_are_numbered_as_the_instructions_that_write_them(make) -> None:
+    program = make()
+    scene = scene_of_program(program, depth="all")
+    told = {}  # by the number at a box, or at the frame of what is computed together
+    for box in scene.nodes:
+        frame = None if box.group is None else scene.groups[box.group]
+        words = frame.label if frame is not None and frame.kind == "fusion" else box.detail
+        told[words.split(" ")[0]] = told.get(words.split(" ")[0], "") + box.tooltip
+    kept = [each for each in program.memory.buffers if each.last >= each.first]
+    found = {}
+    for buffer, block in zip(kept, scene.strip.blocks, strict=True):
+        if buffer.node is not None:
+            found[buffer.number] = f"arena{buffer.number} at byte" in told[block.label.split()[0]]
+    assert len(found) > 1
+    assert all(found.values()), found
+
+
 def test_live_bytes_stand_beside_their_instruction() -> None:
     program = mlp()
     scene = scene_of_program(program)

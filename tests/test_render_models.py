@@ -130,6 +130,21 @@ def test_lenet_reads_like_the_textbook() -> None:
     assert is_in_order(scene)
 
 
+def test_only_images_have_the_size_of_images() -> None:
+    x = gn.input("x", (7, 3, 8, 8))
+    net = gn.nn.Sequential(gn.nn.Conv2d(3, 4, 3), gn.nn.ReLU())
+    loss = gn.sum(net(x) ** 2).named("loss")
+    shown = {
+        node.label: node.detail
+        for node in picture_of(gn.Graph((x,), (loss, *gn.grad(loss, net.parameters())))).scene.nodes
+    }
+    assert shown["relu"] == "4@6×6"
+    assert shown["∂layers.0.weight"].endswith("f32[4, 3, 3, 3]")
+    heads = gn.input("heads", (2, 4, 5, 6))
+    (box,) = [node for node in picture_of(gn.tanh(heads)).scene.nodes if node.label == "tanh"]
+    assert box.detail == "f32[2, 4, 5, 6]"
+
+
 def test_strides_that_are_not_usual_are_told() -> None:
     x = gn.input("x", (1, 1, 9, 9))
     kernel = gn.parameter(np.ones((2, 1, 3, 3), np.float32), name="k")

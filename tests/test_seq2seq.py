@@ -295,6 +295,18 @@ def test_how_they_look():
     assert repr(gn.nn.EncoderDecoder(*plain, bridge=False)) == wanted
 
 
+@pytest.mark.parametrize("attention", ["dot", "additive"])
+def test_the_state_and_its_gradient_have_their_names_at_every_step(attention):
+    model = model_of(attention, net=gn.nn.GRU, feeding=attention == "additive")
+    source, target = (gn.input(name, (2, 3), dtype="int64") for name in ("source", "target"))
+    loss = gn.mean(model(source, target) ** 2)
+    graph = gn.Graph((source, target), (loss, *gn.grad(loss, model.parameters())))
+    shown = [node.label for node in gn.render(graph).scene.nodes]
+    for step in range(3):  # of the encoder, and of the decoder
+        assert shown.count(f"h[{step}]") == 2
+        assert shown.count(f"∂h[{step}]") == 2
+
+
 def test_beams_and_greedy_of_a_net():
     model = model_of("additive", feeding=True, both=True)
 

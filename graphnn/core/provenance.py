@@ -138,22 +138,24 @@ def note_creation(node: Node, *, is_new: bool) -> None:
         _write(node, "record", known._replace(sources=merged))
 
 
-def set_name(node: Node, name: str) -> None:
-    """Give a node a (further) name."""
+def set_name(node: Node, *names: str) -> None:
+    """Give a node (further) names."""
     known = node.record
-    if name not in known.names:
-        _write(node, "record", known._replace(names=(*known.names, name)))
+    all_names = tuple(dict.fromkeys((*known.names, *names)))
+    if len(all_names) > len(known.names):
+        _write(node, "record", known._replace(names=all_names))
 
 
-def set_gradient_of(node: Node, name: str) -> None:
-    """Note that a node is the gradient of what has this name, if it was made to be one.
+def set_gradient_of(node: Node, *names: str) -> None:
+    """Note that a node is the gradient of what has these names, if it was made to be one.
 
     Its origin does not tell: that is the operator it is a derivative of, which may read a weight
     through a reshape, or several weights of one shape.
     """
     known = node.record
-    if known.role == "backward" and name not in known.gradient_of:
-        _write(node, "record", known._replace(gradient_of=(*known.gradient_of, name)))
+    if known.role == "backward":
+        all_names = tuple(dict.fromkeys((*known.gradient_of, *names)))
+        _write(node, "record", known._replace(gradient_of=all_names))
 
 
 def carry(old: Node, new: Node) -> None:

@@ -1,4 +1,4 @@
-"""Where in the user's code something happened: the innermost frame outside graphnn."""
+"""Where in the user's code something happened: the innermost frame outside graphnn and Python."""
 
 from __future__ import annotations
 
@@ -51,19 +51,29 @@ def internal_folders() -> tuple[str, ...]:
     return tuple(str(folder) + os.sep for folder in folders)
 
 
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+"""Python's own modules: what is built in a `functools.reduce` was built by its caller."""
+_INSTALLED = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+"""Folders in the library's for packages, which are somebody's code."""
 _INTERNAL = (*internal_folders(), "<frozen")
 _is_internal: dict[CodeType, bool] = {}
 
 
 def caller() -> Source | None:
-    """The innermost line on the call stack that is not graphnn's own, if there is one."""
+    """The innermost line on the call stack that is neither graphnn's nor Python's own, if any."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         internal = _is_internal.get(code)
         if internal is None:
-            internal = _is_internal[code] = code.co_filename.startswith(_INTERNAL)
+            internal = _is_internal[code] = _is_ours_or_pythons(code.co_filename)
         if not internal:
             return Source(code.co_filename, frame.f_lineno, code.co_qualname)
         frame = frame.f_back
     return None
+
+
+def _is_ours_or_pythons(path: str) -> bool:
+    if path.startswith(_INTERNAL):
+        return True
+    return path.startswith(_LIBRARY) and not any(each in path for each in _INSTALLED)

@@ -52,7 +52,11 @@ class Writer:
         ------
         TypeError
             If it is nothing that a file can hold, such as a function.
+        DamagedError
+            If it is larger than what is read.
         """
+        if isinstance(value, int):
+            check_integer(value)
         if value is None or isinstance(value, str | bool | int):
             return value
         if isinstance(value, float):
@@ -64,7 +68,7 @@ class Writer:
         if isinstance(value, np.dtype):
             return {"dtype": value.name}
         if isinstance(value, Dim):
-            return {"dim": [[list(map(_atom, atoms)), number] for atoms, number in value.terms]}
+            return {"dim": _terms(value)}
         if isinstance(value, TensorSpec):
             return {"spec": [self.written(value.shape), value.dtype.name, value.weak]}
         if isinstance(value, Literal):
@@ -90,8 +94,15 @@ def _atom(atom: str | FloorDiv) -> Any:
     """A name; or a quotient, as the terms of its numerator and its denominator."""
     if isinstance(atom, str):
         return atom
-    terms = [[list(map(_atom, atoms)), number] for atoms, number in atom.numerator.terms]
-    return [terms, atom.denominator]
+    return [_terms(atom.numerator), atom.denominator]
+
+
+def _terms(size: Dim) -> list[Any]:
+    """Names and a coefficient of every term."""
+    check_size(size.terms)
+    for _, number in size.terms:
+        check_integer(number)
+    return [[list(map(_atom, atoms)), number] for atoms, number in size.terms]
 
 
 class Reader:

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
-from graphnn.core.errors import UnsupportedOpError
+from graphnn.core.errors import CheckpointError, UnsupportedOpError
 from graphnn.core.graph import Graph, as_graph, topological_order
 from graphnn.core.node import Node, make_node
 from graphnn.core.op import REGISTRY, Array
@@ -24,6 +24,7 @@ from graphnn.core.provenance import (
     provenance,
     recorded,
     set_gradient_of,
+    set_name,
     set_origin,
 )
 from graphnn.core.source import Source
@@ -59,7 +60,8 @@ def save_graph(path: str | PathLike[str], graph: Graph | Node | Sequence[Node]) 
     Raises
     ------
     CheckpointError
-        If the file cannot be written.
+        If the file cannot be written, or :func:`load_graph` would refuse it: a node with names of
+        more than a million characters, or loops within 100 others.
     UnsupportedOpError
         If a part of the graph is Python code: a function with a derivative of its own.
 
@@ -81,10 +83,10 @@ def save_graph(path: str | PathLike[str], graph: Graph | Node | Sequence[Node]) 
     order = topological_order((*whole.inputs, *whole.outputs), follow=_needed)
     numbers = {node: number for number, node in enumerate(order)}
     arrays: dict[str, Array] = {}
-    writer = Writer(numbers, arrays)
+    writer, opened = Writer(numbers, arrays), Opened()
     table = {
         "format": FORMAT,
-        "nodes": [_entry(node, numbers, writer) for node in order],
+        "nodes": [_entry(node, numbers, writer, opened) for node in order],
         "inputs": [numbers[each] for each in whole.inputs],
         "outputs": [numbers[each] for each in whole.outputs],
     }
@@ -149,14 +151,16 @@ def _needed(node: Node) -> tuple[Node, ...]:
 # ----------------------------------------------------------------------------------- writing
 
 
-def _entry(node: Node, numbers: Mapping[Node, int], writer: Writer) -> dict[str, Any]:
+def _entry(
+    node: Node, numbers: Mapping[Node, int], writer: Writer, opened: Opened
+) -> dict[str, Any]:
     """What the table says of a node; what is usual is left out."""
     known = provenance(node)
     lines = [(str(each).rpartition(":")[0], each.line, each.function) for each in known.sources]
-    entry = {
+    entry: dict[str, Any] = {
         "op": node.op.name,
         "reads": [numbers[each] for each in node.inputs],
-        "attrs": _attributes(node, writer),
+        "attrs": {},
         "names": list(known.names),
         "scope": known.scope,
         "step": known.step,
@@ -167,6 +171,18 @@ def _entry(node: Node, numbers: Mapping[Node, int], writer: Writer) -> dict[str,
         "origin": numbers.get(known.origin) if known.origin is not None else None,
         "spec": str(node.spec),
     }
+    try:
+        entry["attrs"] = _attributes(node, writer)
+        check_texts(entry)
+        check_spec(node.spec)
+        opened.note(node)
+    except DamagedError as error:
+        raise CheckpointError(
+            f"{node!r} cannot be saved: {error.what}",
+            hint="a file may be a stranger's, so what can be in it is bounded: use shorter names, "
+            "fewer scopes and smaller bodies, or save a part of the graph",
+            where=known.where,
+        ) from None
     return {key: value for key, value in entry.items() if value != USUAL.get(key)}
 
 
@@ -229,10 +245,8 @@ def _node(said: Mapping[str, Any], reader: Reader, arrays: Mapping[str, Array]) 
         node = _made(said, reader, arrays)
     check_spec(node.spec)
     check_attributes(node)
-    for name in said["names"]:
-        node.named(_text(name))
-    for name in said["gradient_of"]:
-        set_gradient_of(node, _text(name))
+    set_name(node, *map(_text, said["names"]))
+    set_gradient_of(node, *map(_text, said["gradient_of"]))
     if str(node.spec) != said["spec"]:
         raise DamagedError(f"{node!r} is said to be {said['spec']}")
     node.op.label(node)  # which asks for attributes that pictures will need

@@ -2,7 +2,7 @@
 
 A few lines of a file can ask for far more than they take: sizes that are squared by every node, or
 bodies that hold the next one twice. They are refused where they are read, before anything is
-computed with them.
+computed with them; and where they are written, so that what is saved can be read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ MOST_AXES = 64
 MOST_ELEMENTS = 2**60
 MOST_TERMS = 100
 """Of a size that depends on named dimensions, and names in one term of it."""
-MOST_NAMES = 100
-"""Of one node; and lines that have built it."""
+MOST_LINES = 100
+"""That have built one node."""
 MOST_CHARACTERS = 1_000_000
+"""Of all texts of one node; a gradient of very many weights has the names of all."""
 MOST_LEVELS = 100
 """Of scopes, and of bodies within bodies."""
 MOST_OPENED = 100_000
@@ -39,15 +40,16 @@ def check_integer(value: int) -> None:
 
 
 def check_texts(said: Mapping[str, Any]) -> None:
-    """Refuse too many names, scopes that are too deep, and texts that are too long."""
-    for key in ("names", "lines", "gradient_of"):
-        if len(said[key]) > MOST_NAMES:
-            raise DamagedError(f"{len(said[key]):,} {key} of one node: {MOST_NAMES} are read")
+    """Refuse too many lines, scopes that are too deep, and names that are too long."""
+    lines = said["lines"]
+    if len(lines) > MOST_LINES:
+        raise DamagedError(f"{len(lines):,} lines have built it: {MOST_LINES} are possible")
     texts = [said["scope"], said["by"], *said["names"], *said["gradient_of"]]
-    if any(isinstance(each, str) and len(each) > MOST_CHARACTERS for each in texts):
-        raise DamagedError(f"a text of more than {MOST_CHARACTERS:,} characters")
+    texts += [each for path, _, function in lines for each in (path, function)]
+    if sum(map(len, texts)) > MOST_CHARACTERS:
+        raise DamagedError(f"its names and lines have more than {MOST_CHARACTERS:,} characters")
     if said["scope"].count("/") >= MOST_LEVELS:
-        raise DamagedError(f"scopes of more than {MOST_LEVELS} levels")
+        raise DamagedError(f"it is in scopes of more than {MOST_LEVELS} levels")
 
 
 def check_size(terms: Any) -> None:
@@ -94,7 +96,7 @@ class Opened:
         if levels > MOST_LEVELS or count > MOST_OPENED:
             raise DamagedError(
                 f"bodies with {count:,} nodes in {levels} levels: {MOST_OPENED:,} in {MOST_LEVELS} "
-                "are read"
+                "are possible"
             )
         if levels:
             self._sizes[node] = count, levels

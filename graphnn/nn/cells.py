@@ -8,7 +8,7 @@ Cells are in :mod:`graphnn.nn.simple_cells`, :mod:`graphnn.nn.gated_cells` and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from graphnn.core.dims import Shape, Size, as_size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
+from graphnn.core.provenance import provenance
 from graphnn.core.spec import shape_text
 from graphnn.core.state import Parameter, parameter
 from graphnn.core.structure import flatten, form_text
@@ -37,7 +38,7 @@ from graphnn.ops.operands import as_node
 from graphnn.ops.products import matmul
 from graphnn.ops.random import dropout_mask
 
-__all__ = ["Cell", "WeightedCell"]
+__all__ = ["Cell", "WeightedCell", "name_state"]
 
 Activation = Callable[[Node], Node]
 """What cells take as an activation: a function from node to node, or a layer."""
@@ -294,3 +295,11 @@ class WeightedCell(Cell):
                 given = getattr(self, name, usual)
                 shown += [] if given is usual else [f"{name}={getattr(given, '__name__', given)}"]
         return ", ".join(shown)
+
+
+def name_state(leaves: Sequence[Node], names: tuple[str, ...]) -> None:
+    """Call the parts of a carry h and c; unrolled ones h[0], h[1] ..., or layers.0.h[0] ..."""
+    for leaf, name in zip(leaves, names, strict=False):
+        step = provenance(leaf).step
+        if leaf.name is None:
+            leaf.named(name if step is None else f"{name}[{step}]")

@@ -16,7 +16,9 @@ from graphnn.core.dims import Size
 from graphnn.core.dtypes import FLOAT32, DTypeLike
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
+from graphnn.core.structure import flatten
 from graphnn.nn.attention import Attention
+from graphnn.nn.cells import name_state
 from graphnn.nn.decoding import DecodingStep
 from graphnn.nn.dense import Dense
 from graphnn.nn.padding import real_steps
@@ -279,6 +281,7 @@ class Decoder(TokenNet):
             if number and masks:
                 x = x * masks[number - 1]
             carry, x = cell(carry, x)
+            name_state(flatten(carry), self.cells[number].state_names)
             carries.append(carry)
         if self.attention is None or self.combine is None:
             return tuple(carries), (x, None)

@@ -11,10 +11,9 @@ import numpy as np
 from graphnn.core.dims import Shape, Size, is_known
 from graphnn.core.errors import ArgumentError, ShapeError
 from graphnn.core.node import Node
-from graphnn.core.provenance import provenance
 from graphnn.core.state import parameter
 from graphnn.core.structure import flatten, flatten_like, form_text, map_leaves, unflatten
-from graphnn.nn.cells import Cell
+from graphnn.nn.cells import Cell, name_state
 from graphnn.nn.padding import beside, last_step, or_all_real
 from graphnn.nn.sequence_layer import Direction, Outcome, SequenceLayer
 from graphnn.nn.step_norm import StepNorm, joined
@@ -184,7 +183,7 @@ class Recurrent(SequenceLayer):
                 )
             after, y = made
             leaves = flatten(after)
-            _name(leaves, names)
+            name_state(leaves, names)
             for number, leaf in enumerate(flatten(y)):
                 if any(leaf is each for each in leaves):
                     is_state[number] = next(n for n, each in enumerate(leaves) if each is leaf)
@@ -298,14 +297,6 @@ class Recurrent(SequenceLayer):
 def _of_real_rows(state: Node, real: Node | None) -> Node:
     """A last state as the last output: 0 for a row of no real step, which has no output."""
     return state if real is None else where(beside(some(real, 0), state), state, 0)
-
-
-def _name(leaves: list[Node], names: tuple[str, ...]) -> None:
-    """Call the parts of a carry h and c; unrolled ones h[0], h[1] ..., or layers.0.h[0] ..."""
-    for leaf, name in zip(leaves, names, strict=False):
-        step = provenance(leaf).step
-        if leaf.name is None:
-            leaf.named(name if step is None else f"{name}[{step}]")
 
 
 def _in_place_of(expected: Any, given: Any) -> list[Node] | None:

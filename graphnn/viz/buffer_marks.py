@@ -63,6 +63,11 @@ class BufferMarks:
             for number in inside or ():
                 first.setdefault(number, box)
                 last[number] = box
+        writers: dict[int, int] = {}
+        for number, instruction in enumerate(self._unit.instructions):
+            for view in instruction.outputs:
+                if view.buffer.storage is Storage.ARENA:
+                    writers.setdefault(view.buffer.index, number)
         live = report.live_nbytes
         values = [
             None if each is None else float(max(live[each.start + 1 : each.stop + 1]))
@@ -70,7 +75,7 @@ class BufferMarks:
         ]
         blocks = [
             Block(
-                _words(each),
+                _words(each, writers.get(each.number)),
                 first[max(each.first, 0)],
                 last[min(each.last, report.n_instructions - 1)],
                 float(each.offset),
@@ -87,5 +92,10 @@ class BufferMarks:
         return Strip(title, "B", tuple(values), tuple(blocks))
 
 
-def _words(buffer: BufferReport) -> str:
-    return f"{buffer.number} {buffer.what}"
+def _words(buffer: BufferReport, writer: int | None) -> str:
+    """The instruction that writes it first, by the number at its box, and what that computes.
+
+    What is used in a loop is kept from before it; scratch is of the one instruction it is kept for.
+    """
+    number = buffer.first if buffer.node is None else writer
+    return buffer.what if number is None else f"{number} {buffer.what}"

@@ -11,12 +11,12 @@ from dataclasses import replace
 from math import prod
 
 from graphnn.core.provenance import provenance
-from graphnn.core.spec import TensorSpec
 from graphnn.ops.geometry import Window
 from graphnn.viz.graph_scene import is_scalar_constant
+from graphnn.viz.images import Shapes, image_shapes, image_text
 from graphnn.viz.quotient import contracted
 from graphnn.viz.scene import Scene, SceneNode
-from graphnn.viz.scopes import image_text, value_of
+from graphnn.viz.scopes import value_of
 from graphnn.viz.style import shorten
 
 __all__ = ["with_whole_convolutions"]
@@ -33,7 +33,8 @@ def with_whole_convolutions(scene: Scene) -> Scene:
     _absorb_means(scene, nodes, owner)
     if any(_is_convolution(node) for node in nodes):
         _absorb_reshapes(scene, nodes, owner)
-    nodes = [_with_size(node) for node in nodes]
+    shapes = image_shapes(map(value_of, scene.nodes))
+    nodes = [_with_size(node, shapes) for node in nodes]
     members: dict[int, list[int]] = {}
     for index, drawn in enumerate(owner):
         members.setdefault(drawn, []).append(index)
@@ -145,11 +146,9 @@ def _with_window(node: SceneNode) -> SceneNode:
     return replace(node, label=shorten(f"{node.label} {word}"))
 
 
-def _with_size(node: SceneNode) -> SceneNode:
+def _with_size(node: SceneNode, shapes: Shapes) -> SceneNode:
     """``20@24×24`` in place of ``f32[batch, 20, 24, 24]``."""
     value = value_of(node)
-    if value is None or not isinstance(value.spec, TensorSpec) or node.kind == "parameter":
-        return node
-    size = image_text(value.spec)
+    size = "" if value is None else image_text(value, shapes)
     word, _, _ = node.detail.rpartition("  ")
     return replace(node, detail=shorten(f"{word}  {size}".strip())) if size else node

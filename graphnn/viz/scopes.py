@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from graphnn.core.node import Node
-from graphnn.core.spec import TensorSpec, TupleSpec, shape_text
+from graphnn.core.spec import TupleSpec, shape_text
 from graphnn.core.state import Parameter
 from graphnn.core.text import counted
 from graphnn.ops.streams import RNG_COUNTER, RNG_SEED
+from graphnn.viz.images import Shapes, image_shapes, image_text
 from graphnn.viz.scene import Scene, SceneNode
 
-__all__ = ["image_text", "parameter_count", "scoped", "value_of"]
+__all__ = ["parameter_count", "scoped", "value_of"]
 
 
 def scoped(scene: Scene, layers: Mapping[str, str]) -> Scene:
@@ -75,13 +76,14 @@ def _described(scene: Scene, layers: Mapping[str, str]) -> tuple[tuple[str, str]
         if node.is_output and node.role == "forward":
             for scope in around[node.scope]:
                 leaving.setdefault(scope, {})[index] = None
+    shapes = image_shapes(map(value_of, scene.nodes))
     described = []
     for scope, inside_it in members.items():
         left = [scene.nodes[index] for index in leaving.get(scope, ())]
         words = [
             layers.get(scope.replace("/", "."), ""),
             parameters_text(scene, inside_it),
-            _leaving_text(left),
+            _leaving_text(left, shapes),
         ]
         described.append((scope, "  ".join(word for word in words if word)))
     return tuple(described)
@@ -124,23 +126,15 @@ def value_of(node: SceneNode) -> Node | None:
     return node.subject.node if node.subject is not None else None
 
 
-def size_text(node: Node) -> str:
-    """The shape of a value; of pictures as channels@height×width, without the batch."""
+def size_text(node: Node, shapes: Shapes) -> str:
+    """The shape of a value; of images as channels@height×width, without the batch."""
     spec = node.spec
     if isinstance(spec, TupleSpec):
         return ", ".join(shape_text(each.shape) for each in spec.elements)
-    return image_text(spec) or (shape_text(spec.shape) if spec.shape else "scalar")
+    return image_text(node, shapes) or (shape_text(spec.shape) if spec.shape else "scalar")
 
 
-def image_text(spec: TensorSpec) -> str:
-    """The size of pictures (batch, channels, height, width): ``20@24×24``; else nothing."""
-    if spec.ndim != 4 or not all(isinstance(size, int) for size in spec.shape[1:]):
-        return ""
-    channels, height, width = spec.shape[1:]
-    return f"{channels}@{height}×{width}"
-
-
-def _leaving_text(nodes: Sequence[SceneNode]) -> str:
+def _leaving_text(nodes: Sequence[SceneNode], shapes: Shapes) -> str:
     values = [value_of(node) for node in nodes]
     value = values[0] if len(values) == 1 else None
-    return "" if value is None or isinstance(value, Parameter) else f"→ {size_text(value)}"
+    return "" if value is None or isinstance(value, Parameter) else f"→ {size_text(value, shapes)}"
