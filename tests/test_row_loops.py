@@ -213,6 +213,38 @@ def test_blocks_of_several_rows_and_the_last_of_less(
         assert away < 0.05 * from_unrounded
 
 
+SLICES: dict[str, Callable[[gn.Node, gn.Node], tuple[gn.Node, gn.Node]]] = {
+    "fewer columns, then all": lambda h, w: (h @ w[:, :16], w),
+    "a corner, then all": lambda h, w: (h[:, :16] @ w[:16, :16], w),
+    "fewer rows, then all": lambda h, w: (h[:, :16] @ w[:16, :], w),
+    "all, then fewer columns": lambda h, w: (h @ w, w[:, :16]),
+}
+
+
+def test_slices_of_one_matrix_are_matrices_of_their_own(shim: ShimDevice) -> None:
+    x, w = gn.input("x", (5, 4, 32), "float64"), gn.input("w", (32, 32), "float64")
+
+    def all_states(both: Callable[[gn.Node, gn.Node], tuple[gn.Node, gn.Node]]) -> gn.Node:
+        def step(h: gn.Node, row: gn.Node) -> Any:
+            first, then = both(h, w)
+            a = gn.tanh(row[:, : int(first.shape[1])] + first)
+            second = gn.concatenate([a] * (32 // int(first.shape[1])), 1) @ then
+            h = gn.tanh(row + gn.concatenate([second] * (32 // int(then.shape[1])), 1))
+            return h, h
+
+        return gn.scan(step, gn.zeros((4, 32), "float64"), x)[1]
+
+    outputs = [all_states(each) for each in SLICES.values()]
+    program = gn.compile([x, w], outputs, backend="cupy")
+    loops = row_loops_of(arranged(program.unit))
+    assert [len({each.matrix for each in loop.products}) for loop in loops] == [2] * len(SLICES)
+    rng = np.random.default_rng(0)
+    feeds = [0.3 * rng.normal(size=[int(n) for n in each.shape]) for each in (x, w)]
+    expected = gn.compile([x, w], outputs, backend="reference")(*feeds)
+    for have, want in zip(program(*feeds), expected, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-12, atol=1e-13)
+
+
 def test_matrices_in_bfloat16_take_half_the_memory() -> None:
     inputs, outputs = simple("float32", rows=4, hidden=300, steps=90)
     found = [
