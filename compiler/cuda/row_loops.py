@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from graphnn.compiler.cuda.chains import is_by_point
+from graphnn.compiler.cuda.layout import PROCESSORS
 from graphnn.compiler.cuda.matrices import axes_of
 from graphnn.compiler.cuda.row_loop import RowKernel, RowLoop, RowOperand, RowProduct
 from graphnn.compiler.kernel import Contraction, Index, Kernel, Operand, Product, Value
@@ -22,9 +23,6 @@ from graphnn.compiler.unit import Buffer, Instruction, Loop, Storage, Unit, View
 from graphnn.core.dtypes import as_dtype, is_inexact
 
 __all__ = ["row_loop"]
-
-PROCESSORS = 132
-"""Of a large GPU: as many blocks run at a time where each fills one's shared memory."""
 
 MOST_ROWS = 8
 """Of a block that multiplies: every thread keeps two sums for each."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.layout import THREADS
 from graphnn.compiler.cuda.printer import Printer
 from graphnn.compiler.cuda.scalars import load, register, store
 from graphnn.compiler.cuda.writer import Writer, signature
@@ -23,8 +24,6 @@ __all__ = ["Tiles", "tiled", "tiles_of"]
 
 SIDE = 32
 """Of a tile; a warp reads or writes one row or column of it."""
-
-THREADS = 256
 
 DEEP = THREADS // SIDE
 """Rows of a tile that the threads of a block are at together."""
@@ -109,8 +108,8 @@ class _Tiled(Printer):
                 kept = register(self.kernel.operands[number].dtype)
                 w.line(f"__shared__ {kept} tile{number}[{SIDE}][{SIDE + 1}];")
             w.line(f"const int x = threadIdx.x % {SIDE}, y = threadIdx.x / {SIDE};")
-            w.line(f"const {kind} column = blockIdx.x % {columns} * {SIDE};")
-            w.line(f"const {kind} row = blockIdx.x / {columns} % {rows} * {SIDE};")
+            w.line(f"const {kind} column = ({kind})(blockIdx.x % {columns}) * {SIDE};")
+            w.line(f"const {kind} row = ({kind})(blockIdx.x / {columns} % {rows}) * {SIDE};")
             w.line(f"const {kind} rest = blockIdx.x / {columns * rows};")
             indices = self.index_variables("rest", rest)
             self._stage(indices)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS
 from graphnn.compiler.domain import is_native, reduces, sizes_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.fusion_cost import FEW_ROWS, LONG_ROW
@@ -29,9 +30,6 @@ __all__ = ["divide_reductions"]
 
 ROWS = 64
 """About as many rows as the first stage should have: several for every thread."""
-
-BLOCKS = 264
-"""Of a GPU's threads, two for each of its processors: fewer leave memory idle."""
 
 PER_BLOCK = 1 << 16
 """Elements that one block sums up in the time of two launches."""
@@ -94,9 +92,9 @@ def _on_device(node: Node) -> Node:
     axes, shape = _axes(node), sizes_of(node.inputs[0])
     is_along = bool(axes) and math.prod(shape[axes[-1] + 1 :]) == 1
     blocks = rows if is_along else -(-rows // COLUMNS)
-    if blocks >= BLOCKS or size < blocks * PER_BLOCK:
+    if blocks >= ENOUGH_BLOCKS or size < blocks * PER_BLOCK:
         return node
-    wanted = min(-(-4 * BLOCKS // blocks), size // (blocks * LEAST_PER_BLOCK))
+    wanted = min(-(-4 * ENOUGH_BLOCKS // blocks), size // (blocks * LEAST_PER_BLOCK))
     parts = _leading(node, wanted) if len(axes) > 1 else _cut(shape[axes[0]], wanted, is_along)
     if is_half(node.dtype):  # rounded once
         wide = make_node(node.op, (cast_to(node.inputs[0], FLOAT32),), dict(node.attrs))
