@@ -1,16 +1,20 @@
 """What generated CUDA code may not exceed: numbers of 32 bits, static shared memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from cuda_shim import ShimDevice
+from cuda_shim import ShimDevice, require_static_memory
+from recording_device import RecordingDevice
 
 import graphnn as gn
+from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.cuda.code import Part
 from graphnn.compiler.cuda.generators import generate
 from graphnn.compiler.cuda.indices import decoded, index_type, offset_text, reach
-from graphnn.compiler.cuda.side_by_side import steps_of
+from graphnn.compiler.cuda.side_by_side import extent_of, steps_of
+from graphnn.compiler.kernel import Kernel, Operand
 from graphnn.compiler.native.scattering import Scatter
 
 # ---------------------------------------------------------------------------------- 32 bits
@@ -100,3 +104,48 @@ def test_a_number_stands_for_indices_and_bytes() -> None:
     assert reach(strides, sizes) == 200 + 60 + 4
     assert [index_type(each) for each in (10, (1 << 31) - (1 << 16) - 1)] == ["int"] * 2
     assert index_type(10, (1 << 31) - (1 << 16)) == "i64"
+
+
+# ---------------------------------------------------------------------------- shared memory
+
+
+def mixed(size: int) -> tuple[list[gn.Node], gn.Node]:
+    """Three tiles of doubles."""
+    a, b, c, d = (gn.input(f"{word}{size}", (size, size), "float64") for word in "abcd")
+    return [a, b, c, d], gn.transpose(a) * gn.transpose(b) + gn.transpose(c) * d
+
+
+def turned_once(size: int) -> tuple[list[gn.Node], gn.Node]:
+    x = gn.input(f"x{size}", (size, size))
+    return [x], gn.exp(gn.transpose(x)) + 1.0
+
+
+@pytest.mark.parametrize(("make", "count", "most"), [(mixed, 2, 2), (turned_once, 16, 2)])
+def test_joined_launches_share_no_more_memory_than_there_is(
+    make: Any, count: int, most: int
+) -> None:
+    made = [make(64 + n) for n in range(count)]
+    inputs = [each for some, _ in made for each in some]
+    outputs = [output for _, output in made]
+    unit = gn.compile(inputs, outputs, backend="cupy").unit
+    device = RecordingDevice()  # which looks at what functions declare
+    DeviceExecutable(unit, device).run([np.zeros(each.shape, each.dtype) for each in inputs])
+    assert len(device.launched) == most
+
+
+def test_tiles_of_what_is_large_are_fewer() -> None:
+    x, y, z = (gn.input(word, (64, 64), "complex128") for word in "xyz")
+    joined = gn.concatenate([gn.transpose(each) for each in (x, y, z)], 0)
+    require_static_memory(steps_of(gn.compile([x, y, z], joined, backend="cupy").unit)[1])
+
+
+def test_axes_of_one_size_and_stride_are_two() -> None:
+    x = gn.input("x", (1, 1, 5, 5))
+    unit = gn.compile(x, gn.avg_pool(x, (3, 3), stride=1), backend="cupy").unit
+    (piece,) = (each for instruction in unit.instructions for each in instruction.pieces)
+    assert isinstance(piece.kernel, Kernel)
+    assert piece.kernel.sizes == (3, 3)
+    for strides, nbytes in (((20, 4), 52), ((4, 4), 20), ((4, 0), 12)):
+        kernel = replace(piece.kernel, operands=(Operand("float32", strides),))
+        extent = extent_of(unit, kernel, 0, piece.operands[0], is_whole=False)
+        assert extent.last - extent.first == reach(strides, kernel.sizes) + 4 == nbytes

@@ -20,7 +20,7 @@ from graphnn.compiler.cuda.epilogues import at_once
 from graphnn.compiler.cuda.indices import index_type, offset, reach
 from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, matrices_of
 from graphnn.compiler.cuda.printer import Printer
-from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
+from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, register_nbytes, store
 from graphnn.compiler.cuda.unfolding import Slice, Unfolded, unfold
 from graphnn.compiler.cuda.windows import copied, indices_along, meet, reaches
 from graphnn.compiler.cuda.writer import Writer, signature
@@ -273,7 +273,9 @@ class _Tiles:
                     w.line(f"sum[i][j] = {self._multiply_add(a, b, 'sum[i][j]')};")
                 w.line("__syncthreads();")
             self._finish(batch)
-        return Code(w.text, (Part(self.name, down * across * self.batch, THREADS),))
+        nbytes = 2 * DEPTH * (TILE + 1) * register_nbytes(self.wide)
+        blocks = down * across * self.batch
+        return Code(w.text, (Part(self.name, blocks, THREADS, static_nbytes=nbytes),))
 
     def _own(self) -> AbstractContextManager[None]:
         """Loops over the sums of a thread."""

@@ -206,7 +206,7 @@ def _arrivals(w: Writer, scatter: Scatter, name: str) -> Part:
                 with w.block(f"for ({kind} at = column; at < {scatter.width}; at += {columns})"):
                     _bring(w, scatter, dtype, into)
             w.line("__syncthreads();")
-    return Part(name, -(-scatter.n_rows // rows), THREADS)
+    return Part(name, -(-scatter.n_rows // rows), THREADS, static_nbytes=8 * THREADS + 4)
 
 
 def _bring(w: Writer, scatter: Scatter, dtype: str, into: str) -> None:

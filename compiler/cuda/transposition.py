@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.layout import THREADS
+from graphnn.compiler.cuda.layout import STATIC_NBYTES, THREADS
 from graphnn.compiler.cuda.printer import Printer
-from graphnn.compiler.cuda.scalars import load, register, store
+from graphnn.compiler.cuda.scalars import load, register, register_nbytes, store
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Kernel, Load, Pick
 from graphnn.compiler.sweeps import Sweeps
@@ -32,7 +32,7 @@ LEAST = 16
 """Points along both axes for which most of a tile is used."""
 
 MOST_STAGED = 3
-"""Operands that a block has room for."""
+"""Operands that a block brings in, if there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,11 @@ class Tiles:
     along: int
     across: int
     staged: tuple[int, ...]
+
+    def nbytes(self, kernel: Kernel) -> int:
+        """Bytes that a block shares."""
+        kept = sum(register_nbytes(kernel.operands[each].dtype) for each in self.staged)
+        return SIDE * (SIDE + 1) * kept
 
 
 def tiles_of(kernel: Kernel) -> Tiles | None:
@@ -69,7 +74,9 @@ def tiles_of(kernel: Kernel) -> Tiles | None:
         if axis == across and kernel.operands[number].strides[along]
     )
     is_worth_it = min(kernel.sizes[along], kernel.sizes[across]) >= LEAST
-    return Tiles(along, across, staged) if is_worth_it and 0 < len(staged) <= MOST_STAGED else None
+    tiles = Tiles(along, across, staged)
+    fits = 0 < len(staged) <= MOST_STAGED and tiles.nbytes(kernel) <= STATIC_NBYTES
+    return tiles if is_worth_it and fits else None
 
 
 def _contiguous_axis(kernel: Kernel, number: int) -> int | None:
@@ -116,7 +123,8 @@ class _Tiled(Printer):
             w.line("__syncthreads();")
             self._points(indices)
         blocks = columns * rows * prod(sizes[axis] for axis in rest)
-        return Code(w.text, (Part(self.name, blocks, THREADS),))
+        nbytes = tiles.nbytes(self.kernel)
+        return Code(w.text, (Part(self.name, blocks, THREADS, static_nbytes=nbytes),))
 
     def _addresses(self, indices: Mapping[int, str]) -> dict[int, str]:
         return {
