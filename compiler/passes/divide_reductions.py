@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS
 from graphnn.compiler.domain import is_native, reduces, sizes_of
 from graphnn.compiler.driver import Driver
 from graphnn.compiler.fusion_cost import FEW_ROWS, LONG_ROW
@@ -88,6 +87,8 @@ def _divided(node: Node) -> Node:
 
 def _on_device(node: Node) -> Node:
     """The stages for a GPU; the node itself if all its processors are at work."""
+    from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS  # nobody else needs GPUs' code
+
     rows, size = math.prod(sizes_of(node)), math.prod(sizes_of(node.inputs[0]))
     axes, shape = _axes(node), sizes_of(node.inputs[0])
     is_along = bool(axes) and math.prod(shape[axes[-1] + 1 :]) == 1
