@@ -14,6 +14,7 @@ from recurrent_nets import NETS
 
 import graphnn as gn
 from graphnn.compiler import backends
+from graphnn.compiler.backends import on_device
 from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.cuda import row_loops
 from graphnn.compiler.cuda.arrangement import arranged
@@ -127,6 +128,25 @@ def test_the_rounds_of_a_long_recurrence_are_no_launches() -> None:
     assert 4 * 256 <= counts[1] < 4 * 256 + 20
 
 
+@pytest.mark.parametrize(("most", "n_recordings"), [(110, 1), (100, 0)])
+def test_what_launches_too_much_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, most: int, n_recordings: int
+) -> None:
+    monkeypatch.setattr(on_device, "MOST_RECORDED", most)
+    inputs, outputs = simple("float32", rows=4, hidden=64, steps=50)
+    device = RecordingDevice()
+    device.shared_nbytes = 0
+    executable = DeviceExecutable(gn.compile(inputs, outputs, backend="cupy").unit, device)
+    feeds = [np.zeros(each.shape, "float32") for each in inputs]
+    counts = []
+    for _ in range(3):
+        executable.run(feeds)
+        counts.append(len(device.launched))
+    assert 100 < counts[0] <= 110
+    assert device.n_recordings == n_recordings
+    assert counts == [counts[0] * n for n in ((1, 2, 2) if n_recordings else (1, 2, 3))]
+
+
 # -------------------------------------------------------------------------------------- values
 
 
@@ -135,7 +155,7 @@ def shim(monkeypatch: pytest.MonkeyPatch) -> ShimDevice:
     """Programs for GPUs run here, in both orders of threads; short loops are one launch too."""
     device = ShimDevice()
     monkeypatch.setitem(backends.BACKENDS, "cupy", lambda unit: TwiceExecutable(unit, device))
-    monkeypatch.setattr(row_loops, "START", -(1 << 40))
+    monkeypatch.setattr(row_loops, "LAUNCH", 1 << 40)
     return device
 
 
@@ -211,6 +231,55 @@ def test_blocks_of_several_rows_and_the_last_of_less(
             np.abs(found - states(x, w, each)).mean() for each in ("bfloat16", "float32")
         )
         assert away < 0.05 * from_unrounded
+
+
+def test_fewer_rows_go_round_in_more_waves_where_memory_is_short(shim: ShimDevice) -> None:
+    inputs, outputs = simple("float64", rows=265, hidden=6, steps=3)
+    program = gn.compile(inputs, outputs, backend="cupy")
+    found = []
+    for _ in range(3):
+        (loop,) = row_loops_of(arranged(program.unit, shim.shared_nbytes))
+        found.append(loop.rows_per_block)
+        shim.shared_nbytes = loop.shared_nbytes - 1
+    assert found == [3, 2, 1]
+    assert row_loops_of(arranged(program.unit, shim.shared_nbytes)) == []
+    shim.shared_nbytes = replace(loop, rows_per_block=2).shared_nbytes
+    program = gn.compile(inputs, outputs, backend="cupy")
+    rng = np.random.default_rng(1)
+    x, w = (rng.normal(size=[int(n) for n in each.shape]) for each in inputs)
+    np.testing.assert_allclose(program(x, w), states(x, w, "float64"), rtol=1e-12, atol=1e-13)
+
+
+SLICES: dict[str, Callable[[gn.Node, gn.Node], tuple[gn.Node, gn.Node]]] = {
+    "fewer columns, then all": lambda h, w: (h @ w[:, :16], w),
+    "a corner, then all": lambda h, w: (h[:, :16] @ w[:16, :16], w),
+    "fewer rows, then all": lambda h, w: (h[:, :16] @ w[:16, :], w),
+    "all, then fewer columns": lambda h, w: (h @ w, w[:, :16]),
+}
+
+
+def test_slices_of_one_matrix_are_matrices_of_their_own(shim: ShimDevice) -> None:
+    x, w = gn.input("x", (5, 4, 32), "float64"), gn.input("w", (32, 32), "float64")
+
+    def all_states(both: Callable[[gn.Node, gn.Node], tuple[gn.Node, gn.Node]]) -> gn.Node:
+        def step(h: gn.Node, row: gn.Node) -> Any:
+            first, then = both(h, w)
+            a = gn.tanh(row[:, : int(first.shape[1])] + first)
+            second = gn.concatenate([a] * (32 // int(first.shape[1])), 1) @ then
+            h = gn.tanh(row + gn.concatenate([second] * (32 // int(then.shape[1])), 1))
+            return h, h
+
+        return gn.scan(step, gn.zeros((4, 32), "float64"), x)[1]
+
+    outputs = [all_states(each) for each in SLICES.values()]
+    program = gn.compile([x, w], outputs, backend="cupy")
+    loops = row_loops_of(arranged(program.unit))
+    assert [len({each.matrix for each in loop.products}) for loop in loops] == [2] * len(SLICES)
+    rng = np.random.default_rng(0)
+    feeds = [0.3 * rng.normal(size=[int(n) for n in each.shape]) for each in (x, w)]
+    expected = gn.compile([x, w], outputs, backend="reference")(*feeds)
+    for have, want in zip(program(*feeds), expected, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-12, atol=1e-13)
 
 
 def test_matrices_in_bfloat16_take_half_the_memory() -> None:
@@ -308,7 +377,7 @@ def without_barriers(code: Code) -> Iterator[Code]:
 
 
 def test_every_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_loops, "START", -(1 << 40))
+    monkeypatch.setattr(row_loops, "LAUNCH", 1 << 40)
     monkeypatch.setattr(row_loops, "PROCESSORS", 1)  # three rows to a block
     x, w = gn.input("x", (4, 3, 84)), gn.input("w", (42, 84))
 

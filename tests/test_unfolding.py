@@ -19,8 +19,9 @@ from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.backends.on_device import DeviceExecutable
 from graphnn.compiler.cuda import unfolding
 from graphnn.compiler.cuda.code import Matrices, Part
+from graphnn.compiler.cuda.indices import index_type
 from graphnn.compiler.cuda.side_by_side import steps_of
-from graphnn.compiler.cuda.windows import index_type
+from graphnn.compiler.cuda.windows import reaches
 from graphnn.compiler.kernel import Contraction
 
 torch = pytest.importorskip("torch", reason="PyTorch is the second opinion of these tests")
@@ -200,14 +201,12 @@ def contraction_of(shape: tuple[int, ...]) -> Contraction:
     return kernel
 
 
-def test_indices_have_64_bits_where_they_must() -> None:
-    assert index_type(contraction_of((64, 64, 64, 64))) == "int"
-    assert index_type(contraction_of((64, 64, 64, 64)), 1 << 31) == "i64"
-    assert index_type(contraction_of((2048, 64, 64, 64))) == "i64"
-    far = contraction_of((64, 64, 64, 64))
-    (first, *others) = far.bounds
-    bounds = (replace(first, step=1 << 26), *others)
-    assert index_type(replace(far, bounds=bounds)) == "i64"
+def test_windows_have_64_bits_where_they_must() -> None:
+    near, many = contraction_of((64, 64, 64, 64)), contraction_of((2048, 64, 64, 64))
+    (first, *others) = near.bounds
+    far = replace(near, bounds=(replace(first, step=1 << 26), *others))
+    found = [index_type(*reaches(each)) for each in (near, many, far)]
+    assert found == ["int", "i64", "i64"]
 
 
 def test_copies_lie_in_scratch_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ Action = Callable[[], None]
 
 MOST_ALIGNED = 256
 """Bytes: no library asks for addresses that are multiples of more."""
+
+
+MOST_RECORDED = 1 << 15
+"""Launches of a recording: its memory, and the time to make it ready, grow with them."""
 
 
 class DeviceExecutable:
@@ -83,7 +88,11 @@ class DeviceExecutable:
             self._actions = [list(self._actions_of(each, functions)) for each in self._steps]
         self._rounds: list[int] = []
         options = unit.options
-        self._records = options.launch == "graph" and not (options.debug or unit.branches or calls)
+        self._records = (
+            options.launch == "graph"
+            and not (options.debug or unit.branches or calls)
+            and sum(map(mul, map(len, self._actions), unit.runs)) <= MOST_RECORDED
+        )
         self._has_run = False
         self._recording: Recording | None = None
 

@@ -32,14 +32,16 @@ class Part:
     blocks, threads : int
         Both along x alone. Threads of a block are a multiple of 32.
     shared_nbytes : int
-        Bytes of ``gn_shared_memory`` that the threads of a block share, beside what the function
-        says itself.
+        Bytes of ``gn_shared_memory`` that the threads of a block share.
+    static_nbytes : int
+        Bytes that they share beside these: those of the arrays that the function declares.
     """
 
     name: str
     blocks: int
     threads: int
     shared_nbytes: int = 0
+    static_nbytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from graphnn.compiler.cuda import loops
 from graphnn.compiler.cuda.code import Code, Part, Product
 from graphnn.compiler.cuda.convolutions import convolved
 from graphnn.compiler.cuda.epilogues import at_once
+from graphnn.compiler.cuda.indices import index_type, offset, reach
 from graphnn.compiler.cuda.matrices import Axes, axes_of, dense_strides, matrices_of
 from graphnn.compiler.cuda.printer import Printer
-from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
+from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, register_nbytes, store
 from graphnn.compiler.cuda.unfolding import Slice, Unfolded, unfold
-from graphnn.compiler.cuda.windows import copied, index_type, indices_along, meet
+from graphnn.compiler.cuda.windows import copied, indices_along, meet, reaches
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Contraction, Kernel, Load, Operand
 from graphnn.compiler.kernel import Product as Summed
@@ -232,7 +233,9 @@ class _Tiles:
         )
         dtype = contraction.dtype
         self.wide = "float32" if dtype in HALVES else dtype
-        self.index = index_type(contraction)
+        epilogue = contraction.epilogue
+        ends = [reach(each.strides, epilogue.sizes) for each in epilogue.operands]
+        self.index = index_type(*reaches(contraction), *ends)
 
     def code(self) -> Code:
         """The function."""
@@ -270,7 +273,9 @@ class _Tiles:
                     w.line(f"sum[i][j] = {self._multiply_add(a, b, 'sum[i][j]')};")
                 w.line("__syncthreads();")
             self._finish(batch)
-        return Code(w.text, (Part(self.name, down * across * self.batch, THREADS),))
+        nbytes = 2 * DEPTH * (TILE + 1) * register_nbytes(self.wide)
+        blocks = down * across * self.batch
+        return Code(w.text, (Part(self.name, blocks, THREADS, static_nbytes=nbytes),))
 
     def _own(self) -> AbstractContextManager[None]:
         """Loops over the sums of a thread."""
@@ -336,14 +341,10 @@ class _Tiles:
         """One element of a factor, if windows meet one there."""
         contraction = self.contraction
         lies = (contraction.left, contraction.right)[operand]
-        terms = [
-            f"{index} * {lies.strides[axis]}"
-            for axis, index in indices.items()
-            if lies.strides[axis]
-        ]
         bounds = contraction.bounds if operand == 0 else ()
         met, conditions = meet(self.w, bounds, indices, self.index)
-        made = load(lies.dtype, f"p{operand} + ({' + '.join([*terms, *met]) or '0'})")
+        at = " + ".join([offset(indices, lies.strides), *met])
+        made = load(lies.dtype, f"p{operand} + ({at})")
         if lies.dtype != self.wide and lies.dtype not in HALVES:
             made = apply("cast", self.wide, [made], [lies.dtype])
         self.w.line(
@@ -366,7 +367,6 @@ class _Tiles:
             if contraction.dtype in HALVES:
                 total = f"gn_round_{contraction.dtype}({total})"
             printer = Printer(Sweeps(epilogue), self.name, w, n_before=2)
-            printer.index_type = "i64"
             address = {
                 n: f"p{2 + n} + ({printer.offset(n, free)})" for n in range(len(epilogue.operands))
             }

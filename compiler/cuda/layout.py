@@ -24,6 +24,9 @@ MOST_THREADS = 1024
 
 WARP = 32
 
+STATIC_NBYTES = 48 << 10
+"""Most bytes of the arrays that a function declares for the threads of a block to share."""
+
 PROCESSORS = 132
 """Of a large GPU."""
 

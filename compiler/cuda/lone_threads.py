@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from graphnn.compiler.cuda.code import Code
+from graphnn.compiler.cuda.indices import decoded, offset_text
 from graphnn.compiler.cuda.lowerings import (
     Polygamma,
     Search,
@@ -14,7 +15,7 @@ from graphnn.compiler.cuda.lowerings import (
 )
 from graphnn.compiler.cuda.moves import one_each
 from graphnn.compiler.cuda.scalars import HALVES, apply, load, register, store
-from graphnn.compiler.cuda.writer import Writer, offset_text
+from graphnn.compiler.cuda.writer import Writer
 
 __all__ = ["convolve", "derive", "multiply_sparse", "search", "substitute"]
 
@@ -107,12 +108,12 @@ def convolve(work: WholeConvolution, name: str) -> Code:
     w, dtype = Writer(), work.dtype
     part = one_each(w, name, 3, prod(work.shape))
     seen = prod(work.window)
-    for axis, size in enumerate(work.shape):
-        w.line(f"const i64 i{axis} = number / {prod(work.shape[axis + 1 :])} % {size};")
+    for axis, index in enumerate(decoded("number", work.shape)):
+        w.line(f"const i64 i{axis} = {index};")
     w.line(f"{register(dtype)} sum = 0;")
     with w.block(f"for (i64 tap = 0; tap < {seen}; ++tap)"):
-        for axis, size in enumerate(work.window):
-            w.line(f"const i64 j{axis} = tap / {prod(work.window[axis + 1 :])} % {size};")
+        for axis, index in enumerate(decoded("tap", work.window)):
+            w.line(f"const i64 j{axis} = {index};")
         x = [f"i0 * {work.x[0]}", f"i1 * {work.x[1]}", f"j0 * {work.x[2]}"]
         for axis, size in enumerate(work.given):
             stride, low = work.stride[axis], work.low[axis]

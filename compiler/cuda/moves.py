@@ -5,8 +5,18 @@ from __future__ import annotations
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.scalars import combined, identity, literal, load, register, store
-from graphnn.compiler.cuda.writer import Writer, offset_text, signature
+from graphnn.compiler.cuda.indices import offset_text
+from graphnn.compiler.cuda.layout import THREADS
+from graphnn.compiler.cuda.scalars import (
+    combined,
+    identity,
+    literal,
+    load,
+    register,
+    register_nbytes,
+    store,
+)
+from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.native.philox import Philox
 from graphnn.compiler.native.range_check import RangeCheck
 from graphnn.compiler.native.scanning import Scan
@@ -14,8 +24,6 @@ from graphnn.core.dtypes import as_dtype
 from graphnn.ops.philox import KEY_STEPS, MULTIPLIERS, ROUNDS
 
 __all__ = ["check_range", "draw", "one_each", "scan"]
-
-THREADS = 256
 
 
 def one_each(w: Writer, name: str, n_operands: int, count: int) -> Part:
@@ -135,4 +143,5 @@ def _shared_scan(scan: Scan, name: str) -> Code:
             w.line(f"before = shared[{THREADS - 1}];")
             w.line(f"if (is_in) {store(dtype, f'q1 + at * {scan.along[1]}', 'value')}")
             w.line("__syncthreads();")
-    return Code(w.text, (Part(name, lines, THREADS),))
+    part = Part(name, lines, THREADS, static_nbytes=THREADS * register_nbytes(dtype))
+    return Code(w.text, (part,))

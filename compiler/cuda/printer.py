@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from graphnn.compiler.cuda import indices as numbers
 from graphnn.compiler.cuda.scalars import apply, literal, load, register
 from graphnn.compiler.cuda.writer import Writer
 from graphnn.compiler.kernel import Apply, Index, Literal, Load, Pick
@@ -32,16 +33,9 @@ class Printer:
         self.values: dict[int, str] = {}
         self.suffix = ""
         """Of the names of variables, where there are several of a kind."""
-        self.index_type = "int" if self._is_small() else "i64"
-
-    def _is_small(self) -> bool:
-        """Whether all offsets and numbers of points fit in an int."""
-        sizes = self.kernel.sizes
-        reach = [
-            sum(abs(step) * (size - 1) for step, size in zip(each.strides, sizes, strict=True))
-            for each in self.kernel.operands
-        ]
-        return max([prod(sizes) + (1 << 16), *reach]) < 1 << 31
+        sizes, operands = self.kernel.sizes, self.kernel.operands
+        ends = [numbers.reach(each.strides, sizes) for each in operands]
+        self.index_type = numbers.index_type(prod(sizes), *ends)
 
     def size_of(self, axis: int) -> int:
         """Steps along an axis."""
@@ -49,15 +43,8 @@ class Printer:
 
     def decode(self, number: str, axes: Sequence[int]) -> dict[int, str]:
         """The indices along some axes, the last of which is the fastest, of a number."""
-        sizes = [self.size_of(axis) for axis in axes]
-        found = {}
-        for place, axis in enumerate(axes):
-            after = prod(sizes[place + 1 :])
-            index = number if after == 1 else f"{number} / {after}"
-            if place and sizes[place] > 1:
-                index = f"{index} % {sizes[place]}"
-            found[axis] = index if sizes[place] > 1 else "0"
-        return found
+        made = numbers.decoded(number, [self.size_of(axis) for axis in axes])
+        return dict(zip(axes, made, strict=True))
 
     def index_variables(self, number: str, axes: Sequence[int]) -> dict[int, str]:
         """Variables for the indices along some axes of a number."""
@@ -69,13 +56,7 @@ class Printer:
 
     def offset(self, operand: int, indices: Mapping[int, str]) -> str:
         """Bytes from an operand's start that some indices make."""
-        strides = self.kernel.operands[operand].strides
-        terms = [
-            index if strides[axis] == 1 else f"{index} * {strides[axis]}"
-            for axis, index in indices.items()
-            if strides[axis] and index != "0"
-        ]
-        return " + ".join(terms) or "0"
+        return numbers.offset(indices, self.kernel.operands[operand].strides)
 
     def expression(
         self, number: int, address: Mapping[int, str], indices: Mapping[int, str]

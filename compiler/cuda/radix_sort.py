@@ -78,6 +78,11 @@ class RadixSort:
         """Where the counts of all digits begin, by block."""
         return 4 * self._array_nbytes
 
+    @property
+    def _counting_nbytes(self) -> int:
+        """Bytes that a block shares to count its digits."""
+        return 2 * ROW << self.digit_bits
+
     def parts(self, w: Writer, name: str, n_operands: int) -> list[Part]:
         """The functions that sort; scratch memory is the last of their operands."""
         made = []
@@ -122,7 +127,7 @@ class RadixSort:
                 w.line(
                     f"((u32*)(scratch + {self._counts}))[own * {self.blocks} + blockIdx.x] = total;"
                 )
-        return Part(name, self.blocks, THREADS)
+        return Part(name, self.blocks, THREADS, static_nbytes=self._counting_nbytes)
 
     def _sum(self, w: Writer, name: str, n_operands: int, number: int) -> Part:
         """How many keys come before those of a digit and a block: one block sums up runs."""
@@ -147,7 +152,7 @@ class RadixSort:
                 w.line("const u32 mine = table[at];")
                 w.line("table[at] = before;")
                 w.line("before += mine;")
-        return Part(name, 1, SUMMING_THREADS)
+        return Part(name, 1, SUMMING_THREADS, static_nbytes=4 * SUMMING_THREADS)
 
     def _move(self, w: Writer, name: str, n_operands: int, number: int) -> Part:
         """Every key, with its number, to its place."""
@@ -174,4 +179,5 @@ class RadixSort:
                 w.line("to[place] = keys[at];")
                 known = f"((const u32*)(scratch + {self.numbers(number)}))[at]"
                 w.line(f"numbers[place] = {known if number else '(u32)at'};")
-        return Part(name, self.blocks, THREADS)
+        nbytes = self._counting_nbytes + (4 << self.digit_bits)
+        return Part(name, self.blocks, THREADS, static_nbytes=nbytes)

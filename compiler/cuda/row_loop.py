@@ -72,6 +72,11 @@ class RowProduct:
         return (self.out,)
 
     @property
+    def matrix(self) -> tuple[object, ...]:
+        """What its matrix is: products that agree in all of this share one."""
+        return "matrix", self.right, self.right_steps, self.k, self.n, self.dtype
+
+    @property
     def depth(self) -> int:
         """Rows of the matrix in shared memory: so many that terms are taken together."""
         return -(-self.k // TOGETHER) * TOGETHER
@@ -178,7 +183,7 @@ class RowLoop(DeviceWork):
     def places(self) -> dict[object, int]:
         """Where everything begins in shared memory.
 
-        ``("matrix", operand, steps)`` for each matrix, ``("local", number)`` for each array,
+        `RowProduct.matrix` for each matrix, ``("local", number)`` for each array,
         ``"rows"`` for the factors of a product, ``"sums"`` for its parts, and ``"end"``.
         """
         found: dict[object, int] = {}
@@ -192,7 +197,7 @@ class RowLoop(DeviceWork):
 
         rows = sums = 0
         for each in self.products:
-            take(("matrix", each.right, each.right_steps), self.matrix_nbytes(each))
+            take(each.matrix, self.matrix_nbytes(each))
             itemsize = as_dtype(self.wide(each)).itemsize
             rows = max(rows, per_block * each.depth * itemsize)
             sums = max(sums, self.slices(each) * per_block * each.pairs * 2 * itemsize)

@@ -92,7 +92,7 @@ class _Function:
 
     def _matrix(self, product: RowProduct) -> str:
         """Where a matrix is in shared memory."""
-        return self._at(("matrix", product.right, product.right_steps))
+        return self._at(product.matrix)
 
     def _at(self, name: object) -> str:
         return f"gn_shared_memory + {self.places[name]}"
@@ -129,8 +129,9 @@ class _Function:
         inner = prod(kernel.sizes[1:])
         printer = Printer(Sweeps(kernel), self.name, w)
         kind = printer.index_type
-        with w.block(f"for (int at = threadIdx.x; at < rows * {inner}; at += {loop.threads})"):
-            w.line(f"const int n = at % {inner};")
+        points = f"({kind})rows * {inner}"
+        with w.block(f"for ({kind} at = threadIdx.x; at < {points}; at += {loop.threads})"):
+            w.line(f"const {kind} n = at % {inner};")
             w.line(f"const {kind} i0 = first + at / {inner};")
             indices = {0: "i0"}
             for axis, index in printer.decode("n", range(1, len(kernel.sizes))).items():

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from graphnn.compiler.cuda.chains import is_by_point
+from graphnn.compiler.cuda.layout import PROCESSORS
 from graphnn.compiler.cuda.matrices import axes_of
 from graphnn.compiler.cuda.row_loop import RowKernel, RowLoop, RowOperand, RowProduct
 from graphnn.compiler.kernel import Contraction, Index, Kernel, Operand, Product, Value
@@ -23,11 +24,11 @@ from graphnn.core.dtypes import as_dtype, is_inexact
 
 __all__ = ["row_loop"]
 
-PROCESSORS = 132
-"""Of a large GPU: as many blocks run at a time where each fills one's shared memory."""
-
 MOST_ROWS = 8
 """Of a block that multiplies: every thread keeps two sums for each."""
+
+MOST_PARTS = 8
+"""Into how many blocks the rows of one may go, where their memory is too much: in more waves."""
 
 LAUNCH = 4400
 """Cycles of a launch within a recording: 2.5 microseconds at 1.75 GHz."""
@@ -138,8 +139,13 @@ class _Finding:
         if any(isinstance(each, RowProduct) for each in stages):
             per_block = min(per_block, MOST_ROWS)
         precision = self.unit.options.matmul_precision
-        made = RowLoop(self.count, self.rows, per_block, operands, stages, precision)
-        if made.shared_nbytes > self.shared_nbytes or not self._is_faster(made):
+        tried = (
+            RowLoop(self.count, self.rows, -(-per_block // parts), operands, stages, precision)
+            for parts in range(1, MOST_PARTS + 1)
+        )
+        fitting = [each for each in tried if each.shared_nbytes <= self.shared_nbytes]
+        made = min(fitting, key=_cycles, default=None)
+        if made is None or _cycles(made) >= LAUNCH * len(self.body) * self.count:
             raise _UnfitError
         return made
 
@@ -310,12 +316,12 @@ class _Finding:
                 if other < begin + nbytes and (is_written or is_other_written):
                     raise _UnfitError
 
-    def _is_faster(self, made: RowLoop) -> bool:
-        """Whether all rounds take less time than launches would."""
-        blocks = -(-made.rows // made.rows_per_block)
-        cycles = sum(ROUND + each.cycles(made) for each in made.stages)
-        waves = -(-blocks // PROCESSORS)
-        return START + waves * cycles * self.count < LAUNCH * len(self.body) * self.count
+
+def _cycles(made: RowLoop) -> int:
+    """About how long all rounds take: blocks beyond what runs at a time are further waves."""
+    blocks = -(-made.rows // made.rows_per_block)
+    waves = -(-blocks // PROCESSORS)
+    return waves * (START + made.count * sum(ROUND + each.cycles(made) for each in made.stages))
 
 
 def _axes(kernel: Kernel, operand: Operand) -> list[tuple[int, int]]:

@@ -62,7 +62,8 @@ class Rows(Neighbours):
                 self._sweep(sweep, roots)
                 self._outer_values()
             self._row_stores()
-        return Code(w.text, (Part(self.name, layout.blocks, threads),))
+        nbytes = 8 * threads if layout.lanes > 1 else 0
+        return Code(w.text, (Part(self.name, layout.blocks, threads, static_nbytes=nbytes),))
 
     def _position(self) -> None:
         """Which row a thread works on, and which of its lanes it is."""

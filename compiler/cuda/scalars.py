@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from graphnn.compiler.native.floats import EXACT
 from graphnn.compiler.native.scalars import identity
+from graphnn.core.dtypes import as_dtype
 
 __all__ = [
     "HALVES",
@@ -22,6 +23,7 @@ __all__ = [
     "literal",
     "load",
     "register",
+    "register_nbytes",
     "store",
     "stored",
 ]
@@ -61,6 +63,11 @@ _FLOAT_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 def register(dtype: str) -> str:
     """The type of a value while it is computed with."""
     return _REGISTER[dtype]
+
+
+def register_nbytes(dtype: str) -> int:
+    """Bytes of a value while it is computed with."""
+    return 4 if dtype in HALVES else as_dtype(dtype).itemsize
 
 
 def stored(dtype: str) -> str:

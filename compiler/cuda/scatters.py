@@ -10,10 +10,12 @@ from __future__ import annotations
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
-from graphnn.compiler.cuda.moves import THREADS, one_each
+from graphnn.compiler.cuda.indices import index_type, offset_text
+from graphnn.compiler.cuda.layout import THREADS
+from graphnn.compiler.cuda.moves import one_each
 from graphnn.compiler.cuda.radix_sort import RadixSort
 from graphnn.compiler.cuda.scalars import combined, load, register, store
-from graphnn.compiler.cuda.writer import Writer, offset_text, signature
+from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.native.scattering import Scatter
 from graphnn.core.dtypes import as_dtype
 
@@ -200,10 +202,11 @@ def _arrivals(w: Writer, scatter: Scatter, name: str) -> Part:
             with w.block(f"for (int next = 0; has_work && next < {THREADS}; ++next)"):
                 w.line("const i64 row = rows[next];")
                 w.line(f"if (row < 0 || row % {groups} != group) continue;")
-                with w.block(f"for (int at = column; at < {scatter.width}; at += {columns})"):
+                kind = index_type(scatter.width)
+                with w.block(f"for ({kind} at = column; at < {scatter.width}; at += {columns})"):
                     _bring(w, scatter, dtype, into)
             w.line("__syncthreads();")
-    return Part(name, -(-scatter.n_rows // rows), THREADS)
+    return Part(name, -(-scatter.n_rows // rows), THREADS, static_nbytes=8 * THREADS + 4)
 
 
 def _bring(w: Writer, scatter: Scatter, dtype: str, into: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from graphnn.compiler.cuda.code import Code, Part, named
 from graphnn.compiler.cuda.launches import Launch, Step, launched, launches_of
-from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, THREADS
+from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS, STATIC_NBYTES, THREADS
 from graphnn.compiler.cuda.writer import Writer, body_of, signature
 from graphnn.compiler.kernel import Kernel, Pick
 from graphnn.compiler.unit import Buffer, Storage, Unit, View
@@ -22,11 +22,9 @@ from graphnn.core.dtypes import as_dtype
 
 __all__ = ["Extent", "extent_of", "meet", "steps_of"]
 
-MOST_SHARING = 16
-"""Kernels of a launch whose threads share memory: it adds up."""
-
-MOST_BESIDE_LARGE = 4
-"""As many of them beside one that fills the GPU, of which few blocks would fit otherwise."""
+MOST_BESIDE_LARGE = 28 << 10
+"""Bytes that threads share, as far as the arrays of kernels add up, if one of these fills the GPU:
+eight blocks of it still have room on a processor with 227 KiB."""
 
 MOST_OPERANDS = 500
 """A launch has room for 4096 bytes of addresses, from which some stay free."""
@@ -66,11 +64,6 @@ class Candidate:
     code: Code
     reads: tuple[Extent, ...]
     writes: tuple[Extent, ...]
-
-    @property
-    def shares(self) -> bool:
-        """Whether its threads share memory."""
-        return "__shared__" in self.code.source
 
     @property
     def is_large(self) -> bool:
@@ -155,8 +148,8 @@ def _groups(unit: Unit, step: Step, by_part: Mapping[Any, Code]) -> list[Group]:
 def _may_join(group: Group, others: Group) -> bool:
     """Whether launches need nothing of each other, and are not too many."""
     both = [*group, *others]
-    n_sharing = sum(each.shares for each in both)
-    if n_sharing > (MOST_BESIDE_LARGE if any(each.is_large for each in both) else MOST_SHARING):
+    most = MOST_BESIDE_LARGE if any(each.is_large for each in both) else STATIC_NBYTES
+    if len({each.part for each in both}) > 1 and _shared_nbytes(both) > most:
         return False
     if len({place for each in both for place in each.launch.places}) > MOST_OPERANDS:
         return False
@@ -171,6 +164,11 @@ def _may_join(group: Group, others: Group) -> bool:
         for x in some
         for y in these
     )
+
+
+def _shared_nbytes(group: Group) -> int:
+    """Bytes that the threads of a joined launch share: the arrays of all its functions."""
+    return sum(part.static_nbytes for part in {each.part for each in group})
 
 
 # --------------------------------------------------------------------------------------- memory
@@ -198,12 +196,11 @@ def extent_of(unit: Unit, kernel: Kernel, number: int, view: View, *, is_whole: 
     if is_whole or min(operand.strides, default=0) < 0:
         return Extent(buffer, start, start + buffer.nbytes)
     begin = start + view.offset
-    axes = {
-        (size, stride)
-        for size, stride in zip(kernel.sizes, operand.strides, strict=True)
-        if stride and size > 1
-    }
-    ordered = tuple(sorted(axes, key=lambda each: -each[1]))
+    steps: dict[int, int] = {}
+    for size, stride in zip(kernel.sizes, operand.strides, strict=True):
+        if stride and size > 1:  # axes of one stride, as windows have, go on where the other ends
+            steps[stride] = steps.get(stride, 0) + size - 1
+    ordered = tuple((steps[stride] + 1, stride) for stride in sorted(steps, reverse=True))
     reach = sum((size - 1) * stride for size, stride in ordered)
     end = begin + reach + as_dtype(operand.dtype).itemsize
     if any(view.moves):
@@ -296,7 +293,7 @@ def _function(group: Group, calls: Calls, n_places: int, name: str) -> tuple[Par
         bodies.setdefault(each.part.name, body_of(each.code.source, f"{name}_{each.part.name}"))
     with w.block(signature(name, n_places, THREADS)):
         blocks = _choose(w, name, calls, 0)
-    part = Part(name, blocks, THREADS)
+    part = Part(name, blocks, THREADS, static_nbytes=_shared_nbytes(group))
     return part, Code("".join(bodies.values()) + w.text, (part,))
 
 

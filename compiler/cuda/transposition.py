@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Code, Part
+from graphnn.compiler.cuda.layout import STATIC_NBYTES, THREADS
 from graphnn.compiler.cuda.printer import Printer
-from graphnn.compiler.cuda.scalars import load, register, store
+from graphnn.compiler.cuda.scalars import load, register, register_nbytes, store
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Kernel, Load, Pick
 from graphnn.compiler.sweeps import Sweeps
@@ -24,8 +25,6 @@ __all__ = ["Tiles", "tiled", "tiles_of"]
 SIDE = 32
 """Of a tile; a warp reads or writes one row or column of it."""
 
-THREADS = 256
-
 DEEP = THREADS // SIDE
 """Rows of a tile that the threads of a block are at together."""
 
@@ -33,7 +32,7 @@ LEAST = 16
 """Points along both axes for which most of a tile is used."""
 
 MOST_STAGED = 3
-"""Operands that a block has room for."""
+"""Operands that a block brings in, if there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,11 @@ class Tiles:
     along: int
     across: int
     staged: tuple[int, ...]
+
+    def nbytes(self, kernel: Kernel) -> int:
+        """Bytes that a block shares."""
+        kept = sum(register_nbytes(kernel.operands[each].dtype) for each in self.staged)
+        return SIDE * (SIDE + 1) * kept
 
 
 def tiles_of(kernel: Kernel) -> Tiles | None:
@@ -70,7 +74,9 @@ def tiles_of(kernel: Kernel) -> Tiles | None:
         if axis == across and kernel.operands[number].strides[along]
     )
     is_worth_it = min(kernel.sizes[along], kernel.sizes[across]) >= LEAST
-    return Tiles(along, across, staged) if is_worth_it and 0 < len(staged) <= MOST_STAGED else None
+    tiles = Tiles(along, across, staged)
+    fits = 0 < len(staged) <= MOST_STAGED and tiles.nbytes(kernel) <= STATIC_NBYTES
+    return tiles if is_worth_it and fits else None
 
 
 def _contiguous_axis(kernel: Kernel, number: int) -> int | None:
@@ -109,15 +115,16 @@ class _Tiled(Printer):
                 kept = register(self.kernel.operands[number].dtype)
                 w.line(f"__shared__ {kept} tile{number}[{SIDE}][{SIDE + 1}];")
             w.line(f"const int x = threadIdx.x % {SIDE}, y = threadIdx.x / {SIDE};")
-            w.line(f"const {kind} column = blockIdx.x % {columns} * {SIDE};")
-            w.line(f"const {kind} row = blockIdx.x / {columns} % {rows} * {SIDE};")
+            w.line(f"const {kind} column = ({kind})(blockIdx.x % {columns}) * {SIDE};")
+            w.line(f"const {kind} row = ({kind})(blockIdx.x / {columns} % {rows}) * {SIDE};")
             w.line(f"const {kind} rest = blockIdx.x / {columns * rows};")
             indices = self.index_variables("rest", rest)
             self._stage(indices)
             w.line("__syncthreads();")
             self._points(indices)
         blocks = columns * rows * prod(sizes[axis] for axis in rest)
-        return Code(w.text, (Part(self.name, blocks, THREADS),))
+        nbytes = tiles.nbytes(self.kernel)
+        return Code(w.text, (Part(self.name, blocks, THREADS, static_nbytes=nbytes),))
 
     def _addresses(self, indices: Mapping[int, str]) -> dict[int, str]:
         return {

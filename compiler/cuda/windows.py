@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from math import prod
 
 from graphnn.compiler.cuda.code import Part
+from graphnn.compiler.cuda.indices import decoded, index_type, offset, reach
+from graphnn.compiler.cuda.layout import THREADS
 from graphnn.compiler.cuda.matrices import dense_strides
 from graphnn.compiler.cuda.writer import Writer, signature
 from graphnn.compiler.kernel import Bound, Contraction
 from graphnn.core.dtypes import as_dtype
 
-__all__ = ["Copy", "copied", "index_type", "indices_along", "meet"]
-
-THREADS = 256
+__all__ = ["Copy", "copied", "indices_along", "meet", "reaches"]
 
 MOST_OWN = 32
 """Elements that one thread copies: those of a window of 5 x 5."""
@@ -62,24 +62,19 @@ class Copy:
         return itemsize * prod(contraction.sizes[axis] for axis in self.axes)
 
 
-def index_type(contraction: Contraction, more: int = 0) -> str:
-    """The type of indices and offsets: 32 bits where the factors, and ``more`` bytes, allow it."""
-    reach = [more + (1 << 16)]
-    for factor in (contraction.left, contraction.right):
-        steps = zip(factor.strides, contraction.sizes, strict=True)
-        reach.append(sum(abs(by) * (size - 1) for by, size in steps))
+def reaches(contraction: Contraction) -> list[int]:
+    """The largest numbers that reading the factors needs: points and bytes."""
+    sizes, found = contraction.sizes, []
+    for side, factor in enumerate((contraction.left, contraction.right)):
+        moves = _moves(contraction, side)
+        found.append(prod(size for axis, size in enumerate(sizes) if moves[axis]))
+        bounds = contraction.bounds if side == 0 else ()
+        through = sum(abs(bound.step) * bound.size for bound in bounds)
+        found.append(reach(factor.strides, sizes) + through)
     for bound in contraction.bounds:
-        reach[1] += abs(bound.step) * bound.size
-        reach.append(
-            bound.stride * contraction.sizes[bound.place]
-            + bound.dilation * contraction.sizes[bound.tap]
-            + abs(bound.low)
-        )
-    points = max(
-        prod(contraction.sizes[axis] for axis in range(len(contraction.sizes)) if factor[axis])
-        for factor in (_moves(contraction, 0), _moves(contraction, 1))
-    )
-    return "int" if max(points, *reach) < 1 << 31 else "i64"
+        places, taps = bound.stride * sizes[bound.place], bound.dilation * sizes[bound.tap]
+        found.append(places + taps + abs(bound.low))
+    return found
 
 
 def _moves(contraction: Contraction, side: int) -> list[bool]:
@@ -94,13 +89,9 @@ def indices_along(
     w: Writer, number: str, sizes: Sequence[int], axes: Sequence[int], prefix: str, kind: str
 ) -> dict[int, str]:
     """Variables for the indices along some axes, the last of which is the fastest."""
-    found = {}
-    for place, axis in enumerate(axes):
-        after = prod(sizes[each] for each in axes[place + 1 :])
-        index = number if after == 1 else f"{number} / {after}"
-        index = f"{index} % {sizes[axis]}" if place else index
-        w.line(f"const {kind} {prefix}{axis} = {index};")
-        found[axis] = f"{prefix}{axis}"
+    found = {axis: f"{prefix}{axis}" for axis in axes}
+    for axis, index in zip(axes, decoded(number, [sizes[each] for each in axes]), strict=True):
+        w.line(f"const {kind} {found[axis]} = {index};")
     return found
 
 
@@ -140,10 +131,8 @@ def copied(
         to the copy.
     """
     sizes, lies = contraction.sizes, (contraction.left, contraction.right)[copy.side]
-    kind, raw = (
-        index_type(contraction, copy.nbytes(contraction)),
-        _RAW[as_dtype(lies.dtype).itemsize],
-    )
+    kind = index_type(copy.nbytes(contraction), *reaches(contraction))
+    raw = _RAW[as_dtype(lies.dtype).itemsize]
     shared, own = _divided(contraction, copy)
     threads = prod(sizes[axis] for axis in shared)
     into, w = copy.strides(contraction), Writer()
@@ -151,7 +140,7 @@ def copied(
         w.line(f"const {kind} number = ({kind})blockIdx.x * {THREADS} + threadIdx.x;")
         w.line(f"if (number >= {threads}) return;")
         indices = indices_along(w, "number", sizes, shared, "i", kind)
-        start, target = _offset(indices, lies.strides), _offset(indices, into)
+        start, target = offset(indices, lies.strides), offset(indices, into)
         w.line(f"const char* const from = p{copy.side} + {offsets[0]}ll + ({start});")
         w.line(f"char* const to = p{n_addresses - 1} + {offsets[1]}ll + ({target});")
         with ExitStack() as loops:
@@ -162,18 +151,12 @@ def copied(
             mine = {axis: f"i{axis}" for axis in own}
             bounds = contraction.bounds if copy.side == 0 else ()
             terms, conditions = meet(w, bounds, indices | mine, kind)
-            source = " + ".join([f"from + ({_offset(mine, lies.strides)})", *terms])
+            source = " + ".join([f"from + ({offset(mine, lies.strides)})", *terms])
             w.line(f"{raw} value = 0;")
             check = f"if ({' && '.join(conditions)}) " if conditions else ""
             w.line(f"{check}value = *(const {raw}*)({source});")
-            w.line(f"*({raw}*)(to + ({_offset(mine, into)})) = value;")
+            w.line(f"*({raw}*)(to + ({offset(mine, into)})) = value;")
     return w.text, Part(name, -(-threads // THREADS), THREADS)
-
-
-def _offset(indices: Mapping[int, str], strides: Mapping[int, int] | Sequence[int]) -> str:
-    """Bytes that some indices make."""
-    terms = [f"{index} * {strides[axis]}" for axis, index in indices.items() if strides[axis]]
-    return " + ".join(terms) or "0"
 
 
 def _divided(contraction: Contraction, copy: Copy) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from math import prod
 
-__all__ = ["Writer", "body_of", "offset_text", "signature"]
+__all__ = ["Writer", "body_of", "signature"]
 
 
 def signature(name: str, n_operands: int, threads: int, *, is_alone: bool = False) -> str:
@@ -24,17 +23,6 @@ def body_of(source: str, name: str) -> str:
     _, _, parameters = source.partition("(char*")
     rest = parameters.replace("blockIdx.x", "block")
     return f"static __device__ void {name}(const int block, char*{rest}"
-
-
-def offset_text(number: str, sizes: Sequence[int], strides: Sequence[int]) -> str:
-    """The bytes that element ``number``, counted in row-major order, lies from the first."""
-    terms = []
-    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
-        after = prod(sizes[axis + 1 :])
-        index = number if after == 1 else f"{number} / {after}"
-        if size > 1 and stride:
-            terms.append(f"{index}{f' % {size}' if axis else ''} * {stride}")
-    return f"({' + '.join(terms) or '0'})"
 
 
 class Writer:

@@ -30,9 +30,6 @@ __all__ = ["divide_reductions"]
 ROWS = 64
 """About as many rows as the first stage should have: several for every thread."""
 
-BLOCKS = 264
-"""Of a GPU's threads, two for each of its processors: fewer leave memory idle."""
-
 PER_BLOCK = 1 << 16
 """Elements that one block sums up in the time of two launches."""
 
@@ -90,13 +87,15 @@ def _divided(node: Node) -> Node:
 
 def _on_device(node: Node) -> Node:
     """The stages for a GPU; the node itself if all its processors are at work."""
+    from graphnn.compiler.cuda.layout import ENOUGH_BLOCKS  # nobody else needs GPUs' code
+
     rows, size = math.prod(sizes_of(node)), math.prod(sizes_of(node.inputs[0]))
     axes, shape = _axes(node), sizes_of(node.inputs[0])
     is_along = bool(axes) and math.prod(shape[axes[-1] + 1 :]) == 1
     blocks = rows if is_along else -(-rows // COLUMNS)
-    if blocks >= BLOCKS or size < blocks * PER_BLOCK:
+    if blocks >= ENOUGH_BLOCKS or size < blocks * PER_BLOCK:
         return node
-    wanted = min(-(-4 * BLOCKS // blocks), size // (blocks * LEAST_PER_BLOCK))
+    wanted = min(-(-4 * ENOUGH_BLOCKS // blocks), size // (blocks * LEAST_PER_BLOCK))
     parts = _leading(node, wanted) if len(axes) > 1 else _cut(shape[axes[0]], wanted, is_along)
     if is_half(node.dtype):  # rounded once
         wide = make_node(node.op, (cast_to(node.inputs[0], FLOAT32),), dict(node.attrs))

@@ -176,7 +176,6 @@ static void launch(
 }  // namespace shim
 
 static inline void __syncthreads() { shim::wait(shim::BLOCK); }
-static inline void __syncwarp(unsigned = 0xffffffffu) { shim::wait(shim::WARP); }
 
 template <class X> static X __shfl_xor_sync(unsigned, X value, int by) {
     memcpy(shim::exchanged[shim::current], &value, sizeof(X));
@@ -186,4 +185,3 @@ template <class X> static X __shfl_xor_sync(unsigned, X value, int by) {
     shim::wait(shim::WARP);
     return other;
 }
-template <class X> static X atomicAdd(X* place, X value) { X old = *place; *place = old + value; return old; }

@@ -2,7 +2,9 @@
 
 import ctypes
 import hashlib
+import math
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -26,6 +28,13 @@ FOLDER = Path(tempfile.gettempdir()) / f"graphnn-cuda-shim-{os.getuid()}"
 CHECKS = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-fsanitize-undefined-trap-on-error")
 """A misaligned access, a signed overflow, a shift too far: the process ends."""
 COMPILER = ("g++", "-std=c++17", "-O1", "-ffp-contract=off", "-w", "-shared", "-fPIC", *CHECKS)
+
+MOST_STATIC_NBYTES = 48 << 10
+"""Of the arrays that a function declares for threads to share, on every GPU."""
+NBYTES_OF = {
+    "bool": 1, "i8": 1, "u8": 1, "short": 2, "u16": 2, "int": 4, "u32": 4, "float": 4,
+    "i64": 8, "u64": 8, "double": 8, "gn_complex<float>": 8, "gn_complex<double>": 16,
+}  # fmt: skip
 
 
 class ShimDevice:
@@ -83,6 +92,7 @@ class ShimDevice:
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
         parts = [part for code in codes for part in code.functions]
+        require_static_memory(codes)
         library = ctypes.CDLL(str(built(codes))) if parts else None
         return {part: self._function(library, part) for part in parts}
 
@@ -116,6 +126,24 @@ class ShimDevice:
 
     def elapsed_ns(self, first: int, last: int) -> float:
         return float(last - first)
+
+
+def require_static_memory(codes: Sequence[Code]) -> None:
+    """Every function shares as much as it says, and no more than it may."""
+    for code in codes:
+        called, *texts = code.source.split('extern "C" ')
+        for text in texts:
+            (part,) = (each for each in code.functions if f" {each.name}(" in text)
+            assert part.static_nbytes == shared_in(called) + shared_in(text), part
+            assert part.static_nbytes <= MOST_STATIC_NBYTES, part
+
+
+def shared_in(text: str) -> int:
+    """Bytes of the arrays that are declared in a text."""
+    total = 0
+    for kind, sizes in re.findall(r"__shared__ (\S+) \w+((?:\[\d+\])*);", text):
+        total += NBYTES_OF[kind] * math.prod(map(int, re.findall(r"\d+", sizes)))
+    return total
 
 
 class UnbuiltDevice(ShimDevice):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from cuda_shim import ShimDevice
+from cuda_shim import ShimDevice, require_static_memory
 
 from graphnn.compiler.cuda.code import Code, Matrices, Matrix, Part
 from graphnn.compiler.cuda.device import Function, Recording
@@ -78,6 +78,7 @@ class RecordingDevice(ShimDevice):
         self._require_inside(target, nbytes)
 
     def load(self, codes: Sequence[Code]) -> dict[Part, Function]:
+        require_static_memory(codes)
         functions: dict[Part, Function] = {}
         for code in codes:
             for part in code.functions:
