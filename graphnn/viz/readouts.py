@@ -89,14 +89,17 @@ def _with_leaves(
 
 def _reads_several(scene: Scene, names: Sequence[str], inside: Collection[int]) -> bool:
     """Whether read-outs belong to no one lane, such as what puts both directions together."""
-    return 1 < len(
-        {
-            names[edge.source]
-            for edge in scene.edges
-            if edge.target in inside and edge.source not in inside
-            if scene.nodes[edge.source].step == scene.nodes[edge.target].step
-            if not edge.lag and scene.nodes[edge.source].role == "forward"
-        }
+    return (
+        len(
+            {
+                names[edge.source]
+                for edge in scene.edges
+                if edge.target in inside and edge.source not in inside
+                if scene.nodes[edge.source].step == scene.nodes[edge.target].step
+                if not edge.lag and scene.nodes[edge.source].role == "forward"
+            }
+        )
+        > 1
     )
 
 

@@ -126,7 +126,9 @@ def _keys(scene: Scene) -> tuple[list[Hashable], list[Hashable]]:
     return exact, rough
 
 
-def _of_any_step(node: SceneNode, others: Iterable[SceneNode], told: Mapping[int, str]) -> SceneNode:
+def _of_any_step(
+    node: SceneNode, others: Iterable[SceneNode], told: Mapping[int, str]
+) -> SceneNode:
     """A box of a cell: numbers of steps in its name become ``t``, ``t−1`` and so on.
 
     They are those that differ between steps as the steps do; of a single step, its own.

@@ -131,9 +131,7 @@ def _of_scans(graph: Graph, steps: Steps, title: str) -> Scene:
     return replace(zooms[0] if steps == "rolled" else abreast(*made), zooms=zooms)
 
 
-def _written_out(
-    graph: Graph, window: Window | None, title: str
-) -> tuple[Scene, list[list[int]]]:
+def _written_out(graph: Graph, window: Window | None, title: str) -> tuple[Scene, list[list[int]]]:
     """The scene of a graph whose scans are written out, and the time steps by axis."""
     made = unrolled(graph, window)
     if window is None:
