@@ -265,7 +265,9 @@ def slow():
     while not is_waiting(threading.main_thread()):
         time.sleep(0.01)
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    while is_waiting(threading.main_thread()):
+    for _ in range(100):  # no longer: a signal that comes just before a thread waits wakes nobody
+        if not is_waiting(threading.main_thread()):
+            break
         time.sleep(0.01)
     yield 2
 
@@ -282,7 +284,7 @@ print(next(kept))
 
 def test_ctrl_c_ends_the_thread_and_the_process_ends():
     done = subprocess.run(
-        [sys.executable, "-P", "-c", INTERRUPTED], capture_output=True, text=True, timeout=600
+        [sys.executable, "-P", "-c", INTERRUPTED], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split("\n") == ["batch 1", "interrupted 1", "0", ""]
     assert (done.returncode, done.stderr) == (0, "")
