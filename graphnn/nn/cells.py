@@ -38,7 +38,7 @@ from graphnn.ops.operands import as_node
 from graphnn.ops.products import matmul
 from graphnn.ops.random import dropout_mask
 
-__all__ = ["Cell", "WeightedCell", "name_state"]
+__all__ = ["Cell", "WeightedCell"]
 
 Activation = Callable[[Node], Node]
 """What cells take as an activation: a function from node to node, or a layer."""

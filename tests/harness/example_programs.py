@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from duck_arrays import OnDevice
 
+from graphnn.compiler import default_backend
 from graphnn.compiler.backends import BACKENDS
 from graphnn.compiler.unit import Unit
 from graphnn.core.op import Array
@@ -88,6 +89,7 @@ def surroundings(patch: pytest.MonkeyPatch) -> Iterator[None]:
     from sklearn.dummy import DummyClassifier
 
     assert linear
+    patch.setattr(default_backend, "_chosen", None)
     patch.setitem(os.environ, "GRAPHNN_BACKEND", "cupy")
     patch.setitem(os.environ, "MPLBACKEND", "agg")
     patch.setattr(figure.Figure, "savefig", lambda *_, **__: None)

@@ -23,7 +23,7 @@ from graphnn.core.op import Array
 
 __all__ = ["Looped", "check_loops", "loops_of"]
 
-BLOCKS = 4
+BLOCKS = 2
 """About so many blocks of a launch for all rounds are run: their rows are as those of others."""
 
 ROUNDS = 3
