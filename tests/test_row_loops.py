@@ -34,21 +34,21 @@ CHOSEN = (
 LAYERS = {"LSTM": gn.nn.LSTM, "GRU": gn.nn.GRU, "SimpleRNN": gn.nn.SimpleRNN}
 
 
-def own_cell(inputs: int, hidden: int) -> Callable[[gn.Node], gn.Node]:
+class OwnCell(gn.nn.Module):
     """A recurrence of a user's own: what its state becomes is forgotten in part."""
-    wx, wh = (gn.parameter(np.full((n, hidden), 0.01, "float32")) for n in (inputs, hidden))
-    bias = gn.parameter(np.zeros(hidden, "float32"))
 
-    def layer(x: gn.Node) -> gn.Node:
-        def step(h: gn.Node, row: gn.Node) -> Any:
-            f = gn.sigmoid(row @ wx + h @ wh + bias)
+    def __init__(self, inputs: int, hidden: int) -> None:
+        self.wx = gn.parameter(np.full((inputs, hidden), 0.01, "float32"))
+        self.wh = gn.parameter(np.full((hidden, hidden), 0.01, "float32"))
+        self.bias = gn.parameter(np.zeros(hidden, "float32"))
+
+    def forward(self, x: gn.Node) -> gn.Node:
+        def step(h: gn.Node, row: gn.Node) -> tuple[gn.Node, gn.Node]:
+            f = gn.sigmoid(row @ self.wx + h @ self.wh + self.bias)
             h = f * h + (1.0 - f) * gn.tanh(h)
             return h, h
 
-        return gn.scan(step, gn.zeros((x.shape[1], hidden)), x)[0]
-
-    layer.parameters = lambda: [wx, wh, bias]  # type: ignore[attr-defined]
-    return layer
+        return gn.scan(step, gn.zeros((x.shape[1], len(self.bias.value))), x)[0]
 
 
 def training(
@@ -72,7 +72,7 @@ def row_loops_of(unit: Unit) -> list[RowLoop]:
 
 @pytest.mark.parametrize("name", [*LAYERS, "a cell of one's own"])
 def test_a_round_is_one_product_and_one_kernel(name: str) -> None:
-    unit = arranged(training(LAYERS.get(name, own_cell), (7, 16, 32, 256)).unit)
+    unit = arranged(training(LAYERS.get(name, OwnCell), (7, 16, 32, 256)).unit)
     steps, _ = steps_of(unit)
     assert len(unit.loops) == 2
     for loop in unit.loops:
